@@ -1,0 +1,42 @@
+# From single cells to pretrained models and what they learned. Rules are in workflow/rules, in flow order.
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+from wced.config import check
+from wced.corpus.datasets import check_run, read_datasets
+from wced.errors import WcedError
+
+min_version("9.0")
+
+# Loaded only when no other config is given: Snakemake would merge it into `--configfile`.
+if not workflow.configfiles:
+
+    configfile: "config/demo.yaml"
+
+
+try:
+    RUN = check(config)
+    DATASETS = read_datasets(RUN.sources.table)
+    check_run(RUN, DATASETS)
+except WcedError as error:
+    raise WorkflowError(str(error)) from None
+
+OUT = f"{RUN.results}/{RUN.run}"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/corpus.smk"
+include: "workflow/rules/shards.smk"
+include: "workflow/rules/pretraining.smk"
+include: "workflow/rules/embedding.smk"
+include: "workflow/rules/benchmarks.smk"
+include: "workflow/rules/learnability.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        report=f"{OUT}/report/index.html",
+        tables=expand(f"{OUT}/tables/{{table}}.tsv", table=TABLES),

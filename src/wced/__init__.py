@@ -1,0 +1,3 @@
+"""Whole-cell expression decoding: pretraining and understanding transcriptomic foundation models."""
+
+__version__ = "0.1.0"

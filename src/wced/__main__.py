@@ -1,0 +1,3 @@
+from wced.cli import main
+
+main()

@@ -1,0 +1,105 @@
+"""What the tasks share: a score or the reason why there is none, and its row in the table."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from wced.tables import SCORES, checked, read
+
+CELL_TYPE = "cell_type_ontology_term_id"
+"""The obs column that is the truth of all tasks."""
+
+UNKNOWN = ("unknown", "", "nan")
+"""What a missing label is called."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A value with its 95% interval, or the reason why there is no value."""
+
+    value: float = np.nan
+    """The score; NaN where there is none."""
+    ci_low: float = np.nan
+    """Lower end of the interval; NaN where there is none."""
+    ci_high: float = np.nan
+    """Upper end of the interval; NaN where there is none."""
+    ci_method: str = ""
+    """How the interval was made."""
+    reason: str = ""
+    """Why there is no value."""
+
+
+def missing(reason: str) -> Score:
+    """Return the score that could not be computed."""
+    return Score(reason=reason)
+
+
+def known(labels: pd.Series) -> np.ndarray:
+    """Return for each cell whether it has a label; bool."""
+    return ~labels.astype(str).isin(UNKNOWN).to_numpy()
+
+
+def rows(
+    embedding: AnnData,
+    scores: Mapping[str, Score],
+    *,
+    run: str,
+    task: str,
+    protocol: str,
+    split: str,
+    n: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Return one row of tables.SCORES for each score of an embedding.
+
+    Parameters
+    ----------
+    embedding
+        As `wced.embedding.files.read_embedding` gives it; its uns says which model it is of.
+    scores
+        Score of each metric. A value that is not finite becomes an empty one with that as the reason.
+    run, task, protocol, split, seed
+        See tables.SCORES.
+    n
+        Cells scored.
+    """
+    facts = embedding.uns["wced"]
+    scores = {
+        metric: score if score.reason or np.isfinite(score.value) else missing("the metric is not finite")
+        for metric, score in scores.items()
+    }
+    return checked(
+        pd.DataFrame(
+            {
+                "run": run,
+                "task": task,
+                "dataset": facts["dataset"],
+                "protocol": protocol,
+                "split": split,
+                "label": CELL_TYPE,
+                "model": facts["model"],
+                "metric": list(scores),
+                "value": [float(score.value) for score in scores.values()],
+                "ci_low": [float(score.ci_low) for score in scores.values()],
+                "ci_high": [float(score.ci_high) for score in scores.values()],
+                "ci_method": [score.ci_method for score in scores.values()],
+                "n": n,
+                "n_params": facts["n_params"],
+                "width": facts["width"],
+                "seed": seed,
+                "source": "here",
+                "leakage": facts["leakage"],
+                "reason": [score.reason for score in scores.values()],
+            }
+        ),
+        SCORES,
+    )
+
+
+def gather(paths: Sequence[str | Path]) -> pd.DataFrame:
+    """Return the rows of several score files as one table, in the order of the files."""
+    return read(SCORES, list(paths))

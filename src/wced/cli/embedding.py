@@ -1,0 +1,101 @@
+"""Commands of the room `embedding`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wced.config.evaluation import Embedding
+from wced.config.run import section as read_section
+
+Input = Annotated[Path, typer.Option("--input", help="h5ad with raw counts as X and Ensembl ids as var_names.")]
+Output = Annotated[Path, typer.Option(help="h5ad to write: the embedding as X, obs as it was.")]
+Model = Annotated[str, typer.Option(help="Name of the model in the tables.")]
+Dataset = Annotated[str, typer.Option(help="Name of the dataset in the tables.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands `embed`, `embed-baseline` and `concat`."""
+    app.command()(embed)
+    app.command("embed-baseline")(embed_baseline)
+    app.command()(concat)
+
+
+def embed(
+    input: Input,
+    checkpoint: Annotated[Path, typer.Option(help="Folder of a checkpoint's model.")],
+    output: Output,
+    annotation: Annotated[Path | None, typer.Option(help="Parquet of predicted cell types to write too.")] = None,
+    model: Model = "checkpoint",
+    dataset: Dataset = "input",
+    leakage: Annotated[str, typer.Option(help="What is known of the model having seen these cells.")] = "not checked",
+    untrained: Annotated[bool, typer.Option(help="Use fresh weights instead of the checkpoint's.")] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Cells at once; the result does not depend on it.")] = 256,
+    seed: Annotated[int, typer.Option(help="Seed of the fresh weights.")] = 0,
+) -> None:
+    """Embed the cells of an h5ad with a checkpoint, and predict their types with its ontology head."""
+    import anndata as ad
+
+    from wced.embedding import inference
+    from wced.embedding.files import write_embedding
+    from wced.files import existing, whole_file
+    from wced.pretraining.folder import load
+    from wced.provenance import recorded
+
+    inputs = {"input": input, "weights": checkpoint / "model.safetensors", "config": checkpoint / "config.json"}
+    options = {"model": model, "dataset": dataset, "untrained": untrained, "batch_size": batch_size, "seed": seed}
+    with recorded(output, command="embed", section=options, inputs=inputs):
+        loaded = load(checkpoint)
+        loaded = inference.untrained(loaded, seed) if untrained else loaded
+        adata = ad.read_h5ad(existing(input, "an h5ad"))
+        embedding = inference.embed(adata, loaded, batch_size=batch_size)
+        n_params = loaded.model.encoder_parameters
+        if annotation is not None:
+            frame = inference.annotate(embedding, adata.obs_names, loaded)
+            with whole_file(annotation) as path:
+                frame.to_parquet(path, index=False)
+        write_embedding(output, embedding, adata.obs, model=model, dataset=dataset, n_params=n_params, leakage=leakage)
+        print(f"{model}: {embedding.shape[0]} cells × {embedding.shape[1]}")
+
+
+def embed_baseline(
+    input: Input,
+    output: Output,
+    section: Annotated[str, typer.Option(help="Config section `embedding` as JSON.")],
+    model: Annotated[str, typer.Option(help="hvg or pca.")],
+    dataset: Dataset = "input",
+    seed: Annotated[int, typer.Option(help="Seed of the principal components.")] = 0,
+) -> None:
+    """Embed the cells of an h5ad by a simple baseline."""
+    import anndata as ad
+
+    from wced.embedding import baselines
+    from wced.embedding.files import write_embedding
+    from wced.errors import WcedError
+    from wced.provenance import recorded
+
+    settings = read_section(Embedding, section)
+    with recorded(output, command="embed-baseline", section=settings.model_dump(), inputs={"input": input}):
+        adata = ad.read_h5ad(input)
+        if model == "hvg":
+            embedding = baselines.hvg(adata, settings.n_top_genes)
+        elif model == "pca":
+            embedding = baselines.pca(adata, settings.n_top_genes, settings.n_components, seed)
+        else:
+            raise WcedError(f"--model {model}: a baseline is hvg or pca")
+        write_embedding(
+            output, embedding, adata.obs, model=model, dataset=dataset, n_params=0, leakage=baselines.LEAKAGE
+        )
+
+
+def concat(
+    parts: Annotated[list[Path], typer.Argument(help="Embeddings of the same cells.")],
+    output: Output,
+    model: Model = "concat",
+) -> None:
+    """Join embeddings of the same cells side by side."""
+    from wced.embedding.files import concatenate
+    from wced.provenance import recorded
+
+    with recorded(output, command="concat", section={"model": model}, inputs={str(part): part for part in parts}):
+        concatenate(output, parts, model=model)

@@ -1,0 +1,102 @@
+"""Commands of the room `shards`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wced.config.corpus import Census, Shards
+from wced.config.run import section as read_section
+
+CensusSection = Annotated[str, typer.Option(help="Config section `census` as JSON.")]
+Collection = Annotated[str | None, typer.Option(help="Folder of the local collection; none for a remote Census.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands `vocabulary`, `shard` and `shard-index`."""
+    app.command()(vocabulary)
+    app.command()(shard)
+    app.command("shard-index")(shard_index)
+
+
+def vocabulary(
+    genes: Annotated[Path, typer.Option(help="Gene table (Parquet).")],
+    cells: Annotated[Path, typer.Option(help="Selected cells (Parquet).")],
+    census: CensusSection,
+    output: Annotated[Path, typer.Option(help="Where vocabulary.tsv goes; labels.json and measured.arrow beside it.")],
+    collection: Collection = None,
+) -> None:
+    """Choose the genes and label classes of a run, and record which genes each dataset measured."""
+    import pandas as pd
+
+    from wced.corpus.census import measured_genes, open_census
+    from wced.provenance import recorded
+    from wced.shards.vocabulary import LABEL_COLUMNS, make_labels, make_vocabulary, write_measured
+
+    section = read_section(Census, census)
+    inputs = {"genes": genes, "cells": cells}
+    with recorded(output, command="vocabulary", section=section.model_dump(), inputs=inputs) as facts:
+        chosen = pd.read_parquet(cells, columns=["dataset_id", "split", *LABEL_COLUMNS])
+        dataset_ids = sorted(chosen["dataset_id"].astype(str).unique())
+        with open_census(section, collection) as census_handle:
+            feature_ids, measured = measured_genes(census_handle, section.organism, dataset_ids)
+        made = make_vocabulary(pd.read_parquet(genes), feature_ids[measured.any(axis=0)])
+        labels = make_labels(chosen)
+        column = pd.Index(feature_ids).get_indexer(made.gene_ids)
+        write_measured(output.parent / "measured.arrow", dataset_ids, measured[:, column])
+        labels.write(output.parent / "labels.json")
+        made.write(output)
+        facts["genes"] = len(made)
+        facts["classes"] = {name: len(classes) for name, classes in labels.classes.items()}
+        print(f"vocabulary: {len(made)} genes; classes: {facts['classes']}")
+
+
+def shard(
+    cells: Annotated[Path, typer.Option(help="Selected cells (Parquet).")],
+    vocabulary: Annotated[Path, typer.Option(help="vocabulary.tsv, with labels.json and measured.arrow beside it.")],
+    census: CensusSection,
+    section: Annotated[str, typer.Option(help="Config section `shards` as JSON.")],
+    number: Annotated[int, typer.Option(min=0, help="Which shard, from 0.")],
+    output: Annotated[Path, typer.Option(help="File to write.")],
+    collection: Collection = None,
+) -> None:
+    """Write one shard: a contiguous run of the selected cells."""
+    import pandas as pd
+
+    from wced.corpus.census import open_census
+    from wced.provenance import recorded
+    from wced.shards.vocabulary import Labels, Vocabulary, read_measured
+    from wced.shards.write import shard_bounds, write_shard
+
+    settings, where = read_section(Shards, section), read_section(Census, census)
+    inputs = {"cells": cells, "vocabulary": vocabulary}
+    with recorded(output, command="shard", section=settings.model_dump(), inputs=inputs) as facts:
+        bounds = shard_bounds(pd.read_parquet(cells, columns=["nnz"])["nnz"].to_numpy(), settings.count)
+        chosen = pd.read_parquet(cells).iloc[bounds[number] : bounds[number + 1]]
+        dataset_ids, _ = read_measured(vocabulary.parent / "measured.arrow")
+        with open_census(where, collection) as census_handle:
+            write_shard(
+                output,
+                census_handle["census_data"][where.organism],
+                chosen,
+                Vocabulary.read(vocabulary),
+                Labels.read(vocabulary.parent / "labels.json"),
+                dataset_ids,
+                batch_cells=settings.batch_cells,
+            )
+        facts["cells"] = len(chosen)
+        print(f"shard {number}: {len(chosen)} cells")
+
+
+def shard_index(
+    shards: Annotated[list[Path], typer.Argument(help="Shards in order.")],
+    vocabulary: Annotated[Path, typer.Option(help="vocabulary.tsv.")],
+    output: Annotated[Path, typer.Option(help="File to write (index.json).")],
+) -> None:
+    """Write the index that opens all shards, with their checksums."""
+    from wced.provenance import recorded
+    from wced.shards.vocabulary import Vocabulary
+    from wced.shards.write import write_index
+
+    with recorded(output, command="shard-index", section={}, inputs={p.name: p for p in [vocabulary, *shards]}):
+        write_index(output, shards, Vocabulary.read(vocabulary))

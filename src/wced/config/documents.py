@@ -1,0 +1,108 @@
+"""Files that are written from others, so that they never differ: `make docs` writes them, a test compares them."""
+
+import json
+import types
+import typing
+from pathlib import Path
+
+from wced.config.base import Section
+from wced.config.run import Run, json_schema
+
+_INTRODUCTION = """\
+# The config
+
+One YAML file describes a run; everything it makes stands under `results/<run>/`. `demo.yaml` is the default,
+`snakemake --configfile config/paper.yaml` takes another in its place (it is not merged into the demo's).
+An unknown key, a wrong type or a dataset that is not in `datasets.tsv` stops the run before anything is done.
+
+Each section is the parameter of its own rules: editing `benchmarks` trains nothing again.
+`datasets.tsv` says where each dataset is and how its columns are read; `cell_type_names.tsv` maps names of cell
+types to Cell Ontology ids for datasets that have names only.
+
+This page is written by `make docs` from `src/wced/config`.
+"""
+
+
+def _type_name(annotation: object) -> str:
+    """Return a type as a reader of YAML would say it."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return " / ".join(f"`{value}`" for value in arguments)
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join("null" if a is type(None) else _type_name(a) for a in arguments)
+    if origin is list:
+        return f"list of {_type_name(arguments[0])}"
+    if origin is tuple:
+        return "list of " + ", ".join(_type_name(a) for a in arguments)
+    if origin is dict:
+        return f"mapping of names to {_type_name(arguments[1])}"
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return f"[{annotation.__name__}](#{annotation.__name__.lower()})"
+    names = {str: "text", int: "whole number", float: "number", bool: "true / false"}
+    return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def _sections(model: type[Section], found: dict[str, type[Section]]) -> dict[str, type[Section]]:
+    """Collect a section and all sections inside it, in the order of the config."""
+    found.setdefault(model.__name__, model)
+    for field in model.model_fields.values():
+        waiting = [field.annotation]
+        while waiting:
+            annotation = waiting.pop(0)
+            waiting.extend(typing.get_args(annotation))
+            if isinstance(annotation, type) and issubclass(annotation, Section) and annotation.__name__ not in found:
+                _sections(annotation, found)
+    return found
+
+
+def _default(field: typing.Any) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, Section):
+        return "see there"
+    return f"`{json.dumps(value)}`"
+
+
+def readme() -> str:
+    """Return config/README.md: every key with its type, default and meaning."""
+    parts = [_INTRODUCTION]
+    for name, model in _sections(Run, {}).items():
+        parts.append(f"## {name}\n\n{' '.join((model.__doc__ or '').split())}\n")
+        parts.append("| key | type | default | meaning |\n|---|---|---|---|")
+        for key, field in model.model_fields.items():
+            meaning = " ".join((field.description or "").split()).replace("|", "\\|")
+            parts.append(f"| `{key}` | {_type_name(field.annotation)} | {_default(field)} | {meaning} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def conda_environment(lock: str) -> str:
+    """Return envs/wced.yaml, the conda environment with exactly the packages of the pip lock."""
+    pins = [line for line in lock.splitlines() if line and not line.startswith("#")]
+    head = [
+        "# Written by `make docs` from requirements.lock. The package itself is added by wced.post-deploy.sh.",
+        "name: wced",
+        "channels:",
+        "  - conda-forge",
+        "  - nodefaults",
+        "dependencies:",
+        "  - python=3.11",
+        "  - pip",
+        "  - pip:",
+    ]
+    return "\n".join([*head, *(f'      - "{pin}"' for pin in pins), ""])
+
+
+def documents(root: Path) -> dict[Path, str]:
+    """Return every generated file of a checkout and its text."""
+    return {
+        root / "workflow/schemas/config.schema.json": json.dumps(json_schema(), indent=1) + "\n",
+        root / "config/README.md": readme(),
+        root / "envs/wced.yaml": conda_environment((root / "envs/requirements.lock").read_text()),
+    }
+
+
+if __name__ == "__main__":
+    for path, text in documents(Path.cwd()).items():
+        path.write_text(text)

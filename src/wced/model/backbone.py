@@ -1,0 +1,91 @@
+"""A bidirectional LLaMA without positions: the order of genes means nothing (paper, section 4.3)."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Attention(nn.Module):
+    """Multi-head attention of every position to every other, no causal mask, no rotary positions."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width, bias=False)
+        self.key_value = nn.Linear(width, 2 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(self, x_nld: torch.Tensor, present_nl: torch.Tensor | None, queries: int | None) -> torch.Tensor:
+        """Attend; only the first `queries` positions ask (None: all), every present position answers."""
+        n, _, width = x_nld.shape
+        q = self.query(x_nld if queries is None else x_nld[:, :queries])
+        k, v = self.key_value(x_nld).chunk(2, dim=-1)
+        q, k, v = (part.view(n, -1, self.heads, width // self.heads).transpose(1, 2) for part in (q, k, v))
+        mask = None if present_nl is None else present_nl[:, None, None, :]
+        if q.device.type == "cpu":
+            # The CPU's flash kernel is several times slower in bfloat16 than in float32, forward and backward.
+            with torch.autocast("cpu", enabled=False):
+                mixed = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask=mask).to(q.dtype)
+        else:
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.out(mixed.transpose(1, 2).reshape(n, -1, width))
+
+
+class SwiGLU(nn.Module):
+    """Feed-forward layer out(silu(gate(x)) · up(x)) (Shazeer 2020)."""
+
+    def __init__(self, width: int, inner: int) -> None:
+        super().__init__()
+        self.gate_up = nn.Linear(width, 2 * inner, bias=False)
+        self.out = nn.Linear(inner, width, bias=False)
+
+    def forward(self, x_nld: torch.Tensor) -> torch.Tensor:
+        """Transform each position; shape is kept."""
+        gate, up = self.gate_up(x_nld).chunk(2, dim=-1)
+        return self.out(F.silu(gate) * up)
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block.
+
+    The first block of a stack has no norm before attention, so that the magnitudes of the input embeddings reach it
+    as they are.
+    """
+
+    def __init__(self, width: int, heads: int, inner: int, *, first: bool) -> None:
+        super().__init__()
+        self.attention_norm = nn.Identity() if first else nn.RMSNorm(width, eps=1e-6)
+        self.attention = Attention(width, heads)
+        self.feed_forward_norm = nn.RMSNorm(width, eps=1e-6)
+        self.feed_forward = SwiGLU(width, inner)
+
+    def forward(self, x_nld: torch.Tensor, present_nl: torch.Tensor | None, queries: int | None = None) -> torch.Tensor:
+        """Return the block's output for the first `queries` positions (None: all)."""
+        residual = x_nld if queries is None else x_nld[:, :queries]
+        x_nld = residual + self.attention(self.attention_norm(x_nld), present_nl, queries)
+        return x_nld + self.feed_forward(self.feed_forward_norm(x_nld))
+
+
+class Llama(nn.Module):
+    """A stack of blocks and a final RMSNorm."""
+
+    def __init__(self, width: int, layers: int, heads: int, inner: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(width, heads, inner, first=i == 0) for i in range(layers))
+        self.norm = nn.RMSNorm(width, eps=1e-6)
+
+    def forward(self, x_nld: torch.Tensor, present_nl: torch.Tensor | None, queries: int | None = None) -> torch.Tensor:
+        """Encode; when only the first `queries` positions are wanted, the last block computes no others.
+
+        Parameters
+        ----------
+        x_nld
+            Input vectors.
+        present_nl
+            bool: True where a position holds a token; None when all do, which needs no attention mask.
+        queries
+            Number of leading positions wanted, None for all.
+        """
+        for block in self.blocks[:-1]:
+            x_nld = block(x_nld, present_nl)
+        return self.norm(self.blocks[-1](x_nld, present_nl, queries))

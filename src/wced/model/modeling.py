@@ -1,0 +1,115 @@
+"""The whole model, as a Hugging Face model that `from_pretrained` and `save_pretrained` know."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from wced.model.backbone import Llama
+from wced.model.configuration import WcedConfig
+from wced.model.embedding import CellEmbedding
+from wced.model.heads import LabelHead, PositionDecoder, WholeCellDecoder
+
+
+@dataclass(frozen=True)
+class WcedOutput:
+    """What a forward pass gives: n cells, m predictions, C classes."""
+
+    cls_embedding: torch.Tensor
+    """(n, d): the cell's embedding."""
+    detection_logits: torch.Tensor | None
+    """WCED: (n, G) for every gene; MLM: (m,) for the masked positions in row-major order; None when not asked for."""
+    values: torch.Tensor | None
+    """Predicted log1p_10k, of the same shape."""
+    label_logits: dict[str, torch.Tensor]
+    """(n, C) by label column; for the hierarchical head C is the number of leaves."""
+
+
+class WcedModel(PreTrainedModel):
+    """Encoder, expression decoder of the objective, and label heads."""
+
+    config_class = WcedConfig
+    base_model_prefix = "wced"
+
+    def __init__(self, config: WcedConfig) -> None:
+        super().__init__(config)
+        width = config.hidden_size
+        self.embedding = CellEmbedding(config.vocabulary_size, width, config.value_encoder, config.value_frequencies)
+        self.backbone = Llama(width, config.num_hidden_layers, config.num_attention_heads, config.intermediate_size)
+        self.decoder: nn.Module = (
+            WholeCellDecoder(width, config.decoder_width, config.vocabulary_size)
+            if config.objective == "wced"
+            else PositionDecoder(width, config.decoder_width)
+        )
+        # Column names of obs are no module names when they hold dots; a ModuleDict would refuse those.
+        self.label_heads = nn.ModuleList(
+            LabelHead(width, head["classes"], config.head_dropout) for head in config.label_heads
+        )
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Draw weights and input tokens with a standard deviation of 0.02, as LLaMA does; biases are 0."""
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)
+        elif isinstance(module, CellEmbedding):
+            for token in (module.zero, module.mask, module.cls):
+                nn.init.normal_(token, std=0.02)
+
+    def encode(
+        self,
+        gene: torch.Tensor,
+        value: torch.Tensor,
+        length: torch.Tensor,
+        masked: torch.Tensor,
+        *,
+        cls_only: bool,
+    ) -> torch.Tensor:
+        """Return hidden states, CLS first: (n, 1, d) with `cls_only`, else (n, 1 + l, d).
+
+        Parameters
+        ----------
+        gene, value, masked
+            (n, l): vocabulary ids, log1p_10k values, and which values are hidden.
+        length
+            (n,): positions that are there.
+        cls_only
+            Whether the last block may leave out all positions but CLS.
+        """
+        positions = torch.arange(gene.shape[1] + 1, device=gene.device)
+        present = None if bool((length == gene.shape[1]).all()) else positions <= length[:, None]
+        return self.backbone(self.embedding(gene, value, masked), present, 1 if cls_only else None)
+
+    def forward(
+        self,
+        gene: torch.Tensor,
+        value: torch.Tensor,
+        length: torch.Tensor,
+        masked: torch.Tensor | None = None,
+        *,
+        decode: bool = True,
+    ) -> WcedOutput:
+        """Embed cells, and decode expression and labels when `decode`; see `encode` and `WcedOutput`."""
+        masked = torch.zeros_like(gene, dtype=torch.bool) if masked is None else masked
+        whole_cell = self.config.objective == "wced"
+        hidden = self.encode(gene, value, length, masked, cls_only=whole_cell or not decode)
+        cls = hidden[:, 0]
+        if not decode:
+            return WcedOutput(cls, None, None, {})
+        detection, values = self.decoder(cls if whole_cell else hidden[:, 1:][masked])
+        return WcedOutput(cls, detection, values, self.label_logits(cls))
+
+    def label_logits(self, cls_nd: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the logits of every label head for CLS embeddings, by column."""
+        return {
+            spec["column"]: head(cls_nd) for spec, head in zip(self.config.label_heads, self.label_heads, strict=True)
+        }
+
+    @property
+    def encoder_parameters(self) -> int:
+        """Number of parameters that make the embedding: everything but decoder and heads."""
+        return sum(p.numel() for part in (self.embedding, self.backbone) for p in part.parameters())

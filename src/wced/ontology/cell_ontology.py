@@ -1,0 +1,91 @@
+"""The Cell Ontology (CL) as a graph of is_a links, from the copy that cellxgene-ontology-guide carries."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+from wced.errors import WcedError
+
+ROOT = "CL:0000000"
+"""The term `cell`, an ancestor of every current term."""
+
+
+@dataclass(frozen=True)
+class CellOntology:
+    """Terms, names and is_a links of one release of the Cell Ontology; obsolete terms are kept apart."""
+
+    version: str
+    """Release, e.g. v2026-03-26."""
+    labels: Mapping[str, str]
+    """Name of each current term."""
+    parents: Mapping[str, tuple[str, ...]]
+    """Direct is_a parents of each current term, sorted; none for the root."""
+    replacements: Mapping[str, str]
+    """The current term that stands in for an obsolete one, where the ontology names exactly one in CL."""
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Current terms, sorted."""
+        return tuple(sorted(self.labels))
+
+    @cached_property
+    def children(self) -> dict[str, tuple[str, ...]]:
+        """Direct is_a children of each current term, sorted."""
+        children: dict[str, list[str]] = {term: [] for term in self.terms}
+        for term in self.terms:
+            for parent in self.parents[term]:
+                children[parent].append(term)
+        return {term: tuple(found) for term, found in children.items()}
+
+    def current(self, term: str) -> str | None:
+        """Return `term`, or what replaces it if it is obsolete; None if CL has neither."""
+        term = self.replacements.get(term, term)
+        return term if term in self.labels else None
+
+    def ancestors(self, term: str) -> frozenset[str]:
+        """Return the terms of which `term` is a kind, itself included; raise WcedError if it is not a current term."""
+        return self._reach(term, self.parents)
+
+    def descendants(self, term: str) -> frozenset[str]:
+        """Return the terms that are a kind of `term`, itself included; raise WcedError if it is not a current term."""
+        return self._reach(term, self.children)
+
+    def _reach(self, term: str, links: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
+        if term not in self.labels:
+            raise WcedError(f"{term}: not a current term of the Cell Ontology {self.version}")
+        seen, waiting = {term}, [term]
+        while waiting:
+            new = [other for other in links[waiting.pop()] if other not in seen]
+            seen.update(new)
+            waiting.extend(new)
+        return frozenset(seen)
+
+
+@cache
+def load() -> CellOntology:
+    """Return the newest Cell Ontology of the installed cellxgene-ontology-guide; read once in a process."""
+    from cellxgene_ontology_guide.supported_versions import CXGSchema
+
+    schema = CXGSchema()
+    records = schema.ontology("CL")
+    # The package gives each ancestor with the length of the shortest path to it, so parents are those at distance 1.
+    parents = {
+        term: tuple(sorted(other for other, distance in record["ancestors"].items() if distance == 1))
+        for term, record in records.items()
+        if not record["deprecated"]
+    }
+    # CL also names some parts of cells (kinds of cytoplasm and nucleus); they are no cells and have no parent in CL.
+    parents = {term: found for term, found in parents.items() if found or term == ROOT}
+    obsolete = {term: record["replaced_by"] for term, record in records.items() if "replaced_by" in record}
+
+    def final(term: str) -> str:
+        while term in obsolete:
+            term = obsolete[term]
+        return term
+
+    return CellOntology(
+        version=schema.supported_ontologies["CL"]["version"],
+        labels={term: records[term]["label"] for term in parents},
+        parents=parents,
+        replacements={term: final(term) for term in obsolete if final(term) in parents},
+    )

@@ -1,0 +1,71 @@
+"""The checkpoint folder: a Hugging Face model with the genes, labels and ontology that give it meaning."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import AutoConfig, AutoModel
+
+from wced.errors import WcedError
+from wced.files import existing
+from wced.model.configuration import FORMAT_VERSION, WcedConfig
+from wced.model.modeling import WcedModel
+from wced.ontology.cut import OntologyCut
+from wced.shards.vocabulary import Labels, Vocabulary
+
+AutoConfig.register(WcedConfig.model_type, WcedConfig, exist_ok=True)
+AutoModel.register(WcedConfig, WcedModel, exist_ok=True)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model and what its numbers mean."""
+
+    model: WcedModel
+    vocabulary: Vocabulary
+    """Genes, in the order of the model's ids."""
+    labels: Labels
+    """Classes of every label column."""
+    ontology: OntologyCut | None
+    """The Cell Ontology of the training labels; None for a model without a hierarchical head."""
+
+
+def save(checkpoint: Checkpoint, folder: str | Path) -> None:
+    """Write the files of a checkpoint into an existing folder."""
+    folder = Path(folder)
+    checkpoint.model.save_pretrained(folder)
+    checkpoint.vocabulary.write(folder / "vocabulary.tsv")
+    checkpoint.labels.write(folder / "labels.json")
+    if checkpoint.ontology is not None:
+        (folder / "ontology.json").write_text(json.dumps(checkpoint.ontology.to_json(), indent=1) + "\n")
+
+
+def load(folder: str | Path) -> Checkpoint:
+    """Read a checkpoint folder, in evaluation mode.
+
+    Raises
+    ------
+    WcedError
+        If a file is missing, of another format version, or does not fit the others.
+    """
+    folder = Path(folder)
+    settings = json.loads(existing(folder / "config.json", "a checkpoint's config").read_text())
+    existing(folder / "model.safetensors", "the weights of a checkpoint")
+    if settings.get("model_type") != WcedConfig.model_type:
+        raise WcedError(f"{folder / 'config.json'}: model_type is {settings.get('model_type')}, not wced")
+    if settings.get("format_version") != FORMAT_VERSION:
+        raise WcedError(
+            f"{folder / 'config.json'}: format version {settings.get('format_version')}, "
+            f"this program reads {FORMAT_VERSION}"
+        )
+    vocabulary = Vocabulary.read(folder / "vocabulary.tsv")
+    if vocabulary.sha256 != settings["vocabulary_sha256"]:
+        raise WcedError(f"{folder / 'vocabulary.tsv'}: not the vocabulary that the model was trained with")
+    ontology = folder / "ontology.json"
+    model = WcedModel.from_pretrained(folder, use_safetensors=True)
+    return Checkpoint(
+        model.eval(),
+        vocabulary,
+        Labels.read(folder / "labels.json"),
+        OntologyCut.from_json(json.loads(ontology.read_text())) if ontology.exists() else None,
+    )

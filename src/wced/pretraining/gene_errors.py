@@ -1,0 +1,114 @@
+"""Errors of every gene, streamed over a validation epoch in memory that does not grow with its cells."""
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from wced.pretraining.gene_statistics import GeneStatistics
+from wced.shards.vocabulary import Vocabulary
+
+BINS = 256
+RANGE = 16.0
+"""Detection logits are counted in 256 bins from −16 to 16: ties within a bin of 1/8 cost the AUC under 0.001."""
+
+
+class GeneErrors(nn.Module):
+    """Sums from which a gene's detection AUC and non-zero MAE follow; buffers, so that they move with the model."""
+
+    def __init__(self, vocabulary_size: int) -> None:
+        """Start with empty sums for G genes."""
+        super().__init__()
+        self.register_buffer("histogram_ygb", torch.zeros(2, vocabulary_size, BINS), persistent=False)
+        self.register_buffer("gated_g", torch.zeros(vocabulary_size, dtype=torch.float64), persistent=False)
+        self.register_buffer("ungated_g", torch.zeros(vocabulary_size, dtype=torch.float64), persistent=False)
+
+    def reset(self) -> None:
+        """Forget everything, for a new epoch."""
+        for sums in self.buffers():
+            sums.zero_()
+
+    @torch.no_grad()
+    def update(
+        self, gene_m: torch.Tensor, logit_m: torch.Tensor, value_m: torch.Tensor, target_m: torch.Tensor
+    ) -> None:
+        """Add predictions.
+
+        Parameters
+        ----------
+        gene_m
+            int64, (m,): vocabulary id.
+        logit_m, value_m
+            (m,): detection logit and predicted log1p_10k.
+        target_m
+            (m,): true log1p_10k, 0 where not expressed.
+        """
+        logit_m, value_m = logit_m.float(), value_m.float()
+        expressed = target_m > 0
+        place = ((logit_m + RANGE) * (BINS / (2 * RANGE))).long().clamp(0, BINS - 1)
+        flat = (expressed.long() * self.histogram_ygb.shape[1] + gene_m) * BINS + place
+        self.histogram_ygb.view(-1).scatter_add_(0, flat, torch.ones_like(logit_m))
+        gene, value, target = gene_m[expressed], value_m[expressed], target_m[expressed]
+        gated = torch.where(logit_m[expressed] > 0, value, 0.0)
+        self.gated_g.scatter_add_(0, gene, (gated - target).abs().double())
+        self.ungated_g.scatter_add_(0, gene, (value - target).abs().double())
+
+    def table(self, checkpoint: str, epoch: int, vocabulary: Vocabulary, statistics: GeneStatistics) -> pd.DataFrame:
+        """Return the rows of `tables.GENE_ERRORS` of this epoch, for genes that were predicted at least once.
+
+        Parameters
+        ----------
+        checkpoint, epoch
+            What the rows belong to; epochs count from 1.
+        vocabulary
+            Genes.
+        statistics
+            Of the validation cells; sparsity and the null come from them, not from the sampled positions.
+        """
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            for sums in self.buffers():
+                torch.distributed.all_reduce(sums)
+        negative_gb, positive_gb = self.histogram_ygb.double().cpu().numpy()
+        n_nonzero = positive_gb.sum(axis=1)
+        n_zero = negative_gb.sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mae = self.gated_g.cpu().numpy() / n_nonzero
+            frame = pd.DataFrame(
+                {
+                    "checkpoint": checkpoint,
+                    "epoch": epoch,
+                    "gene_id": vocabulary.gene_ids,
+                    "gene_symbol": vocabulary.symbols,
+                    "n": (n_zero + n_nonzero).astype(np.int64),
+                    "n_nonzero": n_nonzero.astype(np.int64),
+                    "zero_fraction": 1 - statistics.n_nonzero / statistics.n,
+                    "mean_nonzero": statistics.mean_nonzero,
+                    "detection_auc": auc_of_histograms(negative_gb, positive_gb),
+                    "nonzero_mae": mae,
+                    "nonzero_mae_ungated": self.ungated_g.cpu().numpy() / n_nonzero,
+                    "null_mae": statistics.null_mae,
+                    "rescaled_mae": mae / statistics.mean_nonzero,
+                    "rescaled_null_mae": statistics.null_mae / statistics.mean_nonzero,
+                }
+            )
+        return frame[frame["n"] > 0].reset_index(drop=True)
+
+
+def auc_of_histograms(negative_gb: np.ndarray, positive_gb: np.ndarray) -> np.ndarray:
+    """Return the area under the ROC curve of each row: P(positive > negative) + P(tie) / 2 (Hanley & McNeil 1982).
+
+    Parameters
+    ----------
+    negative_gb, positive_gb
+        Counts of scores per bin, bins ascending; genes × bins.
+
+    Returns
+    -------
+    numpy.ndarray
+        (genes,), NaN where a gene has no negatives or no positives.
+    """
+    below_gb = np.cumsum(negative_gb, axis=1) - negative_gb
+    wins = (positive_gb * (below_gb + negative_gb / 2)).sum(axis=1)
+    pairs = negative_gb.sum(axis=1) * positive_gb.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return wins / pairs

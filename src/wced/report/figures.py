@@ -1,0 +1,184 @@
+"""Figures of the report. The same tables give the same bytes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from wced.files import whole_file
+
+PALETTE = ("#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499")
+"""Paul Tol's `muted` colours, which colour-blind readers can tell apart."""
+OTHER = "#D0D0D0"
+"""Colour of the classes that have none of their own."""
+STYLE = {
+    "svg.hashsalt": "wced",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "legend.frameon": False,
+    "figure.dpi": 150,
+}
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure as SVG without a date, so that equal figures are equal files."""
+    with mpl.rc_context(STYLE), whole_file(path) as temporary:
+        figure.savefig(temporary, format="svg", metadata={"Date": None}, bbox_inches="tight", dpi=150)
+
+
+def umap_figure(table: pd.DataFrame, colour: str, models: Sequence[str]) -> Figure:
+    """Return the UMAPs of one dataset, one panel per model.
+
+    Parameters
+    ----------
+    table
+        Rows of tables.UMAP of one dataset.
+    colour
+        `cell_type` or `batch`: the column that gives points their colour. The nine largest classes have a colour.
+    models
+        Models, in the order of the panels.
+    """
+    sizes = table.loc[table["model"] == models[0], colour].value_counts()
+    sizes = sizes.sort_index().sort_values(ascending=False, kind="stable")
+    coloured, rest = list(sizes.index[: len(PALETTE)]), sizes.iloc[len(PALETTE) :]
+    colours = dict(zip(coloured, PALETTE, strict=False))
+    columns = min(3, len(models))
+    n_rows = -(-len(models) // columns)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(2.9 * columns + 2.6, 2.75 * n_rows), layout="constrained")
+        axes = figure.subplots(n_rows, columns, squeeze=False).ravel()
+        for axis in axes[len(models) :]:
+            axis.remove()
+        for axis, model in zip(axes, models, strict=False):
+            cells = table[table["model"] == model]
+            # In a fixed random order, so that no class lies on top of the others; grey goes below.
+            cells = cells.sample(frac=1, random_state=0)
+            cells = cells.iloc[np.argsort(cells[colour].isin(coloured).to_numpy(), kind="stable")]
+            axis.scatter(
+                cells["umap_1"],
+                cells["umap_2"],
+                c=cells[colour].map(colours).fillna(OTHER),
+                s=np.clip(6000 / len(cells), 1, 10),
+                linewidths=0,
+                rasterized=True,
+            )
+            axis.set(title=model, xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+        handles = [_dot(colours[name], f"{_short(name)} ({sizes[name]:,})") for name in coloured]
+        if len(rest):
+            handles.append(_dot(OTHER, f"{len(rest)} others ({rest.sum():,})"))
+        figure.legend(
+            handles=handles,
+            loc="outside right center",
+            title=colour.replace("_", " ") + " (cells)",
+            fontsize=8,
+            alignment="left",
+        )
+    return figure
+
+
+def loss_figure(metrics: pd.DataFrame, checkpoints: Sequence[str]) -> Figure:
+    """Return one panel per loss or score: training (thin) and validation (dots) of every checkpoint over its steps.
+
+    Parameters
+    ----------
+    metrics
+        Rows of tables.METRICS.
+    checkpoints
+        Checkpoints, in the order of their colours.
+    """
+    names = list(dict.fromkeys(metrics["metric"]))
+    names.sort(key=lambda name: (name != "loss", name.endswith("_accuracy")))
+    columns = min(4, len(names))
+    n_rows = -(-len(names) // columns)
+    colours = {checkpoint: PALETTE[i % len(PALETTE)] for i, checkpoint in enumerate(checkpoints)}
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(2.9 * columns, 2.2 * n_rows + 0.4), layout="constrained")
+        axes = figure.subplots(n_rows, columns, squeeze=False).ravel()
+        for axis in axes[len(names) :]:
+            axis.remove()
+        for axis, name in zip(axes, names, strict=False):
+            for checkpoint in checkpoints:
+                rows = metrics[(metrics["metric"] == name) & (metrics["checkpoint"] == checkpoint)]
+                train, validation = (rows[rows["split"] == split] for split in ("train", "validation"))
+                axis.plot(train["step"], train["value"], color=colours[checkpoint], alpha=0.4, lw=1)
+                axis.plot(validation["step"], validation["value"], color=colours[checkpoint], marker="o", ms=3, lw=1.5)
+            score = name.endswith("_accuracy")
+            title = name.removesuffix("_accuracy").removesuffix("_ontology_term_id").replace("_", " ")
+            axis.set(title=f"{title} ({'accuracy, higher is better' if score else 'loss'})")
+            axis.set_xlabel("step")
+            if score:
+                axis.set_ylim(0, 1)
+        handles = [_line(colours[checkpoint], checkpoint) for checkpoint in checkpoints]
+        handles += [_line("grey", "train", alpha=0.5, lw=1), _line("grey", "validation", marker="o", ms=3)]
+        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    return figure
+
+
+def gene_figure(errors: pd.DataFrame, checkpoints: Sequence[str], min_nonzero: int) -> Figure:
+    """Return, for every checkpoint, how well genes are quantified and detected against how rarely they are expressed.
+
+    Parameters
+    ----------
+    errors
+        Rows of tables.GENE_ERRORS, one epoch of each checkpoint.
+    checkpoints
+        Checkpoints, in the order of the columns.
+    min_nonzero
+        Validation cells that must express a gene for it to be shown.
+    """
+    errors = errors[errors["n_nonzero"] >= min_nonzero]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(4.4 * len(checkpoints), 5.8), layout="constrained")
+        axes = figure.subplots(2, len(checkpoints), squeeze=False, sharex=True, sharey="row")
+        for column, checkpoint in enumerate(checkpoints):
+            genes = errors[errors["checkpoint"] == checkpoint].sort_values("zero_fraction")
+            mae, auc = axes[:, column]
+            beats = genes["rescaled_mae"] < genes["rescaled_null_mae"]
+            for axis, value in ((mae, "rescaled_mae"), (auc, "detection_auc")):
+                axis.scatter(
+                    genes["zero_fraction"],
+                    genes[value],
+                    c=np.where(beats, PALETTE[1], PALETTE[0]),
+                    s=3,
+                    alpha=0.5,
+                    linewidths=0,
+                    rasterized=True,
+                )
+            # The null differs from gene to gene; its line is the median over bins of a fiftieth of the axis.
+            bins = genes.groupby((genes["zero_fraction"] * 50).clip(upper=49).astype(int))
+            mae.plot(bins["zero_fraction"].median(), bins["rescaled_null_mae"].median(), color="black", lw=1.5, ls="--")
+            auc.axhline(0.5, color="black", lw=1, ls="--")
+            auc.set(xlabel="share of validation cells that do not express the gene", xlim=(0, 1), ylim=(None, 1.01))
+            mae.set_title(f"{checkpoint}: {beats.sum():,} of {len(genes):,} genes beat the null")
+        if len(errors):
+            axes[0, 0].set_ylim(0, errors[["rescaled_mae", "rescaled_null_mae"]].quantile(0.995).max() * 1.1)
+        axes[0, 0].set_ylabel("rescaled MAE where expressed\n(lower is better)")
+        axes[1, 0].set_ylabel("detection AUC\n(higher is better)")
+        figure.legend(
+            handles=[
+                _dot(PALETTE[0], "gene"),
+                _dot(PALETTE[1], "gene that beats the null's MAE"),
+                _line("black", "null: mean of the non-zero values (median gene); chance", ls="--"),
+            ],
+            loc="outside upper center",
+            ncols=3,
+        )
+    return figure
+
+
+def _dot(colour: str, label: str) -> mpl.lines.Line2D:
+    return mpl.lines.Line2D([], [], marker="o", ls="", color=colour, markersize=6, markeredgewidth=0, label=label)
+
+
+def _line(colour: str, label: str, **style: object) -> mpl.lines.Line2D:
+    return mpl.lines.Line2D([], [], color=colour, label=label, **style)
+
+
+def _short(name: str, width: int = 34) -> str:
+    return name if len(name) <= width else f"{name[: width - 1]}…"

@@ -1,0 +1,67 @@
+"""A set of cells as flat arrays: the one form in which raw counts travel between files, batches and kernels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+
+@dataclass(frozen=True)
+class RaggedCells:
+    """Raw counts of n cells; cell i expresses genes `gene[offsets[i]:offsets[i + 1]]`, ids ascending."""
+
+    offsets: np.ndarray
+    """int64, (n + 1,): where each cell's genes begin in the flat arrays."""
+    gene: np.ndarray
+    """uint16 or uint32, (nonzeros,): vocabulary ids."""
+    count: np.ndarray
+    """uint32, (nonzeros,): raw counts, at least 1."""
+    soma_joinid: np.ndarray
+    """int64, (n,): identity of the cell, which seeds everything random about it."""
+    dataset: np.ndarray
+    """int32, (n,): row of the measured-gene mask."""
+    labels: np.ndarray
+    """int32, (n, label columns): class codes, -1 for unknown."""
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+
+def id_dtype(vocabulary_size: int) -> type:
+    """Return the narrowest type of the shard contract that holds a vocabulary's ids."""
+    return np.uint16 if vocabulary_size < 2**16 else np.uint32
+
+
+def from_csr(counts_ng: sparse.csr_matrix, vocabulary_ids: np.ndarray, vocabulary_size: int) -> RaggedCells:
+    """Return the cells of a count matrix, reduced to the genes of a vocabulary.
+
+    Parameters
+    ----------
+    counts_ng
+        Raw counts, cells × genes of some file.
+    vocabulary_ids
+        int32, (genes of the file,): vocabulary id of each column, -1 for genes outside. A vocabulary gene
+        stands in at most one column.
+    vocabulary_size
+        Number of genes of the vocabulary.
+
+    Returns
+    -------
+    RaggedCells
+        In the order of the rows, `soma_joinid` being the row number, dataset 0, and no labels.
+    """
+    keep = np.flatnonzero(vocabulary_ids >= 0)
+    order = keep[np.argsort(vocabulary_ids[keep], kind="stable")]
+    chosen = sparse.csr_matrix(counts_ng)[:, order]
+    chosen.eliminate_zeros()
+    chosen.sort_indices()
+    gene = vocabulary_ids[order][chosen.indices]
+    n = chosen.shape[0]
+    return RaggedCells(
+        offsets=chosen.indptr.astype(np.int64),
+        gene=gene.astype(id_dtype(vocabulary_size)),
+        count=chosen.data.astype(np.uint32),
+        soma_joinid=np.arange(n, dtype=np.int64),
+        dataset=np.zeros(n, np.int32),
+        labels=np.full((n, 0), -1, np.int32),
+    )

@@ -1,0 +1,167 @@
+"""Which genes a model knows, which labels it can learn, and which genes each dataset measured."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from wced.errors import WcedError
+from wced.files import existing, whole_file
+from wced.shards import FORMAT_VERSION
+
+LABEL_COLUMNS = (
+    "cell_type_ontology_term_id",
+    "tissue_ontology_term_id",
+    "tissue_general_ontology_term_id",
+    "donor_id",
+    "assay_ontology_term_id",
+)
+"""Columns of cells.parquet that shards carry as codes."""
+
+UNKNOWN = ("unknown", "", "na")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The genes of a model, in the order of their ids."""
+
+    gene_ids: tuple[str, ...]
+    """Ensembl ids, sorted; a gene's vocabulary id is its place."""
+    symbols: tuple[str, ...]
+    """Gene symbols, for people."""
+
+    def __len__(self) -> int:
+        return len(self.gene_ids)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the ordered Ensembl ids: two vocabularies are the same exactly when it is."""
+        return hashlib.sha256("\n".join(self.gene_ids).encode()).hexdigest()
+
+    def ids_of(self, gene_ids: Sequence[str]) -> np.ndarray:
+        """Return the vocabulary id of each Ensembl id, -1 for genes outside; shape (len(gene_ids),), int32."""
+        return pd.Index(self.gene_ids).get_indexer(pd.Index(gene_ids)).astype(np.int32)
+
+    def write(self, path: str | Path) -> None:
+        """Write `vocabulary.tsv`: id, gene_id, symbol."""
+        frame = pd.DataFrame({"id": range(len(self)), "gene_id": self.gene_ids, "symbol": self.symbols})
+        with whole_file(path) as temporary:
+            frame.to_csv(temporary, sep="\t", index=False)
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Vocabulary":
+        """Read `vocabulary.tsv`."""
+        frame = pd.read_csv(existing(path, "a vocabulary"), sep="\t", dtype=str, keep_default_na=False)
+        if list(frame.columns) != ["id", "gene_id", "symbol"]:
+            raise WcedError(f"{path}: a vocabulary has the columns id, gene_id and symbol")
+        return cls(tuple(frame["gene_id"]), tuple(frame["symbol"]))
+
+
+def make_vocabulary(genes: pd.DataFrame, measured_ids: Sequence[str]) -> Vocabulary:
+    """Return the genes that are protein-coding in the gene table and measured by the corpus.
+
+    Parameters
+    ----------
+    genes
+        Gene table with `gene_id`, `symbol` and `protein_coding` (GENCODE and HGNC agree).
+    measured_ids
+        Ensembl ids that at least one dataset of the corpus measured.
+    """
+    chosen = genes[genes["protein_coding"] & genes["gene_id"].isin(set(measured_ids))].sort_values("gene_id")
+    if chosen.empty:
+        raise WcedError("vocabulary: the corpus measures no protein-coding gene of the gene table")
+    return Vocabulary(tuple(chosen["gene_id"]), tuple(chosen["symbol"]))
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Classes of every label column: those that occur in training cells."""
+
+    classes: dict[str, tuple[str, ...]]
+    """Sorted classes by column; a class's code is its place. Donors are named `dataset_id:donor_id`."""
+    unknown_in_validation: dict[str, dict[str, int]]
+    """By column, validation cells of each class that train lacks; they count as unknown."""
+
+    def codes(self, column: str, values: pd.Series) -> np.ndarray:
+        """Return the code of each value, -1 where it is unknown; int32."""
+        return pd.Index(self.classes[column]).get_indexer(pd.Index(values.astype(str))).astype(np.int32)
+
+    def write(self, path: str | Path) -> None:
+        """Write `labels.json`."""
+        record = {
+            "format_version": FORMAT_VERSION,
+            "classes": self.classes,
+            "unknown_in_validation": self.unknown_in_validation,
+        }
+        with whole_file(path) as temporary:
+            temporary.write_text(json.dumps(record, indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Labels":
+        """Read `labels.json`."""
+        record = json.loads(existing(path, "a table of labels").read_text())
+        return cls(
+            {column: tuple(classes) for column, classes in record["classes"].items()}, record["unknown_in_validation"]
+        )
+
+
+def label_values(cells: pd.DataFrame, column: str) -> pd.Series:
+    """Return a label column as strings that are unique over the corpus: donors carry their dataset's name."""
+    values = cells[column].astype(str)
+    if column == "donor_id":
+        known = ~values.isin(UNKNOWN)
+        values = values.where(~known, cells["dataset_id"].astype(str) + ":" + values)
+    return values
+
+
+def make_labels(cells: pd.DataFrame) -> Labels:
+    """Return the classes of all label columns from the selected cells (`split` says which are for training)."""
+    train = (cells["split"] == "train").to_numpy()
+    classes, unknown = {}, {}
+    for column in LABEL_COLUMNS:
+        values = label_values(cells, column)
+        values = values[~values.isin(UNKNOWN)]
+        is_train = train[values.index]
+        classes[column] = tuple(sorted(values[is_train].unique()))
+        lost = values[~is_train]
+        lost = lost[~lost.isin(set(classes[column]))].value_counts().sort_index()
+        unknown[column] = {str(name): int(n) for name, n in lost.items()}
+    return Labels(classes, unknown)
+
+
+def write_measured(path: str | Path, dataset_ids: Sequence[str], measured_dv: np.ndarray) -> None:
+    """Write `measured.arrow`: one row per dataset (its place is its code) with a mask over the vocabulary.
+
+    Parameters
+    ----------
+    path
+        File to write.
+    dataset_ids
+        Names of the datasets, sorted.
+    measured_dv
+        bool, datasets × vocabulary genes: whether the dataset measured the gene at all.
+    """
+    n_genes = measured_dv.shape[1]
+    flat = pa.array(measured_dv.ravel())
+    table = pa.table(
+        {
+            "dataset_id": pa.array(list(dataset_ids), pa.string()),
+            "measured": pa.FixedSizeListArray.from_arrays(flat, n_genes),
+        }
+    )
+    with whole_file(path) as temporary, pa.ipc.new_file(temporary, table.schema) as writer:
+        writer.write_table(table)
+
+
+def read_measured(path: str | Path) -> tuple[list[str], np.ndarray]:
+    """Return the dataset ids in the order of their codes, and the mask datasets × vocabulary genes (bool)."""
+    with pa.memory_map(str(existing(path, "the measured genes of the corpus"))) as source:
+        table = pa.ipc.open_file(source).read_all()
+    flat = table["measured"].combine_chunks().flatten()
+    dataset_ids = table["dataset_id"].to_pylist()
+    return dataset_ids, flat.to_numpy(zero_copy_only=False).reshape(len(dataset_ids), -1)

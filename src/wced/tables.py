@@ -1,0 +1,264 @@
+"""Schemas of all tables, checked when a table is written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from wced.errors import WcedError
+from wced.files import whole_file
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table."""
+
+    name: str
+    kind: str
+    """`str`, `int`, `float` or `bool`; a float may be empty, the others only when `optional`."""
+    description: str
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's columns, in order, and the columns that identify a row."""
+
+    name: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+
+
+SCORES = Table(
+    "scores",
+    (
+        Column("run", "str", "name of the run"),
+        Column("task", "str", "benchmark"),
+        Column("dataset", "str", "dataset of datasets.tsv"),
+        Column("protocol", "str", "how the score was computed: library, version and settings"),
+        Column("split", "str", "cells that were scored: all, or which folds"),
+        Column("label", "str", "obs column that was the truth"),
+        Column("model", "str", "checkpoint or baseline"),
+        Column("metric", "str", "name of the score"),
+        Column("value", "float", "the score; empty exactly when `reason` is filled"),
+        Column("ci_low", "float", "lower end of the 95% interval"),
+        Column("ci_high", "float", "upper end of the 95% interval"),
+        Column("ci_method", "str", "how the interval was made", optional=True),
+        Column("n", "int", "cells scored"),
+        Column("n_params", "int", "trained parameters of the model that embeds; 0 for baselines"),
+        Column("width", "int", "dimensions of the embedding"),
+        Column("seed", "int", "seed of everything random in the score"),
+        Column("source", "str", "here, published or external"),
+        Column("leakage", "str", "what the model may have seen of these cells: none, or what was found"),
+        Column("reason", "str", "why there is no value", optional=True),
+    ),
+    ("run", "task", "dataset", "protocol", "split", "label", "model", "metric", "source"),
+)
+
+CORPUS = Table(
+    "corpus",
+    (
+        Column("level", "str", "dataset, tissue or cell_type"),
+        Column("dataset", "str", "dataset, or `all`"),
+        Column("term", "str", "ontology id, or the dataset"),
+        Column("name", "str", "readable name"),
+        Column("cells_in", "int", "cells in the collection"),
+        Column("not_primary", "int", "removed: not primary data"),
+        Column("low_counts", "int", "removed: too few counts"),
+        Column("low_genes", "int", "removed: too few genes"),
+        Column("high_mt", "int", "removed: too high a mitochondrial fraction"),
+        Column("not_sampled", "int", "good cells that downsampling left out"),
+        Column("train", "int", "cells to train on"),
+        Column("validation", "int", "cells to validate on"),
+        Column(
+            "split_by",
+            "str",
+            "unit of the split: dataset, donor, cell, `mixed` where datasets differ, `none` without cells",
+        ),
+        Column("unknown_in_validation", "int", "validation cells whose cell type train lacks, or that have none"),
+    ),
+    ("level", "dataset", "term"),
+)
+
+SOURCES_QC = Table(
+    "sources_qc",
+    (
+        Column("dataset", "str", "dataset"),
+        Column("cells_in_file", "int", "cells in the file as published"),
+        Column("cells_dropped_filter", "int", "cells dropped by the row's filter"),
+        Column("cells_dropped_empty", "int", "cells dropped because they have no counts"),
+        Column("cells", "int", "cells kept"),
+        Column("genes_in_file", "int", "genes in the file as published"),
+        Column("genes_dropped_zero", "int", "genes without any count that the file's makers filled in, dropped"),
+        Column("genes_unmapped", "int", "genes without an Ensembl id in the gene table, dropped"),
+        Column("genes_merged", "int", "genes added to another with the same Ensembl id"),
+        Column("genes", "int", "genes kept"),
+        Column("counts_unmapped_fraction", "float", "share of all counts that the dropped genes held"),
+        Column("cells_unlabelled", "int", "cells kept whose cell type is unknown"),
+    ),
+    ("dataset",),
+)
+
+GENE_ERRORS = Table(
+    "gene_errors",
+    (
+        Column("checkpoint", "str", "checkpoint"),
+        Column("epoch", "int", "epoch after which the errors were measured, from 1"),
+        Column("gene_id", "str", "Ensembl id"),
+        Column("gene_symbol", "str", "symbol"),
+        Column(
+            "n", "int", "predictions scored: cells whose dataset measured the gene; MLM: of these, masked positions"
+        ),
+        Column("n_nonzero", "int", "of these, where the gene is expressed"),
+        Column("zero_fraction", "float", "share of validation cells that do not express it, where it was measured"),
+        Column("mean_nonzero", "float", "mean log1p(CP10k) of the validation cells that express it"),
+        Column("detection_auc", "float", "area under the ROC curve of expressed or not"),
+        Column("nonzero_mae", "float", "mean absolute error where expressed; prediction is 0 where called zero"),
+        Column("nonzero_mae_ungated", "float", "the same without setting predictions to 0"),
+        Column("null_mae", "float", "mean absolute error of predicting the validation non-zero mean"),
+        Column("rescaled_mae", "float", "nonzero_mae / mean_nonzero"),
+        Column("rescaled_null_mae", "float", "null_mae / mean_nonzero"),
+    ),
+    ("checkpoint", "epoch", "gene_id"),
+)
+
+LEARNABILITY = Table(
+    "learnability",
+    (
+        Column("checkpoint", "str", "checkpoint"),
+        Column("end", "str", "most or least learnable"),
+        Column("rank", "int", "from 1, by improvement over the null"),
+        Column("gene_id", "str", "Ensembl id"),
+        Column("gene_symbol", "str", "symbol"),
+        Column("zero_fraction", "float", "share of validation cells that do not express it"),
+        Column("n_nonzero", "int", "validation cells that express it"),
+        Column("detection_auc", "float", "area under the ROC curve of expressed or not"),
+        Column("rescaled_mae", "float", "error where expressed, in units of the mean non-zero value"),
+        Column("rescaled_null_mae", "float", "the null's error in the same units"),
+        Column("improvement", "float", "1 - rescaled_mae / rescaled_null_mae"),
+    ),
+    ("checkpoint", "end", "rank"),
+)
+
+LEARNABILITY_SUMMARY = Table(
+    "learnability_summary",
+    (
+        Column("checkpoint", "str", "checkpoint"),
+        Column("epoch", "int", "epoch of the errors: the checkpoint's last"),
+        Column("genes", "int", "genes with errors"),
+        Column("reliable", "int", "of these, genes that enough validation cells express"),
+        Column("beat_null", "int", "reliable genes whose non-zero MAE is below the null's"),
+        Column("beat_null_fraction", "float", "beat_null / reliable"),
+        Column("median_detection_auc", "float", "median over reliable genes"),
+        Column("median_rescaled_mae", "float", "median over reliable genes"),
+        Column("median_rescaled_null_mae", "float", "median over reliable genes"),
+        Column("spearman_sparsity", "float", "rank correlation of zero fraction and rescaled MAE over reliable genes"),
+    ),
+    ("checkpoint",),
+)
+
+METRICS = Table(
+    "metrics",
+    (
+        Column("checkpoint", "str", "checkpoint"),
+        Column("split", "str", "train or validation"),
+        Column("epoch", "int", "epoch, from 1"),
+        Column("step", "int", "optimiser steps made"),
+        Column("metric", "str", "loss or score"),
+        Column("value", "float", "mean over the epoch (validation) or since the last row (train)"),
+    ),
+    ("checkpoint", "split", "epoch", "step", "metric"),
+)
+
+UMAP = Table(
+    "umap",
+    (
+        Column("dataset", "str", "dataset"),
+        Column("model", "str", "checkpoint or baseline"),
+        Column("cell", "str", "obs name of the cell"),
+        Column("cell_type", "str", "cell type of the cell"),
+        Column("batch", "str", "batch of the cell"),
+        Column("umap_1", "float", "first coordinate"),
+        Column("umap_2", "float", "second coordinate"),
+    ),
+    ("dataset", "model", "cell"),
+)
+
+TIMINGS = Table(
+    "timings",
+    (
+        Column("rule", "str", "rule and its wildcards"),
+        Column("seconds", "float", "wall-clock time"),
+        Column("max_rss_mb", "float", "largest resident memory, MB"),
+        Column("cpu_seconds", "float", "processor time"),
+    ),
+    ("rule",),
+)
+
+TABLES = {
+    table.name: table
+    for table in (SCORES, CORPUS, SOURCES_QC, GENE_ERRORS, LEARNABILITY, LEARNABILITY_SUMMARY, METRICS, UMAP, TIMINGS)
+}
+
+_DTYPES = {"str": "str", "int": "int64", "float": "float64", "bool": "bool"}
+
+
+def checked(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
+    """Return `frame` with the table's columns and types; raise WcedError naming what does not fit."""
+    names = [column.name for column in table.columns]
+    for missing in (name for name in names if name not in frame.columns):
+        raise WcedError(f"table {table.name}: column {missing} is missing")
+    for extra in (name for name in frame.columns if name not in names):
+        raise WcedError(f"table {table.name}: column {extra} is not in its schema")
+    frame = frame[names].copy()
+    for column in table.columns:
+        values = frame[column.name]
+        if column.kind != "float" and values.isna().any():
+            if not column.optional:
+                raise WcedError(f"table {table.name}: column {column.name} has an empty value")
+            values = values.fillna("")
+        try:
+            frame[column.name] = values.astype(_DTYPES[column.kind])
+        except (TypeError, ValueError) as failure:
+            raise WcedError(f"table {table.name}: column {column.name} is not {column.kind}: {failure}") from None
+    repeated = frame.duplicated(list(table.key))
+    if repeated.any():
+        raise WcedError(f"table {table.name}: two rows for {frame.loc[repeated, list(table.key)].iloc[0].to_dict()}")
+    if table is SCORES:
+        wrong = frame["value"].isna() != (frame["reason"] != "")
+        if wrong.any():
+            raise WcedError(
+                f"table scores: a value is empty exactly when a reason is given, which fails for "
+                f"{frame.loc[wrong, ['model', 'dataset', 'metric']].iloc[0].to_dict()}"
+            )
+    return frame
+
+
+def write(frame: pd.DataFrame, table: Table, path: str | Path) -> None:
+    """Check a table and write it whole: TSV, or Parquet when `path` ends in .parquet."""
+    frame = checked(frame, table)
+    with whole_file(path) as temporary:
+        if temporary.suffix == ".parquet":
+            frame.to_parquet(temporary, index=False)
+        else:
+            frame.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
+
+
+def read(table: Table, paths: str | Path | Sequence[str | Path]) -> pd.DataFrame:
+    """Read one or several files of one table, checked, as one frame."""
+    paths = [paths] if isinstance(paths, str | Path) else paths
+    optional = {column.name: "str" for column in table.columns if column.kind == "str"}
+    frames = [
+        pd.read_parquet(path)
+        if Path(path).suffix == ".parquet"
+        else pd.read_csv(
+            path,
+            sep="\t",
+            dtype=optional,
+            keep_default_na=False,
+            na_values={column.name: [""] for column in table.columns if column.kind != "str"},
+        )
+        for path in paths
+    ]
+    return checked(pd.concat(frames, ignore_index=True), table)

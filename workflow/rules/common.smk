@@ -1,0 +1,25 @@
+# What the rules of all rooms share: names of models and tables, and how a config section becomes a parameter.
+
+CHECKPOINTS = list(RUN.pretraining.checkpoints)
+
+TABLES = [
+    "corpus",
+    "zero_shot_integration",
+    "cell_type_classification",
+    "zero_shot_annotation",
+    "gene_errors",
+    "learnability",
+    "timings",
+]
+
+
+def dump(section):
+    """Return a config section as JSON text, the form in which commands take it."""
+    return section.model_dump_json()
+
+
+wildcard_constraints:
+    dataset=r"[A-Za-z0-9_]+",
+    model="|".join(RUN.models),
+    checkpoint="|".join(CHECKPOINTS),
+    shard=r"\d+",

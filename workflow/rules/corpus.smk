@@ -1,0 +1,163 @@
+# Archives, the gene table, harmonised datasets, the Census and the selected cells.
+import re
+import shlex
+
+from wced.corpus import FORMAT_VERSION as CORPUS_VERSION
+from wced.corpus.archives import archive_file, local_file
+
+# Every file that an archive of the index holds, by the name under which the archive is kept.
+MEMBERS = [RUN.genes.gencode, RUN.genes.hgnc]
+MEMBERS += [
+    member
+    for row in DATASETS.values()
+    for member in (row.file, row.labels)
+    if member is not None
+]
+ARCHIVES = {
+    archive_file(member.archive): member
+    for member in MEMBERS
+    if member.archive is not None
+}
+
+# The collection that this run builds; nothing where it reads one that exists.
+COLLECTION = f"{OUT}/corpus/census" if RUN.census.datasets else []
+
+
+def kept(member):
+    """Return the path of a dataset's file or archive, nothing for a file that a dataset has not got."""
+    return [] if member is None else local_file(member, RUN.sources.archives)
+
+
+def option(name, value):
+    """Return a command's option, nothing where it has no value."""
+    return f"--{name} {shlex.quote(str(value))}" if value else ""
+
+
+rule archive:
+    output:
+        archive=f"{RUN.sources.archives}/{{archive}}",
+    log:
+        f"{OUT}/logs/archive/{{archive}}.log",
+    benchmark:
+        f"{OUT}/benchmarks_timing/archive/{{archive}}.tsv"
+    wildcard_constraints:
+        archive="|".join(map(re.escape, ARCHIVES)) or "none",
+    conda:
+        "../../envs/wced.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        archive=lambda wildcards: ARCHIVES[wildcards.archive].archive,
+        sha256=lambda wildcards: ARCHIVES[wildcards.archive].sha256,
+    shell:
+        "wced download --archive {params.archive:q} --sha256 {params.sha256} --output {output.archive} > {log} 2>&1"
+
+
+rule gene_table:
+    input:
+        gencode=kept(RUN.genes.gencode),
+        hgnc=kept(RUN.genes.hgnc),
+    output:
+        genes=f"{OUT}/corpus/genes.parquet",
+    log:
+        f"{OUT}/logs/gene_table.log",
+    benchmark:
+        f"{OUT}/benchmarks_timing/gene_table.tsv"
+    conda:
+        "../../envs/wced.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        section=dump(RUN.genes),
+        version=CORPUS_VERSION,
+    shell:
+        "wced gene-table --section {params.section:q} --gencode {input.gencode:q} --hgnc {input.hgnc:q}"
+        " --output {output.genes} > {log} 2>&1"
+
+
+rule source:
+    input:
+        file=lambda wildcards: kept(DATASETS[wildcards.dataset].file),
+        labels=lambda wildcards: kept(DATASETS[wildcards.dataset].labels),
+        names=lambda wildcards: (
+            RUN.sources.cell_type_names
+            if DATASETS[wildcards.dataset].cell_type_kind == "name"
+            else []
+        ),
+        genes=rules.gene_table.output.genes,
+    output:
+        h5ad=f"{OUT}/corpus/sources/{{dataset}}.h5ad",
+        qc=f"{OUT}/corpus/sources/{{dataset}}.qc.tsv",
+    log:
+        f"{OUT}/logs/source/{{dataset}}.log",
+    benchmark:
+        f"{OUT}/benchmarks_timing/source/{{dataset}}.tsv"
+    conda:
+        "../../envs/wced.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        section=lambda wildcards: dump(DATASETS[wildcards.dataset]),
+        labels=lambda wildcards, input: option("labels", input.labels),
+        names=lambda wildcards, input: option("names", input.names),
+        min_mapped_genes=RUN.sources.min_mapped_genes,
+        version=CORPUS_VERSION,
+    shell:
+        "wced source --section {params.section:q} --file {input.file:q} {params.labels} {params.names}"
+        " --genes {input.genes} --min-mapped-genes {params.min_mapped_genes} --output {output.h5ad} --qc {output.qc}"
+        " > {log} 2>&1"
+
+
+rule census:
+    input:
+        sources=expand(rules.source.output.h5ad, dataset=RUN.census.datasets),
+    output:
+        collection=directory(f"{OUT}/corpus/census"),
+    log:
+        f"{OUT}/logs/census.log",
+    benchmark:
+        f"{OUT}/benchmarks_timing/census.tsv"
+    conda:
+        "../../envs/wced.yaml"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    params:
+        section=dump(RUN.census),
+        version=CORPUS_VERSION,
+    shell:
+        "wced census {input.sources} --section {params.section:q} --output {output.collection} > {log} 2>&1"
+
+
+rule cells:
+    input:
+        collection=COLLECTION,
+    output:
+        cells=f"{OUT}/corpus/cells.parquet",
+        table=f"{OUT}/tables/corpus.tsv",
+    log:
+        f"{OUT}/logs/cells.log",
+    benchmark:
+        f"{OUT}/benchmarks_timing/cells.tsv"
+    conda:
+        "../../envs/wced.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        section=dump(RUN.cells),
+        census=dump(RUN.census),
+        collection=lambda wildcards, input: option("collection", input.collection),
+        seed=RUN.seed,
+        version=CORPUS_VERSION,
+    shell:
+        "wced cells --section {params.section:q} --census {params.census:q} {params.collection} --seed {params.seed}"
+        " --output {output.cells} --table {output.table} > {log} 2>&1"

@@ -1,0 +1,105 @@
+# Embeddings of held-out datasets: by checkpoints, by all of them together, by an untrained encoder, by baselines.
+from wced.embedding import FORMAT_VERSION as EMBEDDING_VERSION
+
+# The config is refused when a held-out dataset is part of the corpus; cells are compared by dataset id only.
+HELD_OUT = "none (dataset held out, by dataset id)"
+
+
+rule embed:
+    input:
+        h5ad=rules.source.output.h5ad,
+        folder=rules.pretrain.output.folder,
+    output:
+        h5ad=f"{OUT}/embedding/{{dataset}}/{{checkpoint}}.h5ad",
+        annotation=f"{OUT}/embedding/{{dataset}}/{{checkpoint}}.annotation.parquet",
+    params:
+        leakage=HELD_OUT,
+        batch_size=RUN.embedding.batch_size,
+        version=EMBEDDING_VERSION,
+    log:
+        f"{OUT}/logs/embed/{{dataset}}.{{checkpoint}}.log",
+    benchmark:
+        f"{OUT}/benchmarks_timing/embed/{{dataset}}.{{checkpoint}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    conda:
+        "../../envs/wced.yaml"
+    shell:
+        "wced embed --input {input.h5ad} --checkpoint {input.folder}/model --output {output.h5ad}"
+        " --annotation {output.annotation} --model {wildcards.checkpoint} --dataset {wildcards.dataset}"
+        " --leakage {params.leakage:q} --batch-size {params.batch_size} > {log} 2>&1"
+
+
+rule embed_untrained:
+    input:
+        h5ad=rules.source.output.h5ad,
+        folder=f"{OUT}/pretraining/{RUN.embedding.untrained}",
+    output:
+        h5ad=f"{OUT}/embedding/{{dataset}}/untrained.h5ad",
+    params:
+        batch_size=RUN.embedding.batch_size,
+        seed=RUN.seed,
+        version=EMBEDDING_VERSION,
+    log:
+        f"{OUT}/logs/embed_untrained/{{dataset}}.log",
+    benchmark:
+        f"{OUT}/benchmarks_timing/embed_untrained/{{dataset}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    conda:
+        "../../envs/wced.yaml"
+    shell:
+        "wced embed --untrained --input {input.h5ad} --checkpoint {input.folder}/model --output {output.h5ad}"
+        " --model untrained --dataset {wildcards.dataset} --leakage none --batch-size {params.batch_size}"
+        " --seed {params.seed} > {log} 2>&1"
+
+
+rule concat:
+    input:
+        parts=expand(f"{OUT}/embedding/{{{{dataset}}}}/{{checkpoint}}.h5ad", checkpoint=RUN.embedding.concat),
+    output:
+        h5ad=f"{OUT}/embedding/{{dataset}}/concat.h5ad",
+    params:
+        version=EMBEDDING_VERSION,
+    log:
+        f"{OUT}/logs/concat/{{dataset}}.log",
+    benchmark:
+        f"{OUT}/benchmarks_timing/concat/{{dataset}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    conda:
+        "../../envs/wced.yaml"
+    shell:
+        "wced concat {input.parts} --output {output.h5ad} --model concat > {log} 2>&1"
+
+
+rule embed_baseline:
+    input:
+        h5ad=rules.source.output.h5ad,
+    output:
+        h5ad=f"{OUT}/embedding/{{dataset}}/{{baseline}}.h5ad",
+    wildcard_constraints:
+        baseline="hvg|pca",
+    params:
+        section=dump(RUN.embedding),
+        seed=RUN.seed,
+        version=EMBEDDING_VERSION,
+    log:
+        f"{OUT}/logs/embed_baseline/{{dataset}}.{{baseline}}.log",
+    benchmark:
+        f"{OUT}/benchmarks_timing/embed_baseline/{{dataset}}.{{baseline}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    conda:
+        "../../envs/wced.yaml"
+    shell:
+        "wced embed-baseline --input {input.h5ad} --section {params.section:q} --model {wildcards.baseline}"
+        " --dataset {wildcards.dataset} --seed {params.seed} --output {output.h5ad} > {log} 2>&1"
