@@ -1,6 +1,6 @@
 # Archives, the gene table, harmonised datasets, the Census and the selected cells.
 import re
-import shlex
+from shlex import quote
 
 from wced.corpus import FORMAT_VERSION as CORPUS_VERSION
 from wced.corpus.archives import archive_file, local_file
@@ -21,16 +21,6 @@ ARCHIVES = {
 
 # The collection that this run builds; nothing where it reads one that exists.
 COLLECTION = f"{OUT}/corpus/census" if RUN.census.datasets else []
-
-
-def kept(member):
-    """Return the path of a dataset's file or archive, nothing for a file that a dataset has not got."""
-    return [] if member is None else local_file(member, RUN.sources.archives)
-
-
-def option(name, value):
-    """Return a command's option, nothing where it has no value."""
-    return f"--{name} {shlex.quote(str(value))}" if value else ""
 
 
 rule archive:
@@ -57,8 +47,8 @@ rule archive:
 
 rule gene_table:
     input:
-        gencode=kept(RUN.genes.gencode),
-        hgnc=kept(RUN.genes.hgnc),
+        gencode=local_file(RUN.genes.gencode, RUN.sources.archives),
+        hgnc=local_file(RUN.genes.hgnc, RUN.sources.archives),
     output:
         genes=f"{OUT}/corpus/genes.parquet",
     log:
@@ -81,8 +71,14 @@ rule gene_table:
 
 rule source:
     input:
-        file=lambda wildcards: kept(DATASETS[wildcards.dataset].file),
-        labels=lambda wildcards: kept(DATASETS[wildcards.dataset].labels),
+        file=lambda wildcards: local_file(
+            DATASETS[wildcards.dataset].file, RUN.sources.archives
+        ),
+        labels=lambda wildcards: (
+            local_file(DATASETS[wildcards.dataset].labels, RUN.sources.archives)
+            if DATASETS[wildcards.dataset].labels
+            else []
+        ),
         names=lambda wildcards: (
             RUN.sources.cell_type_names
             if DATASETS[wildcards.dataset].cell_type_kind == "name"
@@ -104,8 +100,12 @@ rule source:
         runtime=60,
     params:
         section=lambda wildcards: dump(DATASETS[wildcards.dataset]),
-        labels=lambda wildcards, input: option("labels", input.labels),
-        names=lambda wildcards, input: option("names", input.names),
+        labels=lambda wildcards, input: (
+            f"--labels {quote(input.labels)}" if input.labels else ""
+        ),
+        names=lambda wildcards, input: (
+            f"--names {quote(input.names)}" if input.names else ""
+        ),
         min_mapped_genes=RUN.sources.min_mapped_genes,
         version=CORPUS_VERSION,
     shell:
@@ -130,10 +130,10 @@ rule census:
         mem_mb=8000,
         runtime=240,
     params:
-        section=dump(RUN.census),
+        organism=RUN.census.organism,
         version=CORPUS_VERSION,
     shell:
-        "wced census {input.sources} --section {params.section:q} --output {output.collection} > {log} 2>&1"
+        "wced census {input.sources} --organism {params.organism} --output {output.collection} > {log} 2>&1"
 
 
 rule cells:
@@ -155,7 +155,9 @@ rule cells:
     params:
         section=dump(RUN.cells),
         census=dump(RUN.census),
-        collection=lambda wildcards, input: option("collection", input.collection),
+        collection=lambda wildcards, input: (
+            f"--collection {quote(input.collection)}" if input.collection else ""
+        ),
         seed=RUN.seed,
         version=CORPUS_VERSION,
     shell:

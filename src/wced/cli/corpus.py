@@ -96,17 +96,16 @@ def source(
 
 def census(
     sources: Annotated[list[Path], typer.Argument(help="Harmonised datasets, in order.")],
-    section: Section,
+    organism: Annotated[str, typer.Option(help="Organism, as the Census names it.")],
     output: Annotated[Path, typer.Option(help="Folder of the collection to make.")],
 ) -> None:
     """Build a local SOMA collection with the layout of the CELLxGENE Census."""
     from wced.corpus.census import build_census
     from wced.provenance import recorded
 
-    settings = read_section(Census, section)
     inputs = {path.name: path for path in sources}
-    with recorded(output, command="census", section=settings.model_dump(), inputs=inputs):
-        build_census(sources, output, settings.organism)
+    with recorded(output, command="census", section={"organism": organism}, inputs=inputs):
+        build_census(sources, output, organism)
 
 
 def cells(

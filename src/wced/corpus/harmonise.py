@@ -171,4 +171,5 @@ def count_statistics(counts_ng: sparse.csr_matrix, mitochondrial_g: np.ndarray) 
 def write(adata: ad.AnnData, path: str | Path) -> None:
     """Write a harmonised dataset."""
     with whole_file(path) as temporary:
-        adata.write_h5ad(temporary, compression="lzf")
+        # gzip, because lzf's bytes depend on what its memory held before.
+        adata.write_h5ad(temporary, compression="gzip", compression_opts=1)

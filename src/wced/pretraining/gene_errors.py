@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from wced.pretraining.gene_statistics import GeneStatistics
+from wced.pretraining.gene_statistics import Nonzero
 from wced.shards.vocabulary import Vocabulary
 
 BINS = 256
@@ -53,7 +53,9 @@ class GeneErrors(nn.Module):
         self.gated_g.scatter_add_(0, gene, (gated - target).abs().double())
         self.ungated_g.scatter_add_(0, gene, (value - target).abs().double())
 
-    def table(self, checkpoint: str, epoch: int, vocabulary: Vocabulary, statistics: GeneStatistics) -> pd.DataFrame:
+    def table(
+        self, checkpoint: str, epoch: int, vocabulary: Vocabulary, zero_fraction: np.ndarray, null: Nonzero
+    ) -> pd.DataFrame:
         """Return the rows of `tables.GENE_ERRORS` of this epoch, for genes that were predicted at least once.
 
         Parameters
@@ -62,8 +64,11 @@ class GeneErrors(nn.Module):
             What the rows belong to; epochs count from 1.
         vocabulary
             Genes.
-        statistics
-            Of the validation cells; sparsity and the null come from them, not from the sampled positions.
+        zero_fraction
+            (G,): share of the validation cells that do not express each gene, where it was measured.
+        null
+            Of the very values that the model was scored on. With masked positions these are a sample, in which
+            strongly expressed cells may be over-represented; a null of all cells would then be unfair.
         """
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             for sums in self.buffers():
@@ -81,14 +86,14 @@ class GeneErrors(nn.Module):
                     "gene_symbol": vocabulary.symbols,
                     "n": (n_zero + n_nonzero).astype(np.int64),
                     "n_nonzero": n_nonzero.astype(np.int64),
-                    "zero_fraction": 1 - statistics.n_nonzero / statistics.n,
-                    "mean_nonzero": statistics.mean_nonzero,
+                    "zero_fraction": zero_fraction,
+                    "mean_nonzero": null.mean,
                     "detection_auc": auc_of_histograms(negative_gb, positive_gb),
                     "nonzero_mae": mae,
                     "nonzero_mae_ungated": self.ungated_g.cpu().numpy() / n_nonzero,
-                    "null_mae": statistics.null_mae,
-                    "rescaled_mae": mae / statistics.mean_nonzero,
-                    "rescaled_null_mae": statistics.null_mae / statistics.mean_nonzero,
+                    "null_mae": null.null_mae,
+                    "rescaled_mae": mae / null.mean,
+                    "rescaled_null_mae": null.null_mae / null.mean,
                 }
             )
         return frame[frame["n"] > 0].reset_index(drop=True)

@@ -1,55 +1,71 @@
 """What the data alone say about each gene: how often it is expressed, and how far its values are from their mean."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
+from wced.shards.batches import BatchDataset
 from wced.shards.encode import Encoding, encode
 from wced.shards.reader import ShardSet
 
 _CELLS = 4096
 
+Values = Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]
+"""Gives, each time it is called, the same pairs of flat arrays: vocabulary ids and values above 0."""
+
 
 @dataclass(frozen=True)
-class GeneStatistics:
-    """Per vocabulary gene, over the cells of a split whose dataset measured the gene; all float64, (G,)."""
+class Nonzero:
+    """Non-zero values of each vocabulary gene; float64, (G,), NaN for a gene without any."""
 
     n: np.ndarray
-    """Cells whose dataset measured the gene."""
-    n_nonzero: np.ndarray
-    """Of these, cells that express it."""
-    mean_nonzero: np.ndarray
-    """Mean log1p_10k where expressed; NaN for a gene that never is."""
+    """Number of values (0, not NaN, where there is none)."""
+    mean: np.ndarray
+    """Mean log1p_10k."""
     null_mae: np.ndarray
-    """Mean absolute deviation of those values from that mean: the error of always predicting it; NaN likewise."""
-
-    @property
-    def detection_rate(self) -> np.ndarray:
-        """Share of cells that express the gene; 0 where no dataset measured it."""
-        return self.n_nonzero / np.maximum(self.n, 1)
+    """Mean absolute deviation from that mean: the error of a null model that always predicts it."""
 
 
-def gene_statistics(shards: ShardSet, split: str) -> GeneStatistics:
-    """Compute the statistics of a split in two passes over its shards and in bounded memory."""
-    cells, size = shards.cells_of(split), len(shards.vocabulary)
-    per_dataset = np.bincount(shards.dataset[cells], minlength=len(shards.dataset_ids))
-    n = per_dataset @ shards.measured_dv.astype(np.float64)
-    encoding = Encoding(length=1)
-    n_nonzero, total, deviation = np.zeros(size), np.zeros(size), np.zeros(size)
-    blocks = [cells[start : start + _CELLS] for start in range(0, len(cells), _CELLS)]
-
-    def targets(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        batch = encode(shards.take(block), shards.measured_dv, encoding, training=False)
-        return batch.target_gene, batch.target_value
-
-    for block in blocks:
-        gene, value = targets(block)
-        n_nonzero += np.bincount(gene, minlength=size)
-        total += np.bincount(gene, value, minlength=size)
+def nonzero(values: Values, vocabulary_size: int) -> Nonzero:
+    """Compute mean and deviation in two passes, in memory that does not grow with the values."""
+    n, total, deviation = np.zeros((3, vocabulary_size))
+    for gene, value in values():
+        n += np.bincount(gene, minlength=vocabulary_size)
+        total += np.bincount(gene, value, minlength=vocabulary_size)
     with np.errstate(invalid="ignore"):
-        mean = total / n_nonzero
-    for block in blocks:
-        gene, value = targets(block)
-        deviation += np.bincount(gene, np.abs(value - mean[gene]), minlength=size)
-    with np.errstate(invalid="ignore"):
-        return GeneStatistics(n, n_nonzero, mean, deviation / n_nonzero)
+        mean = total / n
+        for gene, value in values():
+            deviation += np.bincount(gene, np.abs(value - mean[gene]), minlength=vocabulary_size)
+        return Nonzero(n, mean, deviation / n)
+
+
+def cell_values(shards: ShardSet, split: str) -> Values:
+    """Return all non-zero values of the cells of a split."""
+    cells = shards.cells_of(split)
+
+    def values() -> Iterable[tuple[np.ndarray, np.ndarray]]:
+        for start in range(0, len(cells), _CELLS):
+            block = shards.take(cells[start : start + _CELLS])
+            batch = encode(block, shards.measured_dv, Encoding(length=1), training=False)
+            yield batch.target_gene, batch.target_value
+
+    return values
+
+
+def masked_values(dataset: BatchDataset) -> Values:
+    """Return the non-zero values at the masked positions of epoch 0 of a masked language modelling dataset."""
+
+    def values() -> Iterable[tuple[np.ndarray, np.ndarray]]:
+        for number in range(len(dataset)):
+            batch = dataset[0, number]
+            at = batch["masked"] & (batch["position_target"] > 0)
+            yield batch["gene"][at].numpy(), batch["position_target"][at].numpy()
+
+    return values
+
+
+def measured_cells(shards: ShardSet, split: str) -> np.ndarray:
+    """Return, per vocabulary gene, the number of a split's cells whose dataset measured it; float64, (G,)."""
+    per_dataset = np.bincount(shards.dataset[shards.cells_of(split)], minlength=len(shards.dataset_ids))
+    return per_dataset @ shards.measured_dv.astype(np.float64)

@@ -21,7 +21,7 @@ from wced.model import WcedConfig, WcedModel
 from wced.ontology.cell_ontology import load as load_ontology
 from wced.ontology.cut import OntologyCut, cut
 from wced.pretraining import folder
-from wced.pretraining.gene_statistics import GeneStatistics, gene_statistics
+from wced.pretraining.gene_statistics import cell_values, masked_values, measured_cells, nonzero
 from wced.pretraining.module import PretrainingModule
 from wced.pretraining.state import TrainingState
 from wced.shards.batches import BatchDataset, BatchLoader
@@ -106,28 +106,33 @@ def build_model(
 
 
 @torch.no_grad()
-def start_from_statistics(model: WcedModel, train: GeneStatistics) -> None:
+def start_from_statistics(model: WcedModel, shards: ShardSet) -> None:
     """Set the biases of the whole-cell decoder to each gene's log-odds of expression and mean value.
 
     Training then starts at the null model instead of spending its first epoch on reaching it.
     """
     if model.config.objective != "wced":
         return
-    rate = np.clip(train.detection_rate, 1e-4, 1 - 1e-4)
+    train = nonzero(cell_values(shards, "train"), len(shards.vocabulary))
+    rate = np.clip(train.n / np.maximum(measured_cells(shards, "train"), 1), 1e-4, 1 - 1e-4)
     model.decoder.detection.bias.copy_(torch.from_numpy(np.log(rate / (1 - rate))))
-    model.decoder.value.bias.copy_(torch.from_numpy(np.nan_to_num(train.mean_nonzero)))
+    model.decoder.value.bias.copy_(torch.from_numpy(np.nan_to_num(train.mean)))
 
 
 class _GeneErrorFiles(Callback):
     """Write the gene errors of every validation epoch into the training state."""
 
-    def __init__(self, state: TrainingState, name: str, shards: ShardSet) -> None:
-        self.state, self.name, self.shards = state, name, shards
-        self.statistics = gene_statistics(shards, "validation")
+    def __init__(self, state: TrainingState, name: str, validation: BatchDataset) -> None:
+        self.state, self.name, self.vocabulary = state, name, validation.shards.vocabulary
+        expressed = nonzero(cell_values(validation.shards, "validation"), len(self.vocabulary))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            self.zero_fraction = 1 - expressed.n / measured_cells(validation.shards, "validation")
+        masked = validation.encoding.select > 0
+        self.null = nonzero(masked_values(validation), len(self.vocabulary)) if masked else expressed
 
     def on_validation_end(self, trainer: L.Trainer, module: PretrainingModule) -> None:
         epoch = trainer.current_epoch + 1
-        frame = module.gene_errors.table(self.name, epoch, self.shards.vocabulary, self.statistics)
+        frame = module.gene_errors.table(self.name, epoch, self.vocabulary, self.zero_fraction, self.null)
         if trainer.is_global_zero:
             tables.write(frame, tables.GENE_ERRORS, self.state.gene_errors(epoch))
 
@@ -192,39 +197,35 @@ def pretrain(
     state = TrainingState(state_root, identity, Path(shard_folder) / "index.json")
     graph, masks = hierarchy(shards, checkpoint)
     model = build_model(shards, section.model, checkpoint, graph, seed)
-    start_from_statistics(model, gene_statistics(shards, "train"))
+    start_from_statistics(model, shards)
 
-    trainer_options = _trainer_options(section, checkpoint, state, name, shards)
+    encoding, batch_size = encoding_of(checkpoint), checkpoint.batch_size
+    train = BatchDataset(shards, "train", encoding, batch_size=batch_size, shuffle=True, training=True, seed=seed)
+    # Masked language modelling validates on the same masks each epoch; whole-cell decoding on whole inputs.
+    mlm = checkpoint.objective == "mlm"
+    validation = BatchDataset(
+        shards, "validation", encoding, batch_size=batch_size, shuffle=False, training=mlm, seed=seed
+    )
     with warnings.catch_warnings():
         # Batches come finished from memory-mapped files in milliseconds; Lightning would advise worker processes.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
-        trainer = L.Trainer(**trainer_options)
+        trainer = L.Trainer(**_trainer_options(section, checkpoint, state, _GeneErrorFiles(state, name, validation)))
         rank, ranks = trainer.global_rank, trainer.world_size
-        encoding = encoding_of(checkpoint)
-        train = BatchLoader(
-            BatchDataset(
-                shards, "train", encoding, batch_size=checkpoint.batch_size, shuffle=True, training=True, seed=seed
-            ),
-            rank=rank, ranks=ranks,
-        )  # fmt: skip
-        # Masked language modelling validates on the same masks each epoch; whole-cell decoding on whole inputs.
-        validation = BatchLoader(
-            BatchDataset(
-                shards, "validation", encoding, batch_size=checkpoint.batch_size, shuffle=False,
-                training=checkpoint.objective == "mlm", seed=seed,
-            ),
-            rank=rank, ranks=ranks,
-        )  # fmt: skip
-        steps_per_epoch = -(-len(train) // checkpoint.accumulate)
+        loaders = [BatchLoader(dataset, rank=rank, ranks=ranks) for dataset in (train, validation)]
+        steps_per_epoch = -(-len(loaders[0]) // checkpoint.accumulate)
         module = PretrainingModule(
-            model, checkpoint,
-            measured_dv=shards.measured_dv, descendant_leaves_cl=masks, steps=steps_per_epoch * checkpoint.epochs,
-            steps_per_epoch=steps_per_epoch, progress_every=section.progress_every,
-        )  # fmt: skip
+            model,
+            checkpoint,
+            measured_dv=shards.measured_dv,
+            descendant_leaves_cl=masks,
+            steps=steps_per_epoch * checkpoint.epochs,
+            steps_per_epoch=steps_per_epoch,
+            progress_every=section.progress_every,
+        )
         if state.last:
             print(f"resuming from {state.last}", flush=True)
-        trainer.fit(module, train, validation, ckpt_path=state.last, weights_only=True)
+        trainer.fit(module, *loaders, ckpt_path=state.last, weights_only=True)
 
     if trainer.is_global_zero:
         with whole_folder(output) as temporary:
@@ -247,7 +248,7 @@ def pretrain(
 
 
 def _trainer_options(
-    section: config.Pretraining, checkpoint: config.Checkpoint, state: TrainingState, name: str, shards: ShardSet
+    section: config.Pretraining, checkpoint: config.Checkpoint, state: TrainingState, gene_errors: Callback
 ) -> dict[str, Any]:
     terminal = sys.stderr.isatty()
     saving = ModelCheckpoint(
@@ -262,11 +263,7 @@ def _trainer_options(
         "max_epochs": checkpoint.epochs,
         "accumulate_grad_batches": checkpoint.accumulate,
         "gradient_clip_val": checkpoint.optimiser.clip,
-        "callbacks": [
-            saving,
-            _GeneErrorFiles(state, name, shards),
-            RichProgressBar() if terminal else _QuietProgress(),
-        ],
+        "callbacks": [saving, gene_errors, RichProgressBar() if terminal else _QuietProgress()],
         # A Slurm job is one allocation in which this process starts its ranks itself; Lightning would otherwise
         # expect one Slurm task per GPU.
         "plugins": [LightningEnvironment()],

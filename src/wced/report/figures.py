@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from wced.files import whole_file
+from wced.learnability.genes import reliable
 
 PALETTE = ("#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499")
 """Paul Tol's `muted` colours, which colour-blind readers can tell apart."""
@@ -94,7 +95,7 @@ def loss_figure(metrics: pd.DataFrame, checkpoints: Sequence[str]) -> Figure:
     """
     names = list(dict.fromkeys(metrics["metric"]))
     names.sort(key=lambda name: (name != "loss", name.endswith("_accuracy")))
-    columns = min(4, len(names))
+    columns = min(len(names), min((4, 3), key=lambda wide: -len(names) % wide))  # the fewest empty places
     n_rows = -(-len(names) // columns)
     colours = {checkpoint: PALETTE[i % len(PALETTE)] for i, checkpoint in enumerate(checkpoints)}
     with mpl.rc_context(STYLE):
@@ -108,11 +109,12 @@ def loss_figure(metrics: pd.DataFrame, checkpoints: Sequence[str]) -> Figure:
                 train, validation = (rows[rows["split"] == split] for split in ("train", "validation"))
                 axis.plot(train["step"], train["value"], color=colours[checkpoint], alpha=0.4, lw=1)
                 axis.plot(validation["step"], validation["value"], color=colours[checkpoint], marker="o", ms=3, lw=1.5)
-            score = name.endswith("_accuracy")
-            title = name.removesuffix("_accuracy").removesuffix("_ontology_term_id").replace("_", " ")
-            axis.set(title=f"{title} ({'accuracy, higher is better' if score else 'loss'})")
-            axis.set_xlabel("step")
-            if score:
+            accuracy = name.endswith("_accuracy")
+            what = name.removesuffix("_accuracy").removesuffix("_ontology_term_id").replace("_", " ")
+            axis.set(
+                title="total loss" if name == "loss" else f"{what} {'accuracy' if accuracy else 'loss'}", xlabel="step"
+            )
+            if accuracy:
                 axis.set_ylim(0, 1)
         handles = [_line(colours[checkpoint], checkpoint) for checkpoint in checkpoints]
         handles += [_line("grey", "train", alpha=0.5, lw=1), _line("grey", "validation", marker="o", ms=3)]
@@ -132,14 +134,14 @@ def gene_figure(errors: pd.DataFrame, checkpoints: Sequence[str], min_nonzero: i
     min_nonzero
         Validation cells that must express a gene for it to be shown.
     """
-    errors = errors[errors["n_nonzero"] >= min_nonzero]
+    errors = reliable(errors, min_nonzero)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.4 * len(checkpoints), 5.8), layout="constrained")
         axes = figure.subplots(2, len(checkpoints), squeeze=False, sharex=True, sharey="row")
         for column, checkpoint in enumerate(checkpoints):
             genes = errors[errors["checkpoint"] == checkpoint].sort_values("zero_fraction")
             mae, auc = axes[:, column]
-            beats = genes["rescaled_mae"] < genes["rescaled_null_mae"]
+            beats = genes["improvement"] > 0
             for axis, value in ((mae, "rescaled_mae"), (auc, "detection_auc")):
                 axis.scatter(
                     genes["zero_fraction"],

@@ -1,0 +1,139 @@
+"""The page: one self-contained HTML file that shows what a run did and found."""
+
+import base64
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from wced import tables
+from wced.config import Run
+from wced.files import existing
+from wced.report.pivots import TASKS, Pivot, model_table, pivot
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the page is made from: the tables and figures of a run."""
+
+    sources: pd.DataFrame
+    """Datasets with role, title and citation, joined with tables.SOURCES_QC."""
+    corpus: pd.DataFrame
+    """tables.CORPUS."""
+    scores: dict[str, pd.DataFrame]
+    """tables.SCORES of each task."""
+    learnability: pd.DataFrame
+    """tables.LEARNABILITY."""
+    learnability_summary: pd.DataFrame
+    """tables.LEARNABILITY_SUMMARY."""
+    timings: pd.DataFrame
+    """tables.TIMINGS."""
+    figures: dict[str, bytes]
+    """SVG of each figure."""
+
+
+def umap_figures(run: Run) -> list[tuple[str, str]]:
+    """Return dataset and colour of the run's UMAP figures, which are called `umap_<dataset>_<colour>.svg`."""
+    return [(dataset, colour) for dataset in run.embedding.datasets for colour in ("cell_type", "batch")]
+
+
+def read_results(folder: str | Path, run: Run) -> Results:
+    """Read everything that the page shows from the folder of a run; raise WcedError naming what is not there."""
+    folder = Path(folder)
+    names = ["losses", "genes", *(f"umap_{dataset}_{colour}" for dataset, colour in umap_figures(run))]
+    paths = {name: folder / "report" / "figures" / f"{name}.svg" for name in names}
+    return Results(
+        sources=_sources(folder / "corpus" / "sources", run),
+        corpus=tables.read(tables.CORPUS, folder / "tables" / "corpus.tsv"),
+        scores={task: tables.read(tables.SCORES, folder / "tables" / f"{task}.tsv") for task in TASKS},
+        learnability=tables.read(tables.LEARNABILITY, folder / "tables" / "learnability.tsv"),
+        learnability_summary=tables.read(tables.LEARNABILITY_SUMMARY, folder / "tables" / "learnability_summary.tsv"),
+        timings=tables.read(tables.TIMINGS, folder / "tables" / "timings.tsv"),
+        figures={name: existing(path, "a figure of the report").read_bytes() for name, path in paths.items()},
+    )
+
+
+def _sources(folder: Path, run: Run) -> pd.DataFrame:
+    import h5py
+    from anndata.io import read_elem
+
+    roles = dict.fromkeys(run.census.datasets, "pretraining") | dict.fromkeys(run.embedding.datasets, "held out")
+    about = []
+    for dataset, role in roles.items():
+        with h5py.File(existing(folder / f"{dataset}.h5ad", "a harmonised dataset")) as file:
+            uns: dict[str, Any] = read_elem(file["uns"])
+        about.append({"dataset": dataset, "role": role, "title": uns["title"], "citation": uns["citation"]})
+    qc = tables.read(tables.SOURCES_QC, [folder / f"{dataset}.qc.tsv" for dataset in roles])
+    return pd.DataFrame(about).merge(qc, on="dataset", validate="one_to_one")
+
+
+def render(results: Results, run: Run) -> str:
+    """Return the page as HTML that loads nothing.
+
+    Parameters
+    ----------
+    results
+        Tables and figures.
+    run
+        The config of the run.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"number": _number, "is_number": pd.api.types.is_numeric_dtype}
+    here = resources.files("wced.report")
+    template = environment.from_string((here / "index.html").read_text())
+    baselines = {"untrained", *run.embedding.baselines}
+    return template.render(
+        run=run,
+        style=(here / "style.css").read_text(),
+        sources=results.sources,
+        corpus={level: rows.drop(columns="level") for level, rows in results.corpus.groupby("level", sort=False)},
+        split=_split(results.corpus),
+        models=model_table(list(results.scores.values())),
+        tasks=[(title, _pivots(results.scores[task], task, baselines)) for task, (title, _) in TASKS.items()],
+        umaps=[(dataset, colour, f"umap_{dataset}_{colour}") for dataset, colour in umap_figures(run)],
+        learnability=results.learnability,
+        learnability_summary=results.learnability_summary,
+        timings=results.timings,
+        figures={
+            name: f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}" for name, svg in results.figures.items()
+        },
+        config=yaml.safe_dump(run.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+    )
+
+
+def _pivots(scores: pd.DataFrame, task: str, baselines: set[str]) -> list[Pivot]:
+    return [pivot(rows, task, baselines) for _, rows in scores.groupby("dataset", sort=False)]
+
+
+def _split(corpus: pd.DataFrame) -> list[str]:
+    """Return sentences that say how the corpus was split."""
+    datasets = corpus[corpus["level"] == "dataset"]
+    train, validation = datasets["train"].sum(), datasets["validation"].sum()
+    said = [f"{train:,} cells to train on and {validation:,} to validate on, of {datasets['cells_in'].sum():,}."]
+    for unit, rows in datasets.groupby("split_by", sort=False):
+        said.append(f"Split by {unit}: {', '.join(rows['dataset'])}.")
+    unknown = datasets["unknown_in_validation"].sum()
+    said.append(
+        f"{unknown:,} validation cells have no cell type, or one that no training cell has: they count as unknown and "
+        "enter no cell-type loss or accuracy."
+    )
+    return said
+
+
+def _number(value: Any) -> str:
+    """Return a value as a table shows it: thousands separated, fractions with three decimals where they are small."""
+    if isinstance(value, str | bool):
+        return str(value)
+    if isinstance(value, int | np.integer):
+        return f"{value:,}"
+    if pd.isna(value):
+        return "–"
+    if 0 < abs(value) < 0.001:
+        return f"{value:.1e}"
+    return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.3f}"

@@ -1,0 +1,161 @@
+import anndata as ad
+import cellxgene_census
+import numpy as np
+import pytest
+from scipy import sparse
+
+from wced.config.corpus import Census
+from wced.corpus.census import build_census, measured_genes, open_census
+from wced.errors import WcedError
+
+SECTION = Census(datasets=["blood_symbols", "spleen_ensembl", "lung_smartseq"])
+
+
+@pytest.fixture(scope="module")
+def census(collection):
+    with open_census(SECTION, collection) as handle:
+        yield handle
+
+
+@pytest.fixture(scope="module")
+def published(sources):
+    return [ad.read_h5ad(path) for path in sources]
+
+
+def obs(census, **options):
+    return census["census_data"]["homo_sapiens"].obs.read(**options).concat().to_pandas()
+
+
+def test_opens_as_the_census_does(collection):
+    with cellxgene_census.open_soma(uri=str(collection)) as census:
+        assert set(census) == {"census_info", "census_data"}
+        assert set(census["census_data"]["homo_sapiens"].ms["RNA"]) == {"var", "X", "feature_dataset_presence_matrix"}
+
+
+def test_cells_of_a_dataset_are_contiguous(census, published):
+    frame = obs(census, column_names=["soma_joinid", "dataset_id", "observation_joinid"])
+    assert frame["soma_joinid"].tolist() == list(range(sum(adata.n_obs for adata in published)))
+    assert frame["dataset_id"].astype(str).drop_duplicates().tolist() == SECTION.datasets
+    assert (frame["dataset_id"].astype(str) != frame["dataset_id"].astype(str).shift()).sum() == len(published)
+    joinids = np.concatenate([adata.obs["observation_joinid"].astype(str) for adata in published])
+    assert frame["observation_joinid"].tolist() == joinids.tolist()
+
+
+def test_obs_is_that_of_the_sources(census, published):
+    frame = obs(census)
+    for adata in published:
+        rows = frame[frame["dataset_id"] == adata.obs["dataset_id"].iloc[0]]
+        for column in adata.obs.columns:
+            expected = adata.obs[column].to_numpy()
+            if isinstance(rows[column].dtype, type(adata.obs["dataset_id"].dtype)):
+                assert rows[column].astype(str).tolist() == [str(value) for value in expected]
+            else:
+                np.testing.assert_array_equal(rows[column].to_numpy(), expected)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2], ids=SECTION.datasets)
+def test_counts_come_back(census, published, place):
+    adata = published[place]
+    name = adata.obs["dataset_id"].iloc[0]
+    back = cellxgene_census.get_anndata(census, "Homo sapiens", obs_value_filter=f"dataset_id == '{name}'")
+    back.var_names = back.var["feature_id"]
+    assert (back[:, adata.var_names].X != adata.X).nnz == 0
+    assert back.X.sum() == adata.X.sum()
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "cell_type == 'B cell'",
+        "tissue_general == 'lung' and cell_type_ontology_term_id in ['CL:0000236', 'CL:0000576']",
+        "donor_id == 'd1' and is_primary_data == True",
+        "nnz > 200",
+    ],
+    ids=["label", "two columns", "flag", "number"],
+)
+def test_value_filters_match_what_pandas_matches(census, condition):
+    expected = obs(census)
+    for column in expected.select_dtypes("category").columns:
+        expected[column] = expected[column].astype(str)
+    expected = expected.query(condition)
+    assert 0 < len(expected) < 553
+    assert obs(census, value_filter=condition)["soma_joinid"].tolist() == expected["soma_joinid"].tolist()
+
+
+def test_var_counts_cells(census, published):
+    var = census["census_data"]["homo_sapiens"].ms["RNA"].var.read().concat().to_pandas()
+    assert var["feature_id"].is_monotonic_increasing
+    assert set(var["feature_id"]) == set().union(*(adata.var_names for adata in published))
+    for column, of_genes in (
+        ("nnz", lambda adata: np.asarray((adata.X > 0).sum(axis=0)).ravel()),
+        ("n_measured_obs", lambda adata: np.full(adata.n_vars, adata.n_obs)),
+    ):
+        expected = sum(
+            np.bincount(var["feature_id"].searchsorted(adata.var_names), of_genes(adata), len(var))
+            for adata in published
+        )
+        np.testing.assert_array_equal(var[column], expected)
+
+
+def test_presence_matrix_says_what_was_measured(census, published):
+    matrix = cellxgene_census.get_presence_matrix(census, "Homo sapiens")
+    assert matrix.shape[0] == len(published)
+    feature_ids, measured_dg = measured_genes(census, "homo_sapiens", ["lung_smartseq", "blood_symbols"])
+    np.testing.assert_array_equal(matrix[[2, 0]].toarray().astype(bool), measured_dg)
+    for row, adata in zip(measured_dg, (published[2], published[0]), strict=True):
+        assert set(feature_ids[row]) == set(adata.var_names)
+    with pytest.raises(WcedError, match="no dataset nowhere"):
+        measured_genes(census, "homo_sapiens", ["nowhere"])
+
+
+def test_info_tables(census, published):
+    datasets = census["census_info"]["datasets"].read().concat().to_pandas()
+    assert datasets["dataset_id"].tolist() == SECTION.datasets
+    assert datasets["dataset_total_cell_count"].tolist() == [adata.n_obs for adata in published]
+    assert datasets["dataset_title"].tolist() == [adata.uns["title"] for adata in published]
+    summary = census["census_info"]["summary"].read().concat().to_pandas().set_index("label")["value"]
+    assert summary["total_cell_count"] == str(sum(adata.n_obs for adata in published))
+    assert summary["unique_cell_count"] == str(sum(int(adata.obs["is_primary_data"].sum()) for adata in published))
+
+
+def test_building_replaces_what_was_there(sources, tmp_path):
+    path = tmp_path / "census"
+    path.mkdir()
+    (path / "leftover").write_text("")
+    build_census(sources[:1], path)
+    assert not (path / "leftover").exists()
+    with open_census(SECTION, path) as census:
+        assert census["census_data"]["homo_sapiens"].obs.count == ad.read_h5ad(sources[0]).n_obs
+
+
+def test_unsorted_genes_and_blocks_of_cells(sources, tmp_path, monkeypatch):
+    monkeypatch.setattr("wced.corpus.census.WRITE_CELLS", 50)
+    adata = ad.read_h5ad(sources[0])
+    shuffled = adata[:, np.random.default_rng(0).permutation(adata.n_vars)].copy()
+    shuffled.write_h5ad(tmp_path / "x.h5ad")
+    build_census([tmp_path / "x.h5ad"], tmp_path / "census")
+    with open_census(SECTION, tmp_path / "census") as census:
+        x = census["census_data"]["homo_sapiens"].ms["RNA"].X["raw"].read().coos().concat().to_scipy()
+    assert (sparse.csr_matrix(x) != adata.X).nnz == 0
+
+
+def test_what_is_refused(sources, collection, tmp_path):
+    with pytest.raises(WcedError, match="dataset blood_symbols is already in the collection"):
+        build_census([sources[0], sources[0]], tmp_path / "twice")
+    foreign = ad.read_h5ad(sources[0])
+    del foreign.obs["donor_id"]
+    foreign.write_h5ad(tmp_path / "foreign.h5ad")
+    with pytest.raises(WcedError, match=r"foreign\.h5ad: obs has no column donor_id"):
+        build_census([tmp_path / "foreign.h5ad"], tmp_path / "none")
+    assert not (tmp_path / "twice").exists() and not (tmp_path / "none").exists()
+    with pytest.raises(WcedError, match="no such file"):
+        open_census(SECTION, tmp_path / "nowhere")
+    with pytest.raises(WcedError, match="cannot be opened as a Census"):
+        open_census(Census(uri=str(tmp_path)))
+    with pytest.raises(WcedError, match="has no census_data/mus_musculus"):
+        open_census(Census(uri=str(collection), organism="mus_musculus"))
+
+
+def test_by_uri(collection):
+    with open_census(Census(uri=str(collection))) as census:
+        assert census["census_data"]["homo_sapiens"].obs.count == 553

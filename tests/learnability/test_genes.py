@@ -1,0 +1,109 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from wced import tables
+from wced.learnability.genes import improvement, last_epoch, ranked, reliable, summary
+
+
+def errors(checkpoint="m", epoch=1, mae=(0.2, 0.5, 0.3, 0.9, 0.1), nonzero=(50, 60, 70, 80, 1)) -> pd.DataFrame:
+    """Genes g0 to g4 whose null has a rescaled MAE of 0.4."""
+    n = len(mae)
+    frame = pd.DataFrame(
+        {
+            "checkpoint": checkpoint,
+            "epoch": epoch,
+            "gene_id": [f"g{i}" for i in range(n)],
+            "gene_symbol": [f"G{i}" for i in range(n)],
+            "n": 100,
+            "n_nonzero": list(nonzero),
+            "mean_nonzero": 1.0,
+            "detection_auc": [0.5, 0.6, 0.7, 0.8, 0.9][:n],
+            "nonzero_mae": list(mae),
+            "nonzero_mae_ungated": list(mae),
+            "null_mae": 0.4,
+            "rescaled_mae": list(mae),
+            "rescaled_null_mae": 0.4,
+        }
+    )
+    return frame.assign(zero_fraction=1 - frame["n_nonzero"] / 100)
+
+
+def test_last_epoch_is_each_checkpoints_own():
+    every = pd.concat([errors("a", 1), errors("a", 2), errors("b", 1)])
+    last = last_epoch(every)
+    assert last.groupby("checkpoint")["epoch"].unique().map(list).to_dict() == {"a": [2], "b": [1]}
+    assert len(last) == 10
+
+
+def test_improvement_by_hand():
+    assert improvement(errors()).tolist() == pytest.approx([0.5, -0.25, 0.25, -1.25, 0.75])
+
+
+def test_a_null_without_error_gives_no_improvement():
+    assert np.isnan(improvement(errors().assign(rescaled_null_mae=0.0))).all()
+
+
+def test_reliable_leaves_out_rare_genes_and_sorts():
+    assert reliable(errors(), 50)["gene_id"].tolist() == ["g0", "g2", "g1", "g3"]
+
+
+@pytest.mark.parametrize(
+    ("top", "most", "least"),
+    [
+        pytest.param(1, ["g0"], ["g3"], id="one"),
+        pytest.param(2, ["g0", "g2"], ["g3", "g1"], id="all"),
+        pytest.param(9, ["g0", "g2"], ["g3", "g1"], id="ends never meet"),
+    ],
+)
+def test_ranked_ends(top, most, least):
+    table = ranked(errors(), min_nonzero=50, top=top)
+    assert table.loc[table["end"] == "most", "gene_id"].tolist() == most
+    assert table.loc[table["end"] == "least", "gene_id"].tolist() == least
+    assert table["rank"].tolist() == [*range(1, len(most) + 1), *range(1, len(least) + 1)]
+
+
+def test_ranked_has_every_checkpoint_in_order():
+    table = ranked(pd.concat([errors("z"), errors("a")]), min_nonzero=50, top=2)
+    assert list(dict.fromkeys(table["checkpoint"])) == ["z", "a"]
+
+
+def test_no_reliable_gene_gives_an_empty_table_and_a_summary_that_says_so():
+    assert ranked(errors(), min_nonzero=101, top=2).empty
+    row = summary(errors(), min_nonzero=101).iloc[0]
+    assert row["reliable"] == 0 and np.isnan(row["beat_null_fraction"]) and np.isnan(row["median_rescaled_mae"])
+
+
+def test_summary_by_hand():
+    row = summary(errors(epoch=3), min_nonzero=50).iloc[0]
+    assert (row["epoch"], row["genes"], row["reliable"], row["beat_null"]) == (3, 5, 4, 2)
+    assert row["beat_null_fraction"] == 0.5
+    assert row["median_rescaled_mae"] == pytest.approx(0.4)
+    assert row["median_detection_auc"] == pytest.approx(0.65)
+    assert row["spearman_sparsity"] == pytest.approx(-0.8)  # ranks 4 3 2 1 against 1 3 2 4
+
+
+def test_command_writes_all_tables(tmp_path):
+    import typer
+    from typer.testing import CliRunner
+
+    from wced.cli import learnability as commands
+
+    for checkpoint in ("a", "b"):
+        frame = pd.concat([errors(checkpoint, 1), errors(checkpoint, 2)])
+        tables.write(frame, tables.GENE_ERRORS, tmp_path / f"{checkpoint}.parquet")
+    app = typer.Typer()
+    commands.register(app)
+    outputs = {
+        "--all-epochs": (tables.GENE_ERRORS, "all.parquet", 20),
+        "--gene-errors": (tables.GENE_ERRORS, "errors.tsv", 10),
+        "--ranked": (tables.LEARNABILITY, "ranked.tsv", 4),
+        "--summary": (tables.LEARNABILITY_SUMMARY, "summary.tsv", 2),
+    }
+    given = [str(tmp_path / f"{name}.parquet") for name in ("a", "b")]
+    for option, (_, name, _) in outputs.items():
+        given += [option, str(tmp_path / name)]
+    done = CliRunner().invoke(app, [*given, "--section", '{"min_nonzero": 50, "top": 1}'], catch_exceptions=False)
+    assert done.exit_code == 0
+    for table, name, n_rows in outputs.values():
+        assert len(tables.read(table, tmp_path / name)) == n_rows

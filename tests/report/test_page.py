@@ -1,0 +1,198 @@
+"""The page and its figures, made by the commands from the folder of a small made-up run."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import typer
+from scipy import sparse
+from typer.testing import CliRunner
+
+from wced import tables
+from wced.cli import report as commands
+from wced.config import check
+from wced.errors import WcedError
+from wced.report.page import read_results, render
+from wced.report.pivots import TASKS
+
+MODELS = ["one", "two", "hvg"]
+RUN = {
+    "run": "small",
+    "genes": {"gencode": {"path": "g"}, "hgnc": {"path": "h"}},
+    "census": {"datasets": ["corpus"]},
+    "pretraining": {"checkpoints": {"one": {"objective": "wced"}, "two": {"objective": "mlm"}}},
+    "embedding": {"datasets": ["held"], "baselines": ["hvg"]},
+    "benchmarks": {task: {"datasets": ["held"]} for task in TASKS},
+    "learnability": {"min_nonzero": 10},
+}
+EVIL = "<script>alert('T cell')</script>"
+
+
+def row(table: tables.Table, **values) -> dict:
+    blank = {"str": "x", "int": 1, "float": 0.5, "bool": True}
+    return {column.name: values.get(column.name, blank[column.kind]) for column in table.columns}
+
+
+def write_results(folder) -> None:
+    """Write everything that the report reads, but for the figures."""
+    rng = np.random.default_rng(0)
+    for dataset in ("corpus", "held"):
+        empty = ad.AnnData(X=sparse.csr_matrix((1, 1), dtype=np.float32))
+        empty.uns = {"title": f"title of {dataset}", "citation": f"{EVIL} et al. 2020"}
+        (folder / "corpus" / "sources").mkdir(parents=True, exist_ok=True)
+        empty.write_h5ad(folder / "corpus" / "sources" / f"{dataset}.h5ad")
+        qc = pd.DataFrame([row(tables.SOURCES_QC, dataset=dataset)])
+        tables.write(qc, tables.SOURCES_QC, folder / "corpus" / "sources" / f"{dataset}.qc.tsv")
+    corpus = [
+        row(tables.CORPUS, level="dataset", dataset="corpus", cells_in=1200, train=1000, validation=190)
+        | {"split_by": "donor"},
+        row(tables.CORPUS, level="cell_type", dataset="all", term="CL:1", name=EVIL),
+    ]
+    tables.write(pd.DataFrame(corpus), tables.CORPUS, folder / "tables" / "corpus.tsv")
+    for task, (_, metrics) in TASKS.items():
+        rows = [
+            row(tables.SCORES, task=task, dataset="held", model=model, metric=metric.name, n=321)
+            | {"value": i / 10, "ci_method": "", "reason": ""}
+            for i, model in enumerate(MODELS)
+            for metric in metrics
+        ]
+        frame = pd.DataFrame(rows)
+        if task == "zero_shot_annotation":
+            frame.loc[frame["model"] == "hvg", ["value", "reason"]] = [np.nan, "no ontology head"]
+        tables.write(frame, tables.SCORES, folder / "tables" / f"{task}.tsv")
+    errors, metrics = [], []
+    for checkpoint in ("one", "two"):
+        for gene in range(30):
+            n_nonzero = 3 * gene + 5
+            errors.append(
+                row(tables.GENE_ERRORS, checkpoint=checkpoint, gene_id=f"g{gene}", n=100, n_nonzero=n_nonzero,
+                    zero_fraction=1 - n_nonzero / 100, rescaled_mae=rng.uniform(0.1, 1), rescaled_null_mae=0.5)
+            )  # fmt: skip
+        for epoch in (1, 2):
+            for metric in ("loss", "detection", "cell_type_ontology_term_id_accuracy"):
+                metrics += [
+                    (checkpoint, split, epoch, 10 * epoch, metric, 1 / epoch) for split in ("train", "validation")
+                ]
+    tables.write(pd.DataFrame(errors), tables.GENE_ERRORS, folder / "tables" / "gene_errors.tsv")
+    metrics = pd.DataFrame(metrics, columns=[column.name for column in tables.METRICS.columns])
+    for checkpoint, rows in metrics.groupby("checkpoint"):
+        tables.write(rows, tables.METRICS, folder / f"{checkpoint}.tsv")
+    for table in (tables.LEARNABILITY, tables.LEARNABILITY_SUMMARY, tables.TIMINGS):
+        tables.write(pd.DataFrame([row(table)]), table, folder / "tables" / f"{table.name}.tsv")
+    coordinates = pd.DataFrame(
+        [
+            row(tables.UMAP, dataset="held", model=model, cell=f"c{i}", cell_type=f"type {i % 12}", batch=f"b{i % 2}",
+                umap_1=rng.normal(), umap_2=rng.normal())
+            for model in MODELS for i in range(40)
+        ]
+    )  # fmt: skip
+    tables.write(coordinates, tables.UMAP, folder / "held.parquet")
+
+
+def invoke(*given) -> None:
+    app = typer.Typer()
+    commands.register(app)
+    assert CliRunner().invoke(app, [str(part) for part in given], catch_exceptions=False).exit_code == 0
+
+
+def draw(folder, output) -> None:
+    invoke("figures", "--umap", folder / "held.parquet", "--metrics", folder / "one.tsv", "--metrics",
+           folder / "two.tsv", "--gene-errors", folder / "tables" / "gene_errors.tsv", "--min-nonzero", 10,
+           "--output", output)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("small")
+    write_results(folder)
+    draw(folder, folder / "report" / "figures")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(results):
+    invoke("report", "--folder", results, "--section", json.dumps(RUN), "--output", results / "report" / "index.html")
+    return (results / "report" / "index.html").read_text()
+
+
+class Reader(HTMLParser):
+    """Collects tags with their attributes, and the text of every table."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags, self.open, self.tables = [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data):
+        if "table" in self.open:
+            self.tables[-1] += f" {data.strip()}"
+
+
+def test_page_is_whole_html_that_loads_nothing(page):
+    reader = Reader(page)
+    assert not reader.open
+    assert not [tag for tag, _ in reader.tags if tag in ("script", "link", "iframe", "object", "embed", "base")]
+    for _, attributes in reader.tags:
+        assert attributes.get("src", "data:").startswith("data:")
+        assert attributes.get("href", "#").startswith("#")
+    assert "@import" not in page and not re.search(r"url\(", page)
+
+
+def test_every_link_has_its_place(page):
+    tags = Reader(page).tags
+    places = {attributes["id"] for _, attributes in tags if "id" in attributes}
+    assert {attributes["href"][1:] for tag, attributes in tags if tag == "a"} == places
+
+
+def test_labels_are_escaped(page):
+    assert EVIL not in page
+    assert page.count("&lt;script&gt;") >= 3
+
+
+def test_all_tables_and_figures_are_there(page):
+    reader = Reader(page)
+    for expected in ("title of held", "cells dropped filter", "unknown in validation", "AvgBatch", "F1, logistic",
+                     "Same lineage", "median rescaled mae", "improvement", "max rss mb", "leakage"):  # fmt: skip
+        assert any(expected in text for text in reader.tables), expected
+    assert sum(tag == "img" for tag, _ in reader.tags) == 4
+    assert all(attributes["alt"] for tag, attributes in reader.tags if tag == "img")
+
+
+def test_the_text_says_what_was_done(page):
+    assert "1,000 cells to train on and 190 to validate on, of 1,200." in page
+    assert "Split by donor: corpus." in page
+    assert "the best trained model is two (0.100), 0.100 BELOW the best baseline, hvg (0.200)" in page
+    assert "no ontology head" in page and "321 cells" in page
+    assert "min_nonzero: 10" in page  # the config
+
+
+def test_the_same_run_gives_the_same_bytes(results, page, tmp_path):
+    draw(results, tmp_path / "figures")
+    again = sorted((tmp_path / "figures").glob("*.svg"))
+    assert [path.name for path in again] == [
+        "genes.svg", "losses.svg", "umap_held_batch.svg", "umap_held_cell_type.svg"
+    ]  # fmt: skip
+    for path in again:
+        assert path.read_bytes() == (results / "report" / "figures" / path.name).read_bytes(), path.name
+    run = check(RUN)
+    assert render(read_results(results, run), run) == page
+
+
+def test_what_is_missing_is_named(results):
+    run = check({**RUN, "embedding": {**RUN["embedding"], "datasets": ["held", "absent"]}})
+    with pytest.raises(WcedError, match=r"absent\.h5ad"):
+        read_results(results, run)

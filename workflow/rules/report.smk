@@ -1,0 +1,117 @@
+# The page that shows a run, its figures, and how long everything took.
+from wced.report import FORMAT_VERSION as REPORT_VERSION
+
+SCORE_TABLES = expand(f"{OUT}/tables/{{task}}.tsv", task=[task for task, _ in RUN.benchmarks])
+REPORTED_DATASETS = [*RUN.census.datasets, *RUN.embedding.datasets]
+
+
+rule umap:
+    input:
+        embeddings=expand(f"{OUT}/embedding/{{{{dataset}}}}/{{model}}.h5ad", model=RUN.models),
+    output:
+        table=f"{OUT}/report/umap/{{dataset}}.parquet",
+    log:
+        f"{OUT}/logs/umap/{{dataset}}.log",
+    benchmark:
+        f"{OUT}/benchmarks_timing/umap/{{dataset}}.tsv"
+    conda:
+        "../../envs/wced.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        section=dump(RUN.report),
+        seed=RUN.seed,
+        version=REPORT_VERSION,
+    shell:
+        "wced umap {input.embeddings} --section {params.section:q} --seed {params.seed} --output {output.table}"
+        " > {log} 2>&1"
+
+
+rule figures:
+    input:
+        umaps=expand(rules.umap.output.table, dataset=RUN.embedding.datasets),
+        folders=expand(rules.pretrain.output.folder, checkpoint=CHECKPOINTS),
+        gene_errors=rules.learnability.output.gene_errors,
+    output:
+        umaps=expand(
+            f"{OUT}/report/figures/umap_{{dataset}}_{{colour}}.svg",
+            dataset=RUN.embedding.datasets,
+            colour=["cell_type", "batch"],
+        ),
+        losses=f"{OUT}/report/figures/losses.svg",
+        genes=f"{OUT}/report/figures/genes.svg",
+    log:
+        f"{OUT}/logs/figures/all.log",
+    benchmark:
+        f"{OUT}/benchmarks_timing/figures/all.tsv"
+    conda:
+        "../../envs/wced.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        umaps=lambda wildcards, input: [f"--umap {path}" for path in input.umaps],
+        metrics=lambda wildcards, input: [f"--metrics {folder}/metrics.tsv" for folder in input.folders],
+        min_nonzero=RUN.learnability.min_nonzero,
+        folder=lambda wildcards, output: output.losses.removesuffix("/losses.svg"),
+        version=REPORT_VERSION,
+    shell:
+        "wced figures {params.umaps} {params.metrics} --gene-errors {input.gene_errors}"
+        " --min-nonzero {params.min_nonzero} --output {params.folder} > {log} 2>&1"
+
+
+# Snakemake's benchmark files are no outputs: they are there when the tables and figures are.
+rule timings:
+    input:
+        scores=SCORE_TABLES,
+        figures=rules.figures.output,
+    output:
+        table=f"{OUT}/tables/timings.tsv",
+    log:
+        f"{OUT}/logs/timings/all.log",
+    benchmark:
+        f"{OUT}/benchmarks_timing/timings/all.tsv"
+    conda:
+        "../../envs/wced.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        folder=f"{OUT}/benchmarks_timing",
+        version=REPORT_VERSION,
+    shell:
+        "wced timings --folder {params.folder} --output {output.table} > {log} 2>&1"
+
+
+rule report:
+    input:
+        sources=expand(f"{OUT}/corpus/sources/{{dataset}}.h5ad", dataset=REPORTED_DATASETS),
+        qc=expand(f"{OUT}/corpus/sources/{{dataset}}.qc.tsv", dataset=REPORTED_DATASETS),
+        corpus=f"{OUT}/tables/corpus.tsv",
+        scores=SCORE_TABLES,
+        learnability=rules.learnability.output.ranked,
+        summary=rules.learnability.output.summary,
+        timings=rules.timings.output.table,
+        figures=rules.figures.output,
+    output:
+        page=f"{OUT}/report/index.html",
+    log:
+        f"{OUT}/logs/report/all.log",
+    benchmark:
+        f"{OUT}/benchmarks_timing/report/all.tsv"
+    conda:
+        "../../envs/wced.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        section=dump(RUN),
+        folder=lambda wildcards, output: output.page.removesuffix("/report/index.html"),
+        version=REPORT_VERSION,
+    shell:
+        "wced report --folder {params.folder} --section {params.section:q} --output {output.page} > {log} 2>&1"
