@@ -1,50 +1,15 @@
 # Scores of embeddings: one job per task, dataset and model, then one table per task.
 from wced.benchmarks import FORMAT_VERSION as BENCHMARKS_VERSION
 
-
-def benchmark_section(task):
-    """Return a function that gives a task's section for one dataset, so that adding a dataset scores no other again."""
-
-    def of_job(wildcards):
-        section = getattr(RUN.benchmarks, task)
-        return dump(section.model_copy(update={"datasets": [wildcards.dataset]}))
-
-    return of_job
+# Checkpoints that were trained to predict the Cell Ontology.
+ANNOTATED = [
+    name
+    for name, trained in RUN.pretraining.checkpoints.items()
+    if any(head.loss == "hierarchical" for head in trained.label_heads)
+]
 
 
-def score_files(task):
-    """Return the score files of a task, in the order of the config."""
-    datasets = getattr(RUN.benchmarks, task).datasets
-    return expand(
-        f"{OUT}/benchmarks/{task}/{{dataset}}.{{model}}.tsv",
-        dataset=datasets,
-        model=RUN.models,
-    )
-
-
-def has_ontology_head(model):
-    """Return whether a model is a checkpoint that was trained to predict the Cell Ontology."""
-    trained = RUN.pretraining.checkpoints.get(model)
-    return trained is not None and any(head.loss == "hierarchical" for head in trained.label_heads)
-
-
-def annotation_inputs(wildcards):
-    """Return the predicted cell types and the folder of the checkpoint that predicted them, if the model has any."""
-    if not has_ontology_head(wildcards.model):
-        return {}
-    return {
-        "annotation": f"{OUT}/embedding/{wildcards.dataset}/{wildcards.model}.annotation.parquet",
-        "folder": f"{OUT}/pretraining/{wildcards.model}",
-    }
-
-
-def annotation_options(wildcards, input):
-    """Return the options that name the predictions."""
-    if not has_ontology_head(wildcards.model):
-        return ""
-    return f"--annotation {input.annotation} --ontology {input.folder}/model/ontology.json"
-
-
+# A job is given its own dataset only, so that adding a dataset scores no other again.
 rule zero_shot_integration:
     input:
         embedding=f"{OUT}/embedding/{{dataset}}/{{model}}.h5ad",
@@ -61,7 +26,9 @@ rule zero_shot_integration:
         mem_mb=4000,
         runtime=120,
     params:
-        section=benchmark_section("zero_shot_integration"),
+        section=lambda wildcards: dump(
+            RUN.benchmarks.zero_shot_integration.model_copy(update={"datasets": [wildcards.dataset]})
+        ),
         run=RUN.run,
         seed=RUN.seed,
         version=BENCHMARKS_VERSION,
@@ -86,7 +53,9 @@ rule cell_type_classification:
         mem_mb=4000,
         runtime=240,
     params:
-        section=benchmark_section("cell_type_classification"),
+        section=lambda wildcards: dump(
+            RUN.benchmarks.cell_type_classification.model_copy(update={"datasets": [wildcards.dataset]})
+        ),
         run=RUN.run,
         seed=RUN.seed,
         version=BENCHMARKS_VERSION,
@@ -97,8 +66,13 @@ rule cell_type_classification:
 
 rule zero_shot_annotation:
     input:
-        unpack(annotation_inputs),
         embedding=f"{OUT}/embedding/{{dataset}}/{{model}}.h5ad",
+        annotation=lambda wildcards: (
+            f"{OUT}/embedding/{wildcards.dataset}/{wildcards.model}.annotation.parquet"
+            if wildcards.model in ANNOTATED
+            else []
+        ),
+        folder=lambda wildcards: f"{OUT}/pretraining/{wildcards.model}" if wildcards.model in ANNOTATED else [],
     output:
         scores=f"{OUT}/benchmarks/zero_shot_annotation/{{dataset}}.{{model}}.tsv",
     log:
@@ -112,8 +86,14 @@ rule zero_shot_annotation:
         mem_mb=2000,
         runtime=30,
     params:
-        section=benchmark_section("zero_shot_annotation"),
-        predictions=annotation_options,
+        section=lambda wildcards: dump(
+            RUN.benchmarks.zero_shot_annotation.model_copy(update={"datasets": [wildcards.dataset]})
+        ),
+        predictions=lambda wildcards, input: (
+            f"--annotation {input.annotation} --ontology {input.folder}/model/ontology.json"
+            if input.annotation
+            else ""
+        ),
         run=RUN.run,
         seed=RUN.seed,
         version=BENCHMARKS_VERSION,
@@ -124,7 +104,11 @@ rule zero_shot_annotation:
 
 rule zero_shot_integration_table:
     input:
-        scores=score_files("zero_shot_integration"),
+        scores=expand(
+            f"{OUT}/benchmarks/zero_shot_integration/{{dataset}}.{{model}}.tsv",
+            dataset=RUN.benchmarks.zero_shot_integration.datasets,
+            model=RUN.models,
+        ),
     output:
         table=f"{OUT}/tables/zero_shot_integration.tsv",
     log:
@@ -143,7 +127,11 @@ rule zero_shot_integration_table:
 
 use rule zero_shot_integration_table as cell_type_classification_table with:
     input:
-        scores=score_files("cell_type_classification"),
+        scores=expand(
+            f"{OUT}/benchmarks/cell_type_classification/{{dataset}}.{{model}}.tsv",
+            dataset=RUN.benchmarks.cell_type_classification.datasets,
+            model=RUN.models,
+        ),
     output:
         table=f"{OUT}/tables/cell_type_classification.tsv",
     log:
@@ -154,7 +142,11 @@ use rule zero_shot_integration_table as cell_type_classification_table with:
 
 use rule zero_shot_integration_table as zero_shot_annotation_table with:
     input:
-        scores=score_files("zero_shot_annotation"),
+        scores=expand(
+            f"{OUT}/benchmarks/zero_shot_annotation/{{dataset}}.{{model}}.tsv",
+            dataset=RUN.benchmarks.zero_shot_annotation.datasets,
+            model=RUN.models,
+        ),
     output:
         table=f"{OUT}/tables/zero_shot_annotation.tsv",
     log:

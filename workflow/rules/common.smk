@@ -9,6 +9,7 @@ TABLES = [
     "zero_shot_annotation",
     "gene_errors",
     "learnability",
+    "learnability_summary",
     "timings",
 ]
 
@@ -16,6 +17,12 @@ TABLES = [
 def dump(section):
     """Return a config section as JSON text, the form in which commands take it."""
     return section.model_dump_json()
+
+
+def checkpoint_section(wildcards):
+    """Return the pretraining section with this checkpoint only, so that editing one retrains no other."""
+    name = wildcards.checkpoint
+    return dump(RUN.pretraining.model_copy(update={"checkpoints": {name: RUN.pretraining.checkpoints[name]}}))
 
 
 wildcard_constraints:

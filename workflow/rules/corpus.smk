@@ -7,17 +7,8 @@ from wced.corpus.archives import archive_file, local_file
 
 # Every file that an archive of the index holds, by the name under which the archive is kept.
 MEMBERS = [RUN.genes.gencode, RUN.genes.hgnc]
-MEMBERS += [
-    member
-    for row in DATASETS.values()
-    for member in (row.file, row.labels)
-    if member is not None
-]
-ARCHIVES = {
-    archive_file(member.archive): member
-    for member in MEMBERS
-    if member.archive is not None
-}
+MEMBERS += [member for row in DATASETS.values() for member in (row.file, row.labels) if member is not None]
+ARCHIVES = {archive_file(member.archive): member for member in MEMBERS if member.archive is not None}
 
 # The collection that this run builds; nothing where it reads one that exists.
 COLLECTION = f"{OUT}/corpus/census" if RUN.census.datasets else []
@@ -71,18 +62,14 @@ rule gene_table:
 
 rule source:
     input:
-        file=lambda wildcards: local_file(
-            DATASETS[wildcards.dataset].file, RUN.sources.archives
-        ),
+        file=lambda wildcards: local_file(DATASETS[wildcards.dataset].file, RUN.sources.archives),
         labels=lambda wildcards: (
             local_file(DATASETS[wildcards.dataset].labels, RUN.sources.archives)
             if DATASETS[wildcards.dataset].labels
             else []
         ),
         names=lambda wildcards: (
-            RUN.sources.cell_type_names
-            if DATASETS[wildcards.dataset].cell_type_kind == "name"
-            else []
+            RUN.sources.cell_type_names if DATASETS[wildcards.dataset].cell_type_kind == "name" else []
         ),
         genes=rules.gene_table.output.genes,
     output:
@@ -100,12 +87,8 @@ rule source:
         runtime=60,
     params:
         section=lambda wildcards: dump(DATASETS[wildcards.dataset]),
-        labels=lambda wildcards, input: (
-            f"--labels {quote(input.labels)}" if input.labels else ""
-        ),
-        names=lambda wildcards, input: (
-            f"--names {quote(input.names)}" if input.names else ""
-        ),
+        labels=lambda wildcards, input: (f"--labels {quote(input.labels)}" if input.labels else ""),
+        names=lambda wildcards, input: (f"--names {quote(input.names)}" if input.names else ""),
         min_mapped_genes=RUN.sources.min_mapped_genes,
         version=CORPUS_VERSION,
     shell:
@@ -155,9 +138,7 @@ rule cells:
     params:
         section=dump(RUN.cells),
         census=dump(RUN.census),
-        collection=lambda wildcards, input: (
-            f"--collection {quote(input.collection)}" if input.collection else ""
-        ),
+        collection=lambda wildcards, input: (f"--collection {quote(input.collection)}" if input.collection else ""),
         seed=RUN.seed,
         version=CORPUS_VERSION,
     shell:

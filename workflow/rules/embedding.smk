@@ -12,20 +12,20 @@ rule embed:
     output:
         h5ad=f"{OUT}/embedding/{{dataset}}/{{checkpoint}}.h5ad",
         annotation=f"{OUT}/embedding/{{dataset}}/{{checkpoint}}.annotation.parquet",
-    params:
-        leakage=HELD_OUT,
-        batch_size=RUN.embedding.batch_size,
-        version=EMBEDDING_VERSION,
     log:
         f"{OUT}/logs/embed/{{dataset}}.{{checkpoint}}.log",
     benchmark:
         f"{OUT}/benchmarks_timing/embed/{{dataset}}.{{checkpoint}}.tsv"
+    conda:
+        "../../envs/wced.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=120,
-    conda:
-        "../../envs/wced.yaml"
+    params:
+        leakage=HELD_OUT,
+        batch_size=RUN.embedding.batch_size,
+        version=EMBEDDING_VERSION,
     shell:
         "wced embed --input {input.h5ad} --checkpoint {input.folder}/model --output {output.h5ad}"
         " --annotation {output.annotation} --model {wildcards.checkpoint} --dataset {wildcards.dataset}"
@@ -38,20 +38,20 @@ rule embed_untrained:
         folder=f"{OUT}/pretraining/{RUN.embedding.untrained}",
     output:
         h5ad=f"{OUT}/embedding/{{dataset}}/untrained.h5ad",
-    params:
-        batch_size=RUN.embedding.batch_size,
-        seed=RUN.seed,
-        version=EMBEDDING_VERSION,
     log:
         f"{OUT}/logs/embed_untrained/{{dataset}}.log",
     benchmark:
         f"{OUT}/benchmarks_timing/embed_untrained/{{dataset}}.tsv"
+    conda:
+        "../../envs/wced.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=120,
-    conda:
-        "../../envs/wced.yaml"
+    params:
+        batch_size=RUN.embedding.batch_size,
+        seed=RUN.seed,
+        version=EMBEDDING_VERSION,
     shell:
         "wced embed --untrained --input {input.h5ad} --checkpoint {input.folder}/model --output {output.h5ad}"
         " --model untrained --dataset {wildcards.dataset} --leakage none --batch-size {params.batch_size}"
@@ -63,18 +63,18 @@ rule concat:
         parts=expand(f"{OUT}/embedding/{{{{dataset}}}}/{{checkpoint}}.h5ad", checkpoint=RUN.embedding.concat),
     output:
         h5ad=f"{OUT}/embedding/{{dataset}}/concat.h5ad",
-    params:
-        version=EMBEDDING_VERSION,
     log:
         f"{OUT}/logs/concat/{{dataset}}.log",
     benchmark:
         f"{OUT}/benchmarks_timing/concat/{{dataset}}.tsv"
+    conda:
+        "../../envs/wced.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
-    conda:
-        "../../envs/wced.yaml"
+    params:
+        version=EMBEDDING_VERSION,
     shell:
         "wced concat {input.parts} --output {output.h5ad} --model concat > {log} 2>&1"
 
@@ -84,22 +84,22 @@ rule embed_baseline:
         h5ad=rules.source.output.h5ad,
     output:
         h5ad=f"{OUT}/embedding/{{dataset}}/{{baseline}}.h5ad",
-    wildcard_constraints:
-        baseline="hvg|pca",
-    params:
-        section=dump(RUN.embedding),
-        seed=RUN.seed,
-        version=EMBEDDING_VERSION,
     log:
         f"{OUT}/logs/embed_baseline/{{dataset}}.{{baseline}}.log",
     benchmark:
         f"{OUT}/benchmarks_timing/embed_baseline/{{dataset}}.{{baseline}}.tsv"
+    wildcard_constraints:
+        baseline="hvg|pca",
+    conda:
+        "../../envs/wced.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=120,
-    conda:
-        "../../envs/wced.yaml"
+    params:
+        section=dump(RUN.embedding),
+        seed=RUN.seed,
+        version=EMBEDDING_VERSION,
     shell:
         "wced embed-baseline --input {input.h5ad} --section {params.section:q} --model {wildcards.baseline}"
         " --dataset {wildcards.dataset} --seed {params.seed} --output {output.h5ad} > {log} 2>&1"

@@ -1,4 +1,6 @@
 # The page that shows a run, its figures, and how long everything took.
+from pathlib import Path
+
 from wced.report import FORMAT_VERSION as REPORT_VERSION
 
 SCORE_TABLES = expand(f"{OUT}/tables/{{task}}.tsv", task=[task for task, _ in RUN.benchmarks])
@@ -56,7 +58,7 @@ rule figures:
         umaps=lambda wildcards, input: [f"--umap {path}" for path in input.umaps],
         metrics=lambda wildcards, input: [f"--metrics {folder}/metrics.tsv" for folder in input.folders],
         min_nonzero=RUN.learnability.min_nonzero,
-        folder=lambda wildcards, output: output.losses.removesuffix("/losses.svg"),
+        folder=lambda wildcards, output: Path(output.losses).parent,
         version=REPORT_VERSION,
     shell:
         "wced figures {params.umaps} {params.metrics} --gene-errors {input.gene_errors}"
@@ -111,7 +113,7 @@ rule report:
         runtime=10,
     params:
         section=dump(RUN),
-        folder=lambda wildcards, output: output.page.removesuffix("/report/index.html"),
+        folder=lambda wildcards, output: Path(output.page).parent.parent,
         version=REPORT_VERSION,
     shell:
         "wced report --folder {params.folder} --section {params.section:q} --output {output.page} > {log} 2>&1"

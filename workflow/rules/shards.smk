@@ -13,20 +13,20 @@ rule vocabulary:
         vocabulary=f"{OUT}/shards/vocabulary.tsv",
         labels=f"{OUT}/shards/labels.json",
         measured=f"{OUT}/shards/measured.arrow",
-    params:
-        census=dump(RUN.census),
-        collection=lambda wildcards, input: f"--collection {input.collection}" if input.collection else "",
-        version=SHARDS_VERSION,
     log:
         f"{OUT}/logs/vocabulary.log",
     benchmark:
         f"{OUT}/benchmarks_timing/vocabulary.tsv"
+    conda:
+        "../../envs/wced.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=30,
-    conda:
-        "../../envs/wced.yaml"
+    params:
+        census=dump(RUN.census),
+        collection=lambda wildcards, input: f"--collection {input.collection}" if input.collection else "",
+        version=SHARDS_VERSION,
     shell:
         "wced vocabulary --genes {input.genes} --cells {input.cells} --census {params.census:q} {params.collection}"
         " --output {output.vocabulary} > {log} 2>&1"
@@ -41,22 +41,22 @@ rule shard:
         measured=rules.vocabulary.output.measured,
     output:
         shard=f"{OUT}/shards/shard-{{shard}}.arrow",
+    log:
+        f"{OUT}/logs/shard/{{shard}}.log",
+    benchmark:
+        f"{OUT}/benchmarks_timing/shard/{{shard}}.tsv"
+    conda:
+        "../../envs/wced.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
     params:
         census=dump(RUN.census),
         collection=lambda wildcards, input: f"--collection {input.collection}" if input.collection else "",
         section=dump(RUN.shards),
         number=lambda wildcards: int(wildcards.shard),
         version=SHARDS_VERSION,
-    log:
-        f"{OUT}/logs/shard/{{shard}}.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/shard/{{shard}}.tsv"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=240,
-    conda:
-        "../../envs/wced.yaml"
     shell:
         "wced shard --cells {input.cells} --vocabulary {input.vocabulary} --census {params.census:q}"
         " {params.collection} --section {params.section:q} --number {params.number} --output {output.shard}"
@@ -69,17 +69,17 @@ rule shard_index:
         vocabulary=rules.vocabulary.output.vocabulary,
     output:
         index=f"{OUT}/shards/index.json",
-    params:
-        version=SHARDS_VERSION,
     log:
         f"{OUT}/logs/shard_index.log",
     benchmark:
         f"{OUT}/benchmarks_timing/shard_index.tsv"
+    conda:
+        "../../envs/wced.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
-    conda:
-        "../../envs/wced.yaml"
+    params:
+        version=SHARDS_VERSION,
     shell:
         "wced shard-index {input.shards} --vocabulary {input.vocabulary} --output {output.index} > {log} 2>&1"

@@ -58,7 +58,7 @@ def score(embedding: AnnData, section: Classification, *, run: str, seed: int) -
         task=TASK,
         protocol=(
             f"cz-benchmarks {version('cz-benchmarks')} label prediction: logistic regression (lr, at most 100 steps), "
-            f"nearest neighbours (knn), both on features of unit variance, random forest (rf); without suffix their mean"
+            f"nearest neighbours (knn), both on features of unit variance; random forest (rf); without suffix the mean"
         ),
         split=(
             f"{section.folds} stratified folds; left out: {(~labelled).sum()} cells without a cell type, {rare.sum()} "

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 
 def pretrain(
-    shards: Annotated[Path, typer.Option(help="Folder of the shards and their index.")],
+    index: Annotated[Path, typer.Option(help="Index of the shards, which stand beside it.")],
     section: Annotated[str, typer.Option(help="Config section `pretraining` as JSON.")],
     name: Annotated[str, typer.Option(help="Which checkpoint of the section.")],
     state: Annotated[Path, typer.Option(help="Folder for the state from which a killed training goes on.")],
@@ -31,5 +31,5 @@ def pretrain(
     if name not in settings.checkpoints:
         raise WcedError(f"pretraining.checkpoints: no checkpoint {name}; there are {', '.join(settings.checkpoints)}")
     used = settings.model_dump() | {"checkpoints": {name: settings.checkpoints[name].model_dump()}}
-    with recorded(output, command="pretrain", section=used, inputs={"index": shards / "index.json"}) as facts:
-        facts.update(run(output, shards, state, settings, name, seed))
+    with recorded(output, command="pretrain", section=used, inputs={"index": index}) as facts:
+        facts.update(run(output, index.parent, state, settings, name, seed))

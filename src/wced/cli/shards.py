@@ -29,18 +29,20 @@ def vocabulary(
     """Choose the genes and label classes of a run, and record which genes each dataset measured."""
     import pandas as pd
 
+    from wced import genes as gene_tables
+    from wced.corpus.cells import read_cells
     from wced.corpus.census import measured_genes, open_census
     from wced.provenance import recorded
-    from wced.shards.vocabulary import LABEL_COLUMNS, make_labels, make_vocabulary, write_measured
+    from wced.shards.vocabulary import make_labels, make_vocabulary, write_measured
 
     section = read_section(Census, census)
     inputs = {"genes": genes, "cells": cells}
     with recorded(output, command="vocabulary", section=section.model_dump(), inputs=inputs) as facts:
-        chosen = pd.read_parquet(cells, columns=["dataset_id", "split", *LABEL_COLUMNS])
+        chosen = read_cells(cells)
         dataset_ids = sorted(chosen["dataset_id"].astype(str).unique())
         with open_census(section, collection) as census_handle:
             feature_ids, measured = measured_genes(census_handle, section.organism, dataset_ids)
-        made = make_vocabulary(pd.read_parquet(genes), feature_ids[measured.any(axis=0)])
+        made = make_vocabulary(gene_tables.read(genes), feature_ids[measured.any(axis=0)])
         labels = make_labels(chosen)
         column = pd.Index(feature_ids).get_indexer(made.gene_ids)
         write_measured(output.parent / "measured.arrow", dataset_ids, measured[:, column])
@@ -61,8 +63,7 @@ def shard(
     collection: Collection = None,
 ) -> None:
     """Write one shard: a contiguous run of the selected cells."""
-    import pandas as pd
-
+    from wced.corpus.cells import read_cells
     from wced.corpus.census import open_census
     from wced.provenance import recorded
     from wced.shards.vocabulary import Labels, Vocabulary, read_measured
@@ -71,8 +72,9 @@ def shard(
     settings, where = read_section(Shards, section), read_section(Census, census)
     inputs = {"cells": cells, "vocabulary": vocabulary}
     with recorded(output, command="shard", section=settings.model_dump(), inputs=inputs) as facts:
-        bounds = shard_bounds(pd.read_parquet(cells, columns=["nnz"])["nnz"].to_numpy(), settings.count)
-        chosen = pd.read_parquet(cells).iloc[bounds[number] : bounds[number + 1]]
+        selected = read_cells(cells)
+        bounds = shard_bounds(selected["nnz"].to_numpy(), settings.count)
+        chosen = selected.iloc[bounds[number] : bounds[number + 1]]
         dataset_ids, _ = read_measured(vocabulary.parent / "measured.arrow")
         with open_census(where, collection) as census_handle:
             write_shard(
