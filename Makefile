@@ -33,15 +33,18 @@ format: .venv/ready
 
 # Files that are generated from others: the config's schema and README, the conda environment.
 docs: .venv/ready
-	$(BIN)/python -m wced.config.documents
+	$(BIN)/python -m wced.documents
 
-# Resolve envs/requirements.in anew. CUDA packages are left out: pip takes those that torch asks for.
+# Resolve the locks anew. CUDA packages are left out: pip takes those that the build of torch asks for.
+RESOLVE = $(BIN)/uv pip compile --universal --no-annotate --no-header --quiet \
+  $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
+WITHOUT_CUDA = sed -E 's|^(torch==[0-9.]+).*|\1|' | grep -vE '^(nvidia-|cuda-|triton)' | awk '!seen[$$0]++'
 lock:
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile envs/requirements.in --universal --python-version 3.11 --no-annotate --no-header --quiet \
-	  $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS)) --output-file envs/requirements.full
-	sed -E 's/^(torch==[0-9.]+)\+[^ ]*/\1/' envs/requirements.full | grep -vE '^(nvidia-|cuda-|triton)' > envs/requirements.lock
-	rm envs/requirements.full
+	$(RESOLVE) --python-version 3.11 envs/requirements.in | $(WITHOUT_CUDA) > envs/requirements.new
+	$(RESOLVE) --python-version 3.12 envs/peers.in | $(WITHOUT_CUDA) > envs/peers.new
+	mv envs/requirements.new envs/requirements.lock
+	mv envs/peers.new envs/peers.lock
 
 clean:
 	rm -rf .venv .snakemake

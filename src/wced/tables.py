@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from wced.errors import WcedError
-from wced.files import whole_file
+from wced.files import existing, whole_file
 
 
 @dataclass(frozen=True)
@@ -219,6 +220,10 @@ def checked(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
                 raise WcedError(f"table {table.name}: column {column.name} has an empty value")
             values = values.fillna("")
         try:
+            if column.kind == "bool" and not values.isin([True, False]).all():
+                raise ValueError("only True and False are")
+            if column.kind == "int" and (values.astype("float64") % 1 != 0).any():
+                raise ValueError("it holds fractions")
             frame[column.name] = values.astype(_DTYPES[column.kind])
         except (TypeError, ValueError) as failure:
             raise WcedError(f"table {table.name}: column {column.name} is not {column.kind}: {failure}") from None
@@ -226,10 +231,10 @@ def checked(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
     if repeated.any():
         raise WcedError(f"table {table.name}: two rows for {frame.loc[repeated, list(table.key)].iloc[0].to_dict()}")
     if table is SCORES:
-        wrong = frame["value"].isna() != (frame["reason"] != "")
+        wrong = (frame["value"].isna() != (frame["reason"] != "")) | np.isinf(frame["value"])
         if wrong.any():
             raise WcedError(
-                f"table scores: a value is empty exactly when a reason is given, which fails for "
+                f"table scores: a value is finite, and empty exactly when a reason is given, which fails for "
                 f"{frame.loc[wrong, ['model', 'dataset', 'metric']].iloc[0].to_dict()}"
             )
     return frame
@@ -248,17 +253,17 @@ def write(frame: pd.DataFrame, table: Table, path: str | Path) -> None:
 def read(table: Table, paths: str | Path | Sequence[str | Path]) -> pd.DataFrame:
     """Read one or several files of one table, checked, as one frame."""
     paths = [paths] if isinstance(paths, str | Path) else paths
-    optional = {column.name: "str" for column in table.columns if column.kind == "str"}
-    frames = [
-        pd.read_parquet(path)
-        if Path(path).suffix == ".parquet"
-        else pd.read_csv(
-            path,
-            sep="\t",
-            dtype=optional,
-            keep_default_na=False,
-            na_values={column.name: [""] for column in table.columns if column.kind != "str"},
-        )
-        for path in paths
-    ]
-    return checked(pd.concat(frames, ignore_index=True), table)
+    return checked(pd.concat([_read(table, path) for path in paths], ignore_index=True), table)
+
+
+def _read(table: Table, path: str | Path) -> pd.DataFrame:
+    path = existing(path, f"a table of {table.name}")
+    if path.suffix == ".parquet":
+        return checked(pd.read_parquet(path), table)
+    text = [column.name for column in table.columns if column.kind == "str"]
+    numbers = [column.name for column in table.columns if column.kind != "str"]
+    frame = pd.read_csv(
+        path, sep="\t", dtype=dict.fromkeys(text, "str"), keep_default_na=False,
+        na_values={name: [""] for name in numbers},
+    )  # fmt: skip
+    return checked(frame, table)

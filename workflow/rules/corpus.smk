@@ -43,9 +43,9 @@ rule gene_table:
     output:
         genes=f"{OUT}/corpus/genes.parquet",
     log:
-        f"{OUT}/logs/gene_table.log",
+        f"{OUT}/logs/gene_table/all.log",
     benchmark:
-        f"{OUT}/benchmarks_timing/gene_table.tsv"
+        f"{OUT}/benchmarks_timing/gene_table/all.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1
@@ -103,9 +103,9 @@ rule census:
     output:
         collection=directory(f"{OUT}/corpus/census"),
     log:
-        f"{OUT}/logs/census.log",
+        f"{OUT}/logs/census/all.log",
     benchmark:
-        f"{OUT}/benchmarks_timing/census.tsv"
+        f"{OUT}/benchmarks_timing/census/all.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 2
@@ -126,9 +126,9 @@ rule cells:
         cells=f"{OUT}/corpus/cells.parquet",
         table=f"{OUT}/tables/corpus.tsv",
     log:
-        f"{OUT}/logs/cells.log",
+        f"{OUT}/logs/cells/all.log",
     benchmark:
-        f"{OUT}/benchmarks_timing/cells.tsv"
+        f"{OUT}/benchmarks_timing/cells/all.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1

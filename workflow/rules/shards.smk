@@ -14,9 +14,9 @@ rule vocabulary:
         labels=f"{OUT}/shards/labels.json",
         measured=f"{OUT}/shards/measured.arrow",
     log:
-        f"{OUT}/logs/vocabulary.log",
+        f"{OUT}/logs/vocabulary/all.log",
     benchmark:
-        f"{OUT}/benchmarks_timing/vocabulary.tsv"
+        f"{OUT}/benchmarks_timing/vocabulary/all.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1
@@ -70,9 +70,9 @@ rule shard_index:
     output:
         index=f"{OUT}/shards/index.json",
     log:
-        f"{OUT}/logs/shard_index.log",
+        f"{OUT}/logs/shard_index/all.log",
     benchmark:
-        f"{OUT}/benchmarks_timing/shard_index.tsv"
+        f"{OUT}/benchmarks_timing/shard_index/all.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1

@@ -65,6 +65,7 @@ def shard(
     """Write one shard: a contiguous run of the selected cells."""
     from wced.corpus.cells import read_cells
     from wced.corpus.census import open_census
+    from wced.errors import WcedError
     from wced.provenance import recorded
     from wced.shards.vocabulary import Labels, Vocabulary, read_measured
     from wced.shards.write import shard_bounds, write_shard
@@ -72,6 +73,8 @@ def shard(
     settings, where = read_section(Shards, section), read_section(Census, census)
     inputs = {"cells": cells, "vocabulary": vocabulary}
     with recorded(output, command="shard", section=settings.model_dump(), inputs=inputs) as facts:
+        if number >= settings.count:
+            raise WcedError(f"--number {number}: shards.count is {settings.count}, and the first shard is 0")
         selected = read_cells(cells)
         bounds = shard_bounds(selected["nnz"].to_numpy(), settings.count)
         chosen = selected.iloc[bounds[number] : bounds[number + 1]]

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from wced.config.base import Section
 
@@ -26,6 +26,12 @@ class Model(Section):
     """Width of the hidden layer of the decoders that read expression from an embedding."""
     head_dropout: float = Field(0.1, ge=0, lt=1)
     """Dropout before the label heads, the only dropout of the model."""
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> "Model":
+        if self.hidden_size % self.heads:
+            raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}")
+        return self
 
 
 class Input(Section):

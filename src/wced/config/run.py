@@ -1,6 +1,7 @@
 """The whole config of a run, and how it is read and checked."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from wced.config.corpus import Cells, Census, Genes, Shards, Sources
 from wced.config.evaluation import Benchmarks, Embedding, Learnability, Report
 from wced.config.pretraining import Pretraining
 from wced.errors import WcedError
+from wced.files import existing
 
 
 class Run(Section):
@@ -60,6 +62,9 @@ class Run(Section):
             for name in names:
                 if name is not None and name not in self.pretraining.checkpoints:
                     raise ValueError(f"embedding.{key}: {name} is not in pretraining.checkpoints")
+        for name in self.pretraining.checkpoints:
+            if not re.fullmatch(r"[A-Za-z0-9_\-]+", name):
+                raise ValueError(f"pretraining.checkpoints: {name!r} is no name of letters, digits, _ and -")
         reserved = set(self.pretraining.checkpoints) & {"concat", "untrained", "hvg", "pca"}
         if reserved:
             raise ValueError(f"pretraining.checkpoints: {min(reserved)} is the name of a baseline")
@@ -103,7 +108,7 @@ def check(config: dict[str, Any]) -> Run:
 def read(path: str | Path) -> Run:
     """Read and check a YAML config."""
     try:
-        config = yaml.safe_load(Path(path).read_text())
+        config = yaml.safe_load(existing(path, "a config").read_text())
     except yaml.YAMLError as failure:
         raise WcedError(f"{path}: not YAML: {' '.join(str(failure).split())}") from None
     if not isinstance(config, dict):
@@ -121,4 +126,5 @@ def section(model: type[Section], text: str) -> Any:
         raise WcedError(f"--section is not JSON: {failure}") from None
     except ValidationError as failure:
         first = failure.errors()[0]
-        raise WcedError(f"--section, {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        where = ", ".join(["--section", ".".join(map(str, first["loc"]))]).removesuffix(", ")
+        raise WcedError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None

@@ -25,7 +25,7 @@ def cells_of(adata: AnnData, vocabulary: Vocabulary) -> RaggedCells:
         If X holds no raw counts, or var_names hold no or repeated Ensembl ids of the vocabulary.
     """
     data = adata.X.data if hasattr(adata.X, "indptr") else np.asarray(adata.X)
-    if data.size and (data.min() < 0 or not np.array_equal(data, np.round(data))):
+    if adata.X is None or (data.size and (data.min() < 0 or not np.array_equal(data, np.round(data)))):
         raise WcedError("adata.X: not raw counts (whole numbers, none negative)")
     ids = vocabulary.ids_of(adata.var_names)
     found = ids[ids >= 0]

@@ -11,6 +11,10 @@ from wced.model.configuration import WcedConfig
 from wced.model.embedding import CellEmbedding
 from wced.model.heads import LabelHead, PositionDecoder, WholeCellDecoder
 
+INPUT_STD = 0.2
+"""Standard deviation of gene embeddings and input tokens at the start. No norm stands before the first attention, so
+LLaMA's 0.02 would let it see next to nothing; docs/method.md has the measurement."""
+
 
 @dataclass(frozen=True)
 class WcedOutput:
@@ -49,16 +53,16 @@ class WcedModel(PreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Draw weights and input tokens with a standard deviation of 0.02, as LLaMA does; biases are 0."""
+        """Draw weights with a standard deviation of 0.02, as LLaMA does, and inputs with `INPUT_STD`; biases are 0."""
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=0.02)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
-            nn.init.normal_(module.weight, std=0.02)
+            nn.init.normal_(module.weight, std=INPUT_STD)
         elif isinstance(module, CellEmbedding):
             for token in (module.zero, module.mask, module.cls):
-                nn.init.normal_(token, std=0.02)
+                nn.init.normal_(token, std=INPUT_STD)
 
     def encode(
         self,

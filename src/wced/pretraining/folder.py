@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel
 
 from wced.errors import WcedError
@@ -49,8 +50,10 @@ def load(folder: str | Path) -> Checkpoint:
         If a file is missing, of another format version, or does not fit the others.
     """
     folder = Path(folder)
-    settings = json.loads(existing(folder / "config.json", "a checkpoint's config").read_text())
-    existing(folder / "model.safetensors", "the weights of a checkpoint")
+    try:
+        settings = json.loads(existing(folder / "config.json", "a checkpoint's config").read_text())
+    except ValueError:
+        raise WcedError(f"{folder / 'config.json'}: not a checkpoint's config") from None
     if settings.get("model_type") != WcedConfig.model_type:
         raise WcedError(f"{folder / 'config.json'}: model_type is {settings.get('model_type')}, not wced")
     if settings.get("format_version") != FORMAT_VERSION:
@@ -61,11 +64,24 @@ def load(folder: str | Path) -> Checkpoint:
     vocabulary = Vocabulary.read(folder / "vocabulary.tsv")
     if vocabulary.sha256 != settings["vocabulary_sha256"]:
         raise WcedError(f"{folder / 'vocabulary.tsv'}: not the vocabulary that the model was trained with")
-    ontology = folder / "ontology.json"
-    model = WcedModel.from_pretrained(folder, use_safetensors=True)
-    return Checkpoint(
-        model.eval(),
-        vocabulary,
-        Labels.read(folder / "labels.json"),
-        OntologyCut.from_json(json.loads(ontology.read_text())) if ontology.exists() else None,
-    )
+    labels, ontology = Labels.read(folder / "labels.json"), None
+    if any(head["loss"] == "hierarchical" for head in settings["label_heads"]):
+        ontology = OntologyCut.from_json(
+            json.loads(existing(folder / "ontology.json", "the ontology of a hierarchical head").read_text())
+        )
+    return Checkpoint(_read_model(folder).eval(), vocabulary, labels, ontology)
+
+
+def _read_model(folder: Path) -> WcedModel:
+    """Read the weights; refuse what Transformers would fill up with random ones."""
+    path = existing(folder / "model.safetensors", "the weights of a checkpoint")
+    try:
+        model, found = WcedModel.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
+    except SafetensorError as failure:
+        raise WcedError(f"{path}: not whole: {failure}") from None
+    except RuntimeError:
+        raise WcedError(f"{path}: does not fit config.json: weights of another shape") from None
+    for what in ("missing_keys", "unexpected_keys"):
+        if found[what]:
+            raise WcedError(f"{path}: does not fit config.json: {what.replace('_', ' ')}, such as {min(found[what])}")
+    return model

@@ -8,9 +8,10 @@ from torch import nn
 from wced.pretraining.gene_statistics import Nonzero
 from wced.shards.vocabulary import Vocabulary
 
-BINS = 256
+BINS = 1024
 RANGE = 16.0
-"""Detection logits are counted in 256 bins from −16 to 16: ties within a bin of 1/8 cost the AUC under 0.001."""
+"""Detection logits are counted in 1,024 bins from −16 to 16. Ties within a bin of 1/32 draw the AUC towards 0.5: by
+under 0.001 where a gene's logits spread over 0.2 (standard deviation), by about 0.007 where over 0.05."""
 
 
 class GeneErrors(nn.Module):
@@ -73,9 +74,9 @@ class GeneErrors(nn.Module):
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             for sums in self.buffers():
                 torch.distributed.all_reduce(sums)
-        negative_gb, positive_gb = self.histogram_ygb.double().cpu().numpy()
-        n_nonzero = positive_gb.sum(axis=1)
-        n_zero = negative_gb.sum(axis=1)
+        n_zero, n_nonzero = self.histogram_ygb.sum(dim=2, dtype=torch.float64).cpu().numpy()
+        some = self.histogram_ygb.split(2048, dim=1)  # genes at a time, because double precision takes memory
+        auc = np.concatenate([auc_of_histograms(*part.double().cpu().numpy()) for part in some])
         with np.errstate(invalid="ignore", divide="ignore"):
             mae = self.gated_g.cpu().numpy() / n_nonzero
             frame = pd.DataFrame(
@@ -88,7 +89,7 @@ class GeneErrors(nn.Module):
                     "n_nonzero": n_nonzero.astype(np.int64),
                     "zero_fraction": zero_fraction,
                     "mean_nonzero": null.mean,
-                    "detection_auc": auc_of_histograms(negative_gb, positive_gb),
+                    "detection_auc": auc,
                     "nonzero_mae": mae,
                     "nonzero_mae_ungated": self.ungated_g.cpu().numpy() / n_nonzero,
                     "null_mae": null.null_mae,

@@ -67,6 +67,7 @@ class PretrainingModule(L.LightningModule):
         self.gene_errors = GeneErrors(model.config.vocabulary_size)
         self.metric_rows: list[list[Any]] = []
         self._sums: dict[str, torch.Tensor] = {}
+        self._resumed: dict[str, Any] | None = None
 
     def losses(self, batch: TensorBatch, output: WcedOutput) -> dict[str, torch.Tensor]:
         """Return every loss that has something to say about this batch, by name; scalars in float32."""
@@ -103,20 +104,15 @@ class PretrainingModule(L.LightningModule):
 
     def training_step(self, batch: TensorBatch, batch_index: int) -> torch.Tensor:
         """Return the weighted mean of the losses of a batch."""
+        # A row is written before the batch after its last one: the training state is saved between the two, so that
+        # a resumed training writes the same rows.
+        if self.global_step % self.progress_every == 0 and batch_index % self.section.accumulate == 0:
+            self._write_rows("train")
         losses = self.losses(batch, self._forward(batch))
         total = weighted_mean(losses, self._joined(self.global_step))
         self._collect({"loss": total, **losses}, weight=1)
         self.log("loss", total, prog_bar=True, logger=False)
         return total
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Write a row of training metrics every `progress_every` steps."""
-        if self.global_step % self.progress_every == 0 and self._sums:
-            self._write_rows("train")
-
-    def on_train_epoch_end(self) -> None:
-        """Write what is left of the epoch's training metrics."""
-        self._write_rows("train")
 
     def on_validation_epoch_start(self) -> None:
         """Start the sums of a validation epoch; training metrics since the last row are written first."""
@@ -127,12 +123,13 @@ class PretrainingModule(L.LightningModule):
         """Add a batch to the metrics and gene errors of the epoch."""
         output = self._forward(batch)
         losses = self.losses(batch, output)
-        cells = len(batch["length"])
-        self._collect({"loss": weighted_mean(losses, self.weights), **losses}, weight=cells)
         for head, loss in zip(self.section.label_heads, self.label_losses, strict=True):
             correct = loss.correct(output.label_logits[head.column], self._codes(batch, head.column))
-            if len(correct):
-                self._collect({f"{head.column}_accuracy": correct.float().mean()}, weight=len(correct))
+            if len(correct):  # a label's loss and accuracy are means over the cells that have it
+                scores = {head.column: losses[head.column], f"{head.column}_accuracy": correct.float().mean()}
+                self._collect(scores, weight=len(correct))
+        expression = {name: losses[name] for name in ("detection", "value")}
+        self._collect({"loss": weighted_mean(losses, self.weights), **expression}, weight=len(batch["length"]))
         if self.section.objective == "wced":
             self._whole_cell_errors(batch, output)
         else:
@@ -161,10 +158,22 @@ class PretrainingModule(L.LightningModule):
             self._sums[name] = self._sums[name] + pair if name in self._sums else pair
 
     def _write_rows(self, split: str) -> None:
-        for name, pair in self._sums.items():
-            total, weight = self.trainer.strategy.reduce(pair, reduce_op="sum").tolist()
-            self.metric_rows.append([split, self.current_epoch + 1, self.global_step, name, total / weight])
+        # One sum over processes of the same names in all of them: some may not have seen every label.
+        columns = [head.column for head in self.section.label_heads]
+        names = ["loss", "detection", "value", *columns, *(f"{column}_accuracy" for column in columns)]
+        nothing = torch.zeros(2, dtype=torch.float64, device=self.device)
+        pairs = torch.stack([self._sums.get(name, nothing) for name in names])
+        pairs = self.trainer.strategy.reduce(pairs, reduce_op="sum")
+        for name, (total, weight) in zip(names, pairs.tolist(), strict=True):
+            if weight > 0:
+                self.metric_rows.append([split, self.current_epoch + 1, self.global_step, name, total / weight])
         self._sums = {}
+
+    @property
+    def running_loss(self) -> float:
+        """Mean training loss of this process since the last row of metrics."""
+        total, weight = self._sums["loss"].tolist()
+        return total / weight
 
     def metrics_table(self, checkpoint: str) -> pd.DataFrame:
         """Return the rows of `tables.METRICS` written so far."""
@@ -172,22 +181,28 @@ class PretrainingModule(L.LightningModule):
         return frame.assign(checkpoint=checkpoint)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put metrics and the state of the random generator into the training state."""
+        """Put metrics and the states of the random generators into the training state."""
         checkpoint["wced"] = {
             "metric_rows": self.metric_rows,
             "sums": self._sums,
-            "torch_rng": torch.get_rng_state(),
+            "cpu_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take metrics back; the random generator is set when training starts."""
-        state = checkpoint["wced"]
-        self.metric_rows, self._sums, self._rng = state["metric_rows"], state["sums"], state["torch_rng"]
+        """Take metrics back; the random generators are set when training starts."""
+        self._resumed = checkpoint["wced"]
 
     def on_train_start(self) -> None:
-        """Go on with the random numbers of a resumed training."""
-        if hasattr(self, "_rng"):
-            torch.set_rng_state(self._rng)
+        """Go on with the metrics and the random numbers of a resumed training."""
+        if self._resumed is None:
+            return
+        self.metric_rows = self._resumed["metric_rows"]
+        self._sums = {name: pair.to(self.device) for name, pair in self._resumed["sums"].items()}
+        torch.set_rng_state(self._resumed["cpu_rng"])
+        if self._resumed["cuda_rng"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(self._resumed["cuda_rng"], self.device)
+        self._resumed = None
 
     def configure_gradient_clipping(
         self, optimizer: torch.optim.Optimizer, gradient_clip_val: float | None = None, **_: Any

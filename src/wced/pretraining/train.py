@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 
 from wced import tables
 from wced.config import pretraining as config
@@ -51,13 +52,21 @@ def encoding_of(section: config.Checkpoint) -> Encoding:
     )
 
 
+def classes_of(shards: ShardSet, column: str) -> tuple[str, ...]:
+    """Return the classes of a label; raise WcedError if the shards lack the column or it has no class."""
+    classes = shards.labels.classes.get(column)
+    if not classes:
+        raise WcedError(f"label_heads: the shards hold no class of {column}")
+    return classes
+
+
 def hierarchy(shards: ShardSet, section: config.Checkpoint) -> tuple[OntologyCut | None, dict[str, np.ndarray]]:
     """Return the ontology cut to the classes of the hierarchical heads, and each head's classes × leaves mask."""
     columns = [head.column for head in section.label_heads if head.loss == "hierarchical"]
     if not columns:
         return None, {}
     ontology = load_ontology()
-    current = {column: [ontology.current(term) for term in shards.labels.classes[column]] for column in columns}
+    current = {column: [ontology.current(term) for term in classes_of(shards, column)] for column in columns}
     terms = {term for column in columns for term in current[column] if term is not None}
     graph = cut(ontology, terms)
     empty = np.zeros(len(graph.leaves), bool)
@@ -76,13 +85,11 @@ def build_model(
     Raises
     ------
     WcedError
-        If a label head names a column that the shards lack or that has no class.
+        If a label head names a column that has no class.
     """
     heads: list[dict[str, Any]] = []
     for head in section.label_heads:
-        classes = shards.labels.classes.get(head.column)
-        if not classes:
-            raise WcedError(f"label_heads: the shards hold no class of {head.column}")
+        classes = classes_of(shards, head.column)
         outputs = len(graph.leaves) if head.loss == "hierarchical" and graph else len(classes)
         heads.append({"column": head.column, "loss": head.loss, "classes": outputs})
     torch.manual_seed(seed)
@@ -137,14 +144,36 @@ class _GeneErrorFiles(Callback):
             tables.write(frame, tables.GENE_ERRORS, self.state.gene_errors(epoch))
 
 
+def _made_step(trainer: L.Trainer, batch_index: int) -> bool:
+    """Return whether the batch that just ended was the last one of an optimiser step."""
+    return (batch_index + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
+
+
+class _Saving(ModelCheckpoint):
+    """Save the training state now and then, where training can go on from exactly.
+
+    Gradients that wait for the rest of their step are not part of the state. After the last batch of an epoch
+    Lightning would go on with the next epoch, and leave out the validation of this one.
+    """
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_index: int
+    ) -> None:
+        if _made_step(trainer, batch_index) and not trainer.is_last_batch:
+            super().on_train_batch_end(trainer, module, outputs, batch, batch_index)
+
+
 class _QuietProgress(Callback):
     """Where there is no terminal for a progress bar: one line per row of training metrics."""
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: PretrainingModule, *_: Any) -> None:
-        if trainer.is_global_zero and trainer.global_step % module.progress_every == 0 and module.metric_rows:
-            loss = next(row[4] for row in reversed(module.metric_rows) if row[3] == "loss")
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: PretrainingModule, outputs: Any, batch: Any, batch_index: int
+    ) -> None:
+        due = trainer.global_step % module.progress_every == 0 and _made_step(trainer, batch_index)
+        if trainer.is_global_zero and due:
             print(
-                f"epoch {trainer.current_epoch + 1} step {trainer.global_step}/{module.steps} loss {loss:.4f}",
+                f"epoch {trainer.current_epoch + 1} step {trainer.global_step}/{module.steps} "
+                f"loss {module.running_loss:.4f}",
                 flush=True,
             )
 
@@ -187,8 +216,11 @@ def pretrain(
     checkpoint = section.checkpoints[name]
     shards = ShardSet(shard_folder, verify=True)
     for split in ("train", "validation"):
-        if not len(shards.cells_of(split)):
-            raise WcedError(f"{shard_folder}: no {split} cells; change cells.split")
+        found = len(shards.cells_of(split))
+        if found < section.devices:
+            raise WcedError(
+                f"{shard_folder}: {found or 'no'} {split} cells for {section.devices} device(s); change cells.split"
+            )
     print(f"vocabulary: {len(shards.vocabulary)} genes", flush=True)
     identity = {
         "model": section.model.model_dump(), "checkpoint": checkpoint.model_dump(), "name": name, "seed": seed,
@@ -203,9 +235,9 @@ def pretrain(
     train = BatchDataset(shards, "train", encoding, batch_size=batch_size, shuffle=True, training=True, seed=seed)
     # Masked language modelling validates on the same masks each epoch; whole-cell decoding on whole inputs.
     mlm = checkpoint.objective == "mlm"
-    validation = BatchDataset(
-        shards, "validation", encoding, batch_size=batch_size, shuffle=False, training=mlm, seed=seed
-    )
+    # No process may be without a batch.
+    size = min(batch_size, len(shards.cells_of("validation")) // section.devices)
+    validation = BatchDataset(shards, "validation", encoding, batch_size=size, shuffle=False, training=mlm, seed=seed)
     with warnings.catch_warnings():
         # Batches come finished from memory-mapped files in milliseconds; Lightning would advise worker processes.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -251,14 +283,18 @@ def _trainer_options(
     section: config.Pretraining, checkpoint: config.Checkpoint, state: TrainingState, gene_errors: Callback
 ) -> dict[str, Any]:
     terminal = sys.stderr.isatty()
-    saving = ModelCheckpoint(
+    saving = _Saving(
         dirpath=state.folder, filename="last", train_time_interval=timedelta(minutes=section.save_every_minutes),
         enable_version_counter=False,
     )  # fmt: skip
     return {
         "accelerator": "auto",
         "devices": section.devices,
-        "strategy": "ddp" if section.devices > 1 else "auto",
+        # A batch may lack every label of a head, and heads wait for the reconstruction-only epochs. Buffers hold each
+        # process's own sums of gene errors, which must not be overwritten with those of the first.
+        "strategy": (
+            DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if section.devices > 1 else "auto"
+        ),
         "precision": precision_of(section.precision),
         "max_epochs": checkpoint.epochs,
         "accumulate_grad_batches": checkpoint.accumulate,

@@ -73,7 +73,7 @@ class BatchDataset(Dataset):
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """Keys of a rank's batches, epoch after epoch, from any batch on; every rank gets equally many."""
+    """Keys of a rank's batches, epoch after epoch, from any batch on."""
 
     def __init__(self, batches: int, *, rank: int, ranks: int, advance: bool) -> None:
         """Divide the batches of an epoch over ranks.
@@ -81,18 +81,20 @@ class EpochSampler(Sampler[tuple[int, int]]):
         Parameters
         ----------
         batches
-            Batches of an epoch over all ranks; a remainder that would leave a rank short wraps around.
+            Batches of an epoch over all ranks.
         rank, ranks
             This process and how many there are.
         advance
-            Whether each pass is a new epoch (training), or the same one again (validation).
+            Whether each pass is a new epoch (training), or the same one again (validation). In training a remainder
+            that would leave a rank short wraps around, because ranks step together; in validation every batch is
+            scored once.
         """
         self.batches, self.rank, self.ranks, self.advance = batches, rank, ranks, advance
         self.epoch = 0
         self.start = 0
 
     def __len__(self) -> int:
-        return -(-self.batches // self.ranks)
+        return -(-self.batches // self.ranks) if self.advance else len(range(self.rank, self.batches, self.ranks))
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         epoch, start = self.epoch, self.start
@@ -109,7 +111,12 @@ class BatchLoader(DataLoader):
     def __init__(self, dataset: BatchDataset, *, rank: int = 0, ranks: int = 1, workers: int = 0) -> None:
         """Wrap a dataset; `workers` processes prepare batches ahead, 0 prepares them in this one."""
         sampler = EpochSampler(len(dataset), rank=rank, ranks=ranks, advance=dataset.training and dataset.shuffle)
-        super().__init__(dataset, sampler=sampler, batch_size=None, num_workers=workers, collate_fn=_as_is)
+        # With a generator of its own, making an iterator takes no number from the global one, which a resumed
+        # training (it makes one more) must find as it was.
+        super().__init__(
+            dataset, sampler=sampler, batch_size=None, num_workers=workers, collate_fn=_as_is,
+            generator=torch.Generator(),
+        )  # fmt: skip
         self._epoch, self._done = 0, 0
 
     def __iter__(self) -> Iterator[TensorBatch]:

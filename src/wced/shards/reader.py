@@ -1,6 +1,5 @@
 """Open a folder of shards as one memory-mapped set of cells."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from wced.errors import WcedError
 from wced.files import existing, sha256
 from wced.shards import FORMAT_VERSION
 from wced.shards.cells import RaggedCells
-from wced.shards.vocabulary import LABEL_COLUMNS, Labels, Vocabulary, read_measured
+from wced.shards.vocabulary import LABEL_COLUMNS, Labels, Vocabulary, read_measured, versioned_json
 from wced.shards.write import SPLITS
 
 
@@ -57,21 +56,18 @@ class ShardSet:
         Raises
         ------
         WcedError
-            If a file is missing, has another format version, vocabulary or row count, or (with
+            If a file is missing or broken, has another format version, vocabulary or row count, or (with
             `verify`, which reads every byte) another checksum than the index says.
         """
         folder = Path(folder)
-        index = json.loads(existing(folder / "index.json", "the index of the shards").read_text())
-        if index["format_version"] != FORMAT_VERSION:
-            raise WcedError(
-                f"{folder / 'index.json'}: format version {index['format_version']}, this program reads "
-                f"{FORMAT_VERSION}; make the shards again"
-            )
+        index = versioned_json(folder / "index.json", "the index of the shards")
         self.vocabulary = Vocabulary.read(folder / "vocabulary.tsv")
         self.labels = Labels.read(folder / "labels.json")
         self.dataset_ids, self.measured_dv = read_measured(folder / "measured.arrow")
         if self.vocabulary.sha256 != index["vocabulary_sha256"]:
             raise WcedError(f"{folder / 'vocabulary.tsv'}: not the vocabulary that the index was made with")
+        if self.measured_dv.shape[1] != len(self.vocabulary):
+            raise WcedError(f"{folder / 'measured.arrow'}: written for another vocabulary than the index")
         self._pieces: list[_Piece] = []
         columns: dict[str, list[np.ndarray]] = {
             name: [] for name in ("soma_joinid", "split", "dataset", "vocabulary_counts", "nonzeros", *LABEL_COLUMNS)
@@ -89,6 +85,11 @@ class ShardSet:
             except pa.ArrowInvalid as failure:
                 raise WcedError(f"{path}: not a whole Arrow file ({failure}); make the shard again") from None
             metadata = reader.schema.metadata or {}
+            version = metadata.get(b"wced.format_version", b"none").decode()
+            if version != str(FORMAT_VERSION):
+                raise WcedError(
+                    f"{path}: format version {version}, this program reads {FORMAT_VERSION}; make the shard again"
+                )
             if metadata.get(b"wced.vocabulary_sha256", b"").decode() != index["vocabulary_sha256"]:
                 raise WcedError(f"{path}: written for another vocabulary than the index")
             if sum(batch.num_rows for batch in batches) != row["cells"]:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,18 @@ LABEL_COLUMNS = (
 """Columns of cells.parquet that shards carry as codes."""
 
 UNKNOWN = ("unknown", "", "na")
+
+
+def versioned_json(path: str | Path, what: str) -> dict[str, Any]:
+    """Read a JSON object of this room; raise WcedError if it is missing, broken or of another format version."""
+    try:
+        record = json.loads(existing(path, what).read_text())
+        version = record["format_version"]
+    except (ValueError, KeyError, TypeError):
+        raise WcedError(f"{path}: not {what}") from None
+    if version != FORMAT_VERSION:
+        raise WcedError(f"{path}: format version {version}, this program reads {FORMAT_VERSION}; make it again")
+    return record
 
 
 @dataclass(frozen=True)
@@ -104,7 +117,7 @@ class Labels:
     @classmethod
     def read(cls, path: str | Path) -> "Labels":
         """Read `labels.json`."""
-        record = json.loads(existing(path, "a table of labels").read_text())
+        record = versioned_json(path, "a table of labels")
         return cls(
             {column: tuple(classes) for column, classes in record["classes"].items()}, record["unknown_in_validation"]
         )
@@ -125,10 +138,9 @@ def make_labels(cells: pd.DataFrame) -> Labels:
     classes, unknown = {}, {}
     for column in LABEL_COLUMNS:
         values = label_values(cells, column)
-        values = values[~values.isin(UNKNOWN)]
-        is_train = train[values.index]
-        classes[column] = tuple(sorted(values[is_train].unique()))
-        lost = values[~is_train]
+        known = ~values.isin(UNKNOWN).to_numpy()
+        classes[column] = tuple(sorted(values[known & train].unique()))
+        lost = values[known & ~train]
         lost = lost[~lost.isin(set(classes[column]))].value_counts().sort_index()
         unknown[column] = {str(name): int(n) for name, n in lost.items()}
     return Labels(classes, unknown)

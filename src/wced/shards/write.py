@@ -11,7 +11,7 @@ import pyarrow as pa
 from scipy import sparse
 
 from wced.errors import WcedError
-from wced.files import sha256, whole_file
+from wced.files import existing, sha256, whole_file
 from wced.shards import FORMAT_VERSION
 from wced.shards.cells import id_dtype
 from wced.shards.vocabulary import LABEL_COLUMNS, Labels, Vocabulary, label_values
@@ -170,9 +170,12 @@ def write_index(path: str | Path, shards: Sequence[str | Path], vocabulary: Voca
     """Write `index.json`: every shard with its row count, non-zeros, splits and checksum."""
     rows = []
     for shard in map(Path, shards):
-        with pa.memory_map(str(shard)) as source:
-            table = pa.ipc.open_file(source).read_all()
-            found = table.schema.metadata.get(b"wced.vocabulary_sha256", b"").decode()
+        with pa.memory_map(str(existing(shard, "a shard"))) as source:
+            try:
+                table = pa.ipc.open_file(source).read_all()
+            except pa.ArrowInvalid as failure:
+                raise WcedError(f"{shard}: not a whole Arrow file ({failure}); make the shard again") from None
+            found = (table.schema.metadata or {}).get(b"wced.vocabulary_sha256", b"").decode()
             if found != vocabulary.sha256:
                 raise WcedError(f"{shard}: written for another vocabulary ({found[:12]}, not {vocabulary.sha256[:12]})")
             split = table["split"].to_numpy()

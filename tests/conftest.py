@@ -1,0 +1,57 @@
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from generated import write_generated_run
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """A generated run up to its shards: config, and paths of what the commands of corpus and shards wrote.
+
+    Shards have record batches of 64 cells, so that reading crosses both record batches and files.
+    """
+    from wced.cli import corpus, shards
+    from wced.config import read
+    from wced.corpus.datasets import read_datasets
+
+    folder = tmp_path_factory.mktemp("made")
+    run = read(write_generated_run(folder, shards={"count": 3, "batch_cells": 64}))
+    paths = SimpleNamespace(
+        run=run,
+        genes=folder / "genes.parquet",
+        sources=[folder / f"sources/{name}.h5ad" for name in run.census.datasets],
+        held_out=folder / "sources/held_blood.h5ad",
+        census=folder / "census",
+        cells=folder / "cells.parquet",
+        shards=folder / "shards",
+    )
+    corpus.gene_table(run.genes.model_dump_json(), Path(run.genes.gencode.path), Path(run.genes.hgnc.path), paths.genes)
+    rows = read_datasets(run.sources.table)
+    for path in [*paths.sources, paths.held_out]:
+        row = rows[path.stem]
+        labels = {} if row.labels is None else {"labels": row.labels.path, "names": run.sources.cell_type_names}
+        corpus.source(
+            row.model_dump_json(), Path(row.file.path), paths.genes, path, path.with_suffix(".qc.tsv"), **labels
+        )
+    corpus.census(paths.sources, run.census.organism, paths.census)
+    census = run.census.model_dump_json()
+    corpus.cells(
+        run.cells.model_dump_json(), census, run.seed, paths.cells, folder / "corpus.tsv", collection=paths.census
+    )
+    vocabulary = paths.shards / "vocabulary.tsv"
+    shards.vocabulary(paths.genes, paths.cells, census, vocabulary, collection=paths.census)
+    files = [paths.shards / f"shard-{i:05d}.arrow" for i in range(run.shards.count)]
+    for i, file in enumerate(files):
+        shards.shard(paths.cells, vocabulary, census, run.shards.model_dump_json(), i, file, collection=paths.census)
+    shards.shard_index(files, vocabulary, paths.shards / "index.json")
+    return paths
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Models of the tests are minute: threads cost them more than they bring, and the machine may be busy."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)

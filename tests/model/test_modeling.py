@@ -1,0 +1,186 @@
+import pytest
+import torch
+from torch import nn
+
+from wced.model import WcedConfig, WcedModel
+
+G = 40
+HEADS = [
+    {"column": "cell_type_ontology_term_id", "loss": "hierarchical", "classes": 5},
+    {"column": "with.dots", "loss": "focal", "classes": 3},
+]
+
+
+def make(objective="wced", value_encoder="periodic", **changes):
+    torch.manual_seed(0)
+    model = WcedModel(
+        WcedConfig(
+            vocabulary_size=G, hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=24,
+            value_encoder=value_encoder, value_frequencies=6, decoder_width=12, objective=objective, label_heads=HEADS,
+            input={"length": 20}, **changes,
+        )
+    ).eval()  # fmt: skip
+    with torch.no_grad():  # initial weights are so small that nothing would be seen
+        for parameter in model.parameters():
+            parameter.mul_(4)
+    return model
+
+
+@pytest.fixture(params=["periodic", "mlp"])
+def model(request):
+    return make(value_encoder=request.param)
+
+
+@pytest.fixture
+def batch():
+    """Three cells of 12, 7 and 1 genes, padded to 12; some values are 0."""
+    generator = torch.Generator().manual_seed(1)
+    gene = torch.stack([torch.randperm(G, generator=generator)[:12] for _ in range(3)])
+    value = torch.rand(3, 12, generator=generator) * 5
+    value[:, ::4] = 0
+    return {"gene": gene, "value": value, "length": torch.tensor([12, 7, 1])}
+
+
+def close(left, right, tolerance=1e-5):
+    torch.testing.assert_close(left, right, rtol=tolerance, atol=tolerance)
+
+
+@torch.no_grad()
+def test_order_of_genes_means_nothing(model, batch):
+    expected = model(**batch).cls_embedding
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(2))
+    moved = model(batch["gene"][:1, order], batch["value"][:1, order], batch["length"][:1]).cls_embedding
+    close(moved, expected[:1])
+    assert (expected[0] - expected[1]).abs().max() > 0.01  # and cells are told apart
+
+
+@torch.no_grad()
+def test_padding_changes_nothing(model, batch):
+    together = model(**batch).cls_embedding
+    for i, length in enumerate(batch["length"].tolist()):
+        alone = model(batch["gene"][i : i + 1, :length], batch["value"][i : i + 1, :length], batch["length"][i : i + 1])
+        close(alone.cls_embedding, together[i : i + 1])
+    other = {**batch, "gene": batch["gene"].clone(), "value": batch["value"].clone()}
+    other["gene"][1, 7:], other["value"][1, 7:] = 3, 99.0
+    close(model(**other).cls_embedding, together, 0)
+
+
+@torch.no_grad()
+def test_a_cell_without_genes_is_its_cls_token(model):
+    gene, value = torch.zeros(2, 1, dtype=torch.long), torch.zeros(2, 1)
+    first, second = model(gene, value, torch.tensor([0, 0])).cls_embedding
+    assert torch.isfinite(first).all() and torch.equal(first, second)
+
+
+@torch.no_grad()
+def test_cls_alone_is_the_same_as_in_the_full_pass(model, batch):
+    masked = torch.zeros_like(batch["gene"], dtype=torch.bool)
+    alone = model.encode(**batch, masked=masked, cls_only=True)
+    full = model.encode(**batch, masked=masked, cls_only=False)
+    assert alone.shape == (3, 1, 16) and full.shape == (3, 13, 16)
+    close(alone[:, 0], full[:, 0])
+    close(model(**batch, decode=False).cls_embedding, alone[:, 0], 0)
+
+
+def test_only_the_first_block_has_no_norm_before_attention():
+    blocks = make().backbone.blocks
+    assert [type(block.attention_norm) for block in blocks] == [nn.Identity, nn.RMSNorm, nn.RMSNorm]
+    assert all(isinstance(block.feed_forward_norm, nn.RMSNorm) for block in blocks)
+
+
+@pytest.mark.parametrize("objective", ["wced", "mlm"])
+@torch.no_grad()
+def test_masked_values_do_not_leak(objective, batch):
+    model = make(objective)
+    masked = torch.zeros_like(batch["gene"], dtype=torch.bool)
+    masked[:, 1:5] = True
+    masked[2, 1:] = False
+    before = model(**batch, masked=masked)
+    hidden = {**batch, "value": batch["value"].masked_fill(masked, 3.3)}
+    after = model(**hidden, masked=masked)
+    assert torch.equal(before.cls_embedding, after.cls_embedding)
+    assert torch.equal(before.values, after.values) and torch.equal(before.detection_logits, after.detection_logits)
+    shown = {**batch, "value": batch["value"].masked_fill(~masked, 3.3)}
+    assert not torch.equal(before.cls_embedding, model(**shown, masked=masked).cls_embedding)
+    # The gene of a masked position stays visible.
+    other = {**batch, "gene": batch["gene"].roll(1, dims=1)}
+    assert not torch.allclose(before.cls_embedding[0], model(**other, masked=masked).cls_embedding[0], atol=1e-4)
+
+
+def test_zero_has_a_token_of_its_own(model):
+    embedding = model.embedding
+    gene, none = torch.tensor([[1, 2, 3]]), torch.zeros(1, 3, dtype=torch.bool)
+    value = torch.tensor([[0.0, 1e-3, 2.0]])
+    tokens = embedding(gene, value, none)[:, 1:]
+    close(tokens[0, 0], embedding.gene.weight[1] + embedding.zero)
+    tokens[0, 0].sum().backward()
+    assert (embedding.zero.grad == 1).all()
+    assert all((p.grad == 0).all() for p in embedding.value.parameters())
+    masked = torch.tensor([[True, False, True]])
+    tokens = embedding(gene, value, masked)[:, 1:]
+    close(tokens[0, [0, 2]], embedding.gene.weight[[1, 3]] + embedding.mask)
+
+
+@torch.no_grad()
+def test_periodic_encoding_is_the_formula():
+    encoder = make().embedding.value
+    value = torch.tensor([[0.3, 4.7]])
+    phase = 2 * torch.pi * value.double()[..., None] * encoder.frequency.double()
+    waves = torch.cat([phase.sin(), phase.cos()], -1)
+    expected = waves @ encoder.project.weight.double().T + encoder.project.bias.double()
+    close(encoder(value).double(), expected)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("objective", "shape"), [("wced", (3, G)), ("mlm", (5,))])
+def test_shapes_of_what_is_decoded(objective, shape, batch):
+    masked = torch.zeros_like(batch["gene"], dtype=torch.bool)
+    masked[0, 2:6] = masked[1, 0] = True
+    output = make(objective)(**batch, masked=masked)
+    assert output.detection_logits.shape == output.values.shape == shape
+    assert {name: logits.shape for name, logits in output.label_logits.items()} == {
+        "cell_type_ontology_term_id": (3, 5),
+        "with.dots": (3, 3),
+    }
+
+
+@torch.no_grad()
+def test_masked_positions_are_decoded_in_row_major_order(batch):
+    model = make("mlm")
+    masked = torch.zeros_like(batch["gene"], dtype=torch.bool)
+    masked[0, [3, 5]] = masked[1, 2] = True
+    hidden = model.encode(**batch, masked=masked, cls_only=False)[:, 1:]
+    logits, values = model.decoder(torch.stack([hidden[0, 3], hidden[0, 5], hidden[1, 2]]))
+    output = model(**batch, masked=masked)
+    close(output.detection_logits, logits)
+    close(output.values, values)
+
+
+def test_every_parameter_learns(batch):
+    masked = torch.zeros_like(batch["gene"], dtype=torch.bool)
+    masked[:, 1] = True
+    for objective in ("wced", "mlm"):
+        model = make(objective)
+        output = model(**batch, masked=masked)
+        tensors = [output.detection_logits, output.values, *output.label_logits.values()]
+        sum(tensor.square().sum() for tensor in tensors).backward()
+        assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_dropout_is_in_the_label_heads_only(batch):
+    model = make(head_dropout=0.5).train()
+    torch.manual_seed(1)
+    first, second = model(**batch), model(**batch)
+    assert torch.equal(first.cls_embedding, second.cls_embedding) and torch.equal(first.values, second.values)
+    assert not torch.equal(first.label_logits["with.dots"], second.label_logits["with.dots"])
+
+
+def test_encoder_parameters_are_all_but_decoder_and_heads():
+    model = make()
+    others = sum(p.numel() for part in (model.decoder, model.label_heads) for p in part.parameters())
+    assert model.encoder_parameters + others == model.num_parameters()
+
+
+def test_width_must_be_a_multiple_of_heads():
+    with pytest.raises(ValueError, match="hidden_size 10 is not a multiple of num_attention_heads 4"):
+        WcedConfig(hidden_size=10, num_attention_heads=4)

@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+import torch
+
+from wced.objectives import masked_position_losses, whole_cell_losses
+
+N, G = 6, 11
+
+
+@pytest.fixture
+def cells():
+    """Six cells of two datasets, the second of which did not measure three genes; cell 5 expresses nothing."""
+    rng = np.random.default_rng(4)
+    measured_ng = np.ones((N, G), bool)
+    measured_ng[3:, 8:] = False
+    target_ng = rng.gamma(1.0, 1.0, (N, G)) * (rng.random((N, G)) < 0.4) * measured_ng
+    target_ng[5] = 0
+    return rng.normal(0, 3, (N, G)), rng.normal(1, 1, (N, G)), target_ng, measured_ng
+
+
+def sparse_arguments(target_ng):
+    row, gene = np.nonzero(target_ng)
+    return torch.tensor(row), torch.tensor(gene), torch.tensor(target_ng[row, gene], dtype=torch.float32)
+
+
+def dense(logits, values, target, counted):
+    """Binary cross-entropy over what counts, squared error over what is expressed; float64."""
+    p, y = 1 / (1 + np.exp(-logits)), target > 0
+    entropy = -np.where(y, np.log(p), np.log(1 - p))
+    return entropy[counted].mean(), ((values - target)[y] ** 2).mean()
+
+
+def test_whole_cell_losses_equal_the_dense_computation(cells):
+    logits_ng, value_ng, target_ng, measured_ng = cells
+    losses = whole_cell_losses(
+        torch.tensor(logits_ng), torch.tensor(value_ng), *sparse_arguments(target_ng), torch.tensor(measured_ng)
+    )
+    assert {part.dtype for part in losses} == {torch.float32}
+    np.testing.assert_allclose(losses, dense(logits_ng, value_ng, target_ng, measured_ng), rtol=1e-5)
+
+
+def test_genes_that_were_not_measured_do_not_count(cells):
+    logits_ng, value_ng, target_ng, measured_ng = cells
+    arguments = *sparse_arguments(target_ng), torch.tensor(measured_ng)
+    logits = torch.tensor(logits_ng, requires_grad=True)
+    before = whole_cell_losses(logits, torch.tensor(value_ng), *arguments)
+    before.detection.backward()
+    assert (logits.grad[3:, 8:] == 0).all() and (logits.grad[:3, 8:] != 0).all()
+    changed = torch.tensor(np.where(measured_ng, logits_ng, 50.0))
+    assert whole_cell_losses(changed, torch.tensor(value_ng), *arguments).detection == before.detection
+
+
+def test_extreme_logits_give_finite_losses_and_gradients(cells):
+    _, value_ng, target_ng, measured_ng = cells
+    for sign in (-1, 1):
+        logits = torch.full((N, G), sign * 1e4, requires_grad=True)
+        losses = whole_cell_losses(
+            logits, torch.tensor(value_ng), *sparse_arguments(target_ng), torch.tensor(measured_ng)
+        )
+        losses.detection.backward()
+        assert torch.isfinite(losses.detection) and torch.isfinite(logits.grad).all()
+
+
+def test_cells_without_expression_have_a_value_loss_of_zero():
+    logits, values = torch.zeros(2, G, requires_grad=True), torch.ones(2, G, requires_grad=True)
+    none = torch.zeros(0, dtype=torch.long)
+    losses = whole_cell_losses(logits, values, none, none, torch.zeros(0), torch.ones(2, G, dtype=torch.bool))
+    assert losses.value == 0 and losses.detection.item() == pytest.approx(np.log(2))
+    sum(losses).backward()
+    assert torch.isfinite(logits.grad).all() and (values.grad == 0).all()
+
+
+def test_nothing_measured_gives_zero():
+    none = torch.zeros(0, dtype=torch.long)
+    nothing = torch.zeros(2, G, dtype=torch.bool)
+    losses = whole_cell_losses(torch.randn(2, G), torch.randn(2, G), none, none, torch.zeros(0), nothing)
+    assert tuple(losses) == (0, 0)
+
+
+def test_masked_position_losses_equal_the_dense_computation(cells):
+    logits, values, target = (array.ravel() for array in cells[:3])
+    losses = masked_position_losses(
+        torch.tensor(logits), torch.tensor(values), torch.tensor(target, dtype=torch.float32)
+    )
+    np.testing.assert_allclose(losses, dense(logits, values, target, np.ones(len(target), bool)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("m", [0, 3], ids=["no_position", "zeros_only"])
+def test_masked_positions_without_anything_to_predict(m):
+    logits, values = torch.zeros(m, requires_grad=True), torch.ones(m, requires_grad=True)
+    losses = masked_position_losses(logits, values, torch.zeros(m))
+    sum(losses).backward()
+    assert losses.value == 0 and losses.detection.item() == pytest.approx(np.log(2) if m else 0)
+    assert (values.grad == 0).all() and torch.isfinite(logits.grad).all()

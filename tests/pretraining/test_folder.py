@@ -1,0 +1,113 @@
+import json
+import re
+
+import pytest
+import torch
+from transformers import AutoModel
+
+from wced.errors import WcedError
+from wced.model import WcedConfig, WcedModel
+from wced.ontology.cut import OntologyCut
+from wced.pretraining.folder import Checkpoint, load, save
+from wced.shards.vocabulary import Labels, Vocabulary
+
+VOCABULARY = Vocabulary(("E1", "E2", "E3", "E4"), ("A", "B", "NA", "D"))
+LABELS = Labels({"donor_id": ("a:1", "a:2")}, {"donor_id": {}})
+ONTOLOGY = OntologyCut(("CL:0", "CL:1", "CL:2"), ("cell", "one", "two"), ((), (0,), (0,)))
+
+
+@pytest.fixture
+def checkpoint():
+    torch.manual_seed(4)
+    config = WcedConfig(
+        vocabulary_size=4, vocabulary_sha256=VOCABULARY.sha256, hidden_size=8, num_hidden_layers=2,
+        num_attention_heads=2, intermediate_size=8, value_frequencies=3, decoder_width=4,
+        label_heads=[{"column": "cell_type_ontology_term_id", "loss": "hierarchical", "classes": 2}],
+        input={"length": 3},
+    )  # fmt: skip
+    return Checkpoint(WcedModel(config), VOCABULARY, LABELS, ONTOLOGY)
+
+
+@pytest.fixture
+def folder(checkpoint, tmp_path):
+    save(checkpoint, tmp_path)
+    return tmp_path
+
+
+def same_weights(left, right):
+    left, right = left.state_dict(), right.state_dict()
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_round_trip_is_exact(checkpoint, folder):
+    found = load(folder)
+    assert same_weights(found.model, checkpoint.model)
+    assert not found.model.training
+    assert (found.vocabulary, found.labels, found.ontology) == (VOCABULARY, LABELS, ONTOLOGY)
+    assert found.model.config.label_heads == checkpoint.model.config.label_heads
+    assert found.model.config.input == {"length": 3}
+
+
+def test_transformers_opens_it(checkpoint, folder):
+    model = AutoModel.from_pretrained(folder)
+    assert isinstance(model, WcedModel) and same_weights(model, checkpoint.model)
+
+
+def test_the_folder_holds_no_pickle(folder):
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "config.json", "labels.json", "model.safetensors", "ontology.json", "vocabulary.tsv",
+    ]  # fmt: skip
+
+
+def test_saved_twice_has_the_same_bytes(checkpoint, folder, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    save(checkpoint, other)
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == {p.name: p.read_bytes() for p in other.iterdir()}
+
+
+def test_a_model_without_a_hierarchy_has_no_ontology(checkpoint, tmp_path):
+    head = {"column": "donor_id", "loss": "focal", "classes": 2}
+    config = WcedConfig.from_dict(checkpoint.model.config.to_dict() | {"label_heads": [head]})
+    save(Checkpoint(WcedModel(config), VOCABULARY, LABELS, None), tmp_path)
+    assert load(tmp_path).ontology is None
+
+
+def change_config(**changes):
+    def change(folder):
+        path = folder / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("damage", "file", "message"),
+    [
+        (lambda folder: (folder / "config.json").unlink(), "config.json", "no such file"),
+        (lambda folder: (folder / "config.json").write_text("{"), "config.json", "not a checkpoint's config"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors", "no such file"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"12345678x"), "model.safetensors", "not whole"),
+        (lambda folder: (folder / "vocabulary.tsv").unlink(), "vocabulary.tsv", "no such file"),
+        (lambda folder: (folder / "labels.json").unlink(), "labels.json", "no such file"),
+        (lambda folder: (folder / "ontology.json").unlink(), "ontology.json", "no such file"),
+        (change_config(model_type="bert"), "config.json", "model_type is bert, not wced"),
+        (change_config(format_version=8), "config.json", "format version 8, this program reads 1"),
+        (
+            lambda folder: Vocabulary(("E1", "E2", "E4", "E3"), tuple("ABCD")).write(folder / "vocabulary.tsv"),
+            "vocabulary.tsv",
+            "not the vocabulary that the model was trained with",
+        ),
+        (change_config(hidden_size=16), "model.safetensors", "does not fit config.json: weights of another shape"),
+        (change_config(num_hidden_layers=3), "model.safetensors", "does not fit config.json: missing keys"),
+        (change_config(num_hidden_layers=1), "model.safetensors", "does not fit config.json: unexpected keys"),
+    ],
+    ids=[
+        "no_config", "broken_config", "no_weights", "broken_weights", "no_vocabulary", "no_labels", "no_ontology",
+        "other_model", "format_version", "foreign_vocabulary", "other_shape", "more_layers", "fewer_layers",
+    ],
+)  # fmt: skip
+def test_folders_that_do_not_fit_are_refused_in_one_sentence(folder, damage, file, message):
+    damage(folder)
+    with pytest.raises(WcedError, match=f"^{re.escape(str(folder / file))}: .*{message}") as refusal:
+        load(folder)
+    assert "\n" not in str(refusal.value)

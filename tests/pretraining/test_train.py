@@ -1,0 +1,277 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from wced import tables
+from wced.config.pretraining import Pretraining
+from wced.errors import WcedError
+from wced.pretraining import train
+from wced.pretraining.folder import load
+from wced.pretraining.gene_statistics import measured_cells
+from wced.pretraining.module import PretrainingModule
+from wced.pretraining.train import build_model, hierarchy, precision_of, pretrain, start_from_statistics
+from wced.shards.reader import ShardSet
+
+HEADS = [
+    {"column": "cell_type_ontology_term_id", "loss": "hierarchical"},
+    {"column": "donor_id", "loss": "focal", "weight": 0.5},
+]
+
+
+def section(objective="wced", **changes):
+    """Four batches of training and one of validation an epoch, two epochs; a state is saved whenever it may be."""
+    checkpoint = {
+        "objective": objective,
+        "input": {"length": 32, "dropout": 0.2, "zeros": "interleave"},
+        "label_heads": HEADS,
+        "epochs": 2,
+        "batch_size": 128,
+        "reconstruction_only_epochs": 0.5,
+        "optimiser": {"learning_rate": 5e-3, "warmup_steps": 2, "schedule": "cosine"},
+    }
+    model = {
+        "hidden_size": 16, "layers": 1, "heads": 2, "intermediate_size": 16, "value_frequencies": 4,
+        "decoder_width": 8, "head_dropout": 0.3,
+    }  # fmt: skip
+    return Pretraining.model_validate(
+        {
+            "model": model,
+            "checkpoints": {"m": checkpoint | changes},
+            "precision": "32-true",
+            "save_every_minutes": 1e-7,
+            "progress_every": 3,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def shards(made):
+    return ShardSet(made.shards)
+
+
+@pytest.fixture
+def run(made, tmp_path):
+    def run(settings, tag="m", seed=3):
+        pretrain(tmp_path / tag, made.shards, tmp_path / f"{tag}.state", settings, "m", seed)
+        assert not (tmp_path / f"{tag}.state").exists()
+        return tmp_path / tag
+
+    return run
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+class Killed(BaseException):
+    """Ends a training at once, as a signal would."""
+
+
+def killed(monkeypatch, step, at):
+    """Let call number `at` (from 1) of a module's step fail."""
+    calls, whole = iter(range(1, 10_000)), getattr(PretrainingModule, step)
+
+    def dying(self, batch, batch_index):
+        if next(calls) == at:
+            raise Killed
+        return whole(self, batch, batch_index)
+
+    monkeypatch.setattr(PretrainingModule, step, dying)
+
+
+WHOLE = {"wced": {}, "mlm_accumulated": {"objective": "mlm", "accumulate": 3}}
+
+
+@pytest.fixture(scope="module")
+def whole(made, tmp_path_factory):
+    """Checkpoint folders of uninterrupted trainings."""
+    folder = tmp_path_factory.mktemp("whole")
+    for name, changes in WHOLE.items():
+        pretrain(folder / name, made.shards, folder / f"{name}.state", section(**changes), "m", 3)
+    return folder
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_the_same_training_gives_the_same_bytes(run, whole, name):
+    assert contents(run(section(**WHOLE[name]))) == contents(whole / name)
+
+
+def test_another_seed_gives_another_model(run, whole):
+    other = run(section(), seed=4)
+    assert contents(other)["model/model.safetensors"] != contents(whole / "wced")["model/model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "at", "saved"),
+    [
+        ("wced", "training_step", 1, False),
+        ("wced", "training_step", 3, True),
+        ("wced", "training_step", 4, True),
+        ("wced", "validation_step", 1, True),
+        ("wced", "training_step", 5, True),
+        ("wced", "training_step", 7, True),
+        ("wced", "validation_step", 2, True),
+        ("mlm_accumulated", "training_step", 3, False),
+        ("mlm_accumulated", "training_step", 8, True),
+    ],
+    ids=[
+        "at_once", "mid_epoch", "last_batch", "validation", "second_epoch", "second_mid_epoch", "last_validation",
+        "mid_step", "second_mid_step",
+    ],
+)  # fmt: skip
+def test_a_killed_training_goes_on_as_if_nothing_had_happened(
+    made, tmp_path, whole, monkeypatch, name, step, at, saved
+):
+    settings, state = section(**WHOLE[name]), tmp_path / "state"
+    with monkeypatch.context() as patch:
+        killed(patch, step, at)
+        with pytest.raises(Killed):
+            pretrain(tmp_path / "m", made.shards, state, settings, "m", 3)
+    assert not (tmp_path / "m").exists()
+    assert bool(list(state.glob("*/last.ckpt"))) is saved
+    steps, whole_step = [], PretrainingModule.training_step
+    monkeypatch.setattr(
+        PretrainingModule, "training_step", lambda self, *batch: steps.append(1) or whole_step(self, *batch)
+    )
+    pretrain(tmp_path / "m", made.shards, state, settings, "m", 3)
+    assert (len(steps) < 8) is saved
+    assert not state.exists()
+    assert contents(tmp_path / "m") == contents(whole / name)
+
+
+def test_state_of_another_section_is_not_used(made, tmp_path, whole, monkeypatch):
+    other = section(optimiser={"learning_rate": 1e-4})
+    with monkeypatch.context() as patch:
+        killed(patch, "training_step", 4)
+        with pytest.raises(Killed):
+            pretrain(tmp_path / "m", made.shards, tmp_path / "state", other, "m", 3)
+    assert list((tmp_path / "state").glob("*/last.ckpt"))
+    pretrain(tmp_path / "m", made.shards, tmp_path / "state", section(), "m", 3)
+    assert contents(tmp_path / "m") == contents(whole / "wced")
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_metrics_of_a_training(whole, name):
+    accumulate = section(**WHOLE[name]).checkpoints["m"].accumulate
+    metrics = tables.read(tables.METRICS, whole / name / "metrics.tsv")
+    assert np.isfinite(metrics["value"]).all()
+    per_epoch = -(-4 // accumulate)
+    validation = metrics[metrics["split"] == "validation"].groupby("metric")["step"].agg(list)
+    columns = [head["column"] for head in HEADS]
+    # Donors of validation cells that train lacks have no loss.
+    assert set(validation.index) >= {"loss", "detection", "value", columns[0], f"{columns[0]}_accuracy"}
+    assert validation["loss"] == [per_epoch, 2 * per_epoch]
+    train_steps = metrics[(metrics["split"] == "train") & (metrics["metric"] == "loss")]["step"].tolist()
+    assert train_steps == ([3, 4, 6, 8] if accumulate == 1 else [2, 3, 4])
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_gene_errors_of_every_epoch(made, whole, shards, name):
+    errors = tables.read(tables.GENE_ERRORS, whole / name / "gene_errors.parquet")
+    assert sorted(set(errors["epoch"])) == [1, 2] and set(errors["checkpoint"]) == {"m"}
+    assert set(errors["gene_id"]) <= set(shards.vocabulary.gene_ids)
+    assert (errors["n_nonzero"] <= errors["n"]).all()
+    last = errors[errors["epoch"] == 2].set_index("gene_id")
+    if name == "wced":
+        expected = pd.Series(measured_cells(shards, "validation"), shards.vocabulary.gene_ids)
+        assert (last["n"] == expected[last.index]).all()
+        assert len(last) == (expected > 0).sum()
+
+
+def test_the_folder_of_a_training_can_be_opened(whole, shards):
+    for name in WHOLE:
+        checkpoint = load(whole / name / "model")
+        assert checkpoint.vocabulary == shards.vocabulary and checkpoint.labels == shards.labels
+        assert checkpoint.ontology.terms[0] == "CL:0000000"
+        heads = {head["column"]: head["classes"] for head in checkpoint.model.config.label_heads}
+        assert heads == {
+            "cell_type_ontology_term_id": len(checkpoint.ontology.leaves),
+            "donor_id": len(shards.labels.classes["donor_id"]),
+        }
+
+
+def test_training_lowers_the_loss(run):
+    metrics = tables.read(tables.METRICS, run(section("mlm", batch_size=32, epochs=3)) / "metrics.tsv")
+    validation = metrics[metrics["split"] == "validation"].pivot_table("value", "metric", "epoch")
+    for name in ("detection", "value", "loss"):
+        assert validation.loc[name, 3] < 0.8 * validation.loc[name, 1]
+
+
+@pytest.mark.parametrize(
+    ("cuda", "native", "expected"),
+    [(False, True, "bf16-mixed"), (False, False, "32-true"), (True, True, "bf16-mixed"), (True, False, "32-true")],
+    ids=["cpu_with_bf16", "plain_cpu", "gpu_with_bf16", "old_gpu"],
+)
+def test_precision_follows_the_device(monkeypatch, cuda, native, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: native)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    assert precision_of("auto") == expected
+    assert precision_of("16-mixed") == "16-mixed"
+
+
+def test_start_is_the_null_model(shards):
+    settings = section().checkpoints["m"]
+    graph, _ = hierarchy(shards, settings)
+    model = build_model(shards, section().model, settings, graph, 0)
+    start_from_statistics(model, shards)
+    train_cells = shards.take(shards.cells_of("train"))
+    expressing = np.bincount(train_cells.gene, minlength=len(shards.vocabulary))
+    rate = np.clip(expressing / np.maximum(measured_cells(shards, "train"), 1), 1e-4, 1 - 1e-4)
+    found = torch.sigmoid(model.decoder.detection.bias.double()).detach().numpy()
+    np.testing.assert_allclose(found, rate, rtol=1e-4)
+    values = model.decoder.value.bias.detach().numpy()
+    assert (values[expressing == 0] == 0).all() and (values[expressing > 0] > 0).all()
+
+
+def test_a_decoder_of_positions_starts_as_drawn(shards):
+    settings = section("mlm").checkpoints["m"]
+    graph, _ = hierarchy(shards, settings)
+    model = build_model(shards, section().model, settings, graph, 0)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    start_from_statistics(model, shards)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_classes_of_a_hierarchical_head_are_their_leaves(shards):
+    graph, masks = hierarchy(shards, section().checkpoints["m"])
+    classes = shards.labels.classes["cell_type_ontology_term_id"]
+    mask_cl = masks["cell_type_ontology_term_id"]
+    assert mask_cl.shape == (len(classes), len(graph.leaves))
+    t_cell, cd4 = classes.index("CL:0000084"), classes.index("CL:0000624")
+    assert mask_cl[t_cell].sum() > mask_cl[cd4].sum() == 1 and (mask_cl[t_cell] >= mask_cl[cd4]).all()
+
+
+@pytest.mark.parametrize(
+    ("heads", "message"),
+    [
+        ([{"column": "sex", "loss": "focal"}], "the shards hold no class of sex"),
+        ([{"column": "tissue_ontology_term_id", "loss": "hierarchical"}], "no cell type to cut it to"),
+        ([{"column": "sex", "loss": "hierarchical"}], "the shards hold no class of sex"),
+    ],
+    ids=["flat", "no_cell_types", "hierarchical"],
+)
+def test_heads_that_cannot_be_learned_are_refused(run, heads, message):
+    with pytest.raises(WcedError, match=message):
+        run(section(label_heads=heads))
+
+
+def test_a_damaged_shard_is_refused_before_training(made, tmp_path):
+    folder = tmp_path / "shards"
+    shutil.copytree(made.shards, folder)
+    path = folder / "shard-00001.arrow"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(WcedError, match="its checksum is not the one in the index"):
+        pretrain(tmp_path / "m", folder, tmp_path / "state", section(), "m", 0)
+
+
+def test_a_corpus_without_validation_is_refused(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(train.ShardSet, "cells_of", lambda self, split: np.arange(5 if split == "train" else 0))
+    with pytest.raises(WcedError, match=r"no validation cells for 1 device\(s\); change cells\.split"):
+        pretrain(tmp_path / "m", made.shards, tmp_path / "state", section(), "m", 0)
+    assert not Path(tmp_path / "m").exists()

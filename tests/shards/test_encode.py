@@ -1,0 +1,223 @@
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wced.shards.cells import RaggedCells
+from wced.shards.encode import TARGET_SUM, Encoding, encode
+
+
+def ragged(x_ng, soma_joinid=None, dataset=None):
+    """Cells of a dense count matrix."""
+    row, gene = np.nonzero(x_ng)
+    n = len(x_ng)
+    return RaggedCells(
+        offsets=np.concatenate([[0], np.cumsum(np.bincount(row, minlength=n))]).astype(np.int64),
+        gene=gene.astype(np.uint16),
+        count=x_ng[row, gene].astype(np.uint32),
+        soma_joinid=np.arange(n, dtype=np.int64) if soma_joinid is None else np.asarray(soma_joinid, np.int64),
+        dataset=np.zeros(n, np.int32) if dataset is None else np.asarray(dataset, np.int32),
+        labels=np.full((n, 2), -1, np.int32),
+    )
+
+
+def random_counts(seed, n, genes, density=0.5, largest=50):
+    rng = np.random.default_rng(seed)
+    x_ng = rng.integers(1, largest + 1, (n, genes)) * (rng.random((n, genes)) < density)
+    x_ng[:, rng.integers(genes)] += 1  # no cell is empty
+    return x_ng
+
+
+def present(batch, i):
+    return slice(0, batch.length[i])
+
+
+encodings = st.builds(
+    Encoding,
+    length=st.integers(2, 60),
+    subset=st.sampled_from(["random", "most_expressed"]),
+    zeros=st.sampled_from(["exclude", "interleave"]),
+    nonzero_ratio=st.floats(0.5, 1.0),
+    dropout=st.sampled_from([0.0, 0.2, 0.9]),
+    select=st.sampled_from([0.0, 0.3, 1.0]),
+    mask=st.sampled_from([0.0, 0.95, 1.0]),
+)
+
+
+@settings(deadline=None, derandomize=True, max_examples=150)
+@given(
+    encodings, st.integers(1, 6), st.integers(2, 50), st.sampled_from([0.05, 0.5, 0.95]),
+    st.sampled_from([3, 5000, 2**31]), st.booleans(), st.integers(0, 2**32),
+)  # fmt: skip
+def test_a_sequence_is_what_its_cell_and_encoding_allow(encoding, n, genes, density, largest, training, seed):
+    rng = np.random.default_rng(seed)
+    x_ng = random_counts(seed, n, genes, density, largest)
+    dataset = rng.integers(0, 2, n)
+    measured_dv = np.ones((2, genes), bool)
+    measured_dv[1] = (x_ng[dataset == 1] > 0).any(axis=0) | (rng.random(genes) < 0.5)
+    batch = encode(ragged(x_ng, dataset=dataset), measured_dv, encoding, training=training, seed=seed, epoch=1)
+    total_n = x_ng.sum(axis=1).astype(np.float64)
+    assert batch.gene.shape == batch.value.shape == batch.masked.shape == batch.position_target.shape
+    assert batch.gene.shape[1] == batch.length.max() <= encoding.length
+    for i in range(n):
+        at = present(batch, i)
+        gene, value, count = batch.gene[i, at], batch.value[i, at], x_ng[i, batch.gene[i, at]]
+        zero, expressed = count == 0, count > 0
+        assert len(gene) and len(np.unique(gene)) == len(gene)
+        assert (value[zero] == 0).all() and (value[expressed] > 0).all()
+        if zero.any():
+            assert training and encoding.zeros == "interleave"
+            assert measured_dv[dataset[i], gene[zero]].all()
+            ratio = encoding.nonzero_ratio
+            assert zero.sum() <= np.round(expressed.sum() * (1 - ratio) / ratio)
+        # One total for the whole input: what survived dropout, of which `length` may have cut off some.
+        kept_total = TARGET_SUM * count[expressed] / np.expm1(value[expressed].astype(np.float64))
+        assert np.ptp(kept_total) <= 1e-5 * kept_total[0]
+        assert count[expressed].sum() * (1 - 1e-5) <= kept_total[0] <= total_n[i] * (1 + 1e-5)
+        if not training or encoding.dropout == 0:
+            np.testing.assert_allclose(value, np.log1p(count * (TARGET_SUM / total_n[i])), rtol=1e-6)
+            room = encoding.length
+            if training and encoding.zeros == "interleave":
+                room = max(1, int(room * encoding.nonzero_ratio))
+            assert expressed.sum() == min(room, (x_ng[i] > 0).sum())
+        elif len(gene) < int(encoding.length * encoding.nonzero_ratio):  # nothing was cut off
+            np.testing.assert_allclose(value, np.log1p(count * (TARGET_SUM / count.sum(dtype=np.float64))), rtol=1e-6)
+        np.testing.assert_allclose(batch.position_target[i, at], np.log1p(count * (TARGET_SUM / total_n[i])), rtol=1e-6)
+        # Padding is empty.
+        for array in (batch.gene, batch.value, batch.masked, batch.position_target):
+            assert not array[i, batch.length[i] :].any()
+        # The targets are the whole cell.
+        flat = slice(batch.target_offsets[i], batch.target_offsets[i + 1])
+        np.testing.assert_array_equal(batch.target_gene[flat], np.flatnonzero(x_ng[i]))
+        np.testing.assert_allclose(
+            batch.target_value[flat], np.log1p(x_ng[i][x_ng[i] > 0] * (TARGET_SUM / total_n[i])), rtol=1e-6
+        )
+    if not training:
+        assert not batch.masked.any()
+
+
+@settings(deadline=None, derandomize=True, max_examples=50)
+@given(encodings, st.integers(0, 1000), st.booleans())
+def test_a_sequence_depends_on_its_cell_alone(encoding, seed, training):
+    x_ng, joinid = random_counts(seed, 5, 40), np.array([7, 123456789012, 3, 0, 88])
+    measured_dv = np.ones((1, 40), bool)
+    options = {"training": training, "seed": seed, "epoch": 2}
+    together = encode(ragged(x_ng, joinid), measured_dv, encoding, **options)
+    order = np.array([4, 2, 0, 3, 1])
+    for rows in ([0], [1], [2], [3], [4], order):
+        part = encode(ragged(x_ng[rows], joinid[rows]), measured_dv, encoding, **options)
+        for k, i in enumerate(np.atleast_1d(rows)):
+            assert part.length[k] == together.length[i]
+            for name in ("gene", "value", "masked", "position_target"):
+                here, there = getattr(part, name)[k, present(part, k)], getattr(together, name)[i, present(together, i)]
+                np.testing.assert_array_equal(here, there)
+
+
+ALL = Encoding(length=20, subset="random", zeros="interleave", nonzero_ratio=0.8, dropout=0.3, select=0.5, mask=0.8)
+
+
+def arrays(batch):
+    return {field.name: getattr(batch, field.name).tobytes() for field in fields(batch)}
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({}, True),
+        ({"epoch": 4}, False),
+        ({"seed": 2}, False),
+        ({"epoch": 1, "seed": 3}, False),
+    ],
+    ids=["again", "other_epoch", "other_seed", "exchanged"],
+)
+def test_draws_are_those_of_seed_and_epoch(change, same):
+    cells, measured_dv = ragged(random_counts(1, 8, 60)), np.ones((1, 60), bool)
+    options = {"training": True, "seed": 1, "epoch": 3}
+    first = encode(cells, measured_dv, ALL, **options)
+    second = encode(cells, measured_dv, ALL, **(options | change))
+    assert (arrays(first) == arrays(second)) is same
+    assert first.target_value.tobytes() == second.target_value.tobytes()
+
+
+def test_cells_of_the_same_counts_draw_differently():
+    x_ng = np.tile(random_counts(1, 1, 60), (2, 1))
+    batch = encode(ragged(x_ng), np.ones((1, 60), bool), ALL, training=True)
+    assert (batch.gene[0] != batch.gene[1]).any()
+
+
+def test_without_training_nothing_is_drawn():
+    cells, measured_dv = ragged(random_counts(1, 8, 60)), np.ones((1, 60), bool)
+    plain = Encoding(length=20, subset="most_expressed")
+    expected = arrays(encode(cells, measured_dv, plain, training=False))
+    assert arrays(encode(cells, measured_dv, ALL, training=False, seed=5, epoch=6)) == expected
+    assert arrays(encode(cells, measured_dv, plain, training=True, seed=7)) == expected
+
+
+def test_most_expressed_genes_and_ties_by_gene_id():
+    x_ng = np.array([[5, 1, 7, 7, 0, 5, 5, 7, 1]])
+    encoding = Encoding(length=5, subset="most_expressed")
+    batch = encode(ragged(x_ng), np.ones((1, 9), bool), encoding, training=True)
+    assert batch.gene.tolist() == [[2, 3, 7, 0, 5]]
+
+
+def test_random_subset_takes_every_gene_equally_often():
+    n = 4000
+    x_ng = np.tile(np.arange(1, 41), (n, 1))
+    batch = encode(ragged(x_ng), np.ones((1, 40), bool), Encoding(length=10), training=True, seed=1)
+    share = np.bincount(batch.gene.ravel(), minlength=40) / n
+    assert abs(share - 0.25).max() < 5 * np.sqrt(0.25 * 0.75 / n)
+
+
+def test_dropout_select_and_mask_are_near_their_shares():
+    n, genes = 500, 100
+    x_ng = np.ones((n, genes), int)
+    encoding = Encoding(length=genes, dropout=0.2, select=0.5, mask=0.8)
+    batch = encode(ragged(x_ng), np.ones((1, genes), bool), encoding, training=True, seed=3)
+    assert batch.length.sum() / (n * genes) == pytest.approx(0.8, abs=0.01)
+    assert batch.masked.sum() / batch.length.sum() == pytest.approx(0.4, abs=0.01)
+
+
+def test_interleaved_zeros_are_near_their_share_and_spread_over_measured_genes():
+    n, genes = 500, 200
+    x_ng = np.zeros((n, genes), int)
+    x_ng[:, :90] = 1
+    measured_dv = np.ones((1, genes), bool)
+    measured_dv[0, 180:] = False
+    encoding = Encoding(length=genes, zeros="interleave", nonzero_ratio=0.9)
+    batch = encode(ragged(x_ng), measured_dv, encoding, training=True, seed=4)
+    assert (batch.length == 100).all()
+    drawn = np.bincount(batch.gene[:, 90:].ravel(), minlength=genes)
+    assert drawn[:90].sum() == 0 == drawn[180:].sum() and drawn[90:180].min() > 25
+
+
+def test_zeros_end_where_a_dataset_measured_nothing_else():
+    x_ng = np.zeros((1, 50), int)
+    x_ng[0, :30] = 2
+    measured_dv = np.zeros((1, 50), bool)
+    measured_dv[0, :31] = True
+    batch = encode(ragged(x_ng), measured_dv, Encoding(length=60, zeros="interleave", nonzero_ratio=0.5), training=True)
+    assert sorted(batch.gene[0]) == list(range(31))
+
+
+def test_dropout_never_empties_a_cell():
+    x_ng = random_counts(2, 300, 3)
+    batch = encode(ragged(x_ng), np.ones((1, 3), bool), Encoding(length=3, dropout=0.99), training=True)
+    assert (batch.length >= 1).all()
+    alone = batch.length == 1
+    np.testing.assert_allclose(batch.value[alone, 0], np.log1p(TARGET_SUM), rtol=1e-6)
+
+
+@pytest.mark.parametrize("n", [0, 2], ids=["no_cells", "empty_cells"])
+def test_nothing_to_encode(n):
+    batch = encode(ragged(np.zeros((n, 4), int)), np.ones((1, 4), bool), Encoding(length=8), training=True)
+    assert batch.length.tolist() == [0] * n and batch.gene.shape == (n, 1) and len(batch.target_gene) == 0
+
+
+def test_wide_ids_are_encoded_like_narrow_ones():
+    cells, measured_dv = ragged(random_counts(6, 4, 30)), np.ones((1, 30), bool)
+    wide = replace(cells, gene=cells.gene.astype(np.uint32))
+    assert arrays(encode(cells, measured_dv, ALL, training=True)) == arrays(
+        encode(wide, measured_dv, ALL, training=True)
+    )

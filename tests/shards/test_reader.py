@@ -1,0 +1,154 @@
+import json
+import re
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from wced.errors import WcedError
+from wced.files import sha256
+from wced.shards.reader import ShardSet
+from wced.shards.vocabulary import Labels, Vocabulary, read_measured, write_measured
+
+
+@pytest.fixture(scope="module")
+def shards(made):
+    return ShardSet(made.shards, verify=True)
+
+
+@pytest.fixture(scope="module")
+def rows(made):
+    """All cells as plain Python rows, read with pyarrow."""
+    return [
+        row
+        for path in sorted(made.shards.glob("shard-*.arrow"))
+        for row in pa.ipc.open_file(pa.memory_map(str(path))).read_all().to_pylist()
+    ]
+
+
+@pytest.mark.parametrize("order", ["all", "reversed", "shuffled", "few_repeated", "none"])
+def test_take_gives_the_cells_asked_for_in_their_order(shards, rows, order):
+    rng = np.random.default_rng(5)
+    places = {
+        "all": np.arange(len(rows)),
+        "reversed": np.arange(len(rows))[::-1],
+        "shuffled": rng.permutation(len(rows)),
+        "few_repeated": np.array([500, 3, 3, 200, 63, 64]),
+        "none": np.array([], np.int64),
+    }[order]
+    cells = shards.take(places)
+    assert len(shards) == len(rows) and len(cells) == len(places)
+    assert cells.gene.tolist() == [gene for place in places for gene in rows[place]["gene"]]
+    assert cells.count.tolist() == [count for place in places for count in rows[place]["count"]]
+    assert np.diff(cells.offsets).tolist() == [len(rows[place]["gene"]) for place in places]
+    assert cells.soma_joinid.tolist() == [rows[place]["soma_joinid"] for place in places]
+    assert cells.dataset.tolist() == [rows[place]["dataset"] for place in places]
+    assert cells.labels[:, 3].tolist() == [rows[place]["donor_id"] for place in places]
+
+
+@pytest.mark.parametrize(("split", "code"), [("train", 0), ("validation", 1)])
+def test_cells_of_a_split(shards, rows, split, code):
+    assert shards.cells_of(split).tolist() == [i for i, row in enumerate(rows) if row["split"] == code]
+
+
+def test_what_it_says_of_its_cells(made, shards):
+    assert shards.vocabulary == Vocabulary.read(made.shards / "vocabulary.tsv")
+    assert shards.labels == Labels.read(made.shards / "labels.json")
+    assert shards.dataset_ids == sorted(made.run.census.datasets)
+    assert shards.measured_dv.shape == (3, len(shards.vocabulary))
+
+
+def change_index(**changes):
+    def change(folder):
+        path = folder / "index.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return change
+
+
+def rewrite_shard(folder, metadata):
+    """Write the second shard again with other metadata, and its new checksum into the index."""
+    path = folder / "shard-00001.arrow"
+    table = pa.ipc.open_file(pa.BufferReader(path.read_bytes())).read_all()
+    table = table.replace_schema_metadata(table.schema.metadata | metadata)
+    with pa.ipc.new_file(path, table.schema) as writer:
+        writer.write_table(table)
+    index = json.loads((folder / "index.json").read_text())
+    index["shards"][1]["sha256"] = sha256(path)
+    (folder / "index.json").write_text(json.dumps(index))
+
+
+def truncate(folder):
+    path = folder / "shard-00001.arrow"
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+def flip_a_byte(folder):
+    path = folder / "shard-00002.arrow"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def fewer_rows(folder):
+    path = folder / "index.json"
+    index = json.loads(path.read_text())
+    index["shards"][2]["cells"] += 1
+    path.write_text(json.dumps(index))
+
+
+def other_vocabulary(folder):
+    vocabulary = Vocabulary.read(folder / "vocabulary.tsv")
+    Vocabulary(vocabulary.gene_ids[::-1], vocabulary.symbols[::-1]).write(folder / "vocabulary.tsv")
+
+
+def narrower_mask(folder):
+    dataset_ids, measured_dv = read_measured(folder / "measured.arrow")
+    write_measured(folder / "measured.arrow", dataset_ids, measured_dv[:, 1:])
+
+
+@pytest.mark.parametrize(
+    ("damage", "file", "message"),
+    [
+        (lambda folder: (folder / "index.json").unlink(), "index.json", "no such file"),
+        (lambda folder: (folder / "index.json").write_text("{"), "index.json", "not the index of the shards"),
+        (change_index(format_version=7), "index.json", "format version 7, this program reads 1"),
+        (lambda folder: (folder / "vocabulary.tsv").unlink(), "vocabulary.tsv", "no such file"),
+        (other_vocabulary, "vocabulary.tsv", "not the vocabulary that the index was made with"),
+        (lambda folder: (folder / "labels.json").unlink(), "labels.json", "no such file"),
+        (lambda folder: (folder / "measured.arrow").unlink(), "measured.arrow", "no such file"),
+        (narrower_mask, "measured.arrow", "for another vocabulary"),
+        (lambda folder: (folder / "shard-00001.arrow").unlink(), "shard-00001.arrow", "no such file"),
+        (truncate, "shard-00001.arrow", "not a whole Arrow file"),
+        (
+            lambda folder: rewrite_shard(folder, {b"wced.vocabulary_sha256": b"0" * 64}),
+            "shard-00001.arrow",
+            "for another vocabulary",
+        ),
+        (
+            lambda folder: rewrite_shard(folder, {b"wced.format_version": b"9"}),
+            "shard-00001.arrow",
+            "format version 9, this program reads 1",
+        ),
+        (fewer_rows, "shard-00002.arrow", "holds another number of cells"),
+    ],
+    ids=[
+        "no_index", "broken_index", "index_version", "no_vocabulary", "other_vocabulary", "no_labels", "no_mask",
+        "other_mask", "no_shard", "truncated_shard", "foreign_shard", "shard_version", "row_count",
+    ],
+)  # fmt: skip
+def test_damaged_shards_are_refused_by_name(made, tmp_path, damage, file, message):
+    folder = tmp_path / "shards"
+    shutil.copytree(made.shards, folder)
+    damage(folder)
+    with pytest.raises(WcedError, match=f"^{re.escape(str(folder / file))}: .*{message}"):
+        ShardSet(folder)
+
+
+def test_a_changed_byte_is_found_when_asked_to_verify(made, tmp_path):
+    folder = tmp_path / "shards"
+    shutil.copytree(made.shards, folder)
+    flip_a_byte(folder)
+    with pytest.raises(WcedError, match=r"shard-00002\.arrow: its checksum is not the one in the index"):
+        ShardSet(folder, verify=True)

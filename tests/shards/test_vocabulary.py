@@ -1,0 +1,137 @@
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from wced.errors import WcedError
+from wced.shards.vocabulary import (
+    LABEL_COLUMNS,
+    Labels,
+    Vocabulary,
+    label_values,
+    make_labels,
+    make_vocabulary,
+    read_measured,
+    write_measured,
+)
+
+
+def cells(rows, index=None):
+    """Cells as (dataset, cell type, donor, split)."""
+    frame = pd.DataFrame(rows, columns=["dataset_id", "cell_type_ontology_term_id", "donor_id", "split"], index=index)
+    return frame.assign(**{name: "x" for name in LABEL_COLUMNS if name not in frame})
+
+
+CELLS = [
+    ("a", "CL:1", "d1", "train"),
+    ("a", "CL:2", "d1", "train"),
+    ("b", "CL:1", "d1", "train"),
+    ("b", "unknown", "unknown", "train"),
+    ("b", "CL:3", "d2", "validation"),
+    ("b", "CL:3", "d2", "validation"),
+    ("b", "CL:2", "unknown", "validation"),
+]
+
+
+def test_vocabulary_is_the_coding_genes_that_were_measured():
+    genes = pd.DataFrame(
+        {"gene_id": ["E3", "E1", "E2", "E4"], "symbol": list("CABD"), "protein_coding": [True, True, False, True]}
+    )
+    vocabulary = make_vocabulary(genes, ["E1", "E2", "E3", "E9"])
+    assert vocabulary == Vocabulary(("E1", "E3"), ("A", "C"))
+    assert vocabulary.ids_of(["E9", "E3", "E1", "E2"]).tolist() == [-1, 1, 0, -1]
+
+
+def test_vocabulary_without_a_gene_is_refused():
+    genes = pd.DataFrame({"gene_id": ["E1"], "symbol": ["A"], "protein_coding": [True]})
+    with pytest.raises(WcedError, match="measures no protein-coding gene"):
+        make_vocabulary(genes, ["E2"])
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        (Vocabulary(("E1", "E2"), ("X", "Y")), True),
+        (Vocabulary(("E2", "E1"), ("B", "A")), False),
+        (Vocabulary(("E1",), ("A",)), False),
+        (Vocabulary(("E1", "E2", "E3"), ("A", "B", "C")), False),
+    ],
+    ids=["other_symbols", "other_order", "fewer", "more"],
+)
+def test_hash_is_of_the_ordered_ids(other, same):
+    assert (Vocabulary(("E1", "E2"), ("A", "B")).sha256 == other.sha256) is same
+
+
+def test_vocabulary_file_keeps_symbols_that_look_empty(tmp_path):
+    vocabulary = Vocabulary(("E1", "E2", "E3"), ("NA", "nan", ""))
+    vocabulary.write(tmp_path / "vocabulary.tsv")
+    assert Vocabulary.read(tmp_path / "vocabulary.tsv") == vocabulary
+
+
+def test_vocabulary_files_that_are_none_are_refused(tmp_path):
+    path = tmp_path / "vocabulary.tsv"
+    with pytest.raises(WcedError, match=rf"^{re.escape(str(path))}: no such file; expected a vocabulary$"):
+        Vocabulary.read(path)
+    path.write_text("gene\tsymbol\nE1\tA\n")
+    with pytest.raises(WcedError, match=rf"^{re.escape(str(path))}: a vocabulary has the columns"):
+        Vocabulary.read(path)
+
+
+@pytest.mark.parametrize("index", [None, [9, 3, 5, 1, 0, 2, 7]], ids=["in_order", "any_index"])
+def test_labels_are_the_classes_of_training_cells(index):
+    frame = cells(CELLS, index)
+    labels = make_labels(frame)
+    assert labels.classes["cell_type_ontology_term_id"] == ("CL:1", "CL:2")
+    assert labels.unknown_in_validation["cell_type_ontology_term_id"] == {"CL:3": 2}
+    codes = labels.codes("cell_type_ontology_term_id", label_values(frame, "cell_type_ontology_term_id"))
+    assert codes.dtype == np.int32 and codes.tolist() == [0, 1, 0, -1, -1, -1, 1]
+
+
+def test_donors_of_two_datasets_are_two_donors():
+    frame = cells(CELLS)
+    labels = make_labels(frame)
+    assert labels.classes["donor_id"] == ("a:d1", "b:d1")
+    assert labels.unknown_in_validation["donor_id"] == {"b:d2": 2}
+    assert labels.codes("donor_id", label_values(frame, "donor_id")).tolist() == [0, 0, 1, -1, -1, -1, -1]
+
+
+def test_labels_round_trip(tmp_path):
+    labels = make_labels(cells(CELLS))
+    labels.write(tmp_path / "labels.json")
+    assert Labels.read(tmp_path / "labels.json") == labels
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not a table of labels"),
+        ("[]", "not a table of labels"),
+        ('{"classes": {}}', "not a table of labels"),
+        ('{"format_version": 99}', "format version 99, this program reads 1"),
+    ],
+    ids=["not_json", "no_mapping", "no_version", "other_version"],
+)
+def test_labels_that_are_none_are_refused(tmp_path, text, message):
+    path = tmp_path / "labels.json"
+    path.write_text(text)
+    with pytest.raises(WcedError, match=f"^{re.escape(str(path))}: {message}"):
+        Labels.read(path)
+
+
+def test_measured_genes_round_trip(tmp_path):
+    measured_dv = np.random.default_rng(0).random((3, 13)) < 0.5
+    write_measured(tmp_path / "measured.arrow", ["a", "b", "c"], measured_dv)
+    dataset_ids, found = read_measured(tmp_path / "measured.arrow")
+    assert dataset_ids == ["a", "b", "c"]
+    np.testing.assert_array_equal(found, measured_dv)
+
+
+def test_labels_of_the_made_corpus_say_what_validation_lost(made):
+    record = json.loads((made.shards / "labels.json").read_text())
+    frame = pd.read_parquet(made.cells)
+    donors = frame["dataset_id"].astype(str) + ":" + frame["donor_id"].astype(str)
+    trained = set(donors[frame["split"] == "train"])
+    lost = donors[(frame["split"] == "validation") & ~donors.isin(trained) & (frame["donor_id"] != "unknown")]
+    assert len(lost) and record["unknown_in_validation"]["donor_id"] == lost.value_counts().to_dict()

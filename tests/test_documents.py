@@ -1,0 +1,37 @@
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from wced.config import json_schema
+from wced.documents import documents
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("path", documents(ROOT), ids=lambda path: str(path.relative_to(ROOT)))
+def test_generated_files_are_as_generated(path):
+    assert path.read_text() == documents(ROOT)[path], f"{path.relative_to(ROOT)} is out of date: make docs"
+
+
+def test_schema_is_a_json_schema_that_forbids_unknown_keys():
+    schema = json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    sections = [schema, *schema["$defs"].values()]
+    assert len(sections) > 20 and all(part["additionalProperties"] is False for part in sections)
+
+
+def test_every_key_is_explained():
+    sections = json_schema()["$defs"]
+    for part in [json_schema(), *sections.values()]:
+        assert part["description"], part["title"]
+        for key, field in part["properties"].items():
+            # A key that says the same as its section is only a reference to it.
+            assert field.get("description") or "$ref" in field, f"{part['title']}.{key}"
+
+
+def test_conda_environment_has_the_packages_of_the_lock():
+    environment = yaml.safe_load((ROOT / "envs/wced.yaml").read_text())
+    lock = (ROOT / "envs/requirements.lock").read_text().splitlines()
+    assert environment["dependencies"][-1]["pip"] == [line for line in lock if line and not line.startswith("#")]

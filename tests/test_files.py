@@ -1,0 +1,63 @@
+import hashlib
+import re
+
+import pytest
+
+from wced.errors import WcedError
+from wced.files import existing, sha256, whole_file, whole_folder
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path):
+    path = tmp_path / "deep" / "table.tsv"
+    with whole_file(path) as temporary:
+        assert temporary.suffix == ".tsv" and temporary != path
+        temporary.write_text("new")
+        assert not path.exists()
+    assert path.read_text() == "new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("old", [None, "old"], ids=["no_file_before", "file_before"])
+def test_an_error_leaves_everything_as_it_was(tmp_path, old):
+    path = tmp_path / "table.tsv"
+    if old is not None:
+        path.write_text(old)
+    with pytest.raises(RuntimeError, match="broken"), whole_file(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("broken")
+    assert [(child.name, child.read_text()) for child in tmp_path.iterdir()] == (
+        [] if old is None else [("table.tsv", "old")]
+    )
+
+
+def test_a_folder_takes_the_place_of_the_old_one(tmp_path):
+    path = tmp_path / "model"
+    for name in ("old", "new"):
+        with whole_folder(path) as temporary:
+            (temporary / name).write_text(name)
+    assert [child.name for child in path.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_keeps_the_old_folder(tmp_path):
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "old").write_text("old")
+    with pytest.raises(RuntimeError, match="broken"), whole_folder(path) as temporary:
+        (temporary / "half").write_text("half")
+        raise RuntimeError("broken")
+    assert [child.name for child in path.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_sha256_is_that_of_the_bytes(tmp_path):
+    data = bytes(range(256)) * 5000
+    (tmp_path / "data").write_bytes(data)
+    assert sha256(tmp_path / "data") == hashlib.sha256(data).hexdigest()
+
+
+def test_existing_names_the_file_and_what_it_should_be(tmp_path):
+    assert existing(str(tmp_path), "a folder") == tmp_path
+    path = tmp_path / "cells.parquet"
+    with pytest.raises(WcedError, match=f"^{re.escape(str(path))}: no such file; expected a table of cells$"):
+        existing(path, "a table of cells")

@@ -1,0 +1,103 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from wced import tables
+from wced.errors import WcedError
+
+ODD = ["NA", "nan", "null", "None", "", " ", "a\tb", 'quo"ted', "two\nlines", "é ≥ 1", "1.0", "True"]
+"""Texts that careless readers take for something else."""
+
+
+def scores(n=3, **changes):
+    texts = {column.name: column.name for column in tables.SCORES.columns if column.kind == "str"}
+    numbers = {column.name: 1 for column in tables.SCORES.columns if column.kind == "int"}
+    frame = pd.DataFrame({**texts, **numbers, "ci_low": 0.1, "ci_high": np.nan}, index=range(n))
+    values = np.linspace(0.25, 0.75, n)
+    return frame.assign(metric=[f"m{i}" for i in range(n)], value=values, reason="", **changes)
+
+
+@pytest.mark.parametrize("suffix", ["tsv", "parquet"])
+def test_round_trip(tmp_path, suffix):
+    frame = scores(len(ODD), label=ODD, ci_method=ODD)
+    path = tmp_path / f"scores.{suffix}"
+    tables.write(frame.sample(frac=1, axis=1, random_state=0), tables.SCORES, path)
+    found = tables.read(tables.SCORES, path)
+    assert found.columns.tolist() == [column.name for column in tables.SCORES.columns]
+    assert found["label"].tolist() == ODD and found["ci_method"].tolist() == ODD
+    np.testing.assert_allclose(found["value"], frame["value"], rtol=1e-5)
+    assert found["ci_high"].isna().all() and found["n"].dtype == np.int64
+    tables.write(found, tables.SCORES, tmp_path / f"again.{suffix}")
+    assert (tmp_path / f"again.{suffix}").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("suffix", ["tsv", "parquet"])
+def test_several_files_are_one_table(tmp_path, suffix):
+    parts = [scores(2, model="a"), scores(0), scores(2, model="b")]
+    parts[2]["value"] = np.nan
+    parts[2]["reason"] = "too few cells"
+    paths = [tmp_path / f"{i}.{suffix}" for i in range(3)]
+    for part, path in zip(parts, paths, strict=True):
+        tables.write(part, tables.SCORES, path)
+    found = tables.read(tables.SCORES, paths)
+    assert found["model"].tolist() == ["a", "a", "b", "b"]
+    assert found["value"].isna().tolist() == [False, False, True, True]
+    with pytest.raises(WcedError, match="two rows for"):
+        tables.read(tables.SCORES, [paths[0], paths[0]])
+    with pytest.raises(WcedError, match="no such file; expected a table of scores"):
+        tables.read(tables.SCORES, tmp_path / "none.tsv")
+
+
+def with_value(column, value, row=1):
+    def change(frame):
+        frame[column] = frame[column].astype(object)
+        frame.loc[row, column] = value
+        return frame
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda frame: frame.drop(columns="model"), "column model is missing"),
+        (lambda frame: frame.assign(note="x"), "column note is not in its schema"),
+        (with_value("model", None), "column model has an empty value"),
+        (with_value("n", None), "column n has an empty value"),
+        (with_value("n", 1.5), "column n is not int: it holds fractions"),
+        (with_value("n", "many"), "column n is not int"),
+        (with_value("value", "high"), "column value is not float"),
+        (lambda frame: frame.assign(metric="m"), r"two rows for \{.*'metric': 'm'"),
+        (with_value("value", None), "empty exactly when a reason is given, which fails for .*'metric': 'm1'"),
+        (with_value("reason", "none"), "empty exactly when a reason is given, which fails for .*'metric': 'm1'"),
+        (with_value("value", np.inf), "a value is finite.*'metric': 'm1'"),
+    ],
+    ids=[
+        "missing_column", "extra_column", "empty_text", "empty_number", "fraction", "text_for_int", "text_for_float",
+        "repeated_key", "no_value_no_reason", "value_and_reason", "infinite",
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_named(tmp_path, change, message):
+    with pytest.raises(WcedError, match=f"^table scores: .*{message}"):
+        tables.write(change(scores()), tables.SCORES, tmp_path / "scores.tsv")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_optional_text_may_be_missing():
+    assert tables.checked(scores(ci_method=None), tables.SCORES)["ci_method"].tolist() == [""] * 3
+
+
+def test_checking_changes_no_frame_in_place():
+    frame = scores(ci_method=None)
+    before = frame.copy()
+    tables.checked(frame, tables.SCORES)
+    pd.testing.assert_frame_equal(frame, before)
+
+
+@pytest.mark.parametrize("table", tables.TABLES.values(), ids=tables.TABLES)
+def test_schemas_are_sound(table):
+    names = [column.name for column in table.columns]
+    assert len(set(names)) == len(names) and set(table.key) <= set(names)
+    assert all(column.kind in ("str", "int", "float", "bool") and column.description for column in table.columns)
+    empty = tables.checked(pd.DataFrame(columns=names), table)
+    assert empty.columns.tolist() == names and len(empty) == 0
