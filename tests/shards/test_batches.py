@@ -82,22 +82,21 @@ def test_ranks_validate_every_cell_once(shards, dataset, ranks):
     assert together == shards.soma_joinid[shards.cells_of("validation")].tolist()
 
 
-@pytest.mark.parametrize("workers", [0, 2], ids="workers={}".format)
 @pytest.mark.parametrize("stop", [1, 4, 9, 10, 13], ids="stop={}".format)
-def test_a_loader_goes_on_with_the_very_next_batch(dataset, stop, workers):
+def test_a_loader_goes_on_with_the_very_next_batch(dataset, stop):
     whole = BatchLoader(dataset())
     expected = [batch for _ in range(3) for batch in whole]
     assert len(whole) == 10
-    first = BatchLoader(dataset(), workers=workers)
+    first = BatchLoader(dataset())
     seen, state = [], None
-    while state is None:  # stop in the first or second epoch, while workers are already further
+    while state is None:  # stop in the first or second epoch
         for batch in first:
             seen.append(batch)
             if len(seen) == stop:
                 state = first.state_dict()
                 break
     assert state == {"epoch": stop // 11, "done": (stop - 1) % 10 + 1}
-    second = BatchLoader(dataset(), workers=workers)
+    second = BatchLoader(dataset())
     second.load_state_dict(state)
     assert second.state_dict()["done"] == state["done"] % 10
     while len(seen) < 30:

@@ -108,14 +108,13 @@ class EpochSampler(Sampler[tuple[int, int]]):
 class BatchLoader(DataLoader):
     """A DataLoader of finished batches whose place can be saved and restored (Lightning calls both)."""
 
-    def __init__(self, dataset: BatchDataset, *, rank: int = 0, ranks: int = 1, workers: int = 0) -> None:
-        """Wrap a dataset; `workers` processes prepare batches ahead, 0 prepares them in this one."""
+    def __init__(self, dataset: BatchDataset, *, rank: int = 0, ranks: int = 1) -> None:
+        """Wrap a dataset; batches are made in this process, in a few milliseconds each."""
         sampler = EpochSampler(len(dataset), rank=rank, ranks=ranks, advance=dataset.training and dataset.shuffle)
         # With a generator of its own, making an iterator takes no number from the global one, which a resumed
         # training (it makes one more) must find as it was.
         super().__init__(
-            dataset, sampler=sampler, batch_size=None, num_workers=workers, collate_fn=_as_is,
-            generator=torch.Generator(),
+            dataset, sampler=sampler, batch_size=None, collate_fn=_as_is, generator=torch.Generator()
         )  # fmt: skip
         self._epoch, self._done = 0, 0
 
