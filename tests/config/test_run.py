@@ -96,6 +96,8 @@ def test_unknown_keys_are_named(config, key):
         ("embedding.datasets", "c", "config, embedding.datasets: 'c' is not of type 'array'"),
         ("pretraining.checkpoints.m.objective", "gpt", "config, pretraining.checkpoints.m.objective: 'gpt' is not one"),
         ("pretraining.checkpoints.m.label_heads", [{"column": "x"}], "label_heads.0: 'loss' is a required property"),
+        ("pretraining.checkpoints.m.label_heads", [{"column": "sex", "loss": "focal"}], "column: 'sex' is not one of"),
+        ("pretraining.checkpoints.m", {"objective": "mlm", "detection_weight": 0, "value_weight": 0}, "are both 0"),
         ("pretraining.model.heads", None, "config, pretraining.model.heads: None is not of type 'integer'"),
         ("pretraining.model.heads", 5, "hidden_size 384 is not a multiple of heads 5"),
         ("embedding.datasets", ["c", "b"], "embedding.datasets: b is part of census.datasets, so it is not held out"),
@@ -110,7 +112,8 @@ def test_unknown_keys_are_named(config, key):
         ("pretraining.checkpoints.a/b", {"objective": "mlm"}, "pretraining.checkpoints: 'a/b' is no name"),
     ],
     ids=[
-        "type", "minimum", "pattern", "choice", "open_maximum", "maximum", "no_list", "objective", "missing", "null",
+        "type", "minimum", "pattern", "choice", "open_maximum", "maximum", "no_list", "objective", "missing",
+        "column", "no_reconstruction", "null",
         "heads", "leaked", "not_embedded", "uri_and_datasets", "version_and_datasets", "no_corpus", "concat",
         "untrained", "reserved", "reserved_concat", "checkpoint_name",
     ],

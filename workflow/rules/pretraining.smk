@@ -15,9 +15,9 @@ rule pretrain:
         f"{OUT}/logs/pretrain/{{checkpoint}}.log",
     benchmark:
         f"{OUT}/benchmarks_timing/pretrain/{{checkpoint}}.tsv"
+    priority: 10
     conda:
         "../../envs/wced.yaml"
-    priority: 10
     threads: 2
     resources:
         mem_mb=8000,

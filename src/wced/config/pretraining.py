@@ -63,8 +63,14 @@ class Masking(Section):
 class LabelHead(Section):
     """A label predicted from the CLS embedding."""
 
-    column: str
-    """Column of obs that holds the label."""
+    column: Literal[
+        "cell_type_ontology_term_id",
+        "tissue_ontology_term_id",
+        "tissue_general_ontology_term_id",
+        "donor_id",
+        "assay_ontology_term_id",
+    ]
+    """Column of obs that holds the label; these are the ones that shards carry."""
     loss: Literal["hierarchical", "focal", "cross_entropy"]
     """Hierarchical cross-entropy over the Cell Ontology, focal loss, or cross-entropy."""
     weight: float = Field(1.0, ge=0)
@@ -115,6 +121,13 @@ class Checkpoint(Section):
     """Batches whose gradients are added up before a step."""
     optimiser: Optimiser = Optimiser()
     """AdamW and its schedule."""
+
+    @model_validator(mode="after")
+    def _reconstructs(self) -> "Checkpoint":
+        # A batch may have no label, and label heads may wait: reconstruction must be there to learn from.
+        if not self.detection_weight + self.value_weight:
+            raise ValueError("detection_weight and value_weight are both 0; one must be positive")
+        return self
 
 
 class Pretraining(Section):

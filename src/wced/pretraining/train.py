@@ -10,7 +10,7 @@ import lightning as L
 import numpy as np
 import pandas as pd
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
@@ -22,7 +22,8 @@ from wced.model import WcedConfig, WcedModel
 from wced.ontology.cell_ontology import load as load_ontology
 from wced.ontology.cut import OntologyCut, cut
 from wced.pretraining import folder
-from wced.pretraining.gene_statistics import cell_values, masked_values, measured_cells, nonzero
+from wced.pretraining.callbacks import GeneErrorFiles, QuietProgress, Saving
+from wced.pretraining.gene_statistics import cell_values, measured_cells, nonzero
 from wced.pretraining.module import PretrainingModule
 from wced.pretraining.state import TrainingState
 from wced.shards.batches import BatchDataset, BatchLoader
@@ -126,58 +127,6 @@ def start_from_statistics(model: WcedModel, shards: ShardSet) -> None:
     model.decoder.value.bias.copy_(torch.from_numpy(np.nan_to_num(train.mean)))
 
 
-class _GeneErrorFiles(Callback):
-    """Write the gene errors of every validation epoch into the training state."""
-
-    def __init__(self, state: TrainingState, name: str, validation: BatchDataset) -> None:
-        self.state, self.name, self.vocabulary = state, name, validation.shards.vocabulary
-        expressed = nonzero(cell_values(validation.shards, "validation"), len(self.vocabulary))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            self.zero_fraction = 1 - expressed.n / measured_cells(validation.shards, "validation")
-        masked = validation.encoding.select > 0
-        self.null = nonzero(masked_values(validation), len(self.vocabulary)) if masked else expressed
-
-    def on_validation_end(self, trainer: L.Trainer, module: PretrainingModule) -> None:
-        epoch = trainer.current_epoch + 1
-        frame = module.gene_errors.table(self.name, epoch, self.vocabulary, self.zero_fraction, self.null)
-        if trainer.is_global_zero:
-            tables.write(frame, tables.GENE_ERRORS, self.state.gene_errors(epoch))
-
-
-def _made_step(trainer: L.Trainer, batch_index: int) -> bool:
-    """Return whether the batch that just ended was the last one of an optimiser step."""
-    return (batch_index + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
-
-
-class _Saving(ModelCheckpoint):
-    """Save the training state now and then, where training can go on from exactly.
-
-    Gradients that wait for the rest of their step are not part of the state. After the last batch of an epoch
-    Lightning would go on with the next epoch, and leave out the validation of this one.
-    """
-
-    def on_train_batch_end(
-        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_index: int
-    ) -> None:
-        if _made_step(trainer, batch_index) and not trainer.is_last_batch:
-            super().on_train_batch_end(trainer, module, outputs, batch, batch_index)
-
-
-class _QuietProgress(Callback):
-    """Where there is no terminal for a progress bar: one line per row of training metrics."""
-
-    def on_train_batch_end(
-        self, trainer: L.Trainer, module: PretrainingModule, outputs: Any, batch: Any, batch_index: int
-    ) -> None:
-        due = trainer.global_step % module.progress_every == 0 and _made_step(trainer, batch_index)
-        if trainer.is_global_zero and due:
-            print(
-                f"epoch {trainer.current_epoch + 1} step {trainer.global_step}/{module.steps} "
-                f"loss {module.running_loss:.4f}",
-                flush=True,
-            )
-
-
 def pretrain(
     output: str | Path,
     shard_folder: str | Path,
@@ -242,7 +191,7 @@ def pretrain(
         # Batches come finished from memory-mapped files in milliseconds; Lightning would advise worker processes.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
-        trainer = L.Trainer(**_trainer_options(section, checkpoint, state, _GeneErrorFiles(state, name, validation)))
+        trainer = L.Trainer(**_trainer_options(section, checkpoint, state, GeneErrorFiles(state, name, validation)))
         rank, ranks = trainer.global_rank, trainer.world_size
         loaders = [BatchLoader(dataset, rank=rank, ranks=ranks) for dataset in (train, validation)]
         steps_per_epoch = -(-len(loaders[0]) // checkpoint.accumulate)
@@ -283,7 +232,7 @@ def _trainer_options(
     section: config.Pretraining, checkpoint: config.Checkpoint, state: TrainingState, gene_errors: Callback
 ) -> dict[str, Any]:
     terminal = sys.stderr.isatty()
-    saving = _Saving(
+    saving = Saving(
         dirpath=state.folder, filename="last", train_time_interval=timedelta(minutes=section.save_every_minutes),
         enable_version_counter=False,
     )  # fmt: skip
@@ -299,7 +248,7 @@ def _trainer_options(
         "max_epochs": checkpoint.epochs,
         "accumulate_grad_batches": checkpoint.accumulate,
         "gradient_clip_val": checkpoint.optimiser.clip,
-        "callbacks": [saving, gene_errors, RichProgressBar() if terminal else _QuietProgress()],
+        "callbacks": [saving, gene_errors, RichProgressBar() if terminal else QuietProgress()],
         # A Slurm job is one allocation in which this process starts its ranks itself; Lightning would otherwise
         # expect one Slurm task per GPU.
         "plugins": [LightningEnvironment()],
