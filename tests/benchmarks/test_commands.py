@@ -66,10 +66,3 @@ def test_annotation_with_and_without_an_ontology_head(app, embedding):
     assert score(app, "zero-shot-annotation", embedding, section={})["value"].isna().all()
     with pytest.raises(WcedError, match="together or not at all"):
         score(app, "zero-shot-annotation", embedding, *files[:2], section={})
-
-
-def test_scores_are_gathered(app, embedding, tmp_path):
-    score(app, "zero-shot-annotation", embedding, section={})
-    files = [str(tmp_path / "zero-shot-annotation.tsv"), "--output", str(tmp_path / "all.tsv")]
-    assert CliRunner().invoke(app, ["gather-scores", *files], catch_exceptions=False).exit_code == 0
-    assert (tmp_path / "all.tsv").read_bytes() == (tmp_path / "zero-shot-annotation.tsv").read_bytes()

@@ -10,7 +10,7 @@ COMMANDS = [
     "vocabulary", "shard", "shard-index",
     "pretrain",
     "embed", "embed-baseline", "concat",
-    "score-zero-shot-integration", "score-cell-type-classification", "score-zero-shot-annotation", "gather-scores",
+    "score-zero-shot-integration", "score-cell-type-classification", "score-zero-shot-annotation", "gather",
     "learnability",
     "umap", "figures", "timings", "report",
 ]  # fmt: skip

@@ -45,8 +45,8 @@ def write_results(folder) -> None:
         empty.uns = {"title": f"title of {dataset}", "citation": f"{EVIL} et al. 2020"}
         (folder / "corpus" / "sources").mkdir(parents=True, exist_ok=True)
         empty.write_h5ad(folder / "corpus" / "sources" / f"{dataset}.h5ad")
-        qc = pd.DataFrame([row(tables.SOURCES_QC, dataset=dataset)])
-        tables.write(qc, tables.SOURCES_QC, folder / "corpus" / "sources" / f"{dataset}.qc.tsv")
+    qc = pd.DataFrame([row(tables.SOURCES_QC, dataset=dataset) for dataset in ("corpus", "held")])
+    tables.write(qc, tables.SOURCES_QC, folder / "tables" / "sources_qc.tsv")
     corpus = [
         row(tables.CORPUS, level="dataset", dataset="corpus", cells_in=1200, train=1000, validation=190)
         | {"split_by": "donor"},

@@ -122,7 +122,7 @@ rule zero_shot_integration_table:
         mem_mb=1000,
         runtime=10,
     shell:
-        "wced gather-scores {input.scores} --output {output.table} > {log} 2>&1"
+        "wced gather {input.scores} --schema scores --output {output.table} > {log} 2>&1"
 
 
 use rule zero_shot_integration_table as cell_type_classification_table with:

@@ -3,6 +3,7 @@
 CHECKPOINTS = list(RUN.pretraining.checkpoints)
 
 TABLES = [
+    "sources_qc",
     "corpus",
     "zero_shot_integration",
     "cell_type_classification",

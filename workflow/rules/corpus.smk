@@ -97,6 +97,27 @@ rule source:
         " > {log} 2>&1"
 
 
+rule sources_qc:
+    input:
+        qc=expand(rules.source.output.qc, dataset=[*RUN.census.datasets, *RUN.embedding.datasets]),
+    output:
+        table=f"{OUT}/tables/sources_qc.tsv",
+    log:
+        f"{OUT}/logs/sources_qc/all.log",
+    benchmark:
+        f"{OUT}/benchmarks_timing/sources_qc/all.tsv"
+    conda:
+        "../../envs/wced.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        version=CORPUS_VERSION,
+    shell:
+        "wced gather {input.qc} --schema sources_qc --output {output.table} > {log} 2>&1"
+
+
 rule census:
     input:
         sources=expand(rules.source.output.h5ad, dataset=RUN.census.datasets),

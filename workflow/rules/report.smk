@@ -92,7 +92,7 @@ rule timings:
 rule report:
     input:
         sources=expand(f"{OUT}/corpus/sources/{{dataset}}.h5ad", dataset=REPORTED_DATASETS),
-        qc=expand(f"{OUT}/corpus/sources/{{dataset}}.qc.tsv", dataset=REPORTED_DATASETS),
+        qc=rules.sources_qc.output.table,
         corpus=f"{OUT}/tables/corpus.tsv",
         scores=SCORE_TABLES,
         learnability=rules.learnability.output.ranked,

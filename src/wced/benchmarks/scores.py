@@ -1,14 +1,13 @@
 """What the tasks share: a score or the reason why there is none, and its row in the table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from wced.tables import SCORES, checked, read
+from wced.tables import SCORES, checked
 
 CELL_TYPE = "cell_type_ontology_term_id"
 """The obs column that is the truth of all tasks."""
@@ -98,8 +97,3 @@ def rows(
         ),
         SCORES,
     )
-
-
-def gather(paths: Sequence[str | Path]) -> pd.DataFrame:
-    """Return the rows of several score files as one table, in the order of the files."""
-    return read(SCORES, list(paths))

@@ -20,7 +20,6 @@ def register(app: typer.Typer) -> None:
     app.command()(score_zero_shot_integration)
     app.command()(score_cell_type_classification)
     app.command()(score_zero_shot_annotation)
-    app.command()(gather_scores)
 
 
 def score_zero_shot_integration(embedding: Embedding, section: Section, run: RunName, seed: Seed, output: Output):
@@ -87,17 +86,3 @@ def score_zero_shot_annotation(
             cut=None if ontology is None else OntologyCut.from_json(json.loads(ontology.read_text())),
         )
         tables.write(frame, tables.SCORES, output)
-
-
-def gather_scores(
-    scores: Annotated[list[Path], typer.Argument(help="Tables of scores, in the order in which they shall stand.")],
-    output: Output,
-):
-    """Join the score files of a task into its table."""
-    from wced import tables
-    from wced.benchmarks.scores import gather
-    from wced.provenance import recorded
-
-    inputs = {str(i): path for i, path in enumerate(scores)}
-    with recorded(output, command="gather-scores", section={}, inputs=inputs):
-        tables.write(gather(scores), tables.SCORES, output)

@@ -47,7 +47,7 @@ def read_results(folder: str | Path, run: Run) -> Results:
     names = ["losses", "genes", *(f"umap_{dataset}_{colour}" for dataset, colour in umap_figures(run))]
     paths = {name: folder / "report" / "figures" / f"{name}.svg" for name in names}
     return Results(
-        sources=_sources(folder / "corpus" / "sources", run),
+        sources=_sources(folder, run),
         corpus=tables.read(tables.CORPUS, folder / "tables" / "corpus.tsv"),
         scores={task: tables.read(tables.SCORES, folder / "tables" / f"{task}.tsv") for task in TASKS},
         learnability=tables.read(tables.LEARNABILITY, folder / "tables" / "learnability.tsv"),
@@ -64,10 +64,10 @@ def _sources(folder: Path, run: Run) -> pd.DataFrame:
     roles = dict.fromkeys(run.census.datasets, "pretraining") | dict.fromkeys(run.embedding.datasets, "held out")
     about = []
     for dataset, role in roles.items():
-        with h5py.File(existing(folder / f"{dataset}.h5ad", "a harmonised dataset")) as file:
+        with h5py.File(existing(folder / "corpus" / "sources" / f"{dataset}.h5ad", "a harmonised dataset")) as file:
             uns: dict[str, Any] = read_elem(file["uns"])
         about.append({"dataset": dataset, "role": role, "title": uns["title"], "citation": uns["citation"]})
-    qc = tables.read(tables.SOURCES_QC, [folder / f"{dataset}.qc.tsv" for dataset in roles])
+    qc = tables.read(tables.SOURCES_QC, folder / "tables" / "sources_qc.tsv")
     return pd.DataFrame(about).merge(qc, on="dataset", validate="one_to_one")
 
 
