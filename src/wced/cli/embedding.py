@@ -34,21 +34,23 @@ def embed(
     seed: Annotated[int, typer.Option(help="Seed of the fresh weights.")] = 0,
 ) -> None:
     """Embed the cells of an h5ad with a checkpoint, and predict their types with its ontology head."""
-    import anndata as ad
-
     from wced.embedding import inference
-    from wced.embedding.files import write_embedding
-    from wced.files import existing, whole_file
+    from wced.embedding.files import read_cells, write_embedding
+    from wced.errors import WcedError
+    from wced.files import whole_file
     from wced.pretraining.folder import load
     from wced.provenance import recorded
 
     inputs = {"input": input, "weights": checkpoint / "model.safetensors", "config": checkpoint / "config.json"}
     options = {"model": model, "dataset": dataset, "untrained": untrained, "batch_size": batch_size, "seed": seed}
     with recorded(output, command="embed", section=options, inputs=inputs):
+        adata = read_cells(input)
         loaded = load(checkpoint)
         loaded = inference.untrained(loaded, seed) if untrained else loaded
-        adata = ad.read_h5ad(existing(input, "an h5ad"))
-        embedding = inference.embed(adata, loaded, batch_size=batch_size)
+        try:
+            embedding = inference.embed(adata, loaded, batch_size=batch_size)
+        except WcedError as error:
+            raise WcedError(f"{input}: {error}") from None
         n_params = loaded.model.encoder_parameters
         if annotation is not None:
             frame = inference.annotate(embedding, adata.obs_names, loaded)
@@ -67,16 +69,14 @@ def embed_baseline(
     seed: Annotated[int, typer.Option(help="Seed of the principal components.")] = 0,
 ) -> None:
     """Embed the cells of an h5ad by a simple baseline."""
-    import anndata as ad
-
     from wced.embedding import baselines
-    from wced.embedding.files import write_embedding
+    from wced.embedding.files import read_cells, write_embedding
     from wced.errors import WcedError
     from wced.provenance import recorded
 
     settings = read_section(Embedding, section)
     with recorded(output, command="embed-baseline", section=settings.model_dump(), inputs={"input": input}):
-        adata = ad.read_h5ad(input)
+        adata = read_cells(input)
         if model == "hvg":
             embedding = baselines.hvg(adata, settings.n_top_genes)
         elif model == "pca":

@@ -63,9 +63,17 @@ def write_embedding(
         adata.write_h5ad(temporary)
 
 
+def read_cells(path: str | Path, what: str = "an h5ad file") -> AnnData:
+    """Read an h5ad file; raise WcedError naming it if it is not there, or is none, or a truncated one."""
+    try:
+        return read_h5ad(existing(path, what))
+    except (OSError, KeyError) as failure:
+        raise WcedError(f"{path}: not an h5ad file, or a truncated one ({failure})") from None
+
+
 def read_embedding(path: str | Path) -> AnnData:
     """Read an embedding; raise WcedError if the file is no embedding, or holds a value that is not finite."""
-    adata = read_h5ad(existing(path, "an embedding (h5ad)"))
+    adata = read_cells(path, "an embedding (h5ad)")
     facts = adata.uns.get("wced", {})
     for key, kind in FACTS.items():
         if key not in facts:

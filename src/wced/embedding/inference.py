@@ -26,13 +26,15 @@ def cells_of(adata: AnnData, vocabulary: Vocabulary) -> RaggedCells:
     """
     data = adata.X.data if hasattr(adata.X, "indptr") else np.asarray(adata.X)
     if adata.X is None or (data.size and (data.min() < 0 or not np.array_equal(data, np.round(data)))):
-        raise WcedError("adata.X: not raw counts (whole numbers, none negative)")
+        raise WcedError("X: not raw counts (whole numbers, none negative)")
     ids = vocabulary.ids_of(adata.var_names)
     found = ids[ids >= 0]
     if not len(found):
-        raise WcedError("adata.var_names: none is an Ensembl id of the model's vocabulary")
+        raise WcedError(
+            "var_names: none is an Ensembl id of the model's vocabulary; they must be Ensembl ids without versions"
+        )
     if len(np.unique(found)) != len(found):
-        raise WcedError("adata.var_names: a gene of the model's vocabulary stands there twice")
+        raise WcedError("var_names: a gene of the model's vocabulary stands there twice")
     return from_csr(adata.X, ids, len(vocabulary))
 
 

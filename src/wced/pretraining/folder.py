@@ -6,6 +6,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel
+from transformers.utils import logging as transformers_logging
 
 from wced.errors import WcedError
 from wced.files import existing
@@ -13,6 +14,9 @@ from wced.model.configuration import FORMAT_VERSION, WcedConfig
 from wced.model.modeling import WcedModel
 from wced.ontology.cut import OntologyCut
 from wced.shards.vocabulary import Labels, Vocabulary
+
+# A folder is read and written in a moment; Transformers would show a bar for it, also in logs.
+transformers_logging.disable_progress_bar()
 
 AutoConfig.register(WcedConfig.model_type, WcedConfig, exist_ok=True)
 AutoModel.register(WcedConfig, WcedModel, exist_ok=True)

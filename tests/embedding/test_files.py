@@ -1,0 +1,33 @@
+import anndata as ad
+import numpy as np
+import pytest
+
+from wced.embedding.files import read_cells
+from wced.errors import WcedError
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "cells.h5ad"
+    ad.AnnData(np.eye(300, dtype=np.float32)).write_h5ad(path)
+    return path
+
+
+def test_cells_are_read(path):
+    assert read_cells(path).shape == (300, 300)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: path.unlink(), "no such file; expected an h5ad file"),
+        (lambda path: path.write_text("cells"), "not an h5ad file, or a truncated one"),
+        (lambda path: path.write_bytes(path.read_bytes()[:5000]), "not an h5ad file, or a truncated one"),
+    ],
+    ids=["missing", "text", "truncated"],
+)
+def test_what_is_no_h5ad_is_refused_by_name(path, spoil, message):
+    spoil(path)
+    with pytest.raises(WcedError, match=f"{path.name}: {message}") as refusal:
+        read_cells(path)
+    assert "\n" not in str(refusal.value)
