@@ -173,7 +173,7 @@ def pretrain(
     print(f"vocabulary: {len(shards.vocabulary)} genes", flush=True)
     identity = {
         "model": section.model.model_dump(), "checkpoint": checkpoint.model_dump(), "name": name, "seed": seed,
-        "devices": section.devices, "precision": section.precision,
+        "devices": section.devices, "precision": precision_of(section.precision),
     }  # fmt: skip
     state = TrainingState(state_root, identity, Path(shard_folder) / "index.json")
     graph, masks = hierarchy(shards, checkpoint)
