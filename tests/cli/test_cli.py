@@ -9,7 +9,7 @@ COMMANDS = [
     "download", "gene-table", "source", "census", "cells",
     "vocabulary", "shard", "shard-index",
     "pretrain",
-    "embed", "embed-baseline", "concat",
+    "embed", "annotate", "embed-baseline", "concat",
     "score-zero-shot-integration", "score-cell-type-classification", "score-zero-shot-annotation", "gather",
     "learnability",
     "umap", "figures", "timings", "report",

@@ -1,13 +1,6 @@
 # Scores of embeddings: one job per task, dataset and model, then one table per task.
 from wced.benchmarks import FORMAT_VERSION as BENCHMARKS_VERSION
 
-# Checkpoints that were trained to predict the Cell Ontology.
-ANNOTATED = [
-    name
-    for name, trained in RUN.pretraining.checkpoints.items()
-    if any(head.loss == "hierarchical" for head in trained.label_heads)
-]
-
 
 # A job is given its own dataset only, so that adding a dataset scores no other again.
 rule zero_shot_integration:
@@ -72,7 +65,7 @@ rule zero_shot_annotation:
             if wildcards.model in ANNOTATED
             else []
         ),
-        folder=lambda wildcards: f"{OUT}/pretraining/{wildcards.model}" if wildcards.model in ANNOTATED else [],
+        folder=lambda wildcards: ANNOTATED.get(wildcards.model, []),
     output:
         scores=f"{OUT}/benchmarks/zero_shot_annotation/{{dataset}}.{{model}}.tsv",
     log:

@@ -2,6 +2,15 @@
 
 CHECKPOINTS = list(RUN.pretraining.checkpoints)
 
+# Folder of each model that has a head over the Cell Ontology; the untrained one has that of its checkpoint.
+ANNOTATED = {
+    name: f"{OUT}/pretraining/{name}"
+    for name, trained in RUN.pretraining.checkpoints.items()
+    if any(head.loss == "hierarchical" for head in trained.label_heads)
+}
+if RUN.embedding.untrained in ANNOTATED:
+    ANNOTATED["untrained"] = ANNOTATED[RUN.embedding.untrained]
+
 TABLES = [
     "sources_qc",
     "corpus",

@@ -11,7 +11,6 @@ rule embed:
         folder=rules.pretrain.output.folder,
     output:
         h5ad=f"{OUT}/embedding/{{dataset}}/{{checkpoint}}.h5ad",
-        annotation=f"{OUT}/embedding/{{dataset}}/{{checkpoint}}.annotation.parquet",
     log:
         f"{OUT}/logs/embed/{{dataset}}.{{checkpoint}}.log",
     benchmark:
@@ -28,7 +27,7 @@ rule embed:
         version=EMBEDDING_VERSION,
     shell:
         "wced embed --input {input.h5ad} --checkpoint {input.folder}/model --output {output.h5ad}"
-        " --annotation {output.annotation} --model {wildcards.checkpoint} --dataset {wildcards.dataset}"
+        " --model {wildcards.checkpoint} --dataset {wildcards.dataset}"
         " --leakage {params.leakage:q} --batch-size {params.batch_size} > {log} 2>&1"
 
 
@@ -56,6 +55,34 @@ rule embed_untrained:
         "wced embed --untrained --input {input.h5ad} --checkpoint {input.folder}/model --output {output.h5ad}"
         " --model untrained --dataset {wildcards.dataset} --leakage none --batch-size {params.batch_size}"
         " --seed {params.seed} > {log} 2>&1"
+
+
+rule annotate:
+    input:
+        h5ad=rules.source.output.h5ad,
+        folder=lambda wildcards: ANNOTATED[wildcards.model],
+    output:
+        annotation=f"{OUT}/embedding/{{dataset}}/{{model}}.annotation.parquet",
+    log:
+        f"{OUT}/logs/annotate/{{dataset}}.{{model}}.log",
+    benchmark:
+        f"{OUT}/benchmarks_timing/annotate/{{dataset}}.{{model}}.tsv"
+    wildcard_constraints:
+        model="|".join(ANNOTATED) or "none",
+    conda:
+        "../../envs/wced.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        untrained=lambda wildcards: "--untrained" if wildcards.model == "untrained" else "",
+        batch_size=RUN.embedding.batch_size,
+        seed=RUN.seed,
+        version=EMBEDDING_VERSION,
+    shell:
+        "wced annotate --input {input.h5ad} --checkpoint {input.folder}/model {params.untrained}"
+        " --output {output.annotation} --batch-size {params.batch_size} --seed {params.seed} > {log} 2>&1"
 
 
 rule concat:

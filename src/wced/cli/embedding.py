@@ -1,7 +1,7 @@
 """Commands of the room `embedding`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -9,55 +9,85 @@ from wced.config.evaluation import Embedding
 from wced.config.run import section as read_section
 
 Input = Annotated[Path, typer.Option("--input", help="h5ad with raw counts as X and Ensembl ids as var_names.")]
+Checkpoint = Annotated[Path, typer.Option("--checkpoint", help="Folder of a checkpoint's model.")]
+Untrained = Annotated[bool, typer.Option("--untrained", help="Use fresh weights instead of the checkpoint's.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Cells at once; the result does not depend on it.")]
+Seed = Annotated[int, typer.Option(help="Seed of fresh weights.")]
 Output = Annotated[Path, typer.Option(help="h5ad to write: the embedding as X, obs as it was.")]
 Model = Annotated[str, typer.Option(help="Name of the model in the tables.")]
 Dataset = Annotated[str, typer.Option(help="Name of the dataset in the tables.")]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands `embed`, `embed-baseline` and `concat`."""
+    """Add the commands `embed`, `annotate`, `embed-baseline` and `concat`."""
     app.command()(embed)
+    app.command()(annotate)
     app.command("embed-baseline")(embed_baseline)
     app.command()(concat)
 
 
+def _embedded(input: Path, checkpoint: Path, untrained: bool, batch_size: int, seed: int) -> tuple[Any, Any, Any]:
+    """Return the cells of a file, the model, and its embedding of them."""
+    from wced.embedding import inference
+    from wced.embedding.files import read_cells
+    from wced.errors import WcedError
+    from wced.pretraining.folder import load
+
+    adata, loaded = read_cells(input), load(checkpoint)
+    loaded = inference.untrained(loaded, seed) if untrained else loaded
+    try:
+        return adata, loaded, inference.embed(adata, loaded, batch_size=batch_size)
+    except WcedError as error:
+        raise WcedError(f"{input}: {error}") from None
+
+
+def _inputs(input: Path, checkpoint: Path) -> dict[str, Path]:
+    return {"input": input, "weights": checkpoint / "model.safetensors", "config": checkpoint / "config.json"}
+
+
 def embed(
     input: Input,
-    checkpoint: Annotated[Path, typer.Option(help="Folder of a checkpoint's model.")],
+    checkpoint: Checkpoint,
     output: Output,
-    annotation: Annotated[Path | None, typer.Option(help="Parquet of predicted cell types to write too.")] = None,
     model: Model = "checkpoint",
     dataset: Dataset = "input",
     leakage: Annotated[str, typer.Option(help="What is known of the model having seen these cells.")] = "not checked",
-    untrained: Annotated[bool, typer.Option(help="Use fresh weights instead of the checkpoint's.")] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Cells at once; the result does not depend on it.")] = 256,
-    seed: Annotated[int, typer.Option(help="Seed of the fresh weights.")] = 0,
+    untrained: Untrained = False,
+    batch_size: BatchSize = 256,
+    seed: Seed = 0,
 ) -> None:
-    """Embed the cells of an h5ad with a checkpoint, and predict their types with its ontology head."""
-    from wced.embedding import inference
-    from wced.embedding.files import read_cells, write_embedding
-    from wced.errors import WcedError
-    from wced.files import whole_file
-    from wced.pretraining.folder import load
+    """Embed the cells of an h5ad with a checkpoint."""
+    from wced.embedding.files import write_embedding
     from wced.provenance import recorded
 
-    inputs = {"input": input, "weights": checkpoint / "model.safetensors", "config": checkpoint / "config.json"}
     options = {"model": model, "dataset": dataset, "untrained": untrained, "batch_size": batch_size, "seed": seed}
-    with recorded(output, command="embed", section=options, inputs=inputs):
-        adata = read_cells(input)
-        loaded = load(checkpoint)
-        loaded = inference.untrained(loaded, seed) if untrained else loaded
-        try:
-            embedding = inference.embed(adata, loaded, batch_size=batch_size)
-        except WcedError as error:
-            raise WcedError(f"{input}: {error}") from None
+    with recorded(output, command="embed", section=options, inputs=_inputs(input, checkpoint)):
+        adata, loaded, embedding = _embedded(input, checkpoint, untrained, batch_size, seed)
         n_params = loaded.model.encoder_parameters
-        if annotation is not None:
-            frame = inference.annotate(embedding, adata.obs_names, loaded)
-            with whole_file(annotation) as path:
-                frame.to_parquet(path, index=False)
         write_embedding(output, embedding, adata.obs, model=model, dataset=dataset, n_params=n_params, leakage=leakage)
         print(f"{model}: {embedding.shape[0]} cells × {embedding.shape[1]}")
+
+
+def annotate(
+    input: Input,
+    checkpoint: Checkpoint,
+    output: Annotated[Path, typer.Option(help="Parquet to write: cell, predicted_term, probability.")],
+    untrained: Untrained = False,
+    batch_size: BatchSize = 256,
+    seed: Seed = 0,
+) -> None:
+    """Predict the cell types of an h5ad with a checkpoint's ontology head."""
+    from wced.embedding import inference
+    from wced.files import whole_file
+    from wced.provenance import recorded
+
+    options = {"untrained": untrained, "batch_size": batch_size, "seed": seed}
+    with recorded(output, command="annotate", section=options, inputs=_inputs(input, checkpoint)):
+        adata, loaded, embedding = _embedded(input, checkpoint, untrained, batch_size, seed)
+        frame = inference.annotate(embedding, adata.obs_names, loaded)
+        with whole_file(output) as path:
+            frame.to_parquet(path, index=False)
+        print(f"{len(frame)} cells of {frame['predicted_term'].nunique()} types")
 
 
 def embed_baseline(
