@@ -108,6 +108,15 @@ def test_editing_the_probe_runs_the_probe_and_the_report_only(finished, tmp_path
     assert set(jobs) == {"cell_type_classification_table", "timings", "report", "all"}
 
 
+def test_a_checkpoint_without_an_ontology_head_is_embedded_and_not_annotated(finished, tmp_path):
+    edited = yaml.safe_load(finished.read_text()) | {"run": "headless"}
+    edited["pretraining"]["checkpoints"]["mlm_multitask"]["label_heads"] = []
+    other = tmp_path / "edited.yaml"
+    other.write_text(yaml.safe_dump(edited))
+    jobs = planned("--configfile", other)
+    assert (jobs["embed"], jobs["annotate"], jobs["zero_shot_annotation"]) == (2, 2, len(MODELS))
+
+
 def test_one_table_can_be_asked_for(finished):
     table = results(finished) / "tables/zero_shot_integration.tsv"
     jobs = planned("--configfile", finished, "--forcerun", "zero_shot_integration", "--", table)
