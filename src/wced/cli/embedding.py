@@ -28,12 +28,12 @@ def register(app: typer.Typer) -> None:
 
 def _embedded(input: Path, checkpoint: Path, untrained: bool, batch_size: int, seed: int) -> tuple[Any, Any, Any]:
     """Return the cells of a file, the model, and its embedding of them."""
+    from wced import h5ad
     from wced.embedding import inference
-    from wced.embedding.files import read_cells
     from wced.errors import WcedError
     from wced.pretraining.folder import load
 
-    adata, loaded = read_cells(input), load(checkpoint)
+    adata, loaded = h5ad.read(input), load(checkpoint)
     loaded = inference.untrained(loaded, seed) if untrained else loaded
     try:
         return adata, loaded, inference.embed(adata, loaded, batch_size=batch_size)
@@ -99,14 +99,15 @@ def embed_baseline(
     seed: Annotated[int, typer.Option(help="Seed of the principal components.")] = 0,
 ) -> None:
     """Embed the cells of an h5ad by a simple baseline."""
+    from wced import h5ad
     from wced.embedding import baselines
-    from wced.embedding.files import read_cells, write_embedding
+    from wced.embedding.files import write_embedding
     from wced.errors import WcedError
     from wced.provenance import recorded
 
     settings = read_section(Embedding, section)
     with recorded(output, command="embed-baseline", section=settings.model_dump(), inputs={"input": input}):
-        adata = read_cells(input)
+        adata = h5ad.read(input)
         if model == "hvg":
             embedding = baselines.hvg(adata, settings.n_top_genes)
         elif model == "pca":

@@ -11,7 +11,8 @@ import tiledbsoma as soma
 from wced import tables
 from wced.config import corpus as config
 from wced.corpus import FORMAT_VERSION
-from wced.corpus.split import UNKNOWN, split_cells
+from wced.corpus.split import split_cells
+from wced.corpus.terms import UNKNOWN
 from wced.errors import WcedError
 from wced.files import existing, whole_file
 

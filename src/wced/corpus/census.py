@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import anndata as ad
 import cellxgene_census
 import numpy as np
 import pandas as pd
@@ -16,10 +15,14 @@ import pyarrow as pa
 import tiledbsoma as soma
 from scipy import sparse
 
+from wced import h5ad
 from wced.config import corpus as config
 from wced.corpus.harmonise import OBS_COLUMNS
 from wced.errors import WcedError
 from wced.files import existing, whole_folder
+
+HARMONISED = "a harmonised dataset"
+"""What the sources of a collection are."""
 
 BUFFERS = {"soma.init_buffer_bytes": 64 * 2**20}
 """TileDB-SOMA's buffers: its default of 1 GiB for each column is far more than these reads need."""
@@ -144,7 +147,7 @@ def _gather(sources: Sequence[str | Path]) -> tuple[pd.DataFrame, pd.DataFrame, 
     """Return obs of all cells, all genes, and a row for each dataset."""
     frames, genes, infos = [], [], []
     for source in sources:
-        adata = _opened(source)
+        adata = h5ad.read(source, HARMONISED, backed="r")
         missing = [name for name in OBS_COLUMNS if name not in adata.obs.columns]
         if missing:
             raise WcedError(f"{source}: obs has no column {missing[0]}; expected a harmonised dataset")
@@ -168,13 +171,6 @@ def _gather(sources: Sequence[str | Path]) -> tuple[pd.DataFrame, pd.DataFrame, 
     obs = obs.astype(dict.fromkeys(text, "str")).astype(dict.fromkeys(set(text) - {"observation_joinid"}, "category"))
     var = pd.concat(genes).sort_index()
     return obs, var[~var.index.duplicated()][["feature_name", "feature_type", "feature_length"]], infos
-
-
-def _opened(source: str | Path, backed: str | None = "r") -> ad.AnnData:
-    try:
-        return ad.read_h5ad(existing(source, "a harmonised dataset"), backed=backed)
-    except OSError as failure:
-        raise WcedError(f"{source}: not an h5ad file, or a truncated one: {failure}") from None
 
 
 def _arrow(frame: pd.DataFrame) -> pa.Table:
@@ -247,7 +243,7 @@ def _write_counts(sources: Sequence[str | Path], uri: str, var: pd.DataFrame) ->
     nnz_g, first = np.zeros(len(var), np.int64), 0
     with soma.open(uri, "w") as target:
         for source in sources:
-            adata = _opened(source, backed=None)
+            adata = h5ad.read(source, HARMONISED)
             x_ng, columns = adata.X, var.index.get_indexer(adata.var_names)
             x_ng = sparse.csr_matrix((x_ng.data, columns[x_ng.indices], x_ng.indptr), (x_ng.shape[0], len(var)))
             x_ng.sort_indices()
@@ -268,7 +264,7 @@ def _write_presence(sources: Sequence[str | Path], uri: str, var: pd.DataFrame) 
     """Write which dataset measured which gene; return it as a boolean matrix, datasets × genes."""
     presence = np.zeros((len(sources), len(var)), bool)
     for row, source in enumerate(sources):
-        adata = _opened(source)
+        adata = h5ad.read(source, HARMONISED, backed="r")
         presence[row, var.index.get_indexer(adata.var_names)] = True
         adata.file.close()
     rows, columns = np.nonzero(presence)

@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 
 from wced.config.corpus import Split
-
-UNKNOWN = "unknown"
+from wced.corpus.terms import UNKNOWN
 
 
 def split_cells(cells: pd.DataFrame, section: Split, seed: int) -> pd.DataFrame:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData, read_h5ad
+from anndata import AnnData
 
+from wced import h5ad
 from wced.errors import WcedError
-from wced.files import existing, whole_file
+from wced.files import whole_file
 
 FACTS = {"model": str, "n_params": int, "width": int, "dataset": str, "leakage": str}
 """What `uns["wced"]` of an embedding says, and of which type."""
@@ -63,17 +64,9 @@ def write_embedding(
         adata.write_h5ad(temporary)
 
 
-def read_cells(path: str | Path, what: str = "an h5ad file") -> AnnData:
-    """Read an h5ad file; raise WcedError naming it if it is not there, or is none, or a truncated one."""
-    try:
-        return read_h5ad(existing(path, what))
-    except (OSError, KeyError) as failure:
-        raise WcedError(f"{path}: not an h5ad file, or a truncated one ({failure})") from None
-
-
 def read_embedding(path: str | Path) -> AnnData:
     """Read an embedding; raise WcedError if the file is no embedding, or holds a value that is not finite."""
-    adata = read_cells(path, "an embedding (h5ad)")
+    adata = h5ad.read(path, "an embedding (h5ad)")
     facts = adata.uns.get("wced", {})
     for key, kind in FACTS.items():
         if key not in facts:

@@ -72,11 +72,8 @@ class PretrainingModule(L.LightningModule):
     def losses(self, batch: TensorBatch, output: WcedOutput) -> dict[str, torch.Tensor]:
         """Return every loss that has something to say about this batch, by name; scalars in float32."""
         if self.section.objective == "wced":
-            row = torch.repeat_interleave(
-                torch.arange(len(batch["length"]), device=self.device), batch["target_offsets"].diff()
-            )
             expression = whole_cell_losses(
-                output.detection_logits, output.values, row, batch["target_gene"], batch["target_value"],
+                output.detection_logits, output.values, _target_row(batch), batch["target_gene"], batch["target_value"],
                 self.measured_dv[batch["dataset"].long()],
             )  # fmt: skip
         else:
@@ -140,8 +137,7 @@ class PretrainingModule(L.LightningModule):
 
     def _whole_cell_errors(self, batch: TensorBatch, output: WcedOutput) -> None:
         target_ng = torch.zeros(output.values.shape, device=self.device)
-        row = torch.repeat_interleave(torch.arange(len(target_ng), device=self.device), batch["target_offsets"].diff())
-        target_ng[row, batch["target_gene"]] = batch["target_value"]
+        target_ng[_target_row(batch), batch["target_gene"]] = batch["target_value"]
         measured = self.measured_dv[batch["dataset"].long()]
         gene_ng = torch.arange(target_ng.shape[1], device=self.device).expand_as(target_ng)
         self.gene_errors.update(
@@ -236,3 +232,9 @@ class PretrainingModule(L.LightningModule):
         )
         schedule = torch.optim.lr_scheduler.SequentialLR(optimiser, [warmup, after], [settings.warmup_steps])
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _target_row(batch: TensorBatch) -> torch.Tensor:
+    """Return the cell of every flat target; int64, (t,)."""
+    offsets = batch["target_offsets"]
+    return torch.repeat_interleave(torch.arange(len(offsets) - 1, device=offsets.device), offsets.diff())

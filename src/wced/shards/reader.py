@@ -70,7 +70,7 @@ class ShardSet:
             raise WcedError(f"{folder / 'measured.arrow'}: written for another vocabulary than the index")
         self._pieces: list[_Piece] = []
         columns: dict[str, list[np.ndarray]] = {
-            name: [] for name in ("soma_joinid", "split", "dataset", "vocabulary_counts", "nonzeros", *LABEL_COLUMNS)
+            name: [] for name in ("soma_joinid", "split", "dataset", "nonzeros", *LABEL_COLUMNS)
         }
         self._maps = []
         start = 0
@@ -105,7 +105,7 @@ class ShardSet:
         joined = {name: np.concatenate(values) for name, values in columns.items()}
         self._starts = np.array([piece.start for piece in self._pieces], np.int64)
         self.soma_joinid, self.split = joined["soma_joinid"], joined["split"]
-        self.dataset, self.vocabulary_counts = joined["dataset"], joined["vocabulary_counts"]
+        self.dataset = joined["dataset"]
         self.nonzeros = joined["nonzeros"].astype(np.int64)
         self.label_codes = np.stack([joined[column] for column in LABEL_COLUMNS], axis=1)
 

@@ -2,7 +2,7 @@ import anndata as ad
 import numpy as np
 import pytest
 
-from wced.embedding.files import read_cells
+from wced import h5ad
 from wced.errors import WcedError
 
 
@@ -14,7 +14,7 @@ def path(tmp_path):
 
 
 def test_cells_are_read(path):
-    assert read_cells(path).shape == (300, 300)
+    assert h5ad.read(path).shape == (300, 300)
 
 
 @pytest.mark.parametrize(
@@ -29,5 +29,5 @@ def test_cells_are_read(path):
 def test_what_is_no_h5ad_is_refused_by_name(path, spoil, message):
     spoil(path)
     with pytest.raises(WcedError, match=f"{path.name}: {message}") as refusal:
-        read_cells(path)
+        h5ad.read(path)
     assert "\n" not in str(refusal.value)
