@@ -1,9 +1,10 @@
 # The commands of the README. Everything runs from `.venv`, which the first command makes from the pinned lock.
 PYTHON ?= python3
+PEERS_PYTHON ?= python3.12
 BIN := .venv/bin
 CORES ?= all
 
-.PHONY: demo test lint format lock docs clean
+.PHONY: demo test test-hard lint format lock docs throughput clean
 
 # The environment is rebuilt when the lock changes; a half-made one is never used, because the stamp comes last.
 .venv/ready: envs/requirements.lock pyproject.toml
@@ -20,6 +21,10 @@ demo: .venv/ready
 test: .venv/ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m "not hard"
 
+# Kills, faults of an object store, ranks and workers, big tables: minutes.
+test-hard: .venv/ready
+	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m hard
+
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -30,6 +35,16 @@ format: .venv/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
+
+# Other loaders beside ours. Their environment is best effort: what it lacks gets a row with the reason.
+.venv-peers/ready: envs/peers.lock
+	rm -rf .venv-peers
+	-$(PEERS_PYTHON) -m venv .venv-peers && \
+	  .venv-peers/bin/pip install --quiet --disable-pip-version-check -r envs/peers.lock && touch $@
+
+throughput: .venv/ready .venv-peers/ready
+	$(BIN)/wced throughput --output results/throughput/tables/throughput.tsv
+	$(BIN)/python -m wced.bench.page results/throughput/tables/throughput.tsv docs/throughput.md
 
 # Files that are generated from others: the config's schema and README, the conda environment.
 docs: .venv/ready

@@ -1,10 +1,14 @@
-import sys
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from generated import write_generated_run
+
+# Models of the tests are minute: threads cost them more than they bring, and the machine may be busy. Before torch is
+# imported, and for all of a session: sums of another number of threads differ in their last bits.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session")
@@ -32,10 +36,8 @@ def made(tmp_path_factory):
     rows = read_datasets(run.sources.table)
     for path in [*paths.sources, paths.held_out]:
         row = rows[path.stem]
-        labels = {} if row.labels is None else {"labels": row.labels.path, "names": run.sources.cell_type_names}
-        corpus.source(
-            row.model_dump_json(), Path(row.file.path), paths.genes, path, path.with_suffix(".qc.tsv"), **labels
-        )
+        names = None if row.labels is None else run.sources.cell_type_names
+        corpus.source(paths.genes, path, path.with_suffix(".qc.tsv"), row.model_dump_json(), names=names)
     corpus.census(paths.sources, run.census.organism, paths.census)
     census = run.census.model_dump_json()
     corpus.cells(
@@ -46,12 +48,5 @@ def made(tmp_path_factory):
     files = [paths.shards / f"shard-{i:05d}.arrow" for i in range(run.shards.count)]
     for i, file in enumerate(files):
         shards.shard(paths.cells, vocabulary, census, run.shards.model_dump_json(), i, file, collection=paths.census)
-    shards.shard_index(files, vocabulary, paths.shards / "index.json")
+    shards.shard_index(files, paths.cells, vocabulary, paths.shards / "index.json")
     return paths
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Models of the tests are minute: threads cost them more than they bring, and the machine may be busy."""
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)

@@ -225,9 +225,9 @@ def write_generated_run(folder: Path, **overrides: Any) -> Path:
     ]
     training = {
         "label_heads": heads,
-        "epochs": 2,
+        "epochs": 6,
         "batch_size": 32,
-        "optimiser": {"learning_rate": 2e-3, "warmup_steps": 5},
+        "optimiser": {"learning_rate": 5e-3, "warmup_steps": 5},
     }
     config = {
         "run": "generated",

@@ -1,5 +1,8 @@
 import hashlib
 import re
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -47,6 +50,40 @@ def test_an_error_keeps_the_old_folder(tmp_path):
         (temporary / "half").write_text("half")
         raise RuntimeError("broken")
     assert [child.name for child in path.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+KILLED = """
+import os, signal, sys
+from wced.files import whole_file, whole_folder
+with {writer}(sys.argv[1]) as temporary:
+    (temporary if temporary.suffix == ".tsv" else temporary / "half").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize(("writer", "name"), [("whole_file", "table.tsv"), ("whole_folder", "model")])
+def test_what_a_killed_writer_left_goes_with_the_next_writer(tmp_path, writer, name):
+    path, other = tmp_path / name, tmp_path / f"other-{name}"
+    for target in (path, other):
+        done = subprocess.run([sys.executable, "-c", KILLED.format(writer=writer), str(target)], check=False)
+        assert done.returncode == -signal.SIGKILL and not target.exists()
+    assert len(list(tmp_path.iterdir())) == 2
+    with {"whole_file": whole_file, "whole_folder": whole_folder}[writer](path) as temporary:
+        # Nobody's business but the writers' of the same path.
+        assert sorted(child.name.startswith(f".{other.name}.") for child in tmp_path.iterdir()) == [False, True]
+        (temporary if writer == "whole_file" else temporary / "whole").write_text("whole")
+    assert path.exists()
+
+
+def test_two_writers_of_one_path_leave_each_other_alone(tmp_path):
+    path = tmp_path / "table.tsv"
+    with whole_file(path) as first:
+        first.write_text("first")
+        with whole_file(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second" and first.exists()
+    assert path.read_text() == "first"
     assert list(tmp_path.iterdir()) == [path]
 
 

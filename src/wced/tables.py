@@ -29,6 +29,8 @@ class Table:
     name: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
+    value: str | None = None
+    """A column of finite numbers that is empty exactly when the column `reason` is filled."""
 
 
 SCORES = Table(
@@ -55,6 +57,7 @@ SCORES = Table(
         Column("reason", "str", "why there is no value", optional=True),
     ),
     ("run", "task", "dataset", "protocol", "split", "label", "model", "metric", "source"),
+    value="value",
 )
 
 CORPUS = Table(
@@ -67,9 +70,14 @@ CORPUS = Table(
         Column("cells_in", "int", "cells in the collection"),
         Column("not_primary", "int", "removed: not primary data"),
         Column("low_counts", "int", "removed: too few counts"),
+        Column("high_counts", "int", "removed: too many counts"),
         Column("low_genes", "int", "removed: too few genes"),
         Column("high_mt", "int", "removed: too high a mitochondrial fraction"),
-        Column("not_sampled", "int", "good cells that downsampling left out"),
+        Column("few_measured", "int", "removed: the dataset measured too few genes"),
+        Column("outlier_counts", "int", "removed: counts too many MADs from the dataset's median"),
+        Column("outlier_genes", "int", "removed: genes too many MADs from the dataset's median"),
+        Column("outlier_mt", "int", "removed: mitochondrial fraction too many MADs above the dataset's median"),
+        Column("not_sampled", "int", "good cells that sampling left out"),
         Column("train", "int", "cells to train on"),
         Column("validation", "int", "cells to validate on"),
         Column(
@@ -82,23 +90,131 @@ CORPUS = Table(
     ("level", "dataset", "term"),
 )
 
+QC = Table(
+    "qc",
+    (
+        Column("dataset", "str", "dataset"),
+        Column("rule", "str", "rule that is switched on, as a column of the corpus table"),
+        Column("low", "float", "smallest good value: counts, genes or fraction; empty for no limit"),
+        Column("high", "float", "largest good value"),
+        Column("cells", "int", "cells in the collection"),
+        Column("failing", "int", "cells that fail the rule, whatever the others say"),
+        Column("removed", "int", "of these, cells that fail no rule before it"),
+    ),
+    ("dataset", "rule"),
+)
+
+QC_HISTOGRAMS = Table(
+    "qc_histograms",
+    (
+        Column("dataset", "str", "dataset"),
+        Column("metric", "str", "counts, genes or mt_fraction"),
+        Column("low", "float", "left edge of the bin, inside"),
+        Column("high", "float", "right edge of the bin, outside"),
+        Column("cells", "int", "cells in the bin; bins without any have no row"),
+        Column("kept", "int", "of these, cells that no rule removes"),
+    ),
+    ("dataset", "metric", "low"),
+)
+
+SAMPLING = Table(
+    "sampling",
+    (
+        Column("step", "int", "step of sampling, from 1"),
+        Column("kind", "str", "fraction, cap, total or stratified"),
+        Column("by", "str", "columns whose combinations are the strata", optional=True),
+        Column("stratum", "str", "values of these columns, or `all`"),
+        Column("cells_there", "int", "cells of the stratum that the step before left"),
+        Column("cells_taken", "int", "of these, cells that the step took"),
+    ),
+    ("step", "stratum"),
+)
+
+SPLIT = Table(
+    "split",
+    (
+        Column("dataset", "str", "dataset, or `all` where whole datasets are the units"),
+        Column("split_by", "str", "unit of the split: dataset, donor or cell"),
+        Column("units", "int", "units there are, those of unknown donor left out"),
+        Column("units_in_validation", "int", "of these, units that are validated on"),
+        Column("cells", "int", "cells"),
+        Column("validation", "int", "of these, cells to validate on"),
+        Column("share", "float", "validation / cells"),
+        Column("share_wanted", "float", "share aimed at"),
+        Column("new_types", "int", "cell types that come to validation here and not from a dataset above"),
+        Column("new_types_at_most", "int", "upper bound of these while train keeps every type and the share is met"),
+        Column(
+            "method", "str", "how units were chosen: optimal, or how far from the optimum, or why there was no choice"
+        ),
+    ),
+    ("dataset",),
+)
+
+SPLIT_EXCEPTIONS = Table(
+    "split_exceptions",
+    (
+        Column("term", "str", "cell type"),
+        Column("name", "str", "readable name"),
+        Column("exception", "str", "not_in_train (a broken promise) or not_in_validation"),
+        Column("train", "int", "cells to train on"),
+        Column("validation", "int", "cells to validate on"),
+        Column("datasets", "int", "datasets that have the type"),
+        Column("units", "int", "units of the split that have it: of one unit, train keeps the type"),
+    ),
+    ("term",),
+)
+
+SELECTION_BENCHMARK = Table(
+    "selection_benchmark",
+    (
+        Column("rows", "int", "cells of the obs table"),
+        Column("step", "str", "read, quality, sampling, split, write, or whole for the command from start to end"),
+        Column("seconds", "float", "wall-clock time"),
+        Column("cpu_seconds", "float", "processor time of all threads"),
+        Column("peak_mb", "float", "largest resident memory of the process up to the end of the step, MB"),
+        Column(
+            "extrapolated", "bool", "whether the row is not measured but a straight line through the two largest runs"
+        ),
+    ),
+    ("rows", "step"),
+)
+
 SOURCES_QC = Table(
     "sources_qc",
     (
         Column("dataset", "str", "dataset"),
-        Column("cells_in_file", "int", "cells in the file as published"),
-        Column("cells_dropped_filter", "int", "cells dropped by the row's filter"),
+        Column("files", "int", "files of counts"),
+        Column("cells_in_file", "int", "cells in the files as published"),
+        Column("cells_dropped_filter", "int", "cells dropped by the row's filter `keep`"),
         Column("cells_dropped_empty", "int", "cells dropped because they have no counts"),
+        Column("cells_dropped_min_genes", "int", "cells dropped because they express fewer genes than `min_genes`"),
         Column("cells", "int", "cells kept"),
-        Column("genes_in_file", "int", "genes in the file as published"),
+        Column("genes_in_file", "int", "genes in the files as published"),
         Column("genes_dropped_zero", "int", "genes without any count that the file's makers filled in, dropped"),
         Column("genes_unmapped", "int", "genes without an Ensembl id in the gene table, dropped"),
+        Column("genes_unmapped_fraction", "float", "share of the genes in the files, without those of no counts"),
+        Column("genes_not_in_all_files", "int", "genes that only some of the files measured, dropped"),
         Column("genes_merged", "int", "genes added to another with the same Ensembl id"),
         Column("genes", "int", "genes kept"),
         Column("counts_unmapped_fraction", "float", "share of all counts that the dropped genes held"),
         Column("cells_unlabelled", "int", "cells kept whose cell type is unknown"),
+        Column("cell_type_names_unmapped", "int", "names of cell types that the table of cell type names lacks"),
     ),
     ("dataset",),
+)
+
+GENE_FILTER = Table(
+    "gene_filter",
+    (
+        Column("gene_id", "str", "Ensembl id"),
+        Column("symbol", "str", "symbol", optional=True),
+        Column("cells", "int", "sampled training cells whose dataset measured the gene"),
+        Column("frequency", "float", "share of them that express it; empty without cells"),
+        Column("mean_cp10k", "float", "their mean counts per 10,000"),
+        Column("dispersion", "float", "variance / mean of the counts per 10,000; empty without counts"),
+        Column("kept", "bool", "whether the gene is in the vocabulary"),
+    ),
+    ("gene_id",),
 )
 
 GENE_ERRORS = Table(
@@ -197,9 +313,58 @@ TIMINGS = Table(
     ("rule",),
 )
 
+THROUGHPUT = Table(
+    "throughput",
+    (
+        Column(
+            "work", "str", "what was done: write_shards, raw_batches, wced_batches, mlm_batches, wced_batches_dense"
+        ),
+        Column("system", "str", "what did it: ours, another loader, or the copying of as many bytes"),
+        Column("version", "str", "version of the system's package", optional=True),
+        Column("length", "int", "largest number of genes in a sequence; 0 where the work has no sequences"),
+        Column("device", "str", "where the dense form of the target is made"),
+        Column("batch_size", "int", "cells of a batch"),
+        Column("workers", "int", "worker processes; without any, the process is pinned to one core"),
+        Column("cells", "int", "cells delivered in the timed part of all repeats"),
+        Column("repeats", "int", "timed repeats, each at least as long as asked for, in turn with those of the others"),
+        Column("cells_per_second", "float", "median over the repeats; empty exactly when `reason` is filled"),
+        Column("min", "float", "slowest repeat, cells/s"),
+        Column("max", "float", "fastest repeat, cells/s"),
+        Column("tokens_per_second", "float", "positions of sequences (padding left out); else expressed genes"),
+        Column("peak_mb", "float", "largest resident memory of the process and its workers, MB, mapped files included"),
+        Column("grown_mb", "float", "largest anonymous memory beyond that before the data were opened, MB"),
+        Column("batch_entropy", "float", "mean Shannon entropy of the datasets of a batch's cells, bits"),
+        Column("full_shuffle_entropy", "float", "what a full random shuffle is expected to have, bits"),
+        Column("entropy_ratio", "float", "batch_entropy / full_shuffle_entropy"),
+        Column("ratio_of_ours", "float", "cells/s of ours / cells/s of this system"),
+        Column("protocol", "str", "settings of the system"),
+        Column("reason", "str", "why there is no value", optional=True),
+    ),
+    ("work", "system", "length", "device"),
+    value="cells_per_second",
+)
+
 TABLES = {
     table.name: table
-    for table in (SCORES, CORPUS, SOURCES_QC, GENE_ERRORS, LEARNABILITY, LEARNABILITY_SUMMARY, METRICS, UMAP, TIMINGS)
+    for table in (
+        SCORES,
+        CORPUS,
+        QC,
+        QC_HISTOGRAMS,
+        SAMPLING,
+        SPLIT,
+        SPLIT_EXCEPTIONS,
+        SELECTION_BENCHMARK,
+        SOURCES_QC,
+        GENE_FILTER,
+        GENE_ERRORS,
+        LEARNABILITY,
+        LEARNABILITY_SUMMARY,
+        METRICS,
+        UMAP,
+        TIMINGS,
+        THROUGHPUT,
+    )
 }
 
 _DTYPES = {"str": "str", "int": "int64", "float": "float64", "bool": "bool"}
@@ -230,12 +395,12 @@ def checked(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
     repeated = frame.duplicated(list(table.key))
     if repeated.any():
         raise WcedError(f"table {table.name}: two rows for {frame.loc[repeated, list(table.key)].iloc[0].to_dict()}")
-    if table is SCORES:
-        wrong = (frame["value"].isna() != (frame["reason"] != "")) | np.isinf(frame["value"])
+    if table.value is not None:
+        wrong = (frame[table.value].isna() != (frame["reason"] != "")) | np.isinf(frame[table.value])
         if wrong.any():
             raise WcedError(
-                f"table scores: a value is finite, and empty exactly when a reason is given, which fails for "
-                f"{frame.loc[wrong, ['model', 'dataset', 'metric']].iloc[0].to_dict()}"
+                f"table {table.name}: a value is finite, and empty exactly when a reason is given, which fails for "
+                f"{frame.loc[wrong, list(table.key)].iloc[0].to_dict()}"
             )
     return frame
 

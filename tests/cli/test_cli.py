@@ -13,6 +13,7 @@ COMMANDS = [
     "score-zero-shot-integration", "score-cell-type-classification", "score-zero-shot-annotation", "gather",
     "learnability",
     "umap", "figures", "timings", "report",
+    "throughput", "bench-selection",
 ]  # fmt: skip
 """In the order in which data flows; a row for each room."""
 
@@ -51,8 +52,8 @@ def test_help_imports_nothing_heavy():
 
 def test_bad_input_is_one_sentence(tmp_path):
     done = wced(
-        "shard-index", str(tmp_path / "shard.arrow"), "--vocabulary", str(tmp_path / "vocabulary.tsv"),
-        "--output", str(tmp_path / "index.json"),
+        "shard-index", str(tmp_path / "shard.arrow"), "--cells", str(tmp_path / "cells.parquet"),
+        "--vocabulary", str(tmp_path / "vocabulary.tsv"), "--output", str(tmp_path / "index.json"),
     )  # fmt: skip
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr == f"wced: {tmp_path / 'vocabulary.tsv'}: no such file; expected a vocabulary\n"

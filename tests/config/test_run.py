@@ -69,7 +69,7 @@ def test_paper_config_is_the_papers():
     "key",
     [
         "speed", "genes.speed", "genes.gencode.speed", "sources.speed", "census.speed", "cells.speed",
-        "cells.filter.speed", "cells.downsample.speed", "cells.split.speed", "shards.speed", "pretraining.speed",
+        "cells.filter.speed", "cells.filter.mads.speed", "cells.split.speed", "shards.speed", "pretraining.speed",
         "pretraining.model.speed", "pretraining.checkpoints.m.speed", "pretraining.checkpoints.m.input.speed",
         "pretraining.checkpoints.m.masking.speed", "pretraining.checkpoints.m.optimiser.speed", "embedding.speed",
         "benchmarks.speed", "benchmarks.zero_shot_integration.speed", "benchmarks.cell_type_classification.speed",

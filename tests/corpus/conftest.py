@@ -3,9 +3,9 @@ import pytest
 from generated import write_cell_type_names, write_datasets, write_references, write_table
 from wced import genes as gene_library
 from wced.corpus.annotation import read_cell_type_names
-from wced.corpus.census import build_census
+from wced.corpus.build import build_census
 from wced.corpus.datasets import read_datasets
-from wced.corpus.harmonise import harmonise, write
+from wced.corpus.harmonise import harmonise
 from wced.genes.table import read_gencode, read_hgnc
 
 CORPUS = ["blood_symbols", "spleen_ensembl", "lung_smartseq"]
@@ -40,9 +40,9 @@ def sources(folder, rows, table, names):
     paths = []
     for name in CORPUS:
         labels = None if rows[name].labels is None else rows[name].labels.path
-        adata, _ = harmonise(rows[name], rows[name].file.path, table, labels=labels, cell_type_names=names)
         paths.append(folder / "sources" / f"{name}.h5ad")
-        write(adata, paths[-1])
+        files = rows[name].file.files()
+        harmonise(rows[name], files, table, paths[-1], labels=labels, cell_type_names=names)
     return paths
 
 

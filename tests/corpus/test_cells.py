@@ -8,7 +8,18 @@ import tiledbsoma as soma
 
 from wced import tables
 from wced.config.corpus import Cells, Census
-from wced.corpus.cells import COLUMNS, REMOVED, read_cells, read_obs, select, select_cells, summarise, write_cells
+from wced.corpus.cells import (
+    COLUMNS,
+    FATES,
+    REMOVED,
+    needed_columns,
+    read_cells,
+    read_cells_of,
+    select,
+    select_cells,
+    summarise,
+    write_cells,
+)  # fmt: skip
 from wced.corpus.census import open_census
 from wced.errors import WcedError
 
@@ -24,25 +35,24 @@ def census(collection):
 
 @pytest.fixture(scope="module")
 def obs(census):
-    return read_obs(census, SECTION, 0.3)
+    return read_cells_of(census, SECTION, cells(filter=RULES))
 
 
 def cells(**sections):
     return Cells.model_validate(sections)
 
 
+def fates(obs, section, seed=0):
+    """Return what became of each cell, in words."""
+    return pd.Series(np.array(FATES)[select(obs, section, seed).fate], index=obs.index)
+
+
 def made(n=1000, **columns):
     """Make obs of n flawless cells of five datasets, changed by columns."""
-    flawless = {"soma_joinid": np.arange(n) * 3, "dataset_id": [f"d{i % 5}" for i in range(n)]}
-    flawless |= {"raw_sum": 1000.0, "nnz": 500, "is_primary_data": True, "mt_fraction": 0.01}
-    frame = pd.DataFrame({name: ["x"] * n for name in COLUMNS}).assign(**(flawless | columns))
-    return frame.astype({"dataset_id": "category"})
-
-
-def test_obs_is_sorted_and_small(obs):
-    assert obs["soma_joinid"].is_monotonic_increasing
-    assert set(obs.columns) == {*COLUMNS, "is_primary_data", "mt_fraction"}
-    assert isinstance(obs["cell_type"].dtype, pd.CategoricalDtype)
+    texts = {name: ["x"] * n for name in COLUMNS} | {"dataset_id": [f"d{i % 5}" for i in range(n)]}
+    numbers = {"soma_joinid": np.arange(n) * 3, "raw_sum": 1000.0, "nnz": 500, "is_primary_data": True}
+    frame = pd.DataFrame(texts).assign(**(numbers | {"mt_fraction": 0.01} | columns))
+    return frame.astype(dict.fromkeys(frame.select_dtypes("object").columns, "category"))
 
 
 @pytest.mark.parametrize(
@@ -54,62 +64,53 @@ def test_obs_is_sorted_and_small(obs):
         ({"min_genes": 51}, {"not_primary": 4, "low_genes": 3}),
         ({"max_mt_fraction": 0.6}, {"not_primary": 4, "high_mt": 2}),
         ({"min_counts": 100, "min_genes": 51}, {"not_primary": 4, "low_counts": 3}),
-        ({"max_mt_fraction": 0.6, **{"min_counts": 100}}, {"not_primary": 4, "low_counts": 3, "high_mt": 2}),
+        ({"max_mt_fraction": 0.6, "min_counts": 100}, {"not_primary": 4, "low_counts": 3, "high_mt": 2}),
     ],
     ids=["primary", "none", "counts", "genes", "mt", "first rule takes the blame", "all"],
 )
 def test_rules_and_their_counts(obs, rules, removed):
-    selected = select(obs, cells(filter=rules), 0)
-    fates = selected["fate"].value_counts()
-    assert {reason: n for reason, n in fates.items() if reason in REMOVED} == removed
-    assert fates.sum() == len(obs)
+    found = fates(obs, cells(filter=rules)).value_counts()
+    assert {reason: n for reason, n in found.items() if reason in REMOVED} == removed
+    assert found.sum() == len(obs)
 
 
-def test_unmeasured_mitochondria_do_not_condemn():
-    obs = made(mt_fraction=np.nan)
-    assert (select(obs, cells(filter={"max_mt_fraction": 0.0}), 0)["fate"] != "high_mt").all()
+def test_only_good_cells_are_sampled_and_only_sampled_ones_split():
+    obs = made(is_primary_data=np.arange(1000) >= 300)
+    section = cells(sampling=[{"kind": "cap", "cells": 30, "by": ["dataset_id"]}])
+    selection = select(obs, section, 0)
+    fate = pd.Series(np.array(FATES)[selection.fate])
+    assert (fate[:300] == "not_primary").all()
+    assert fate[300:].isin(["not_sampled", "train", "validation"]).all()
+    used = fate.isin(["train", "validation"])
+    assert obs["dataset_id"][used].value_counts().tolist() == [30] * 5
+    assert selection.sampling["cells_there"].sum() == 700 and selection.sampling["cells_taken"].sum() == 150
+    assert ((selection.split_by >= 0) == used).all() and selection.split["cells"].sum() == 150
+    assert selection.qc["removed"].sum() == 300 and selection.histograms["kept"].sum() == 3 * 700
 
 
-@pytest.mark.parametrize("fraction", [1.0, 0.5, 0.013])
-def test_fraction_is_met(fraction):
-    fate = select(made(), cells(downsample={"fraction": fraction}), 0)["fate"]
-    assert (fate != "not_sampled").sum() == round(1000 * fraction)
-
-
-def test_cap_is_per_dataset():
-    selected = select(made(), cells(downsample={"max_cells_per_dataset": 30}), 0)
-    used = selected[selected["fate"] != "not_sampled"]
-    assert used["dataset_id"].value_counts().tolist() == [30] * 5
-
-
-def test_fewer_cells_are_a_subset():
-    def used(**downsample):
-        selected = select(made(), cells(downsample=downsample), 4)
-        return set(selected["soma_joinid"][selected["fate"] != "not_sampled"])
-
-    assert used(fraction=0.2) < used(fraction=0.5) < used()
-    assert used(fraction=0.5, max_cells_per_dataset=10) < used(fraction=0.5, max_cells_per_dataset=20)
-
-
-def test_draw_depends_on_the_cell_and_the_seed_alone():
-    section = cells(downsample={"fraction": 0.5})
-    whole = select(made(), section, 1).set_index("soma_joinid")["fate"]
-    assert not whole.equals(select(made(), section, 2).set_index("soma_joinid")["fate"])
+def test_a_cell_keeps_its_draw_when_others_are_gone():
+    section = cells(sampling=[{"kind": "fraction", "fraction": 0.5}])
+    whole = fates(made(), section)
+    assert not whole.equals(fates(made(), section, seed=2))
     # Cells that the rules remove compete no more, so others may join, but none that was drawn is lost.
     fewer = made(is_primary_data=np.arange(1000) >= 300)
-    kept = select(fewer, cells(downsample={"fraction": 500 / 700}), 1).set_index("soma_joinid")["fate"]
-    drawn = whole.index[whole.isin(["train", "validation"]) & (whole.index >= 900)]
+    kept = fates(fewer, cells(sampling=[{"kind": "fraction", "fraction": 500 / 700}]))
+    drawn = whole.index[whole.isin(["train", "validation"]) & (whole.index >= 300)]
     assert kept[drawn].isin(["train", "validation"]).all()
 
 
 def test_nothing_left_is_an_error(obs):
     with pytest.raises(WcedError, match="no cell is left of 553"):
         select(obs, cells(filter={"min_counts": 10**9}), 0)
+    nothing = {"kind": "stratified", "by": "dataset_id", "fractions": {}, "otherwise": 0}
+    with pytest.raises(WcedError, match=r"the steps of cells\.sampling remove them all"):
+        select(made(), cells(sampling=[nothing]), 0)
 
 
 def test_table_adds_up(census, obs, tmp_path):
-    selected = select(obs, cells(filter=RULES, downsample={"max_cells_per_dataset": 120}), 0)
-    table = summarise(selected, {"blood_symbols": "Blood"})
+    section = cells(filter=RULES, sampling=[{"kind": "cap", "cells": 120, "by": ["dataset_id"]}])
+    selection = select(obs, section, 0)
+    table = summarise(obs, selection, {"blood_symbols": "Blood"})
     accounted = table[[*REMOVED, "train", "validation"]].sum(axis=1)
     assert (accounted == table["cells_in"]).all()
     totals = table.groupby("level")[["cells_in", "train", "validation", "unknown_in_validation"]].sum()
@@ -121,6 +122,10 @@ def test_table_adds_up(census, obs, tmp_path):
     assert rows.loc["blood_symbols", "name"] == "Blood"
     assert rows["split_by"].tolist() == ["donor", "cell", "cell"]
     assert table.set_index("term").loc["CL:0000236", "split_by"] == "mixed"
+    # The table of QC and the split's tell the same.
+    by_rule = selection.qc.groupby("rule")["removed"].sum()
+    assert (by_rule == rows[by_rule.index].sum()).all() and by_rule.sum() > 0
+    assert selection.split.set_index("dataset")["validation"].equals(rows["validation"].sort_index())
 
 
 def test_types_that_train_lacks_are_counted():
@@ -129,23 +134,37 @@ def test_types_that_train_lacks_are_counted():
         n, dataset_id=["d"] * n, donor_id=["a"] * 8 + ["b"] * 16 + ["c"] * 16,
         cell_type_ontology_term_id=["CL:1"] * 2 + ["CL:2"] * 5 + ["unknown"] + ["CL:2"] * 30 + ["CL:3"] * 2,
     )  # fmt: skip
-    selected = select(obs, cells(split={"strategy": "donor", "validation_fraction": 0.2}), 0)
-    table = summarise(selected, {}).set_index(["level", "term"])
+    selection = select(obs, cells(split={"strategy": "donor", "validation_fraction": 0.19}), 0)
+    table = summarise(obs, selection, {}).set_index(["level", "term"])
     assert table.loc[("dataset", "d"), ["validation", "unknown_in_validation"]].tolist() == [8, 3]
     assert table.loc[("cell_type", "CL:1"), ["train", "unknown_in_validation"]].tolist() == [0, 2]
     assert table.loc[("cell_type", "unknown"), "unknown_in_validation"] == 1
     assert table.loc[("cell_type", "CL:2"), "unknown_in_validation"] == 0
+    broken = selection.exceptions[selection.exceptions["exception"] == "not_in_train"]
+    assert broken[["term", "validation"]].to_numpy().tolist() == [["CL:1", 2]]
 
 
 def test_files(census, tmp_path):
-    section = cells(filter=RULES)
+    section = cells(filter=RULES, sampling=[{"kind": "total", "cells": 400, "by": ["cell_type"]}])
+    steps: list[str] = []
     for name in ("a", "b"):
-        select_cells(census, SECTION, section, 3, tmp_path / f"{name}.parquet", tmp_path / f"{name}.tsv")
-    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
-    assert (tmp_path / "a.tsv").read_bytes() == (tmp_path / "b.tsv").read_bytes()
-    frame, table = read_cells(tmp_path / "a.parquet"), tables.read(tables.CORPUS, tmp_path / "a.tsv")
+        folder = tmp_path / name
+        select_cells(census, SECTION, section, 3, folder / "cells.parquet", folder / "corpus.tsv", steps.append)
+    assert steps[:5] == steps[5:] == ["read", "quality", "sampling", "split", "write"]
+    made = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert made == [
+        "cells.parquet", "corpus.tsv", "qc.tsv", "qc_histograms.tsv", "sampling.tsv", "split.tsv",
+        "split_exceptions.tsv",
+    ]  # fmt: skip
+    for file in made:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+        if file not in ("cells.parquet", "corpus.tsv"):
+            read = tables.read(tables.TABLES[file.removesuffix(".tsv")], tmp_path / "a" / file)
+            assert len(read) or file == "split_exceptions.tsv"  # no type of this corpus is an exception
+    frame = read_cells(tmp_path / "a" / "cells.parquet")
+    table = tables.read(tables.CORPUS, tmp_path / "a" / "corpus.tsv")
     assert list(frame.columns) == [*COLUMNS, "split"]
-    assert frame["soma_joinid"].is_monotonic_increasing
+    assert frame["soma_joinid"].is_monotonic_increasing and len(frame) == 400
     per_dataset = table[table["level"] == "dataset"]
     assert (frame["split"] == "train").sum() == per_dataset["train"].sum()
     assert (frame["split"] == "validation").sum() == per_dataset["validation"].sum()
@@ -153,7 +172,7 @@ def test_files(census, tmp_path):
 
 def test_other_format_version_is_refused(obs, tmp_path, monkeypatch):
     monkeypatch.setattr("wced.corpus.cells.FORMAT_VERSION", 99)
-    write_cells(select(obs, Cells(), 0), tmp_path / "cells.parquet")
+    write_cells(obs, select(obs, Cells(), 0), tmp_path / "cells.parquet")
     monkeypatch.undo()
     with pytest.raises(WcedError, match="format version 99"):
         read_cells(tmp_path / "cells.parquet")
@@ -162,33 +181,44 @@ def test_other_format_version_is_refused(obs, tmp_path, monkeypatch):
         read_cells(tmp_path / "plain.parquet")
 
 
-def test_value_filter_narrows_the_collection(census):
-    narrowed = SECTION.model_copy(update={"obs_value_filter": "tissue_general == 'lung'"})
-    assert set(read_obs(census, narrowed)["tissue"].astype(str)) == {"lung"}
-
-
 @pytest.mark.parametrize(
-    ("condition", "words"),
-    [("tissue_general == 'moon'", "no cell"), ("nothing == 'x'", "fails"), ("tissue = =", "fails")],
-    ids=["no match", "no column", "no syntax"],
+    ("first", "last"), [(0, None), (0, 50), (49, 51), (120, 303), (398, 400), (7, 7), (400, 400)], ids=str
 )
-def test_value_filter_that_fails(census, condition, words):
-    with pytest.raises(WcedError, match=words):
-        read_obs(census, SECTION.model_copy(update={"obs_value_filter": condition}))
+def test_some_rows_are_read(tmp_path, first, last):
+    obs = made(400)
+    write_cells(obs, select(obs, Cells(), 0), tmp_path / "cells.parquet")
+    table = pq.read_table(tmp_path / "cells.parquet")
+    pq.write_table(table, tmp_path / "cells.parquet", row_group_size=50)
+    whole, part = (read_cells(tmp_path / "cells.parquet", *rows) for rows in ((), (first, last)))
+    assert part.dtypes.astype(str).equals(whole.dtypes.astype(str))
+    pd.testing.assert_frame_equal(part.astype(str), whole.iloc[first:last].reset_index(drop=True).astype(str))
+    assert list(read_cells(tmp_path / "cells.parquet", columns=["nnz"])) == ["nnz"]
 
 
-def test_collection_without_mitochondrial_fractions(collection, tmp_path):
-    copy = tmp_path / "census"
+def test_only_needed_columns_are_read(obs):
+    assert list(obs.columns) == [*COLUMNS, "is_primary_data", "mt_fraction"]
+    section = cells(sampling=[{"kind": "cap", "cells": 3, "by": ["disease", "donor_id"]}])
+    assert needed_columns(section) == [*COLUMNS, "is_primary_data", "disease"]
+
+
+@pytest.mark.parametrize("rules", [{"max_mt_fraction": 0.2}, {"mads": {"mt_fraction": 3}}], ids=["fixed", "outliers"])
+def test_collection_without_mitochondrial_fractions(collection, tmp_path, rules):
+    census_without(collection, tmp_path / "census", "mt_fraction")
+    with open_census(Census(uri=str(tmp_path / "census"))) as census:
+        assert len(read_cells_of(census, SECTION, Cells())) == 553
+        with pytest.raises(
+            WcedError, match=r"no column mt_fraction; set cells\.filter\.max_mt_fraction and .* to null"
+        ):
+            read_cells_of(census, SECTION, cells(filter=rules))
+
+
+def census_without(collection, copy, column):
+    """Copy a collection and take a column of obs away."""
     shutil.copytree(collection, copy)
     uri = str(copy / "census_data" / "homo_sapiens" / "obs")
     with soma.open(uri) as frame:
-        keep = [field for field in frame.schema if field.name != "mt_fraction"]
-        data = frame.read(column_names=[field.name for field in keep]).concat()
+        data = frame.read(column_names=[field.name for field in frame.schema if field.name != column]).concat()
     shutil.rmtree(uri)
     soma.DataFrame.create(uri, schema=data.schema, domain=[(0, data.num_rows - 1)]).close()
     with soma.open(uri, "w") as frame:
         frame.write(data)
-    with open_census(Census(uri=str(copy))) as census:
-        assert len(read_obs(census, SECTION)) == 553
-        with pytest.raises(WcedError, match=r"no column mt_fraction; set cells\.filter\.max_mt_fraction to null"):
-            read_obs(census, SECTION, 0.2)

@@ -2,10 +2,10 @@ import anndata as ad
 import cellxgene_census
 import numpy as np
 import pytest
-from scipy import sparse
+import tiledbsoma as soma
 
 from wced.config.corpus import Census
-from wced.corpus.census import build_census, measured_genes, open_census
+from wced.corpus.census import measured_genes, open_census
 from wced.errors import WcedError
 
 SECTION = Census(datasets=["blood_symbols", "spleen_ensembl", "lung_smartseq"])
@@ -118,36 +118,7 @@ def test_info_tables(census, published):
     assert summary["unique_cell_count"] == str(sum(int(adata.obs["is_primary_data"].sum()) for adata in published))
 
 
-def test_building_replaces_what_was_there(sources, tmp_path):
-    path = tmp_path / "census"
-    path.mkdir()
-    (path / "leftover").write_text("")
-    build_census(sources[:1], path)
-    assert not (path / "leftover").exists()
-    with open_census(SECTION, path) as census:
-        assert census["census_data"]["homo_sapiens"].obs.count == ad.read_h5ad(sources[0]).n_obs
-
-
-def test_unsorted_genes_and_blocks_of_cells(sources, tmp_path, monkeypatch):
-    monkeypatch.setattr("wced.corpus.census.WRITE_CELLS", 50)
-    adata = ad.read_h5ad(sources[0])
-    shuffled = adata[:, np.random.default_rng(0).permutation(adata.n_vars)].copy()
-    shuffled.write_h5ad(tmp_path / "x.h5ad")
-    build_census([tmp_path / "x.h5ad"], tmp_path / "census")
-    with open_census(SECTION, tmp_path / "census") as census:
-        x = census["census_data"]["homo_sapiens"].ms["RNA"].X["raw"].read().coos().concat().to_scipy()
-    assert (sparse.csr_matrix(x) != adata.X).nnz == 0
-
-
-def test_what_is_refused(sources, collection, tmp_path):
-    with pytest.raises(WcedError, match="dataset blood_symbols is already in the collection"):
-        build_census([sources[0], sources[0]], tmp_path / "twice")
-    foreign = ad.read_h5ad(sources[0])
-    del foreign.obs["donor_id"]
-    foreign.write_h5ad(tmp_path / "foreign.h5ad")
-    with pytest.raises(WcedError, match=r"foreign\.h5ad: obs has no column donor_id"):
-        build_census([tmp_path / "foreign.h5ad"], tmp_path / "none")
-    assert not (tmp_path / "twice").exists() and not (tmp_path / "none").exists()
+def test_what_is_refused(collection, tmp_path):
     with pytest.raises(WcedError, match="no such file"):
         open_census(SECTION, tmp_path / "nowhere")
     with pytest.raises(WcedError, match="cannot be opened as a Census"):
@@ -159,3 +130,43 @@ def test_what_is_refused(sources, collection, tmp_path):
 def test_by_uri(collection):
     with open_census(Census(uri=str(collection))) as census:
         assert census["census_data"]["homo_sapiens"].obs.count == 553
+
+
+def test_opening_a_remote_collection_is_tried_again_with_a_context_of_its_own(collection, monkeypatch):
+    settings, opened = [], cellxgene_census.open_soma
+
+    def open_soma(*, uri, tiledb_config):
+        settings.append(tiledb_config)
+        if len(settings) < 3:
+            raise soma.SOMAError("S3: no answer")
+        return opened(uri=str(collection), tiledb_config=tiledb_config)
+
+    monkeypatch.setattr("cellxgene_census.open_soma", open_soma)
+    endpoint = {"vfs.s3.endpoint_override": "127.0.0.1:1", "vfs.s3.connect_max_tries": "3"}
+    section = Census(uri="s3://bucket/census", tiledb=endpoint, attempts=3, retry_wait_seconds=0)
+    with open_census(section) as census:
+        assert census.context.tiledb_config["vfs.s3.endpoint_override"] == "127.0.0.1:1"
+        assert census.context.tiledb_config["sm.mem.total_budget"] == str(2 * 2**30)
+    assert len(settings) == 3 and settings[0]["vfs.s3.connect_max_tries"] == "3"
+    settings.clear()
+    with pytest.raises(
+        WcedError, match=r"^s3://bucket/census: cannot be opened .*: S3: no answer \(after 2 attempts\)$"
+    ):
+        open_census(section.model_copy(update={"attempts": 2}))
+
+
+def test_what_a_dataset_measured_is_read_again_after_a_fault(census, monkeypatch):
+    expected, calls, read = measured_genes(census, "homo_sapiens", ["blood_symbols"]), [], soma.DataFrame.read
+
+    def failing(self, **options):
+        calls.append(self.uri)
+        if len(calls) == 2:
+            raise soma.SOMAError("S3: no answer")
+        return read(self, **options)
+
+    monkeypatch.setattr(soma.DataFrame, "read", failing)
+    section = Census(attempts=2, retry_wait_seconds=0)
+    found = measured_genes(census, "homo_sapiens", ["blood_symbols"], section)
+    assert len(calls) >= 4
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -42,8 +42,8 @@ def test_commands_from_files_to_cells(app, tmp_path):
     files = [tmp_path / f"{name}.harmonised.h5ad" for name in NAMES]
     for name, file in zip(NAMES, files, strict=True):
         row = rows[name]
-        labels = ["--labels", row.labels.path, "--names", run.sources.cell_type_names] if row.labels else []
-        invoke(app, "source", "--section", row.model_dump_json(), "--file", row.file.path, *labels, "--genes", genes,
+        names = ["--names", run.sources.cell_type_names] if row.labels else []
+        invoke(app, "source", "--section", row.model_dump_json(), *names, "--genes", genes,
                "--output", file, "--qc", tmp_path / f"{name}.tsv")  # fmt: skip
     qc = tables.read(tables.SOURCES_QC, [tmp_path / f"{name}.tsv" for name in NAMES])
     assert qc["cells"].tolist() == [ad.read_h5ad(file).n_obs for file in files] == [218, 180, 155]

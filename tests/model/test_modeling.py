@@ -184,3 +184,28 @@ def test_encoder_parameters_are_all_but_decoder_and_heads():
 def test_width_must_be_a_multiple_of_heads():
     with pytest.raises(ValueError, match="hidden_size 10 is not a multiple of num_attention_heads 4"):
         WcedConfig(hidden_size=10, num_attention_heads=4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("objective", ["wced", "mlm"])
+def test_each_head_reads_its_own_cls_position(objective, batch):
+    heads = [{**HEADS[0], "cls_position": 2}, {**HEADS[1], "cls_position": 1}]
+    model = make(objective, cls_positions=3)
+    model.config.label_heads = heads
+    masked = torch.zeros_like(batch["gene"], dtype=torch.bool)
+    masked[:, 0] = True
+    output = model(**batch, masked=masked)
+    hidden = model.encode(**batch, masked=masked, cls_only=False)
+    assert hidden.shape == (3, 3 + 12, 16)
+    close(output.cls_nkd, hidden[:, :3])
+    close(output.cls_embedding, hidden[:, 0])
+    for head, (layers, position) in zip(heads, zip(model.label_heads, (2, 1), strict=True), strict=True):
+        close(output.label_logits[head["column"]], layers(hidden[:, position]))
+    # Expression is decoded from the first position, or from the masked genes, which come after all CLS positions.
+    detection, values = model.decoder(hidden[:, 0] if objective == "wced" else hidden[:, 3])
+    close(output.detection_logits, detection)
+    close(output.values, values)
+    # The positions are no copies of each other.
+    assert (output.cls_nkd[:, 0] - output.cls_nkd[:, 1]).abs().max() > 1e-3
+    alone = model(**{name: tensor[1:2] for name, tensor in batch.items()}, masked=masked[1:2])
+    close(alone.cls_nkd, output.cls_nkd[1:2])

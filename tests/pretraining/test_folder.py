@@ -91,7 +91,7 @@ def change_config(**changes):
         (lambda folder: (folder / "labels.json").unlink(), "labels.json", "no such file"),
         (lambda folder: (folder / "ontology.json").unlink(), "ontology.json", "no such file"),
         (change_config(model_type="bert"), "config.json", "model_type is bert, not wced"),
-        (change_config(format_version=8), "config.json", "format version 8, this program reads 1"),
+        (change_config(format_version=8), "config.json", "format version 8, this program reads 2"),
         (
             lambda folder: Vocabulary(("E1", "E2", "E4", "E3"), tuple("ABCD")).write(folder / "vocabulary.tsv"),
             "vocabulary.tsv",

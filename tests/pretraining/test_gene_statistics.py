@@ -5,7 +5,8 @@ import pytest
 
 from wced.pretraining.gene_statistics import cell_values, masked_values, measured_cells, nonzero
 from wced.shards.batches import BatchDataset
-from wced.shards.encode import TARGET_SUM, Encoding
+from wced.shards.encode import Encoding
+from wced.shards.kernels import TARGET_SUM
 from wced.shards.reader import ShardSet
 
 
@@ -50,7 +51,7 @@ def test_values_of_a_split_are_those_of_its_cells(shards, validation_ng):
 
 def test_masked_values_are_those_the_model_is_scored_on(shards, validation_ng):
     encoding = Encoding(length=40, zeros="interleave", select=1.0, mask=0.5)
-    dataset = BatchDataset(shards, "validation", encoding, batch_size=16, shuffle=False, training=True, seed=2)
+    dataset = BatchDataset(shards, "validation", encoding, batch_size=16, training=True, seed=2)
     values = masked_values(dataset)
     gene, value = (np.concatenate(arrays) for arrays in zip(*values(), strict=True))
     n = nonzero(values, len(shards.vocabulary)).n

@@ -101,6 +101,43 @@ def test_the_same_training_gives_the_same_bytes(run, whole, name):
     assert contents(run(section(**WHOLE[name]))) == contents(whole / name)
 
 
+def test_workers_change_no_byte(made, tmp_path, whole):
+    one = section()
+    pretrain(tmp_path / "m", made.shards, tmp_path / "state", one.model_copy(update={"workers": 2}), "m", 3)
+    assert contents(tmp_path / "m") == contents(whole / "wced")
+
+
+@pytest.mark.parametrize(
+    ("change", "value"),
+    [
+        ("order", {"strategy": "weighted", "field": "cell_type_ontology_term_id"}),
+        ("order", {"strategy": "round_robin"}),
+        ("order", {"bucket_steps": 4}),
+        ("input", {"values": "ranks"}),
+        ("input", {"values": "bins", "bins": 10}),
+        ("input", {"zeros": "include"}),
+    ],
+    ids=["weighted", "round_robin", "buckets", "ranks", "bins", "zeros"],
+)
+def test_choices_of_order_and_input_reach_the_training(run, whole, change, value):
+    given = {**section().checkpoints["m"].model_dump()[change], **value}
+    other = contents(run(section(**{change: given})))
+    assert other.keys() == contents(whole / "wced").keys()
+    assert other["model/model.safetensors"] != contents(whole / "wced")["model/model.safetensors"]
+
+
+def test_heads_may_read_their_own_cls_positions(run, whole):
+    head = {"column": "cell_type_ontology_term_id", "loss": "hierarchical", "cls_position": 1}
+    given = section().model_dump()
+    given["checkpoints"]["m"]["label_heads"] = [head]
+    given["model"]["cls_positions"] = 2
+    checkpoint = load(run(Pretraining.model_validate(given)) / "model")
+    assert checkpoint.model.embedding.cls.shape[0] == 2
+    assert checkpoint.model.config.label_heads[0]["cls_position"] == 1
+    with pytest.raises(ValueError, match=r"reads CLS position 1, but model\.cls_positions is 1"):
+        section(label_heads=[head])
+
+
 def test_another_seed_gives_another_model(run, whole):
     other = run(section(), seed=4)
     assert contents(other)["model/model.safetensors"] != contents(whole / "wced")["model/model.safetensors"]
@@ -221,7 +258,7 @@ def test_start_is_the_null_model(shards):
     graph, _ = hierarchy(shards, settings)
     model = build_model(shards, section().model, settings, graph, 0)
     start_from_statistics(model, shards)
-    train_cells = shards.take(shards.cells_of("train"))
+    train_cells = shards.take(shards.places("train"))
     expressing = np.bincount(train_cells.gene, minlength=len(shards.vocabulary))
     rate = np.clip(expressing / np.maximum(measured_cells(shards, "train"), 1), 1e-4, 1 - 1e-4)
     found = torch.sigmoid(model.decoder.detection.bias.double()).detach().numpy()
@@ -277,7 +314,7 @@ def test_a_damaged_shard_is_refused_before_training(made, tmp_path):
 
 
 def test_a_corpus_without_validation_is_refused(made, tmp_path, monkeypatch):
-    monkeypatch.setattr(train.ShardSet, "cells_of", lambda self, split: np.arange(5 if split == "train" else 0))
+    monkeypatch.setattr(train.ShardSet, "count", lambda self, split: 5 if split == "train" else 0)
     with pytest.raises(WcedError, match=r"no validation cells for 1 device\(s\); change cells\.split"):
         pretrain(tmp_path / "m", made.shards, tmp_path / "state", section(), "m", 0)
     assert not Path(tmp_path / "m").exists()

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from wced.report.figures import OTHER, PALETTE, gene_figure, loss_figure, save, umap_figure
+from wced.report.figures import OTHER, PALETTE, gene_figure, loss_figure, qc_figure, save, umap_figure
 
 
 def coordinates(n_types: int, models=("a", "b")) -> pd.DataFrame:
@@ -73,3 +73,49 @@ def test_gene_figure_without_a_reliable_gene_says_so(tmp_path):
     assert figure.axes[0].get_title() == "a: 0 of 0 genes beat the null"
     save(figure, tmp_path / "genes.svg")
     assert "<dc:date>" not in (tmp_path / "genes.svg").read_text()
+
+
+def qc(n_datasets: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Dataset i has lost i of its 50 cells."""
+    bins = [("counts", 100, 1000), ("counts", 10_000, 100_000), ("mt_fraction", 0.0, 0.01)]
+    rows = [
+        (
+            f"d{i:02}",
+            metric,
+            low,
+            high,
+            25 if metric == "counts" else 50,
+            (25 - i // 2) if metric == "counts" else 50 - i,
+        )
+        for i in range(n_datasets)
+        for metric, low, high in bins
+    ]
+    rules = [("low_counts", 200, np.nan), ("outlier_counts", 300, 50_000), ("not_primary", np.nan, np.nan)]
+    limits = [(f"d{i:02}", rule, low, high, 50, 0, 0) for i in range(n_datasets) for rule, low, high in rules]
+    return (
+        pd.DataFrame(rows, columns=["dataset", "metric", "low", "high", "cells", "kept"]),
+        pd.DataFrame(limits, columns=["dataset", "rule", "low", "high", "cells", "failing", "removed"]),
+    )
+
+
+def test_qc_figure_has_a_row_for_each_dataset_and_its_tightest_limits():
+    figure = qc_figure(*qc(3))
+    assert [axis.get_xlabel() for axis in figure.axes] == ["total counts", "mitochondrial fraction"]
+    names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert names == ["d02  96%", "d01  100%", "d00  100%"]
+    ends = [path.vertices[0, 0] for lines in figure.axes[0].collections for path in lines.get_paths()]
+    assert sorted(ends) == [300] * 3 + [50_000] * 3
+    cells, kept = figure.axes[0].patches[:2]
+    # Between the two bins of counts there is nothing.
+    assert (cells.get_data().values > 0).tolist() == (kept.get_data().values > 0).tolist() == [True, False, True]
+
+
+def test_qc_figure_of_many_datasets_shows_those_that_lost_most():
+    figure = qc_figure(*qc(40), most=6)
+    assert [text.get_text()[:3] for text in figure.axes[0].get_yticklabels()] == [f"d{i}" for i in range(39, 33, -1)]
+
+
+def test_qc_figure_without_limits(tmp_path):
+    histograms, limits = qc(2)
+    save(qc_figure(histograms[histograms["metric"] == "counts"], limits[:0]), tmp_path / "qc.svg")
+    assert (tmp_path / "qc.svg").stat().st_size > 1000

@@ -53,6 +53,15 @@ def write_results(folder) -> None:
         row(tables.CORPUS, level="cell_type", dataset="all", term="CL:1", name=EVIL),
     ]
     tables.write(pd.DataFrame(corpus), tables.CORPUS, folder / "tables" / "corpus.tsv")
+    selection = {
+        tables.QC: [row(tables.QC, rule="low_counts", low=500, high=np.nan, removed=777)],
+        tables.QC_HISTOGRAMS: [row(tables.QC_HISTOGRAMS, metric="counts", low=100, high=1000, cells=9, kept=5)],
+        tables.SAMPLING: [row(tables.SAMPLING, stratum=text, cells_there=60) for text in ("a", "b")],
+        tables.SPLIT: [row(tables.SPLIT, method="within 3 types of the optimum")],
+        tables.SPLIT_EXCEPTIONS: [row(tables.SPLIT_EXCEPTIONS, name=EVIL)],
+    }
+    for table, rows in selection.items():
+        tables.write(pd.DataFrame(rows), table, folder / "tables" / f"{table.name}.tsv")
     for task, (_, metrics) in TASKS.items():
         rows = [
             row(tables.SCORES, task=task, dataset="held", model=model, metric=metric.name, n=321)
@@ -102,6 +111,7 @@ def invoke(*given) -> None:
 def draw(folder, output) -> None:
     invoke("figures", "--umap", folder / "held.parquet", "--metrics", folder / "one.tsv", "--metrics",
            folder / "two.tsv", "--gene-errors", folder / "tables" / "gene_errors.tsv", "--min-nonzero", 10,
+           "--qc", folder / "tables" / "qc.tsv", "--qc-histograms", folder / "tables" / "qc_histograms.tsv",
            "--output", output)  # fmt: skip
 
 
@@ -166,9 +176,10 @@ def test_labels_are_escaped(page):
 def test_all_tables_and_figures_are_there(page):
     reader = Reader(page)
     for expected in ("title of held", "cells dropped filter", "unknown in validation", "AvgBatch", "F1, logistic",
-                     "Same lineage", "median rescaled mae", "improvement", "max rss mb", "leakage"):  # fmt: skip
+                     "Same lineage", "median rescaled mae", "improvement", "low_counts", "777", "120",
+                     "within 3 types", "max rss mb", "leakage"):  # fmt: skip
         assert any(expected in text for text in reader.tables), expected
-    assert sum(tag == "img" for tag, _ in reader.tags) == 4
+    assert sum(tag == "img" for tag, _ in reader.tags) == 5
     assert all(attributes["alt"] for tag, attributes in reader.tags if tag == "img")
 
 
@@ -184,7 +195,7 @@ def test_the_same_run_gives_the_same_bytes(results, page, tmp_path):
     draw(results, tmp_path / "figures")
     again = sorted((tmp_path / "figures").glob("*.svg"))
     assert [path.name for path in again] == [
-        "genes.svg", "losses.svg", "umap_held_batch.svg", "umap_held_cell_type.svg"
+        "genes.svg", "losses.svg", "qc.svg", "umap_held_batch.svg", "umap_held_cell_type.svg"
     ]  # fmt: skip
     for path in again:
         assert path.read_bytes() == (results / "report" / "figures" / path.name).read_bytes(), path.name

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from wced.report.pivots import TASKS, Metric, model_table, pivot, verdict
+from wced.report.pivots import TASKS, Metric, model_table, pivot, sampling_steps, verdict
 
 METRIC = Metric("x", "X")
 
@@ -69,3 +69,15 @@ def test_columns_are_the_metrics_that_the_task_gives(task):
 def test_model_table_has_one_row_per_model():
     table = model_table([scores("zero_shot_annotation", {"a": 0.5, "b": 0.5})])
     assert table["model"].tolist() == ["a", "b"] and table["dataset"].tolist() == ["d", "d"]
+
+
+def test_sampling_steps_sum_up_their_strata():
+    rows = [
+        (1, "fraction", "", "all", 100, 60),
+        (2, "cap", "tissue", "eye", 50, 20),
+        (2, "cap", "tissue", "lung", 10, 10),
+    ]
+    columns = ["step", "kind", "by", "stratum", "cells_there", "cells_taken"]
+    made = sampling_steps(pd.DataFrame(rows, columns=columns))
+    assert made.to_numpy().tolist() == [[1, "fraction", "", 1, 1, 100, 60, 60], [2, "cap", "tissue", 2, 1, 60, 30, 20]]
+    assert len(sampling_steps(pd.DataFrame(columns=columns))) == 0

@@ -1,11 +1,18 @@
+import pickle
+from itertools import pairwise, product
+
+import numpy as np
 import pytest
 import torch
 
-from wced.shards.batches import BatchDataset, BatchLoader
+from memory_source import MemorySource
+from wced.shards.batches import BatchDataset, BatchKey, BatchLoader
 from wced.shards.encode import Encoding
+from wced.shards.order import Order
 from wced.shards.reader import ShardSet
 
 ENCODING = Encoding(length=24, dropout=0.2, zeros="interleave", select=1.0, mask=0.9)
+SHUFFLED = Order()
 
 
 @pytest.fixture(scope="module")
@@ -15,9 +22,10 @@ def shards(made):
 
 @pytest.fixture
 def dataset(shards):
-    def make(split="train", batch_size=50, shuffle=True, training=True, seed=1):
+    def make(split="train", batch_size=50, order=SHUFFLED, training=True, **options):
+        encoding = options.pop("encoding", ENCODING)
         return BatchDataset(
-            shards, split, ENCODING, batch_size=batch_size, shuffle=shuffle, training=training, seed=seed
+            shards, split, encoding, batch_size=batch_size, order=order, training=training, seed=1, **options
         )
 
     return make
@@ -32,54 +40,96 @@ def same(left, right):
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
+def joinids(shards, split):
+    return shards.column("soma_joinid", shards.places(split)).tolist()
+
+
 def test_each_epoch_has_every_cell_once_in_its_own_order(shards, dataset):
-    train = sorted(shards.soma_joinid[shards.cells_of("train")].tolist())
+    train = joinids(shards, "train")
     loader = BatchLoader(dataset())
     epochs = [cells(loader) for _ in range(3)]
     assert all(sorted(epoch) == train for epoch in epochs)
     assert len({tuple(epoch) for epoch in [*epochs, train]}) == 4
-    assert [cells(BatchLoader(dataset(seed=seed))) == epochs[0] for seed in (1, 2)] == [True, False]
 
 
-def test_a_batch_is_whole_and_its_size_is_kept(dataset):
-    batches = list(BatchLoader(dataset()))
-    sizes = [len(batch["length"]) for batch in batches]
-    assert sizes[:-1] == [50] * (len(sizes) - 1) and 0 < sizes[-1] <= 50
-    for batch in batches:
-        assert batch["gene"].dtype == torch.int64 and batch["value"].dtype == torch.float32
-        assert batch["gene"].shape == batch["masked"].shape
-        assert batch["target_offsets"][-1] == len(batch["target_gene"]) == len(batch["target_value"])
-
-
-@pytest.mark.parametrize("training", [True, False], ids=["masked", "plain"])
-def test_validation_is_the_same_in_order_each_time(shards, dataset, training):
-    loader = BatchLoader(dataset("validation", shuffle=False, training=training))
+def test_validation_is_the_same_every_time_and_in_the_order_of_the_shards(shards, dataset):
+    loader = BatchLoader(dataset("validation", 13, order=Order("sequential")))
     first, second = list(loader), list(loader)
-    assert cells(first) == shards.soma_joinid[shards.cells_of("validation")].tolist()
+    assert cells(first) == joinids(shards, "validation")
     assert all(same(left, right) for left, right in zip(first, second, strict=True))
 
 
-@pytest.mark.parametrize("batch_size", [50, 486, 37], ids="batch_size={}".format)
-@pytest.mark.parametrize("ranks", [1, 2, 4])
-def test_ranks_share_an_epoch_in_equal_parts(dataset, ranks, batch_size):
-    loaders = [BatchLoader(dataset(batch_size=batch_size), rank=rank, ranks=ranks) for rank in range(ranks)]
-    alone = cells(BatchLoader(dataset(batch_size=batch_size)))
-    batches = [list(loader) for loader in loaders]
-    assert len({len(part) for part in batches} | {len(loader) for loader in loaders}) == 1
-    together = [joinid for part in batches for joinid in cells(part)]
-    assert set(together) == set(alone)
-    number = -(-len(alone) // batch_size)
-    repeated = -number % ranks  # batches that fill up the last turn
-    assert len(together) <= len(alone) + repeated * batch_size
+@pytest.mark.parametrize("strategy", ["sequential", "shuffled", "weighted", "round_robin"])
+@pytest.mark.parametrize("n", [3, 4, 5, 64, 97, 1000], ids="n={}".format)
+@pytest.mark.parametrize("batch_size", [1, 7, 64], ids="batch_size={}".format)
+def test_ranks_share_an_epoch_exactly(strategy, n, batch_size):
+    source = MemorySource(np.ones(n, bool), np.arange(n) % 5)
+    made = BatchDataset(source, "train", None, batch_size=batch_size, training=True, seed=1, order=Order(strategy))
+    whole = made.order.cells(1, 0, n).tolist()
+    for ranks in (1, 2, 3):
+        steps = made.steps(ranks)
+        sizes, epoch = [], []
+        for step in range(steps):
+            parts = [made.cells(BatchKey(1, step, rank, ranks)) for rank in range(ranks)]
+            sizes += [len(part) for part in parts]
+            epoch.append(sorted(np.concatenate(parts).tolist()))
+        # Every cell once, in the order of the epoch but for the dealing out; batches of equal sizes, none empty.
+        assert sorted(place for step in epoch for place in step) == sorted(whole)
+        bounds = n * np.arange(steps + 1) // steps
+        assert epoch == [sorted(whole[a:b]) for a, b in pairwise(bounds)]
+        assert min(sizes) >= 1 and max(sizes) - min(sizes) <= 1 and max(sizes) <= max(batch_size, 2)
+
+
+def test_two_ranks_of_half_the_batch_see_the_same_cells():
+    source = MemorySource(np.ones(1003, bool))
+    one, two = (
+        BatchDataset(source, "train", None, batch_size=size, training=True, seed=1, order=Order()) for size in (64, 32)
+    )
+    assert one.steps(1) == two.steps(2)
+    for step in range(one.steps(1)):
+        halves = [two.cells(BatchKey(0, step, rank, 2)) for rank in (0, 1)]
+        assert sorted(np.concatenate(halves)) == sorted(one.cells(BatchKey(0, step)))
+
+
+def test_fewer_cells_than_ranks_are_refused():
+    source = MemorySource(np.ones(3, bool))
+    with pytest.raises(ValueError, match="3 cells can not be shared by 4 ranks"):
+        BatchDataset(source, "train", None, batch_size=2, training=True, seed=1).steps(4)
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 4])
-def test_ranks_validate_every_cell_once(shards, dataset, ranks):
-    parts = [
-        cells(BatchLoader(dataset("validation", 13, shuffle=False), rank=rank, ranks=ranks)) for rank in range(ranks)
-    ]
-    together = sorted(joinid for part in parts for joinid in part)
-    assert together == shards.soma_joinid[shards.cells_of("validation")].tolist()
+def test_buckets_hold_cells_of_similar_length(ranks):
+    nonzeros = np.random.default_rng(3).integers(1, 400, 3000)
+    source = MemorySource(np.ones(3000, bool), nonzeros=nonzeros)
+    options = {"batch_size": 16, "training": True, "seed": 1, "order": Order()}
+    plain, bucketed = (
+        BatchDataset(source, "train", Encoding(length=300), bucket_steps=steps, **options) for steps in (1, 20)
+    )
+    padding, epochs = [], []
+    for made in (plain, bucketed):
+        found = [made.cells(BatchKey(0, *at, ranks)) for at in product(range(made.steps(ranks)), range(ranks))]
+        lengths = [np.minimum(nonzeros[cells], 300) for cells in found]
+        padding.append(sum(len(own) * own.max() - own.sum() for own in lengths) / sum(own.sum() for own in lengths))
+        epochs.append(sorted(np.concatenate(found)))
+        assert {len(own) for own in found} <= {15, 16}
+    assert epochs[0] == epochs[1] == list(range(3000))
+    assert padding[1] < padding[0] / 5
+    # Short batches do not come before long ones.
+    means = [nonzeros[bucketed.cells(BatchKey(0, step))].mean() for step in range(20)]
+    assert 3 < (np.diff(means) > 0).sum() < 16
+    # Windows may be asked for in any order.
+    again = bucketed.cells(BatchKey(0, 3)).tolist()
+    bucketed.cells(BatchKey(1, 50))
+    assert bucketed.cells(BatchKey(0, 3)).tolist() == again
+
+
+def test_batches_of_raw_counts(shards, dataset):
+    made = dataset(encoding=None)
+    batch = made[0, 2]
+    expected = shards.take(made.cells(BatchKey(0, 2)))
+    assert {name: tensor.numpy().tolist() for name, tensor in batch.items()} == {
+        name: array.tolist() for name, array in vars(expected).items()
+    }
 
 
 @pytest.mark.parametrize("stop", [1, 4, 9, 10, 13], ids="stop={}".format)
@@ -109,3 +159,14 @@ def test_reading_takes_no_global_random_number(dataset):
     before = torch.get_rng_state()
     list(BatchLoader(dataset()))
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_workers_make_the_same_batches(dataset):
+    alone, helped = BatchLoader(dataset()), BatchLoader(dataset(), workers=2)
+    for _ in range(2):
+        assert all(same(left, right) for left, right in zip(alone, helped, strict=True))
+
+
+def test_a_dataset_travels_to_another_process(dataset):
+    made = dataset(order=Order("weighted", field="cell_type_ontology_term_id"))
+    assert same(pickle.loads(pickle.dumps(made))[1, 3], made[1, 3])

@@ -1,12 +1,14 @@
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import rankdata
 
 from wced.shards.cells import RaggedCells
-from wced.shards.encode import TARGET_SUM, Encoding, encode
+from wced.shards.encode import Encoding, encode
+from wced.shards.kernels import TARGET_SUM
 
 
 def ragged(x_ng, soma_joinid=None, dataset=None):
@@ -38,17 +40,29 @@ encodings = st.builds(
     Encoding,
     length=st.integers(2, 60),
     subset=st.sampled_from(["random", "most_expressed"]),
-    zeros=st.sampled_from(["exclude", "interleave"]),
+    values=st.sampled_from(["log1p_10k", "ranks", "bins"]),
+    bins=st.sampled_from([2, 7, 50]),
+    zeros=st.sampled_from(["exclude", "include", "interleave"]),
     nonzero_ratio=st.floats(0.5, 1.0),
+    nonzero_only=st.sampled_from([0.0, 0.5, 1.0]),
     dropout=st.sampled_from([0.0, 0.2, 0.9]),
     select=st.sampled_from([0.0, 0.3, 1.0]),
     mask=st.sampled_from([0.0, 0.95, 1.0]),
+    cell_target=st.booleans(),
 )
 
 
-@settings(deadline=None, derandomize=True, max_examples=150)
+def reference_values(count, encoding):
+    """Values of the genes that survive dropout, in float64, by the definitions."""
+    if encoding.values == "log1p_10k":
+        return np.log1p(count * (TARGET_SUM / count.sum(dtype=np.float64)))
+    place = (rankdata(count, method="average") - 0.5) / len(count)
+    return place if encoding.values == "ranks" else 1 + np.floor(encoding.bins * place)
+
+
+@settings(deadline=None, derandomize=True, max_examples=300)
 @given(
-    encodings, st.integers(1, 6), st.integers(2, 50), st.sampled_from([0.05, 0.5, 0.95]),
+    encodings, st.integers(1, 6), st.integers(2, 80), st.sampled_from([0.05, 0.5, 0.95]),
     st.sampled_from([3, 5000, 2**31]), st.booleans(), st.integers(0, 2**32),
 )  # fmt: skip
 def test_a_sequence_is_what_its_cell_and_encoding_allow(encoding, n, genes, density, largest, training, seed):
@@ -59,43 +73,62 @@ def test_a_sequence_is_what_its_cell_and_encoding_allow(encoding, n, genes, dens
     measured_dv[1] = (x_ng[dataset == 1] > 0).any(axis=0) | (rng.random(genes) < 0.5)
     batch = encode(ragged(x_ng, dataset=dataset), measured_dv, encoding, training=training, seed=seed, epoch=1)
     total_n = x_ng.sum(axis=1).astype(np.float64)
-    assert batch.gene.shape == batch.value.shape == batch.masked.shape == batch.position_target.shape
-    assert batch.gene.shape[1] == batch.length.max() <= encoding.length
+    mlm, interleave = encoding.select > 0, training and encoding.zeros == "interleave"
+    assert batch.gene.shape == batch.value.shape and batch.gene.shape[1] == batch.length.max() <= encoding.length
+    assert (batch.masked is None) == (not (mlm and training)) and (batch.position_target is None) == (not mlm)
+    room = max(1, int(np.floor(encoding.length * encoding.nonzero_ratio))) if interleave else encoding.length
     for i in range(n):
         at = present(batch, i)
         gene, value, count = batch.gene[i, at], batch.value[i, at], x_ng[i, batch.gene[i, at]]
         zero, expressed = count == 0, count > 0
+        n_zero, n_expressed, n_genes = zero.sum(), expressed.sum(), (x_ng[i] > 0).sum()
         assert len(gene) and len(np.unique(gene)) == len(gene)
         assert (value[zero] == 0).all() and (value[expressed] > 0).all()
-        if zero.any():
-            assert training and encoding.zeros == "interleave"
-            assert measured_dv[dataset[i], gene[zero]].all()
-            ratio = encoding.nonzero_ratio
-            assert zero.sum() <= np.round(expressed.sum() * (1 - ratio) / ratio)
-        # One total for the whole input: what survived dropout, of which `length` may have cut off some.
-        kept_total = TARGET_SUM * count[expressed] / np.expm1(value[expressed].astype(np.float64))
-        assert np.ptp(kept_total) <= 1e-5 * kept_total[0]
-        assert count[expressed].sum() * (1 - 1e-5) <= kept_total[0] <= total_n[i] * (1 + 1e-5)
-        if not training or encoding.dropout == 0:
-            np.testing.assert_allclose(value, np.log1p(count * (TARGET_SUM / total_n[i])), rtol=1e-6)
-            room = encoding.length
-            if training and encoding.zeros == "interleave":
-                room = max(1, int(room * encoding.nonzero_ratio))
-            assert expressed.sum() == min(room, (x_ng[i] > 0).sum())
-        elif len(gene) < int(encoding.length * encoding.nonzero_ratio):  # nothing was cut off
-            np.testing.assert_allclose(value, np.log1p(count * (TARGET_SUM / count.sum(dtype=np.float64))), rtol=1e-6)
-        np.testing.assert_allclose(batch.position_target[i, at], np.log1p(count * (TARGET_SUM / total_n[i])), rtol=1e-6)
+        assert not zero[:n_expressed].any() and (np.diff(gene[:n_expressed]) > 0).all()
+        assert measured_dv[dataset[i], gene].all()
+
+        there = measured_dv[dataset[i]].sum() - n_genes
+        asked = 0
+        if encoding.zeros == "include":
+            asked = encoding.length - n_expressed
+        elif interleave:
+            asked = np.round(n_expressed * (1 - encoding.nonzero_ratio) / encoding.nonzero_ratio)
+            asked = min(asked, encoding.length - n_expressed)
+        none = interleave and encoding.nonzero_only > 0 and n_zero == 0  # a cell that gets none, by chance
+        assert none or n_zero == min(asked, there)
+        assert not (interleave and encoding.nonzero_only == 1) or n_zero == 0
+
+        dropout = training and encoding.dropout > 0
+        if not dropout:
+            assert n_expressed == min(room, n_genes)
+            kept = x_ng[i][x_ng[i] > 0]
+            expected = reference_values(kept, encoding)
+            expected = expected[np.searchsorted(np.flatnonzero(x_ng[i]), gene[expressed])]
+            np.testing.assert_allclose(value[expressed], expected, rtol=1e-6)
+        elif n_expressed < room:  # nothing was cut off
+            np.testing.assert_allclose(value[expressed], reference_values(count[expressed], encoding), rtol=1e-6)
+        elif encoding.values == "log1p_10k":  # one total for all of what survived dropout
+            kept_total = TARGET_SUM * count[expressed] / np.expm1(value[expressed].astype(np.float64))
+            assert np.ptp(kept_total) <= 1e-5 * kept_total[0]
+            assert count[expressed].sum() * (1 - 1e-5) <= kept_total[0] <= total_n[i] * (1 + 1e-5)
+        most = not training or encoding.subset == "most_expressed"
+        if most and not dropout:
+            best = np.sort(np.lexsort((np.arange(genes), -x_ng[i]))[:n_expressed])
+            assert gene[expressed].tolist() == best.tolist()
+
+        whole = np.log1p(x_ng[i] * (TARGET_SUM / total_n[i]))
+        if mlm:
+            np.testing.assert_allclose(batch.position_target[i, at], whole[gene], rtol=1e-6)
         # Padding is empty.
         for array in (batch.gene, batch.value, batch.masked, batch.position_target):
-            assert not array[i, batch.length[i] :].any()
+            assert array is None or not array[i, batch.length[i] :].any()
         # The targets are the whole cell.
-        flat = slice(batch.target_offsets[i], batch.target_offsets[i + 1])
-        np.testing.assert_array_equal(batch.target_gene[flat], np.flatnonzero(x_ng[i]))
-        np.testing.assert_allclose(
-            batch.target_value[flat], np.log1p(x_ng[i][x_ng[i] > 0] * (TARGET_SUM / total_n[i])), rtol=1e-6
-        )
-    if not training:
-        assert not batch.masked.any()
+        if encoding.cell_target:
+            flat = slice(batch.target_offsets[i], batch.target_offsets[i + 1])
+            np.testing.assert_array_equal(batch.target_gene[flat], np.flatnonzero(x_ng[i]))
+            np.testing.assert_allclose(batch.target_value[flat], whole[x_ng[i] > 0], rtol=1e-6)
+        else:
+            assert batch.target_gene is batch.target_value is batch.target_offsets is None
 
 
 @settings(deadline=None, derandomize=True, max_examples=50)
@@ -111,15 +144,17 @@ def test_a_sequence_depends_on_its_cell_alone(encoding, seed, training):
         for k, i in enumerate(np.atleast_1d(rows)):
             assert part.length[k] == together.length[i]
             for name in ("gene", "value", "masked", "position_target"):
-                here, there = getattr(part, name)[k, present(part, k)], getattr(together, name)[i, present(together, i)]
-                np.testing.assert_array_equal(here, there)
+                here, there = getattr(part, name), getattr(together, name)
+                assert (here is None) == (there is None)
+                if here is not None:
+                    np.testing.assert_array_equal(here[k, present(part, k)], there[i, present(together, i)])
 
 
 ALL = Encoding(length=20, subset="random", zeros="interleave", nonzero_ratio=0.8, dropout=0.3, select=0.5, mask=0.8)
 
 
 def arrays(batch):
-    return {field.name: getattr(batch, field.name).tobytes() for field in fields(batch)}
+    return {name: array.tobytes() for name, array in vars(batch).items() if array is not None}
 
 
 @pytest.mark.parametrize(
@@ -151,7 +186,8 @@ def test_without_training_nothing_is_drawn():
     cells, measured_dv = ragged(random_counts(1, 8, 60)), np.ones((1, 60), bool)
     plain = Encoding(length=20, subset="most_expressed")
     expected = arrays(encode(cells, measured_dv, plain, training=False))
-    assert arrays(encode(cells, measured_dv, ALL, training=False, seed=5, epoch=6)) == expected
+    drawn = arrays(encode(cells, measured_dv, ALL, training=False, seed=5, epoch=6))
+    assert drawn.pop("position_target") and drawn == expected
     assert arrays(encode(cells, measured_dv, plain, training=True, seed=7)) == expected
 
 
@@ -159,7 +195,47 @@ def test_most_expressed_genes_and_ties_by_gene_id():
     x_ng = np.array([[5, 1, 7, 7, 0, 5, 5, 7, 1]])
     encoding = Encoding(length=5, subset="most_expressed")
     batch = encode(ragged(x_ng), np.ones((1, 9), bool), encoding, training=True)
-    assert batch.gene.tolist() == [[2, 3, 7, 0, 5]]
+    assert batch.gene.tolist() == [[0, 2, 3, 5, 7]]
+
+
+def test_most_expressed_among_counts_beyond_the_table():
+    x_ng = np.array([[70, 5, 70, 300, 70, 65, 70]])
+    for length, expected in ((1, [3]), (3, [0, 2, 3]), (5, [0, 2, 3, 4, 6]), (6, [0, 2, 3, 4, 5, 6])):
+        batch = encode(ragged(x_ng), np.ones((1, 7), bool), Encoding(length=length), training=False)
+        assert batch.gene.tolist() == [expected]
+
+
+def test_ranks_and_bins_by_hand():
+    x_ng, measured_dv = np.array([[2, 0, 900, 2, 7, 80, 80, 80]]), np.ones((1, 8), bool)
+    ranks = encode(ragged(x_ng), measured_dv, Encoding(length=8, values="ranks"), training=False)
+    np.testing.assert_allclose(ranks.value[0] * 7 + 0.5, [1.5, 7, 1.5, 3, 5, 5, 5], rtol=1e-6)
+    bins = encode(ragged(x_ng), measured_dv, Encoding(length=8, values="bins", bins=4), training=False)
+    assert bins.value[0].tolist() == [1, 4, 1, 2, 3, 3, 3]
+
+
+def test_included_zeros_fill_the_sequence_evenly_or_at_random():
+    x_ng = np.zeros((2000, 30), int)
+    x_ng[:, [3, 7]] = 5
+    measured_dv = np.ones((1, 30), bool)
+    measured_dv[0, 29] = False
+    encoding = Encoding(length=11, zeros="include")
+    fixed = encode(ragged(x_ng), measured_dv, encoding, training=False)
+    assert fixed.gene[0].tolist() == [3, 7, 2, 6, 10, 13, 16, 19, 22, 25, 28]
+    drawn = encode(ragged(x_ng), measured_dv, encoding, training=True)
+    share = np.bincount(drawn.gene[:, 2:].ravel(), minlength=30) / len(x_ng)
+    assert share[[3, 7, 29]].tolist() == [0, 0, 0]
+    assert abs(np.delete(share, [3, 7, 29]) - 9 / 27).max() < 5 * np.sqrt(2 / 9 / len(x_ng))
+    whole = encode(ragged(x_ng[:1]), measured_dv, Encoding(length=99, zeros="include"), training=True)
+    assert sorted(whole.gene[0]) == list(range(29))
+
+
+def test_some_cells_get_no_zeros_when_asked_so():
+    x_ng = np.zeros((3000, 100), int)
+    x_ng[:, :45] = 1
+    encoding = Encoding(length=100, zeros="interleave", nonzero_ratio=0.9, nonzero_only=0.2)
+    batch = encode(ragged(x_ng), np.ones((1, 100), bool), encoding, training=True, seed=2)
+    assert set(batch.length) == {45, 50}
+    assert (batch.length == 45).mean() == pytest.approx(0.2, abs=0.03)
 
 
 def test_random_subset_takes_every_gene_equally_often():

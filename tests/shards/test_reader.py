@@ -1,6 +1,8 @@
 import json
+import pickle
 import re
 import shutil
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +10,7 @@ import pytest
 
 from wced.errors import WcedError
 from wced.files import sha256
-from wced.shards.reader import ShardSet
+from wced.shards.reader import COLUMNS, ShardSet
 from wced.shards.vocabulary import Labels, Vocabulary, read_measured, write_measured
 
 
@@ -49,7 +51,33 @@ def test_take_gives_the_cells_asked_for_in_their_order(shards, rows, order):
 
 @pytest.mark.parametrize(("split", "code"), [("train", 0), ("validation", 1)])
 def test_cells_of_a_split(shards, rows, split, code):
-    assert shards.cells_of(split).tolist() == [i for i, row in enumerate(rows) if row["split"] == code]
+    expected = [i for i, row in enumerate(rows) if row["split"] == code and row["gene"]]
+    assert shards.places(split).tolist() == expected and shards.count(split) == len(expected)
+    for start, stop in ((0, 0), (5, 70), (60, 200), (len(rows) - 1, len(rows))):
+        assert shards.places(split, start, stop).tolist() == [i for i in expected if start <= i < stop]
+
+
+@pytest.mark.parametrize("block_cells", [1, 7, 64, 100, 10_000])
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_blocks_hold_cells_that_lie_together(shards, split, block_cells):
+    bounds, cells = shards.blocks(split, block_cells)
+    found = [shards.places(split, a, b) for a, b in pairwise(bounds)]
+    assert [len(places) for places in found] == cells.tolist()
+    assert np.concatenate(found).tolist() == shards.places(split).tolist()
+    assert (cells[:-1] == block_cells).all() and 0 < cells[-1] <= block_cells
+
+
+def test_columns_of_cells(shards, rows):
+    places = np.array([400, 0, 63, 64, 64])
+    for name in COLUMNS:
+        assert shards.column(name, places).tolist() == [rows[place][name] for place in places]
+
+
+def test_another_process_opens_the_folder_itself(shards):
+    other = pickle.loads(pickle.dumps(shards))
+    places = np.arange(0, len(shards), 7)
+    assert other.take(places).gene.tolist() == shards.take(places).gene.tolist()
+    assert len(pickle.dumps(shards)) < 1000
 
 
 def test_what_it_says_of_its_cells(made, shards):
@@ -113,7 +141,7 @@ def narrower_mask(folder):
     [
         (lambda folder: (folder / "index.json").unlink(), "index.json", "no such file"),
         (lambda folder: (folder / "index.json").write_text("{"), "index.json", "not the index of the shards"),
-        (change_index(format_version=7), "index.json", "format version 7, this program reads 1"),
+        (change_index(format_version=7), "index.json", "format version 7, this program reads 2"),
         (lambda folder: (folder / "vocabulary.tsv").unlink(), "vocabulary.tsv", "no such file"),
         (other_vocabulary, "vocabulary.tsv", "not the vocabulary that the index was made with"),
         (lambda folder: (folder / "labels.json").unlink(), "labels.json", "no such file"),
@@ -129,13 +157,24 @@ def narrower_mask(folder):
         (
             lambda folder: rewrite_shard(folder, {b"wced.format_version": b"9"}),
             "shard-00001.arrow",
-            "format version 9, this program reads 1",
+            "format version 9, this program reads 2",
+        ),
+        (
+            lambda folder: rewrite_shard(folder, {b"wced.inputs_sha256": b"0" * 64}),
+            "shard-00001.arrow",
+            "made from other cells than the index",
         ),
         (fewer_rows, "shard-00002.arrow", "holds another number of cells"),
+        (
+            lambda folder: (folder / "labels.json").write_text((folder / "labels.json").read_text() + " "),
+            "labels.json",
+            "not the file that the index was made with",
+        ),
     ],
     ids=[
         "no_index", "broken_index", "index_version", "no_vocabulary", "other_vocabulary", "no_labels", "no_mask",
-        "other_mask", "no_shard", "truncated_shard", "foreign_shard", "shard_version", "row_count",
+        "other_mask", "no_shard", "truncated_shard", "foreign_shard", "shard_version", "stale_shard", "row_count",
+        "changed_labels",
     ],
 )  # fmt: skip
 def test_damaged_shards_are_refused_by_name(made, tmp_path, damage, file, message):

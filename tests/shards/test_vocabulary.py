@@ -109,7 +109,7 @@ def test_labels_round_trip(tmp_path):
         ("{", "not a table of labels"),
         ("[]", "not a table of labels"),
         ('{"classes": {}}', "not a table of labels"),
-        ('{"format_version": 99}', "format version 99, this program reads 1"),
+        ('{"format_version": 99}', "format version 99, this program reads 2"),
     ],
     ids=["not_json", "no_mapping", "no_version", "other_version"],
 )

@@ -1,6 +1,8 @@
+import hashlib
 import itertools
 import json
 import re
+import shutil
 
 import anndata as ad
 import numpy as np
@@ -14,7 +16,16 @@ from wced.corpus.census import open_census
 from wced.errors import WcedError
 from wced.files import sha256
 from wced.shards.vocabulary import Labels, Vocabulary, read_measured
-from wced.shards.write import shard_bounds, write_index, write_shard
+from wced.shards.write import (
+    BATCH_SHA256,
+    VOCABULARY_FILES,
+    batch_bounds,
+    batch_sha256,
+    inputs_sha256,
+    shard_bounds,
+    write_index,
+    write_shard,
+)
 
 
 @settings(deadline=None, derandomize=True)
@@ -26,6 +37,19 @@ def test_bounds_cover_all_cells_and_balance_nonzeros(nonzeros, count):
     assert bounds[0] == 0 and bounds[-1] == len(nonzeros) and (np.diff(bounds) >= 0).all()
     sizes = np.array([nonzeros[begin:end].sum() for begin, end in itertools.pairwise(bounds)])
     assert (np.abs(sizes - nonzeros.sum() / count) <= nonzeros.max(initial=0)).all()
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.lists(st.integers(0, 300), max_size=100), st.integers(1, 20), st.integers(1, 1000))
+def test_record_batches_are_the_fewest_within_their_limits(nonzeros, most_cells, most_nonzeros):
+    bounds = batch_bounds(np.array(nonzeros, np.int64), most_cells, most_nonzeros)
+    assert bounds.dtype == np.int64 and bounds[0] == 0 and bounds[-1] == len(nonzeros)
+    for begin, end in itertools.pairwise(bounds):
+        assert 0 < end - begin <= most_cells
+        assert end - begin == 1 or sum(nonzeros[begin:end]) <= most_nonzeros
+        # One cell more would be too many.
+        full = end == len(nonzeros) or end - begin == most_cells or sum(nonzeros[begin : end + 1]) > most_nonzeros
+        assert full
 
 
 def read_with_plain_pyarrow(path):
@@ -40,15 +64,19 @@ def test_shards_open_with_plain_pyarrow(made):
     index = json.loads((made.shards / "index.json").read_text())
     classes = json.loads((made.shards / "labels.json").read_text())["classes"]
     assert [table.num_rows for table in tables] == [row["cells"] for row in index["shards"]]
-    for table in tables:
+    for number, table in enumerate(tables):
         assert table.schema.field("gene").type == pa.list_(pa.uint16())
         assert table.schema.field("count").type == pa.list_(pa.uint32())
         assert {str(table.schema.field(name).type) for name in classes} == {"int32"}
         assert not any(field.nullable for field in table.schema)
         assert table.schema.metadata == {
-            b"wced.format_version": b"1",
+            b"wced.format_version": b"2",
             b"wced.vocabulary_sha256": index["vocabulary_sha256"].encode(),
+            b"wced.inputs_sha256": index["inputs_sha256"].encode(),
+            b"wced.shard": str(number).encode(),
+            b"wced.shards": b"3",
         }
+        assert [len(chunk) for chunk in table["gene"].chunks] == index["shards"][number]["batches"]
         assert max(len(chunk) for chunk in table["gene"].chunks) <= 64
     table = pa.concat_tables(tables)
     cells = pd.read_parquet(made.cells)
@@ -81,11 +109,11 @@ def again(made):
     cells, vocabulary = pd.read_parquet(made.cells), Vocabulary.read(made.shards / "vocabulary.tsv")
     labels, (dataset_ids, _) = Labels.read(made.shards / "labels.json"), read_measured(made.shards / "measured.arrow")
 
-    def write(path, rows=slice(None), dataset_ids=dataset_ids, batch_cells=64):
+    def write(path, rows=slice(None), dataset_ids=dataset_ids, batch_cells=64, **options):
         with open_census(made.run.census, made.census) as census:
             write_shard(
                 path, census["census_data"]["homo_sapiens"], cells.iloc[rows], vocabulary, labels, dataset_ids,
-                batch_cells=batch_cells,
+                batch_cells=batch_cells, **options,
             )  # fmt: skip
         return path
 
@@ -93,9 +121,9 @@ def again(made):
 
 
 def test_a_shard_written_twice_has_the_same_bytes(made, again, tmp_path):
-    first = made.shards / "shard-00000.arrow"
+    first, inputs = made.shards / "shard-00000.arrow", inputs_sha256(made.cells, made.shards / "vocabulary.tsv")
     n = read_with_plain_pyarrow(first).num_rows
-    assert sha256(again(tmp_path / "other.arrow", slice(n))) == sha256(first)
+    assert sha256(again(tmp_path / "other.arrow", slice(n), count=3, inputs=inputs)) == sha256(first)
 
 
 def test_rows_do_not_depend_on_the_size_of_record_batches(again, tmp_path):
@@ -115,19 +143,93 @@ def test_a_dataset_without_code_is_refused(again, tmp_path):
     assert not path.exists()
 
 
-def test_index_of_damaged_or_foreign_shards_is_refused(made, tmp_path):
-    vocabulary, shard = Vocabulary.read(made.shards / "vocabulary.tsv"), tmp_path / "shard.arrow"
-    refused = [
-        (None, vocabulary, "no such file; expected a shard"),
-        ((made.shards / "shard-00000.arrow").read_bytes()[:5000], vocabulary, "not a whole Arrow file"),
-        ((made.shards / "shard-00000.arrow").read_bytes(), Vocabulary(("E1",), ("A",)), "for another vocabulary"),
-    ]
-    for data, genes, message in refused:
-        if data is not None:
-            shard.write_bytes(data)
-        with pytest.raises(WcedError, match=f"^{re.escape(str(shard))}: .*{message}"):
-            write_index(tmp_path / "index.json", [shard], genes)
+def test_rows_do_not_depend_on_how_much_is_read_at_once(again, tmp_path, monkeypatch):
+    whole = again(tmp_path / "whole.arrow")
+    monkeypatch.setattr("wced.shards.write.batch_bounds", lambda nonzeros, cells: batch_bounds(nonzeros, cells, 1000))
+    parts = again(tmp_path / "parts.arrow")
+    assert read_with_plain_pyarrow(whole).equals(read_with_plain_pyarrow(parts))
+    sizes = [len(chunk) for chunk in read_with_plain_pyarrow(parts)["gene"].chunks]
+    assert max(sizes) < 20
+
+
+def flipped(path, column):
+    """Flip one bit of a value of a column of the second record batch."""
+    with pa.memory_map(str(path)) as source:
+        values = pa.ipc.open_file(source).get_batch(1)[column]
+        values = values.values if pa.types.is_list(values.type) else values
+        bytes_ = values.buffers()[1].to_pybytes()
+    data = bytearray(path.read_bytes())
+    data[data.index(bytes_) + len(bytes_) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def replaced(path, metadata):
+    """Write a shard again with other metadata, everything else as it was."""
+    with pa.memory_map(str(path)) as source:
+        reader = pa.ipc.open_file(source)
+        batches = [reader.get_batch_with_custom_metadata(i) for i in range(reader.num_record_batches)]
+        schema = reader.schema.with_metadata({**reader.schema.metadata, **metadata})
+        with pa.ipc.new_file(path.with_name("new"), schema) as writer:
+            for batch, own in batches:
+                writer.write_batch(batch.replace_schema_metadata(schema.metadata), custom_metadata=own)
+    path.with_name("new").replace(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.unlink(), "no such file; expected a shard"),
+        (lambda path: path.write_bytes(path.read_bytes()[:5000]), "not a whole Arrow file"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-40]), "not a whole Arrow file"),
+        (lambda path: path.write_bytes(b""), "not a whole Arrow file"),
+        (lambda path: flipped(path, "count"), "record batch 1 is damaged"),
+        (lambda path: flipped(path, "gene"), "record batch 1 is damaged"),
+        (lambda path: flipped(path, "donor_id"), "record batch 1 is damaged"),
+        (lambda path: replaced(path, {b"wced.format_version": b"1"}), "format version 1, this program makes 2"),
+        (lambda path: replaced(path, {b"wced.vocabulary_sha256": b"0"}), "written for another vocabulary"),
+        (lambda path: replaced(path, {b"wced.inputs_sha256": b"0"}), "stale: made from other cells"),
+        (lambda path: replaced(path, {b"wced.shards": b"4"}), "is shard 1 of 4, but stands for shard 1 of 3"),
+        (
+            lambda path: shutil.copy(path.with_name("shard-00002.arrow"), path),
+            "is shard 2 of 3, but stands for shard 1 of 3",
+        ),
+    ],
+    ids=[
+        "missing", "truncated", "short", "empty", "count", "gene", "label", "version", "vocabulary", "stale", "number",
+        "misplaced",
+    ],
+)  # fmt: skip
+def test_index_refuses_a_shard_by_name(made, tmp_path, damage, message):
+    folder = tmp_path / "shards"
+    shutil.copytree(made.shards, folder)
+    shards = sorted(folder.glob("shard-*.arrow"))
+    damage(shards[1])
+    with pytest.raises(WcedError, match=f"^{re.escape(str(shards[1]))}: .*{message}"):
+        write_index(tmp_path / "index.json", shards, made.cells, folder / "vocabulary.tsv")
     assert not (tmp_path / "index.json").exists()
+
+
+@pytest.mark.parametrize("name", ["cells.parquet", "labels.json", "measured.arrow"])
+def test_shards_of_other_inputs_are_stale(made, tmp_path, name):
+    folder = tmp_path / "shards"
+    shutil.copytree(made.shards, folder)
+    shutil.copy(made.cells, folder)
+    (folder / name).write_bytes((folder / name).read_bytes() + b" ")
+    shards = sorted(folder.glob("shard-*.arrow"))
+    with pytest.raises(WcedError, match=f"^{re.escape(str(shards[0]))}: stale"):
+        write_index(tmp_path / "index.json", shards, folder / "cells.parquet", folder / "vocabulary.tsv")
+
+
+def test_record_batches_carry_their_checksum(made):
+    with pa.memory_map(str(made.shards / "shard-00000.arrow")) as source:
+        reader = pa.ipc.open_file(source)
+        batch, metadata = reader.get_batch_with_custom_metadata(0)
+        assert metadata[BATCH_SHA256.encode()].decode() == batch_sha256(batch)
+        expected = hashlib.sha256()
+        for column in batch.columns:
+            for part in (column.offsets, column.values) if pa.types.is_list(column.type) else (column,):
+                expected.update(np.array(part.to_pylist(), part.type.to_pandas_dtype()).tobytes())
+        assert batch_sha256(batch) == expected.hexdigest()
 
 
 def test_index_counts_what_the_shards_hold(made):
@@ -136,8 +238,10 @@ def test_index_counts_what_the_shards_hold(made):
     assert index["cells"] == len(cells)
     assert sum(row["validation"] for row in index["shards"]) == (cells["split"] == "validation").sum()
     assert sum(row["train"] for row in index["shards"]) == (cells["split"] == "train").sum()
+    assert index["files"] == {name: sha256(made.shards / name) for name in VOCABULARY_FILES}
     for row in index["shards"]:
         assert row["sha256"] == sha256(made.shards / row["file"])
+        assert row["bytes"] == (made.shards / row["file"]).stat().st_size
         genes = read_with_plain_pyarrow(made.shards / row["file"])["gene"].combine_chunks()
         assert row["nonzeros"] == len(genes.values)
     sizes = [row["nonzeros"] for row in index["shards"]]

@@ -84,7 +84,7 @@ def test_trained_models_learn_the_planted_cell_types(finished):
     for checkpoint in MODELS[:2]:
         losses = pd.read_csv(out / checkpoint / "metrics.tsv", sep="\t")
         losses = losses[(losses["split"] == "validation") & (losses["metric"] == "loss")].sort_values("epoch")
-        assert losses["value"].iloc[-1] < losses["value"].iloc[0]
+        assert losses["value"].iloc[-1] < 0.9 * losses["value"].iloc[0]
 
 
 def test_training_state_is_gone(finished):

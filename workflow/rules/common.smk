@@ -14,6 +14,11 @@ if RUN.embedding.untrained in ANNOTATED:
 TABLES = [
     "sources_qc",
     "corpus",
+    "qc",
+    "qc_histograms",
+    "sampling",
+    "split",
+    "split_exceptions",
     "zero_shot_integration",
     "cell_type_classification",
     "zero_shot_annotation",

@@ -3,7 +3,7 @@ import re
 from shlex import quote
 
 from wced.corpus import FORMAT_VERSION as CORPUS_VERSION
-from wced.corpus.archives import archive_file, local_file
+from wced.corpus.archives import archive_file, local_files
 
 # Every file that an archive of the index holds, by the name under which the archive is kept.
 MEMBERS = [RUN.genes.gencode, RUN.genes.hgnc]
@@ -38,8 +38,8 @@ rule archive:
 
 rule gene_table:
     input:
-        gencode=local_file(RUN.genes.gencode, RUN.sources.archives),
-        hgnc=local_file(RUN.genes.hgnc, RUN.sources.archives),
+        gencode=local_files(RUN.genes.gencode, RUN.sources.archives),
+        hgnc=local_files(RUN.genes.hgnc, RUN.sources.archives),
     output:
         genes=f"{OUT}/corpus/genes.parquet",
     log:
@@ -62,9 +62,9 @@ rule gene_table:
 
 rule source:
     input:
-        file=lambda wildcards: local_file(DATASETS[wildcards.dataset].file, RUN.sources.archives),
+        files=lambda wildcards: local_files(DATASETS[wildcards.dataset].file, RUN.sources.archives),
         labels=lambda wildcards: (
-            local_file(DATASETS[wildcards.dataset].labels, RUN.sources.archives)
+            local_files(DATASETS[wildcards.dataset].labels, RUN.sources.archives)
             if DATASETS[wildcards.dataset].labels
             else []
         ),
@@ -87,12 +87,12 @@ rule source:
         runtime=60,
     params:
         section=lambda wildcards: dump(DATASETS[wildcards.dataset]),
-        labels=lambda wildcards, input: (f"--labels {quote(input.labels)}" if input.labels else ""),
+        archives=RUN.sources.archives,
         names=lambda wildcards, input: (f"--names {quote(input.names)}" if input.names else ""),
         min_mapped_genes=RUN.sources.min_mapped_genes,
         version=CORPUS_VERSION,
     shell:
-        "wced source --section {params.section:q} --file {input.file:q} {params.labels} {params.names}"
+        "wced source --section {params.section:q} --archives {params.archives:q} {params.names}"
         " --genes {input.genes} --min-mapped-genes {params.min_mapped_genes} --output {output.h5ad} --qc {output.qc}"
         " > {log} 2>&1"
 
@@ -146,6 +146,11 @@ rule cells:
     output:
         cells=f"{OUT}/corpus/cells.parquet",
         table=f"{OUT}/tables/corpus.tsv",
+        qc=f"{OUT}/tables/qc.tsv",
+        histograms=f"{OUT}/tables/qc_histograms.tsv",
+        sampling=f"{OUT}/tables/sampling.tsv",
+        split=f"{OUT}/tables/split.tsv",
+        exceptions=f"{OUT}/tables/split_exceptions.tsv",
     log:
         f"{OUT}/logs/cells/all.log",
     benchmark:

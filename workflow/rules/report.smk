@@ -36,6 +36,8 @@ rule figures:
         umaps=expand(rules.umap.output.table, dataset=RUN.embedding.datasets),
         folders=expand(rules.pretrain.output.folder, checkpoint=CHECKPOINTS),
         gene_errors=rules.learnability.output.gene_errors,
+        qc=rules.cells.output.qc,
+        histograms=rules.cells.output.histograms,
     output:
         umaps=expand(
             f"{OUT}/report/figures/umap_{{dataset}}_{{colour}}.svg",
@@ -44,6 +46,7 @@ rule figures:
         ),
         losses=f"{OUT}/report/figures/losses.svg",
         genes=f"{OUT}/report/figures/genes.svg",
+        qc=f"{OUT}/report/figures/qc.svg",
     log:
         f"{OUT}/logs/figures/all.log",
     benchmark:
@@ -62,7 +65,8 @@ rule figures:
         version=REPORT_VERSION,
     shell:
         "wced figures {params.umaps} {params.metrics} --gene-errors {input.gene_errors}"
-        " --min-nonzero {params.min_nonzero} --output {params.folder} > {log} 2>&1"
+        " --min-nonzero {params.min_nonzero} --qc {input.qc} --qc-histograms {input.histograms}"
+        " --output {params.folder} > {log} 2>&1"
 
 
 # Snakemake's benchmark files are no outputs: they are there when the tables and figures are.
@@ -93,7 +97,7 @@ rule report:
     input:
         sources=expand(f"{OUT}/corpus/sources/{{dataset}}.h5ad", dataset=REPORTED_DATASETS),
         qc=rules.sources_qc.output.table,
-        corpus=f"{OUT}/tables/corpus.tsv",
+        cells=rules.cells.output,
         scores=SCORE_TABLES,
         learnability=rules.learnability.output.ranked,
         summary=rules.learnability.output.summary,

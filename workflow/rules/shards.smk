@@ -10,6 +10,7 @@ rule vocabulary:
         cells=rules.cells.output.cells,
         collection=COLLECTION,
     output:
+        **({"gene_filter": f"{OUT}/shards/gene_filter.tsv"} if RUN.shards.genes.active else {}),
         vocabulary=f"{OUT}/shards/vocabulary.tsv",
         labels=f"{OUT}/shards/labels.json",
         measured=f"{OUT}/shards/measured.arrow",
@@ -22,14 +23,16 @@ rule vocabulary:
     threads: 1
     resources:
         mem_mb=4000,
-        runtime=30,
+        runtime=60,
     params:
         census=dump(RUN.census),
+        gene_filter=dump(RUN.shards.genes),
+        seed=RUN.seed,
         collection=lambda wildcards, input: f"--collection {input.collection}" if input.collection else "",
         version=SHARDS_VERSION,
     shell:
         "wced vocabulary --genes {input.genes} --cells {input.cells} --census {params.census:q} {params.collection}"
-        " --output {output.vocabulary} > {log} 2>&1"
+        " --gene-filter {params.gene_filter:q} --seed {params.seed} --output {output.vocabulary} > {log} 2>&1"
 
 
 rule shard:
@@ -66,7 +69,10 @@ rule shard:
 rule shard_index:
     input:
         shards=SHARDS,
+        cells=rules.cells.output.cells,
         vocabulary=rules.vocabulary.output.vocabulary,
+        labels=rules.vocabulary.output.labels,
+        measured=rules.vocabulary.output.measured,
     output:
         index=f"{OUT}/shards/index.json",
     log:
@@ -82,4 +88,5 @@ rule shard_index:
     params:
         version=SHARDS_VERSION,
     shell:
-        "wced shard-index {input.shards} --vocabulary {input.vocabulary} --output {output.index} > {log} 2>&1"
+        "wced shard-index {input.shards} --cells {input.cells} --vocabulary {input.vocabulary} --output {output.index}"
+        " > {log} 2>&1"

@@ -56,40 +56,43 @@ def gene_table(
 
 
 def source(
-    section: Annotated[str, typer.Option(help="Row of the table of datasets as JSON.")],
-    file: Annotated[Path, typer.Option(help="Archive or file of counts.")],
     genes: Annotated[Path, typer.Option(help="Gene table (Parquet).")],
     output: Annotated[Path, typer.Option(help="Harmonised dataset to write (h5ad).")],
     qc: Annotated[Path, typer.Option(help="Table of what was kept and dropped.")],
-    labels: Annotated[Path | None, typer.Option(help="Archive or file of labels, where the row names one.")] = None,
+    section: Annotated[str | None, typer.Option(help="Row of the table of datasets as JSON.")] = None,
+    datasets: Annotated[Path | None, typer.Option(help="Table of datasets, instead of --section.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Name of the row in --datasets.")] = None,
+    archives: Annotated[Path, typer.Option(help="Folder of the downloaded archives.")] = Path("results/archives"),
     names: Annotated[Path | None, typer.Option(help="Table from names of cell types to Cell Ontology ids.")] = None,
     min_mapped_genes: Annotated[float, typer.Option(help="Smallest share of genes that must be known.")] = 0.5,
 ) -> None:
-    """Harmonise one dataset to the CELLxGENE schema."""
+    """Harmonise one dataset to the CELLxGENE schema; the row says where its files are."""
     from contextlib import ExitStack
 
     from wced import tables
     from wced.corpus.annotation import read_cell_type_names
-    from wced.corpus.archives import opened
-    from wced.corpus.datasets import Dataset
-    from wced.corpus.harmonise import harmonise, write
+    from wced.corpus.archives import local_files, opened, opened_files
+    from wced.corpus.datasets import Dataset, read_dataset
+    from wced.corpus.harmonise import harmonise
     from wced.genes import read
     from wced.provenance import recorded
 
-    row = read_section(Dataset, section)
-    inputs = {"file": file, "genes": genes, "labels": labels, "names": names}
-    inputs = {name: path for name, path in inputs.items() if path is not None}
+    row = read_section(Dataset, section) if section is not None else read_dataset(datasets, dataset)
+    files = local_files(row.file, archives)
+    inputs = {f"file {number}": path for number, path in enumerate(files)} | {"genes": genes}
+    inputs |= {"labels": local_files(row.labels, archives)[0]} if row.labels is not None else {}
+    inputs |= {"names": names} if names is not None else {}
     with recorded(output, command="source", section=row.model_dump(), inputs=inputs) as facts, ExitStack() as stack:
-        adata, table = harmonise(
+        table = harmonise(
             row,
-            stack.enter_context(opened(row.file, file)),
+            stack.enter_context(opened_files(row.file, files)),
             read(genes),
-            labels=None if row.labels is None else stack.enter_context(opened(row.labels, labels)),
+            output,
+            labels=None if row.labels is None else stack.enter_context(opened(row.labels, inputs["labels"])),
             cell_type_names=None if names is None else read_cell_type_names(names),
             min_mapped_genes=min_mapped_genes,
         )
         tables.write(table, tables.SOURCES_QC, qc)
-        write(adata, output)
         facts["qc"] = table.iloc[0].to_dict()
         print(table.T.to_string(header=False))
 
@@ -100,7 +103,7 @@ def census(
     output: Annotated[Path, typer.Option(help="Folder of the collection to make.")],
 ) -> None:
     """Build a local SOMA collection with the layout of the CELLxGENE Census."""
-    from wced.corpus.census import build_census
+    from wced.corpus.build import build_census
     from wced.provenance import recorded
 
     inputs = {path.name: path for path in sources}
@@ -113,15 +116,24 @@ def cells(
     census: Annotated[str, typer.Option(help="Config section `census` as JSON.")],
     seed: Annotated[int, typer.Option(help="Seed of sampling and split.")],
     output: Annotated[Path, typer.Option(help="Selected cells to write (Parquet).")],
-    table: Annotated[Path, typer.Option(help="Table of the corpus to write.")],
+    table: Annotated[Path, typer.Option(help="Table of the corpus; those of QC, sampling and split go beside it.")],
     collection: Annotated[Path | None, typer.Option(help="Local collection; none for a remote Census.")] = None,
 ) -> None:
-    """Select, downsample and split the cells of a run."""
+    """Select, sample and split the cells of a run."""
+    import time
+
     from wced.corpus.cells import select_cells
     from wced.corpus.census import open_census
     from wced.provenance import recorded
 
     settings, where = read_section(Cells, section), read_section(Census, census)
-    facts = {"cells": settings.model_dump(), "census": where.model_dump(), "seed": seed}
-    with recorded(output, command="cells", section=facts, inputs={}), open_census(where, collection) as handle:
-        select_cells(handle, where, settings, seed, output, table)
+    given = {"cells": settings.model_dump(), "census": where.model_dump(), "seed": seed}
+    with recorded(output, command="cells", section=given, inputs={}) as facts:
+        began, facts["seconds_of_steps"] = time.perf_counter(), {}
+
+        def done(step: str) -> None:
+            facts["seconds_of_steps"][step] = round(time.perf_counter() - began, 3)
+            print(f"cells: {step} done after {time.perf_counter() - began:.1f} s", flush=True)
+
+        with open_census(where, collection) as handle:
+            select_cells(handle, where, settings, seed, output, table, done)

@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _embedded(input: Path, checkpoint: Path, untrained: bool, batch_size: int, seed: int) -> tuple[Any, Any, Any]:
-    """Return the cells of a file, the model, and its embedding of them."""
+    """Return the cells of a file, the model, and what stands at its CLS positions."""
     from wced import h5ad
     from wced.embedding import inference
     from wced.errors import WcedError
@@ -62,8 +62,8 @@ def embed(
 
     options = {"model": model, "dataset": dataset, "untrained": untrained, "batch_size": batch_size, "seed": seed}
     with recorded(output, command="embed", section=options, inputs=_inputs(input, checkpoint)):
-        adata, loaded, embedding = _embedded(input, checkpoint, untrained, batch_size, seed)
-        n_params = loaded.model.encoder_parameters
+        adata, loaded, cls_nkd = _embedded(input, checkpoint, untrained, batch_size, seed)
+        embedding, n_params = cls_nkd[:, 0], loaded.model.encoder_parameters
         write_embedding(output, embedding, adata.obs, model=model, dataset=dataset, n_params=n_params, leakage=leakage)
         print(f"{model}: {embedding.shape[0]} cells × {embedding.shape[1]}")
 
@@ -83,8 +83,8 @@ def annotate(
 
     options = {"untrained": untrained, "batch_size": batch_size, "seed": seed}
     with recorded(output, command="annotate", section=options, inputs=_inputs(input, checkpoint)):
-        adata, loaded, embedding = _embedded(input, checkpoint, untrained, batch_size, seed)
-        frame = inference.annotate(embedding, adata.obs_names, loaded)
+        adata, loaded, cls_nkd = _embedded(input, checkpoint, untrained, batch_size, seed)
+        frame = inference.annotate(cls_nkd, adata.obs_names, loaded)
         with whole_file(output) as path:
             frame.to_parquet(path, index=False)
         print(f"{len(frame)} cells of {frame['predicted_term'].nunique()} types")

@@ -39,15 +39,17 @@ def figures(
     umaps: Annotated[list[Path], typer.Option("--umap", help="Coordinates of a dataset (Parquet); repeatable.")],
     metrics: Annotated[list[Path], typer.Option(help="Training metrics of a checkpoint; repeatable.")],
     gene_errors: Annotated[Path, typer.Option(help="Gene errors of the last epochs.")],
+    qc: Annotated[Path, typer.Option(help="Table of the rules of quality control.")],
+    qc_histograms: Annotated[Path, typer.Option(help="Distributions of the metrics of quality control.")],
     min_nonzero: Annotated[int, typer.Option(help="Validation cells that must express a gene that is shown.")],
     output: Annotated[Path, typer.Option(help="Folder to write the figures into (SVG).")],
 ):
     """Draw the figures of the report."""
     from wced import tables
     from wced.provenance import recorded
-    from wced.report.figures import gene_figure, loss_figure, save, umap_figure
+    from wced.report.figures import gene_figure, loss_figure, qc_figure, save, umap_figure
 
-    given = [*umaps, *metrics, gene_errors]
+    given = [*umaps, *metrics, gene_errors, qc, qc_histograms]
     inputs = {str(i): path for i, path in enumerate(given)}
     with recorded(output, command="figures", section={"min_nonzero": min_nonzero}, inputs=inputs):
         for path in umaps:
@@ -61,6 +63,8 @@ def figures(
         save(loss_figure(losses, checkpoints), output / "losses.svg")
         errors = tables.read(tables.GENE_ERRORS, gene_errors)
         save(gene_figure(errors, checkpoints, min_nonzero), output / "genes.svg")
+        histograms = tables.read(tables.QC_HISTOGRAMS, qc_histograms)
+        save(qc_figure(histograms, tables.read(tables.QC, qc)), output / "qc.svg")
 
 
 def timings(

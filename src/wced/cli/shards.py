@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from wced.config.corpus import Census, Shards
+from wced.config.corpus import Census, GeneFilter, Shards
 from wced.config.run import section as read_section
 
 CensusSection = Annotated[str, typer.Option(help="Config section `census` as JSON.")]
@@ -25,24 +25,40 @@ def vocabulary(
     census: CensusSection,
     output: Annotated[Path, typer.Option(help="Where vocabulary.tsv goes; labels.json and measured.arrow beside it.")],
     collection: Collection = None,
+    gene_filter: Annotated[
+        str,
+        typer.Option(help="Config section `shards.genes` as JSON; where it removes genes, gene_filter.tsv says why."),
+    ] = "{}",
+    seed: Annotated[int, typer.Option(help="Seed of the cells that the gene filter looks at.")] = 0,
 ) -> None:
     """Choose the genes and label classes of a run, and record which genes each dataset measured."""
     import pandas as pd
 
     from wced import genes as gene_tables
+    from wced import tables
     from wced.corpus.cells import read_cells
     from wced.corpus.census import measured_genes, open_census
     from wced.provenance import recorded
+    from wced.shards.gene_filter import filtered
     from wced.shards.vocabulary import make_labels, make_vocabulary, write_measured
 
-    section = read_section(Census, census)
+    section, rules = read_section(Census, census), read_section(GeneFilter, gene_filter)
     inputs = {"genes": genes, "cells": cells}
-    with recorded(output, command="vocabulary", section=section.model_dump(), inputs=inputs) as facts:
+    config = {"census": section.model_dump(), "gene_filter": rules.model_dump(), "seed": seed}
+    with recorded(output, command="vocabulary", section=config, inputs=inputs) as facts:
         chosen = read_cells(cells)
         dataset_ids = sorted(chosen["dataset_id"].astype(str).unique())
+        (output.parent / "gene_filter.tsv").unlink(missing_ok=True)  # of an earlier run whose filter was on
         with open_census(section, collection) as census_handle:
-            feature_ids, measured = measured_genes(census_handle, section.organism, dataset_ids)
-        made = make_vocabulary(gene_tables.read(genes), feature_ids[measured.any(axis=0)])
+            feature_ids, measured = measured_genes(census_handle, section.organism, dataset_ids, section)
+            made = make_vocabulary(gene_tables.read(genes), feature_ids[measured.any(axis=0)])
+            if rules.active:
+                column = pd.Index(feature_ids).get_indexer(made.gene_ids)
+                experiment = census_handle["census_data"][section.organism]
+                made, table = filtered(experiment, chosen, made, measured[:, column], dataset_ids, rules, seed, section)
+                tables.write(table, tables.GENE_FILTER, output.parent / "gene_filter.tsv")
+                facts["genes_removed"] = int((~table["kept"]).sum())
+                print(f"gene filter: {facts['genes_removed']} of {len(table)} genes removed")
         labels = make_labels(chosen)
         column = pd.Index(feature_ids).get_indexer(made.gene_ids)
         write_measured(output.parent / "measured.arrow", dataset_ids, measured[:, column])
@@ -68,16 +84,15 @@ def shard(
     from wced.errors import WcedError
     from wced.provenance import recorded
     from wced.shards.vocabulary import Labels, Vocabulary, read_measured
-    from wced.shards.write import shard_bounds, write_shard
+    from wced.shards.write import inputs_sha256, shard_bounds, write_shard
 
     settings, where = read_section(Shards, section), read_section(Census, census)
     inputs = {"cells": cells, "vocabulary": vocabulary}
     with recorded(output, command="shard", section=settings.model_dump(), inputs=inputs) as facts:
         if number >= settings.count:
             raise WcedError(f"--number {number}: shards.count is {settings.count}, and the first shard is 0")
-        selected = read_cells(cells)
-        bounds = shard_bounds(selected["nnz"].to_numpy(), settings.count)
-        chosen = selected.iloc[bounds[number] : bounds[number + 1]]
+        bounds = shard_bounds(read_cells(cells, columns=["nnz"])["nnz"].to_numpy(), settings.count)
+        chosen = read_cells(cells, *bounds[number : number + 2].tolist())
         dataset_ids, _ = read_measured(vocabulary.parent / "measured.arrow")
         with open_census(where, collection) as census_handle:
             write_shard(
@@ -88,6 +103,10 @@ def shard(
                 Labels.read(vocabulary.parent / "labels.json"),
                 dataset_ids,
                 batch_cells=settings.batch_cells,
+                number=number,
+                count=settings.count,
+                inputs=inputs_sha256(cells, vocabulary),
+                section=where,
             )
         facts["cells"] = len(chosen)
         print(f"shard {number}: {len(chosen)} cells")
@@ -95,13 +114,14 @@ def shard(
 
 def shard_index(
     shards: Annotated[list[Path], typer.Argument(help="Shards in order.")],
-    vocabulary: Annotated[Path, typer.Option(help="vocabulary.tsv.")],
+    cells: Annotated[Path, typer.Option(help="Selected cells (Parquet) that the shards were made from.")],
+    vocabulary: Annotated[Path, typer.Option(help="vocabulary.tsv, with labels.json and measured.arrow beside it.")],
     output: Annotated[Path, typer.Option(help="File to write (index.json).")],
 ) -> None:
-    """Write the index that opens all shards, with their checksums."""
+    """Check all shards and write the index that opens them, with their checksums."""
     from wced.provenance import recorded
-    from wced.shards.vocabulary import Vocabulary
     from wced.shards.write import write_index
 
-    with recorded(output, command="shard-index", section={}, inputs={p.name: p for p in [vocabulary, *shards]}):
-        write_index(output, shards, Vocabulary.read(vocabulary))
+    # The checksums of the shards are in the index itself.
+    with recorded(output, command="shard-index", section={}, inputs={"cells": cells, "vocabulary": vocabulary}):
+        write_index(output, shards, cells, vocabulary)

@@ -22,6 +22,8 @@ class Model(Section):
     """How an expression value becomes a vector: sines and cosines of trainable frequencies, or a small MLP."""
     value_frequencies: int = Field(48, ge=1)
     """Number of frequencies of the periodic encoder."""
+    cls_positions: int = Field(1, ge=1, le=16)
+    """CLS tokens before the genes. Expression is decoded from the first; `label_heads` say which one each reads."""
     decoder_width: int = Field(384, ge=8)
     """Width of the hidden layer of the decoders that read expression from an embedding."""
     head_dropout: float = Field(0.1, ge=0, lt=1)
@@ -43,10 +45,18 @@ class Input(Section):
     """Genes that a training sequence keeps when a cell expresses more than fit (after dropout): a random subset, or
     the most expressed, which is what inference always takes. The shorter the sequence, the more it matters that
     both see the same."""
-    zeros: Literal["exclude", "interleave"] = "exclude"
-    """Genes that the cell does not express: never in the input, or mixed in at random at `nonzero_ratio`."""
+    values: Literal["log1p_10k", "ranks", "bins"] = "log1p_10k"
+    """What stands for expression in the input: log1p of counts per 10,000; the rank among the cell's expressed genes,
+    between 0 and 1; or one of `bins` bins of equal frequency. What is predicted is log1p_10k always."""
+    bins: int = Field(50, ge=2)
+    """Number of bins."""
+    zeros: Literal["exclude", "include", "interleave"] = "exclude"
+    """Genes that the cell does not express: never in the input; all of them, as far as the length allows, as zeros that
+    have an embedding of their own (also when cells are embedded); or mixed in at random at `nonzero_ratio`."""
     nonzero_ratio: float = Field(0.9, gt=0, le=1)
     """Share of expressed genes in the sequence when zeros are interleaved (the paper: 0.9)."""
+    nonzero_only: float = Field(0.0, ge=0, le=1)
+    """Share of cells whose sequence has no zeros although zeros are interleaved (the reference code: 0.2)."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Probability with which an expressed gene is left out of the input, before values are normalised (WCED: 0.2)."""
 
@@ -58,6 +68,35 @@ class Masking(Section):
     """Share of positions chosen for prediction."""
     mask: float = Field(0.95, ge=0, le=1)
     """Share of the chosen positions whose value is hidden, while the gene stays visible; only they enter the loss."""
+
+
+class Order(Section):
+    """In which order an epoch visits the training cells."""
+
+    strategy: Literal["shuffled", "weighted", "round_robin"] = "shuffled"
+    """Each cell once; as many draws as there are cells, rare classes of `field` more often than frequent ones; or one
+    cell of each class of `field` in turn, small classes again and again."""
+    field: Literal[
+        "dataset_id",
+        "cell_type_ontology_term_id",
+        "tissue_ontology_term_id",
+        "tissue_general_ontology_term_id",
+        "donor_id",
+        "assay_ontology_term_id",
+    ] = "dataset_id"
+    """Column whose classes are balanced."""
+    exponent: float = Field(0.5, ge=0, le=1)
+    """`weighted`: a class of n cells is drawn in proportion to n to the power of 1 - exponent; 1 makes all classes
+    equally frequent."""
+    max_repeats: float = Field(10.0, ge=1)
+    """`weighted`: largest expected number of draws of a cell in an epoch."""
+    block_cells: int = Field(64, ge=1, le=256)
+    """Cells that lie together on disk and are read together."""
+    buffer_blocks: int = Field(512, ge=64)
+    """Blocks, from anywhere in the corpus, whose cells are shuffled together."""
+    bucket_steps: int = Field(1, ge=1)
+    """Length buckets: cells of this many steps are sorted by the length of their sequences, so that batches need little
+    padding; 1 for none."""
 
 
 class LabelHead(Section):
@@ -73,6 +112,8 @@ class LabelHead(Section):
     """Column of obs that holds the label; these are the ones that shards carry."""
     loss: Literal["hierarchical", "focal", "cross_entropy"]
     """Hierarchical cross-entropy over the Cell Ontology, focal loss, or cross-entropy."""
+    cls_position: int = Field(0, ge=0)
+    """CLS position that the head reads, counted from 0; `model.cls_positions` says how many there are."""
     weight: float = Field(1.0, ge=0)
     """Weight in the sum of losses."""
     focal_gamma: float = Field(2.0, ge=0)
@@ -103,6 +144,8 @@ class Checkpoint(Section):
     """Whole-cell expression decoding from CLS, or masked language modelling at every masked position."""
     input: Input = Input()
     """How a cell becomes a sequence."""
+    order: Order = Order()
+    """Which training cells come when."""
     masking: Masking = Masking()
     """Which positions MLM predicts; unused by WCED."""
     detection_weight: float = Field(1.0, ge=0)
@@ -142,7 +185,21 @@ class Pretraining(Section):
     natively and 32-true on others."""
     devices: int = Field(1, ge=1)
     """Processes (GPUs, where there are some) of one training."""
+    workers: int = Field(0, ge=0)
+    """Processes that make batches ahead of time, for each device; batches do not depend on it. One core makes some
+    100,000 sequences a second, so few trainings need any."""
     save_every_minutes: float = Field(5.0, gt=0)
     """Time between savings of the training state, from which a killed job goes on."""
     progress_every: int = Field(20, ge=1)
     """Steps between two rows of the training metrics."""
+
+    @model_validator(mode="after")
+    def _heads_have_a_place(self) -> "Pretraining":
+        for name, checkpoint in self.checkpoints.items():
+            for head in checkpoint.label_heads:
+                if head.cls_position >= self.model.cls_positions:
+                    raise ValueError(
+                        f"checkpoints.{name}.label_heads: {head.column} reads CLS position {head.cls_position}, but "
+                        f"model.cls_positions is {self.model.cls_positions}"
+                    )
+        return self

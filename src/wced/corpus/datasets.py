@@ -1,6 +1,7 @@
 """The table of datasets: one row says where a dataset's file is and how it becomes a harmonised AnnData."""
 
 import csv
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -30,22 +31,31 @@ class Dataset(Section):
     """Name, unique in the table; it becomes `dataset_id`."""
     title: str
     """One line for people."""
-    role: Literal["pretraining", "held_out"]
-    """Whether models may be pretrained on it; what is held out never becomes part of a corpus."""
+    role: Literal["pretraining", "development", "held_out"]
+    """`pretraining`: models may be pretrained on it. `development`: its scores choose recipes. `held_out`: results are
+    reported on it. The last two never become part of a corpus."""
     file: ArchiveMember
-    """The file of counts: columns path, or archive, sha256 and member."""
+    """The files of counts: columns path, or archive, sha256 and member."""
     labels: ArchiveMember | None = None
-    """A second file with labels for the same barcodes: the same columns with `labels_` before their names."""
-    format: Literal["h5ad"] = "h5ad"
-    """Format of both files."""
+    """A further file with labels for the same barcodes: the same columns with `labels_` before their names."""
+    labels_barcode: str | None = None
+    """Regular expression for the part of a cell's name that both files share, e.g. `^[ACGT]+`; the whole when empty."""
+    labels_file: str | None = None
+    """Value (`labels.COLUMN`): the name of the cell's file of counts, where barcodes are unique within a file only."""
+    format: Literal["h5ad", "10x_h5", "10x_mtx"] = "h5ad"
+    """Format of the counts: h5ad, Cell Ranger's h5 (versions 2 and 3), or its folder of matrix.mtx, features.tsv (or
+    genes.tsv) and barcodes.tsv, each possibly gzipped. Of 10x's formats only features of the type Gene Expression are
+    read; Ensembl ids are the index of var, and symbols its column `gene_symbols`."""
     counts: str = Field("X", pattern=r"^(X|raw|layers/.+)$")
-    """Where the raw counts are: `X`, `raw` (with the genes of raw) or `layers/NAME`."""
+    """Where the raw counts of an h5ad file are: `X`, `raw` (with the genes of raw) or `layers/NAME`."""
     gene_ids: str = "index"
     """Where genes are named: `index`, or a column of var."""
     gene_id_kind: Literal["ensembl", "symbol"] = "ensembl"
     """What genes are named by: Ensembl ids (with or without version) or symbols."""
     keep: str | None = None
     """Condition on columns of obs in the language of pandas' `DataFrame.query`; other cells are dropped and counted."""
+    min_genes: int = Field(0, ge=0)
+    """Smallest number of the file's genes that a cell expresses; cells with fewer are dropped and counted."""
     drop_zero_genes: bool = False
     """Whether genes without any count were filled in, not measured, and are dropped."""
     cell_type: str = "unknown"
@@ -83,14 +93,8 @@ class Dataset(Section):
 
     @field_validator("file", "labels")
     @classmethod
-    def _found(cls, file: ArchiveMember | None) -> ArchiveMember | None:
-        if file is None:
-            return None
-        if (file.path is None) == (file.archive is None):
-            raise ValueError("give either a path or an archive")
-        if file.archive is not None:
-            if not (file.sha256 and file.member):
-                raise ValueError("an archive needs sha256 and member")
+    def _named(cls, file: ArchiveMember | None) -> ArchiveMember | None:
+        if file is not None and file.archive is not None:
             try:
                 archive_file(file.archive)
             except WcedError as error:
@@ -99,8 +103,18 @@ class Dataset(Section):
 
     @model_validator(mode="after")
     def _labelled(self) -> "Dataset":
+        if self.labels is not None and len(self.labels.files()) > 1:
+            raise ValueError("labels are one file")
+        if self.format != "h5ad" and self.counts != "X":
+            raise ValueError(f"counts is for h5ad files, and {self.format} has one matrix only: leave it empty")
+        if self.labels_file is not None and not self.labels_file.startswith("labels."):
+            raise ValueError("labels_file is labels.COLUMN")
+        try:
+            re.compile(self.labels_barcode or "")
+        except re.error as error:
+            raise ValueError(f"labels_barcode is no regular expression: {error}") from None
         if self.labels is None:
-            for name in _COLUMNS:
+            for name in (*_COLUMNS, "labels_file"):
                 if str(getattr(self, name)).startswith("labels."):
                     raise ValueError(f"{name} is taken from the labels, but no labels_path or labels_archive is given")
         return self
@@ -149,6 +163,16 @@ def read_datasets(path: str | Path) -> dict[str, Dataset]:
     return datasets
 
 
+def read_dataset(path: str | Path | None, name: str | None) -> Dataset:
+    """Return one row of the table of datasets."""
+    if path is None or name is None:
+        raise WcedError("a dataset is given as a row in JSON, or by a table of datasets and a name in it")
+    datasets = read_datasets(path)
+    if name not in datasets:
+        raise WcedError(f"{path}: has no row {name}; its rows are {', '.join(datasets)}")
+    return datasets[name]
+
+
 def _nested(row: dict[str, str]) -> dict[str, object]:
     """Group the columns of the two files of a row."""
     file = {name: row.pop(name) for name in _FILE if name in row}
@@ -163,5 +187,13 @@ def check_run(run: Run, datasets: dict[str, Dataset]) -> None:
             if name not in datasets:
                 raise WcedError(f"config, {key}: {name} is not in {run.sources.table}")
     for name in run.census.datasets:
-        if datasets[name].role == "held_out":
-            raise WcedError(f"config, census.datasets: {name} is held out of pretraining by {run.sources.table}")
+        if (role := datasets[name].role) != "pretraining":
+            kind = {"held_out": "held out of pretraining", "development": "development data, not for pretraining"}
+            raise WcedError(f"config, census.datasets: {name} is {kind[role]}, by {run.sources.table}")
+    roles = {datasets[name].role for name in run.embedding.datasets}
+    if {"development", "held_out"} <= roles:
+        name = next(name for name in run.embedding.datasets if datasets[name].role == "development")
+        raise WcedError(
+            f"config, embedding.datasets: {name} is development data by {run.sources.table}, whose scores choose "
+            "recipes; it never stands beside held-out results"
+        )

@@ -1,16 +1,20 @@
-"""From a published file to one AnnData in the CELLxGENE schema: raw counts, Ensembl ids, ontology terms."""
+"""From published files to one AnnData in the CELLxGENE schema: raw counts, Ensembl ids, ontology terms."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
+from anndata.io import sparse_dataset, write_elem
 from scipy import sparse
 
-from wced import genes
 from wced.corpus.annotation import annotate
 from wced.corpus.datasets import Dataset
-from wced.corpus.reading import RawCells, read_h5ad, read_obs
+from wced.corpus.mapping import file_genes, map_genes
+from wced.corpus.published import Published
+from wced.corpus.reading import kept_rows, open_counts, read_labels
 from wced.corpus.terms import UNKNOWN
 from wced.errors import WcedError
 from wced.files import whole_file
@@ -26,111 +30,128 @@ OBS_COLUMNS = (
 )
 """Columns of a harmonised dataset's obs: the Census's, and `batch` and `mt_fraction`."""
 
+# gzip, because lzf's bytes depend on what its memory held before; chunks of 256 kB hold 65,536 values.
+STORAGE = {"compression": "gzip", "compression_opts": 1}
+CHUNK = 2**16
+
 
 def harmonise(
     dataset: Dataset,
-    file: str | Path,
+    files: Mapping[str, str | Path],
     table: pd.DataFrame,
+    output: str | Path,
     *,
     labels: str | Path | None = None,
-    cell_type_names: dict[str, str] | None = None,
+    cell_type_names: Mapping[str, str] | None = None,
     min_mapped_genes: float = 0.0,
-) -> tuple[ad.AnnData, pd.DataFrame]:
-    """Read a dataset's file and bring it into the CELLxGENE schema.
+) -> pd.DataFrame:
+    """Read a dataset's files and write them, in the CELLxGENE schema, as one h5ad file.
+
+    Files are read twice, a block of cells at a time: first all counts are checked and added up, then they are written.
+    Memory holds obs of all cells and one block, however many cells there are (exceptions: matrices stored by genes,
+    and the text format of 10x, are in memory as a whole, one file at a time).
 
     Parameters
     ----------
     dataset
         Row of the table of datasets.
-    file, labels
-        The h5ad file of counts, and that of labels where the row names one.
+    files
+        Name and path of each file of counts.
     table
         Gene table (`wced.genes`).
+    output
+        File to write. X: CSR float32, whole numbers, cells × genes; obs: `OBS_COLUMNS`; var: feature_name,
+        feature_length and feature_type, indexed by Ensembl id, sorted; uns: title, citation.
+    labels
+        File of labels, where the row names one.
     cell_type_names
         Cell Ontology id of each free name of a cell type.
     min_mapped_genes
-        Smallest share of the file's genes that must be in the gene table.
+        Smallest share of the files' genes that must be in the gene table.
 
     Returns
     -------
-    AnnData
-        X: CSR float32, whole numbers, cells × genes; obs: `OBS_COLUMNS`; var: feature_name, feature_length and
-        feature_type, indexed by Ensembl id, sorted; uns: title, citation.
     pandas.DataFrame
         One row of `wced.tables.SOURCES_QC`.
 
     Raises
     ------
     WcedError
-        If the file is not what the row says, if counts are no counts, or if too few genes are known.
+        If a file is not what the row says, if counts are no counts, or if too few genes are known. Nothing is written.
     """
-    raw = read_h5ad(file, dataset.counts, dataset.keep)
-    label_obs = None if labels is None else read_obs(labels)
-    obs = annotate(raw.obs, label_obs, dataset, cell_type_names or {})
-    counts_ng, gene_ids, gene_qc = _mapped(raw, dataset, table, min_mapped_genes)
-    filled = np.diff(counts_ng.indptr) > 0
-    counts_ng, obs = counts_ng[filled], obs[filled]
-    if counts_ng.shape[0] == 0:
-        raise WcedError(f"dataset {dataset.dataset}: no cell is left of {raw.n_in_file}")
-    var = table.set_index("gene_id").loc[gene_ids]
-    statistics = count_statistics(counts_ng, var["mitochondrial"].to_numpy()).set_index(obs.index)
-    obs = pd.concat([obs, statistics], axis=1)[list(OBS_COLUMNS)]
+    published = [open_counts(path, dataset.format, dataset.counts) for path in files.values()]
+    rows = [kept_rows(file.obs, dataset.keep, f"dataset {dataset.dataset}, {file.where}") for file in published]
+    obs, notes = annotate(
+        {name: file.obs.iloc[kept] for name, file, kept in zip(files, published, rows, strict=True)},
+        None if labels is None else read_labels(labels),
+        dataset,
+        cell_type_names or {},
+    )
+    found = file_genes([file.var for file in published], dataset, table)
+    total_g = np.zeros(len(found.ids))
+    for i, block in _blocks(published, rows):
+        total_g[found.places[i]] += np.asarray(block.sum(axis=0, dtype=np.float64)).ravel()
+    mapping = map_genes(found, total_g, dataset, table, min_mapped_genes)
+    genes = table.set_index("gene_id").loc[mapping.gene_ids]
+    var = pd.DataFrame({"feature_name": genes["symbol"], "feature_length": genes["length"]})
+    var["feature_type"] = genes["biotype"].astype("category")
+    mitochondrial_g = genes["mitochondrial"].to_numpy()
+
+    with whole_file(output) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["encoding-type"], file.attrs["encoding-version"] = "anndata", "0.1.0"
+        empty = sparse.csr_matrix((0, len(var)), dtype=np.float32)
+        # Row pointers of 64 bits: there may be more values than 32 can count.
+        options = {**STORAGE, "chunks": (CHUNK,), "indptr_dtype": np.int64}
+        write_elem(file, "X", empty, dataset_kwargs=options)
+        x_ng, statistics, empty_n, poor_n = sparse_dataset(file["X"]), [], [], []
+        for i, block in _blocks(published, rows):
+            counts_ng = mapping.apply(i, block)
+            block.eliminate_zeros()
+            empty_n.append(np.diff(counts_ng.indptr) == 0)
+            poor_n.append(~empty_n[-1] & (np.diff(block.indptr) < dataset.min_genes))
+            counts_ng = counts_ng[~(empty_n[-1] | poor_n[-1])]
+            statistics.append(count_statistics(counts_ng, mitochondrial_g))
+            x_ng.append(counts_ng)
+        empty_n, poor_n = (np.concatenate([*parts, []]).astype(bool) for parts in (empty_n, poor_n))
+        obs = obs[~(empty_n | poor_n)]
+        if obs.empty:
+            raise WcedError(f"dataset {dataset.dataset}: no cell is left of {sum(len(file.obs) for file in published)}")
+        obs = pd.concat([obs, pd.concat(statistics).set_axis(obs.index)], axis=1)[list(OBS_COLUMNS)]
+        # All text but the cells' own ids repeats itself. The categories are sorted.
+        text = obs.select_dtypes("object").columns.drop("observation_joinid")
+        obs = obs.astype(dict.fromkeys(text, "category"))
+        _write_rest(file, ad.AnnData(obs=obs, var=var, uns={"title": dataset.title, "citation": dataset.citation}))
     qc = {
         "dataset": dataset.dataset,
-        "cells_in_file": raw.n_in_file,
-        "cells_dropped_filter": raw.n_in_file - len(raw.obs),
-        "cells_dropped_empty": int((~filled).sum()),
+        "files": len(published),
+        "cells_in_file": sum(len(file.obs) for file in published),
+        "cells_dropped_filter": sum(len(file.obs) for file in published) - len(empty_n),
+        "cells_dropped_empty": int(empty_n.sum()),
+        "cells_dropped_min_genes": int(poor_n.sum()),
         "cells": len(obs),
-        **gene_qc,
+        **mapping.qc,
         "cells_unlabelled": int((obs["cell_type_ontology_term_id"] == UNKNOWN).sum()),
+        **notes,
     }
-    features = {"feature_name": var["symbol"], "feature_length": var["length"]}
-    adata = ad.AnnData(
-        counts_ng,
-        # All text but the cells' own ids repeats itself. The categories are sorted.
-        obs=obs.astype(dict.fromkeys(obs.select_dtypes("object").columns.drop("observation_joinid"), "category")),
-        var=pd.DataFrame({**features, "feature_type": var["biotype"].astype("category")}),
-        uns={"title": dataset.title, "citation": dataset.citation},
-    )
-    adata.obs_names.name = adata.var_names.name = None
-    return adata, pd.DataFrame([qc])
+    return pd.DataFrame([qc])
 
 
-def _mapped(
-    raw: RawCells, dataset: Dataset, table: pd.DataFrame, min_mapped_genes: float
-) -> tuple[sparse.csr_matrix, np.ndarray, dict[str, float]]:
-    """Return counts of known genes, their sorted Ensembl ids, and what became of the file's genes."""
-    if dataset.gene_ids != "index" and dataset.gene_ids not in raw.var.columns:
-        raise WcedError(f"dataset {dataset.dataset}, gene_ids: var has no column {dataset.gene_ids}")
-    names = raw.var.index if dataset.gene_ids == "index" else raw.var[dataset.gene_ids].astype(str)
-    if dataset.gene_id_kind == "ensembl":
-        ids = pd.Series(genes.without_version(names))
-        ids = ids.where(ids.isin(table["gene_id"]), "").to_numpy()
-    else:
-        ids = genes.gene_names(table).ids_of(names)
-    total_g = np.asarray(raw.counts_ng.sum(axis=0, dtype=np.float64)).ravel()
-    measured = total_g > 0 if dataset.drop_zero_genes else np.ones(len(ids), bool)
-    used = measured & (ids != "")
-    share = used.sum() / max(measured.sum(), 1)
-    if share < min_mapped_genes or not used.any():
-        raise WcedError(
-            f"dataset {dataset.dataset}: only {share:.1%} of its genes are in the gene table (at least "
-            f"{min_mapped_genes:.0%} are asked for); are they {dataset.gene_id_kind} names?"
-        )
-    gene_ids, columns = np.unique(ids[used].astype(str), return_inverse=True)
-    merge = sparse.csr_matrix((np.ones(used.sum()), (np.flatnonzero(used), columns)), (len(ids), len(gene_ids)))
-    counts_ng = sparse.csr_matrix(raw.counts_ng @ merge).astype(np.float32)
-    counts_ng.eliminate_zeros()
-    counts_ng.sort_indices()
-    qc = {
-        "genes_in_file": len(ids),
-        "genes_dropped_zero": int((~measured).sum()),
-        "genes_unmapped": int((measured & ~used).sum()),
-        "genes_merged": int(used.sum() - len(gene_ids)),
-        "genes": len(gene_ids),
-        "counts_unmapped_fraction": float(total_g[~used].sum() / max(total_g.sum(), 1)),
-    }
-    return counts_ng, gene_ids, qc
+def _blocks(published: list[Published], rows: list[np.ndarray]) -> Iterator[tuple[int, sparse.csr_matrix]]:
+    """Give the wanted cells of all files, block after block, with the number of the file."""
+    for i, (file, wanted) in enumerate(zip(published, rows, strict=True)):
+        for block in file.counts(wanted):
+            yield i, block
+
+
+def _write_rest(file: h5py.File, shell: ad.AnnData) -> None:
+    """Write what an h5ad file has beside X."""
+    shell.obs_names.name = shell.var_names.name = None
+    shell.strings_to_categoricals()
+    for key in ("obs", "var"):
+        write_elem(file, key, getattr(shell, key), dataset_kwargs=STORAGE)
+    write_elem(file, "uns", dict(shell.uns))
+    for key in ("layers", "obsm", "obsp", "varm", "varp"):
+        write_elem(file, key, {})
 
 
 def count_statistics(counts_ng: sparse.csr_matrix, mitochondrial_g: np.ndarray) -> pd.DataFrame:
@@ -166,10 +187,3 @@ def count_statistics(counts_ng: sparse.csr_matrix, mitochondrial_g: np.ndarray) 
             "mt_fraction": mitochondrial / raw_sum if mitochondrial_g.any() else np.nan,
         }
     )
-
-
-def write(adata: ad.AnnData, path: str | Path) -> None:
-    """Write a harmonised dataset."""
-    with whole_file(path) as temporary:
-        # gzip, because lzf's bytes depend on what its memory held before.
-        adata.write_h5ad(temporary, compression="gzip", compression_opts=1)

@@ -1,153 +1,249 @@
-"""Dividing cells into train and validation so that train knows every class, and validation is as large as wanted."""
+"""Dividing cells into train and validation so that train knows every cell type and validation as many as it can."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from wced import tables
 from wced.config.corpus import Split
+from wced.corpus.draws import SPLIT, draws
 from wced.corpus.terms import UNKNOWN
+from wced.corpus.units import choose_units
+
+UNITS = ("dataset", "donor", "cell")
+"""What is never divided, in the order of its codes."""
 
 
-def split_cells(cells: pd.DataFrame, section: Split, seed: int) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Divided:
+    """Which cells are validated on, and how that was decided."""
+
+    validation: np.ndarray
+    """bool, (cells,)."""
+    split_by: np.ndarray
+    """int8, (cells,): code of the unit (`UNITS`)."""
+    choices: pd.DataFrame
+    """Rows of `wced.tables.SPLIT`."""
+
+
+class _Split:
+    """A split that is being made."""
+
+    def __init__(self, cells: pd.DataFrame, section: Split, seed: int) -> None:
+        self.section, self.seed = section, seed
+        self.cell_type, terms = coded(cells["cell_type_ontology_term_id"])
+        self.known = self.cell_type != _place(terms, UNKNOWN)
+        self.draw = draws(cells["soma_joinid"].to_numpy(), seed, SPLIT)
+        self.validation = np.zeros(len(cells), bool)
+        self.train_c = np.bincount(self.cell_type[self.known], minlength=len(terms))
+        self.seen_c = np.zeros(len(terms), bool)
+        self.choices: list[dict[str, object]] = []
+
+    def by_unit(self, name: str, unit: str, rows: np.ndarray, unit_of_row: np.ndarray) -> None:
+        """Send whole units (codes, -1 for none) to validation, chosen by `choose_units`."""
+        n_units, n_types = unit_of_row.max(initial=-1) + 1, len(self.train_c)
+        inside = unit_of_row >= 0
+        size_u = np.bincount(unit_of_row[inside], minlength=n_units)
+        counted = inside & self.known[rows]
+        place = unit_of_row[counted].astype(np.int64) * n_types + self.cell_type[rows[counted]]
+        counts_uc = np.bincount(place, minlength=n_units * n_types).reshape(n_units, n_types)
+        if n_units > 1:
+            wanted, margin = (share * len(rows) for share in (self.section.validation_fraction, self.section.tolerance))
+            choice = choose_units(
+                counts_uc, size_u, self.train_c, self.seen_c, wanted, margin, self.seed, self.section.max_nodes
+            )
+            chosen, method, at_most = choice.units, choice.method, choice.types_at_most
+        else:
+            chosen, method, at_most = np.empty(0, np.int64), "nothing to choose: fewer than two units", 0
+        self._note(name, unit, rows, rows[np.isin(unit_of_row, chosen)], method, at_most, (n_units, len(chosen)))
+
+    def by_cell(self, name: str, rows: np.ndarray) -> None:
+        """Send single cells to validation."""
+        types = self.cell_type[rows]
+        chosen = rows[choose_cells(types, self.draw[rows], self.section.validation_fraction)]
+        several = np.bincount(types[self.known[rows]], minlength=len(self.train_c)) > 1
+        at_most = int((several & ~self.seen_c).sum())
+        self._note(name, "cell", rows, chosen, "in proportion to cell types", at_most, (len(rows), len(chosen)))
+
+    def _note(
+        self,
+        name: str,
+        unit: str,
+        rows: np.ndarray,
+        chosen: np.ndarray,
+        method: str,
+        at_most: int,
+        units: tuple[int, int],
+    ) -> None:
+        moved_c = np.bincount(self.cell_type[chosen][self.known[chosen]], minlength=len(self.train_c))
+        new_c = (moved_c > 0) & ~self.seen_c
+        self.validation[chosen] = True
+        self.train_c -= moved_c
+        self.seen_c |= new_c
+        self.choices.append(
+            {
+                "dataset": name,
+                "split_by": unit,
+                "units": units[0],
+                "units_in_validation": units[1],
+                "cells": len(rows),
+                "validation": len(chosen),
+                "share": len(chosen) / len(rows),
+                "share_wanted": self.section.validation_fraction,
+                "new_types": int(new_c.sum()),
+                "new_types_at_most": at_most,
+                "method": method,
+            }
+        )
+
+
+def split_cells(cells: pd.DataFrame, section: Split, seed: int) -> Divided:
     """Decide which cells are validated on.
 
-    Whole units (datasets, or donors within each dataset) go to validation one by one: each brings the share of
-    validation cells nearer to its target, leaves every cell type in train, and, of those that do, adds the most cell
-    types to validation; ties are drawn at random. Where none qualifies, one unit goes nevertheless: the one for which
-    the distance to the target and the cells of types that train loses add up to the fewest cells; a validation cell
-    of a lost type counts as unknown. Single cells are drawn within each dataset in proportion to its
-    cell types, and the first cell of every type stays in train.
+    Whole units (datasets, or donors within one dataset after the other) are chosen by `choose_units`: train keeps
+    every cell type, and within the tolerance of the share wanted as many types as possible come to validation. Single
+    cells are drawn within each dataset in proportion to its cell types, and the first cell of every type stays in
+    train.
 
     Parameters
     ----------
     cells
-        `dataset_id`, `donor_id` and `cell_type_ontology_term_id` of the selected cells, in the order of soma_joinid.
+        `soma_joinid`, `dataset_id`, `donor_id` and `cell_type_ontology_term_id` of the selected cells, ascending
+        soma_joinid; text is categorical.
     section
-        Strategy and target share.
+        Strategy and share.
     seed
         Seed of all that is drawn.
 
     Returns
     -------
-    pandas.DataFrame
-        With the index of `cells`: `validation` (bool) and `split_by` (`dataset`, `donor` or `cell`). A dataset with
-        one known donor (or none) cannot be split by donor: under strategy `donor` it is for training only, as are cells
-        of unknown donor.
+    Divided
+        A dataset with one known donor (or none) cannot be split by donor: under strategy `donor` it is for training
+        only, as are cells of unknown donor. A validation cell of a type that train lacks counts as unknown.
     """
-    rng = np.random.default_rng([seed, 2])
-    classes, _ = pd.factorize(cells["cell_type_ontology_term_id"].astype(str), sort=True)
-    known = (cells["cell_type_ontology_term_id"].astype(str) != UNKNOWN).to_numpy()
-    dataset, names = pd.factorize(cells["dataset_id"].astype(str), sort=True)
-    validation, split_by = np.zeros(len(cells), bool), np.empty(len(cells), object)
-    train_c = np.bincount(classes[known], minlength=classes.max() + 1)
-
-    def move(rows: np.ndarray, units: np.ndarray, must: bool) -> None:
-        """Choose among units (codes of `rows`, -1 for none) and note it in `validation` and `train_c`."""
-        counts_uc = np.zeros((units.max() + 1, len(train_c)), np.int64)
-        counted = (units >= 0) & known[rows]
-        np.add.at(counts_uc, (units[counted], classes[rows][counted]), 1)
-        size_u = np.bincount(units[units >= 0], minlength=len(counts_uc))
-        chosen = choose_units(counts_uc, size_u, train_c, section.validation_fraction * len(rows), must, rng)
-        validation[rows[np.isin(units, chosen)]] = True
-        train_c[:] -= counts_uc[chosen].sum(axis=0)
-
+    made = _Split(cells, section, seed)
+    split_by = np.full(len(cells), UNITS.index("dataset"), np.int8)
+    dataset, names = coded(cells["dataset_id"])
     if section.strategy == "dataset":
-        split_by[:] = "dataset"
-        move(np.arange(len(cells)), dataset, must=len(names) > 1)
-        return pd.DataFrame({"validation": validation, "split_by": split_by}, index=cells.index)
+        made.by_unit("all", "dataset", np.arange(len(cells)), _compact(dataset))
+        return Divided(made.validation, split_by, _choices(made))
 
-    donors = cells["donor_id"].astype(str)
-    for code in range(len(names)):
-        rows = np.flatnonzero(dataset == code)
-        names_of_rows = donors.iloc[rows]
-        units, known_donors = pd.factorize(names_of_rows.where(names_of_rows != UNKNOWN), sort=True)
-        n_donors = len(known_donors)
-        if section.strategy == "donor" or (section.strategy == "donor_else_cell" and n_donors >= section.min_donors):
-            split_by[rows] = "donor"
-            if n_donors > 1:
-                move(rows, units, must=True)
+    donor, donors = coded(cells["donor_id"])
+    unknown = _place(donors, UNKNOWN)
+    order = np.argsort(dataset, kind="stable")
+    ends = np.cumsum(np.bincount(dataset, minlength=len(names)))
+    for code in np.flatnonzero(np.diff(ends, prepend=0)):
+        rows = order[ends[code - 1] if code else 0 : ends[code]]
+        donor_of_row = _compact(np.where(donor[rows] == unknown, -1, donor[rows]))
+        enough = donor_of_row.max() + 1 >= section.min_donors
+        if section.strategy == "donor" or (section.strategy == "donor_else_cell" and enough):
+            split_by[rows] = UNITS.index("donor")
+            made.by_unit(names[code], "donor", rows, donor_of_row)
         else:
-            split_by[rows] = "cell"
-            chosen = rows[choose_cells(classes[rows], section.validation_fraction, rng)]
-            validation[chosen] = True
-            train_c -= np.bincount(classes[chosen][known[chosen]], minlength=len(train_c))
-    return pd.DataFrame({"validation": validation, "split_by": split_by}, index=cells.index)
+            split_by[rows] = UNITS.index("cell")
+            made.by_cell(names[code], rows)
+    return Divided(made.validation, split_by, _choices(made))
 
 
-def choose_units(
-    counts_uc: np.ndarray,
-    size_u: np.ndarray,
-    train_c: np.ndarray,
-    target: float,
-    must: bool,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """Choose the units (datasets or donors) that are validated on; see `split_cells` for the rule.
+def choose_cells(types: np.ndarray, draw: np.ndarray, fraction: float) -> np.ndarray:
+    """Choose single cells for validation, in proportion to their types, leaving a cell of each type in train.
+
+    Cells are put in the order of their draws within each type, the first of each type is set aside for train, and
+    every 1/f-th of the others is taken, the count running on over the types (systematic sampling).
 
     Parameters
     ----------
-    counts_uc
-        Cells of each unit and class; cells without a class are in `size_u` only.
-    size_u
-        Cells of each unit.
-    train_c
-        Cells of each class that are in train while nothing is chosen, those of other units included.
-    target
-        Cells wanted for validation.
-    must
-        Whether at least one unit is chosen, even if train loses a class or the target is missed by more.
-    rng
-        Breaks ties.
-
-    Returns
-    -------
-    numpy.ndarray
-        Places of the chosen units, in the order in which they were chosen.
-    """
-    chosen: list[int] = []
-    seen_c = np.zeros(counts_uc.shape[1], bool)
-    free_u, tie_u = np.ones(len(size_u), bool), rng.random(len(size_u))
-    held = 0
-    while True:
-        left_c = train_c - counts_uc[chosen].sum(axis=0)
-        lost_u = np.where(counts_uc == left_c, counts_uc, 0).sum(axis=1)
-        nearer_u = np.abs(held + size_u - target) < abs(held - target)
-        candidates = np.flatnonzero(free_u & nearer_u & (lost_u == 0) & (size_u > 0))
-        if len(candidates):
-            new_u = ((counts_uc > 0) & ~seen_c).sum(axis=1)
-            best = candidates[np.lexsort((tie_u[candidates], -new_u[candidates]))[0]]
-        elif must and not chosen:
-            best = np.lexsort((tie_u, np.abs(size_u - target) + lost_u))[0]
-        else:
-            return np.array(chosen, dtype=np.int64)
-        chosen.append(int(best))
-        free_u[best] = False
-        seen_c |= counts_uc[best] > 0
-        held += size_u[best]
-
-
-def choose_cells(classes: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """Choose single cells for validation, in proportion to classes, leaving a cell of each class in train.
-
-    Cells are put in random order within their class, one of each class set aside for train, and every 1/f-th of
-    the others is taken, the count running on over the classes (systematic sampling).
-
-    Parameters
-    ----------
-    classes
-        Class code of each cell.
+    types
+        Code of each cell's type.
+    draw
+        uint64, (cells,): random numbers, distinct. The smallest says where the count starts.
     fraction
         Share of all cells that is wanted.
-    rng
-        Order and start of the sampling.
 
     Returns
     -------
     numpy.ndarray
         Places of the chosen cells.
     """
-    order = np.lexsort((rng.random(len(classes)), classes))
-    first = np.diff(classes[order], prepend=-1) != 0
+    order = np.lexsort((draw, types))
+    first = np.diff(types[order], prepend=-1) != 0
     rest = order[~first]
-    share = min(fraction * len(classes) / max(len(rest), 1), 1.0)
-    steps = np.floor(np.arange(len(rest) + 1) * share + rng.random())
+    share = min(fraction * len(types) / max(len(rest), 1), 1.0)
+    # The smallest of n uniform draws is near 1/n: its low bits are uniform all the same.
+    start = float(draw.min() & np.uint64(0xFFFFFFFF)) / 2**32
+    steps = np.floor(np.arange(len(rest) + 1) * share + start)
     return rest[np.diff(steps) > 0]
+
+
+def exceptions(cells: pd.DataFrame, divided: Divided, names: Mapping[str, str]) -> pd.DataFrame:
+    """Check the promise of a split on its result: list the cell types that train lacks, and that validation lacks.
+
+    Parameters
+    ----------
+    cells
+        What was split.
+    divided
+        The split.
+    names
+        Readable name of each cell type.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows of `wced.tables.SPLIT_EXCEPTIONS`; of the unknown type nothing is promised.
+    """
+    cell_type, terms = coded(cells["cell_type_ontology_term_id"])
+    dataset, _ = coded(cells["dataset_id"])
+    donor, donors = coded(cells["donor_id"])
+    n_types = len(terms)
+    in_train, in_validation = (
+        np.bincount(cell_type[rows], minlength=n_types) for rows in (~divided.validation, divided.validation)
+    )
+    # A unit is a dataset, a donor of a dataset, or a cell; numbers of the first two tell them apart.
+    single = divided.split_by == UNITS.index("cell")
+    donor_of = np.where(divided.split_by == UNITS.index("donor"), donor.astype(np.int64) + 1, 0)
+    units = dataset.astype(np.int64) * (len(donors) + 1) + donor_of
+    units_c = _distinct(cell_type[~single], units[~single], n_types) + np.bincount(cell_type[single], minlength=n_types)
+    frame = pd.DataFrame(
+        {
+            "term": terms,
+            "name": [names.get(term, term) for term in terms],
+            "exception": np.where(in_train == 0, "not_in_train", "not_in_validation"),
+            "train": in_train,
+            "validation": in_validation,
+            "datasets": _distinct(cell_type, dataset, n_types),
+            "units": units_c,
+        }
+    )
+    listed = frame[((in_train == 0) | (in_validation == 0)) & (in_train + in_validation > 0) & (terms != UNKNOWN)]
+    listed = listed.sort_values(["exception", "term"], ignore_index=True)
+    return tables.checked(listed, tables.SPLIT_EXCEPTIONS)
+
+
+def coded(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Return codes and values of a categorical column."""
+    return column.array.codes, column.cat.categories.to_numpy(object)
+
+
+def _choices(made: _Split) -> pd.DataFrame:
+    return tables.checked(pd.DataFrame(made.choices), tables.SPLIT)
+
+
+def _place(values: np.ndarray, value: str) -> int:
+    """Return where a value is; -2, which is no code, if it is not there."""
+    found = np.flatnonzero(values == value)
+    return int(found[0]) if len(found) else -2
+
+
+def _compact(codes: np.ndarray) -> np.ndarray:
+    """Return codes without gaps, in the same order; -1 stays."""
+    occurs = np.bincount(codes[codes >= 0]) > 0
+    return np.where(codes >= 0, np.append(np.cumsum(occurs) - 1, -1)[codes], -1)
+
+
+def _distinct(groups: np.ndarray, values: np.ndarray, n_groups: int) -> np.ndarray:
+    """Return how many different values each group has."""
+    pairs = pd.unique(values.astype(np.int64) * n_groups + groups)
+    return np.bincount(pairs % n_groups, minlength=n_groups)

@@ -78,9 +78,28 @@ def is_unknown(text: str) -> bool:
 
 
 def current_terms(texts: pd.Series, field: str) -> pd.DataFrame:
-    """Return the columns `FIELD_ontology_term_id` and `FIELD` (label) of the values of a field."""
+    """Return the columns `FIELD_ontology_term_id` and `FIELD` (label) of the values of a field.
+
+    Raises
+    ------
+    WcedError
+        If the ontology lacks terms; the sentence names the one of most cells.
+    """
     codes, values = pd.factorize(texts)
-    terms = [current_term(value, field) for value in values]
+    terms, foreign = [], []
+    for code, value in enumerate(values):
+        try:
+            terms.append(current_term(value, field))
+        except WcedError:
+            foreign.append(code)
+    if foreign:
+        cells = np.bincount(codes, minlength=len(values))[foreign]
+        most = values[foreign[int(np.argmax(cells))]]
+        others = f", nor are {len(foreign) - 1} other values" if len(foreign) > 1 else ""
+        raise WcedError(
+            f"{field}: {most!r} ({cells.max()} of {len(texts)} cells) is no term or name of "
+            f"{' or '.join(ONTOLOGIES[field])}{others}"
+        )
     columns = {f"{field}_ontology_term_id": terms, field: [_label(term) for term in terms]}
     return pd.DataFrame({name: np.array(column, object)[codes] for name, column in columns.items()}, index=texts.index)
 

@@ -38,10 +38,10 @@ def cells_of(adata: AnnData, vocabulary: Vocabulary) -> RaggedCells:
     return from_csr(adata.X, ids, len(vocabulary))
 
 
-def _batches(cells: RaggedCells, model: WcedModel, batch_size: int) -> Iterator[TensorBatch]:
-    """Encode cells in their order, without anything random: the most expressed genes, no zeros."""
-    encoding = Encoding(length=model.config.input["length"])
-    measured = np.ones((1, model.config.vocabulary_size), bool)
+def _batches(cells: RaggedCells, measured_v: np.ndarray, model: WcedModel, batch_size: int) -> Iterator[TensorBatch]:
+    """Encode cells in their order, without anything random: the most expressed genes, zeros only where they belong."""
+    chosen = model.config.input
+    encoding = Encoding(**{name: chosen[name] for name in ("length", "values", "bins", "zeros") if name in chosen})
     for start in range(0, len(cells), batch_size):
         stop = min(start + batch_size, len(cells))
         begin, end = cells.offsets[start], cells.offsets[stop]
@@ -49,12 +49,12 @@ def _batches(cells: RaggedCells, model: WcedModel, batch_size: int) -> Iterator[
             cells.offsets[start : stop + 1] - begin, cells.gene[begin:end], cells.count[begin:end],
             cells.soma_joinid[start:stop], cells.dataset[start:stop], cells.labels[start:stop],
         )  # fmt: skip
-        yield to_tensors(encode(part, measured, encoding, training=False))
+        yield to_tensors(encode(part, measured_v[None], encoding, training=False))
 
 
 @torch.inference_mode()
 def embed(adata: AnnData, checkpoint: Checkpoint, *, batch_size: int) -> np.ndarray:
-    """Return the CLS embedding of every cell, in the order of `adata`.
+    """Return what stands at the CLS positions of every cell, in the order of `adata`.
 
     Parameters
     ----------
@@ -68,27 +68,29 @@ def embed(adata: AnnData, checkpoint: Checkpoint, *, batch_size: int) -> np.ndar
     Returns
     -------
     numpy.ndarray
-        Cells × width, float32. A cell without any vocabulary gene gets the embedding of an empty cell.
+        Cells × CLS positions × width, float32; the first position is the cell's embedding. A cell without any
+        vocabulary gene gets the embedding of an empty cell.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = checkpoint.model.to(device).eval()
     cells = cells_of(adata, checkpoint.vocabulary)
+    measured_v = np.isin(checkpoint.vocabulary.gene_ids, adata.var_names)
     parts = [
         model(*(batch[name].to(device) for name in ("gene", "value", "length")), decode=False)
-        .cls_embedding.float().cpu().numpy()
-        for batch in _batches(cells, model, batch_size)
+        .cls_nkd.float().cpu().numpy()
+        for batch in _batches(cells, measured_v, model, batch_size)
     ]  # fmt: skip
     return np.concatenate(parts)
 
 
 @torch.inference_mode()
-def annotate(embedding_nd: np.ndarray, obs_names: pd.Index, checkpoint: Checkpoint) -> pd.DataFrame:
+def annotate(cls_nkd: np.ndarray, obs_names: pd.Index, checkpoint: Checkpoint) -> pd.DataFrame:
     """Return the most probable leaf of the Cell Ontology for each embedded cell.
 
     Parameters
     ----------
-    embedding_nd
-        CLS embeddings, cells × width, of the same checkpoint.
+    cls_nkd
+        What `embed` returned with the same checkpoint.
     obs_names
         Names of the cells.
     checkpoint
@@ -108,7 +110,7 @@ def annotate(embedding_nd: np.ndarray, obs_names: pd.Index, checkpoint: Checkpoi
     if not columns or checkpoint.ontology is None:
         raise WcedError("the checkpoint has no head over the Cell Ontology")
     model = checkpoint.model.eval()
-    logits = model.label_logits(torch.from_numpy(embedding_nd).to(model.device))[columns[0]].float().cpu().numpy()
+    logits = model.label_logits(torch.from_numpy(cls_nkd).to(model.device))[columns[0]].float().cpu().numpy()
     terms = checkpoint.ontology.leaf_argmax(logits)
     probability = checkpoint.ontology.node_probabilities(logits)[np.arange(len(terms)), terms]
     names = np.array(checkpoint.ontology.terms)

@@ -4,7 +4,7 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class WcedConfig(PretrainedConfig):
@@ -20,6 +20,8 @@ class WcedConfig(PretrainedConfig):
         Shape of the encoder.
     value_encoder, value_frequencies
         How values become vectors (`periodic` or `mlp`), and the number of frequencies.
+    cls_positions
+        CLS tokens before the genes; expression is decoded from the first.
     decoder_width
         Hidden width of the expression decoder.
     head_dropout
@@ -27,7 +29,8 @@ class WcedConfig(PretrainedConfig):
     objective
         `wced` (the CLS embedding decodes every gene) or `mlm` (each position decodes its own gene).
     label_heads
-        One per label: {"column", "loss", "classes", ...}; `classes` is the number of outputs.
+        One per label: {"column", "loss", "classes", "cls_position"}; `classes` is the number of outputs, and
+        `cls_position` (0 if it is left out) the one that the head reads.
     input
         How cells were turned into sequences: the encoding's fields, so that inference repeats it.
     format_version
@@ -46,6 +49,7 @@ class WcedConfig(PretrainedConfig):
         intermediate_size: int = 1536,
         value_encoder: str = "periodic",
         value_frequencies: int = 48,
+        cls_positions: int = 1,
         decoder_width: int = 384,
         head_dropout: float = 0.1,
         objective: str = "wced",
@@ -66,6 +70,7 @@ class WcedConfig(PretrainedConfig):
         self.intermediate_size = intermediate_size
         self.value_encoder = value_encoder
         self.value_frequencies = value_frequencies
+        self.cls_positions = cls_positions
         self.decoder_width = decoder_width
         self.head_dropout = head_dropout
         self.objective = objective

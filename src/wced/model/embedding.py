@@ -44,21 +44,23 @@ class MLPEncoder(nn.Module):
 
 
 class CellEmbedding(nn.Module):
-    """Sum of a gene's embedding and its value's, with own tokens for zero and for a hidden value, after a CLS token."""
+    """Sum of a gene's embedding and its value's, with own tokens for zero and for a hidden value, after CLS tokens."""
 
-    def __init__(self, vocabulary_size: int, width: int, value_encoder: str, frequencies: int) -> None:
+    def __init__(
+        self, vocabulary_size: int, width: int, value_encoder: str, frequencies: int, cls_positions: int = 1
+    ) -> None:
         super().__init__()
         self.gene = nn.Embedding(vocabulary_size, width)
         self.value = PeriodicEncoder(frequencies, width) if value_encoder == "periodic" else MLPEncoder(width)
         self.zero = nn.Parameter(torch.zeros(width))
         self.mask = nn.Parameter(torch.zeros(width))
-        self.cls = nn.Parameter(torch.zeros(width))
+        self.cls = nn.Parameter(torch.zeros(cls_positions, width))
 
     def forward(self, gene_nl: torch.Tensor, value_nl: torch.Tensor, masked_nl: torch.Tensor) -> torch.Tensor:
-        """Return input vectors, CLS first; shape (n, 1 + l, width)."""
+        """Return input vectors, the k CLS tokens first; shape (n, k + l, width)."""
         value = self.value(value_nl)
         value = torch.where((value_nl == 0).unsqueeze(-1), self.zero.to(value.dtype), value)
         value = torch.where(masked_nl.unsqueeze(-1), self.mask.to(value.dtype), value)
         tokens = self.gene(gene_nl) + value
-        cls = self.cls.to(tokens.dtype).expand(len(tokens), 1, -1)
+        cls = self.cls.to(tokens.dtype).expand(len(tokens), -1, -1)
         return torch.cat([cls, tokens], dim=1)

@@ -20,14 +20,19 @@ LLaMA's 0.02 would let it see next to nothing; docs/method.md has the measuremen
 class WcedOutput:
     """What a forward pass gives: n cells, m predictions, C classes."""
 
-    cls_embedding: torch.Tensor
-    """(n, d): the cell's embedding."""
+    cls_nkd: torch.Tensor
+    """(n, k, d): what stands at the k CLS positions at last."""
     detection_logits: torch.Tensor | None
     """WCED: (n, G) for every gene; MLM: (m,) for the masked positions in row-major order; None when not asked for."""
     values: torch.Tensor | None
     """Predicted log1p_10k, of the same shape."""
     label_logits: dict[str, torch.Tensor]
     """(n, C) by label column; for the hierarchical head C is the number of leaves."""
+
+    @property
+    def cls_embedding(self) -> torch.Tensor:
+        """(n, d): the cell's embedding, from which expression is decoded: that of the first CLS position."""
+        return self.cls_nkd[:, 0]
 
 
 class WcedModel(PreTrainedModel):
@@ -39,7 +44,9 @@ class WcedModel(PreTrainedModel):
     def __init__(self, config: WcedConfig) -> None:
         super().__init__(config)
         width = config.hidden_size
-        self.embedding = CellEmbedding(config.vocabulary_size, width, config.value_encoder, config.value_frequencies)
+        self.embedding = CellEmbedding(
+            config.vocabulary_size, width, config.value_encoder, config.value_frequencies, config.cls_positions
+        )
         self.backbone = Llama(width, config.num_hidden_layers, config.num_attention_heads, config.intermediate_size)
         self.decoder: nn.Module = (
             WholeCellDecoder(width, config.decoder_width, config.vocabulary_size)
@@ -73,7 +80,7 @@ class WcedModel(PreTrainedModel):
         *,
         cls_only: bool,
     ) -> torch.Tensor:
-        """Return hidden states, CLS first: (n, 1, d) with `cls_only`, else (n, 1 + l, d).
+        """Return hidden states, the k CLS positions first: (n, k, d) with `cls_only`, else (n, k + l, d).
 
         Parameters
         ----------
@@ -84,9 +91,10 @@ class WcedModel(PreTrainedModel):
         cls_only
             Whether the last block may leave out all positions but CLS.
         """
-        positions = torch.arange(gene.shape[1] + 1, device=gene.device)
-        present = None if bool((length == gene.shape[1]).all()) else positions <= length[:, None]
-        return self.backbone(self.embedding(gene, value, masked), present, 1 if cls_only else None)
+        k = self.config.cls_positions
+        positions = torch.arange(k + gene.shape[1], device=gene.device)
+        present = None if bool((length == gene.shape[1]).all()) else positions < k + length[:, None]
+        return self.backbone(self.embedding(gene, value, masked), present, k if cls_only else None)
 
     def forward(
         self,
@@ -101,16 +109,17 @@ class WcedModel(PreTrainedModel):
         masked = torch.zeros_like(gene, dtype=torch.bool) if masked is None else masked
         whole_cell = self.config.objective == "wced"
         hidden = self.encode(gene, value, length, masked, cls_only=whole_cell or not decode)
-        cls = hidden[:, 0]
+        cls, rest = hidden[:, : self.config.cls_positions], hidden[:, self.config.cls_positions :]
         if not decode:
             return WcedOutput(cls, None, None, {})
-        detection, values = self.decoder(cls if whole_cell else hidden[:, 1:][masked])
+        detection, values = self.decoder(cls[:, 0] if whole_cell else rest[masked])
         return WcedOutput(cls, detection, values, self.label_logits(cls))
 
-    def label_logits(self, cls_nd: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return the logits of every label head for CLS embeddings, by column."""
+    def label_logits(self, cls_nkd: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the logits of every label head, by column, each read from its own CLS position; cells × k × d."""
         return {
-            spec["column"]: head(cls_nd) for spec, head in zip(self.config.label_heads, self.label_heads, strict=True)
+            spec["column"]: head(cls_nkd[:, spec.get("cls_position", 0)])
+            for spec, head in zip(self.config.label_heads, self.label_heads, strict=True)
         }
 
     @property

@@ -37,7 +37,7 @@ def whole_cell_losses(
     measured_ng
         bool, cells × genes: False where the cell's dataset never measured the gene, which is no zero.
     """
-    logits = detection_ng.float()
+    logits, target_gene = detection_ng.float(), target_gene.long()
     expressed = logits[target_row, target_gene]
     total = (F.softplus(logits) * measured_ng).sum() - expressed.sum()
     predicted = value_ng[target_row, target_gene].float()

@@ -17,10 +17,10 @@ class GeneErrorFiles(Callback):
     """Write the gene errors of every validation epoch into the training state."""
 
     def __init__(self, state: TrainingState, name: str, validation: BatchDataset) -> None:
-        self.state, self.name, self.vocabulary = state, name, validation.shards.vocabulary
-        expressed = nonzero(cell_values(validation.shards, "validation"), len(self.vocabulary))
+        self.state, self.name, self.vocabulary = state, name, validation.source.vocabulary
+        expressed = nonzero(cell_values(validation.source, "validation"), len(self.vocabulary))
         with np.errstate(invalid="ignore", divide="ignore"):
-            self.zero_fraction = 1 - expressed.n / measured_cells(validation.shards, "validation")
+            self.zero_fraction = 1 - expressed.n / measured_cells(validation.source, "validation")
         masked = validation.encoding.select > 0
         self.null = nonzero(masked_values(validation), len(self.vocabulary)) if masked else expressed
 

@@ -38,13 +38,13 @@ class GeneErrors(nn.Module):
         Parameters
         ----------
         gene_m
-            int64, (m,): vocabulary id.
+            Integers, (m,): vocabulary id.
         logit_m, value_m
             (m,): detection logit and predicted log1p_10k.
         target_m
             (m,): true log1p_10k, 0 where not expressed.
         """
-        logit_m, value_m = logit_m.float(), value_m.float()
+        gene_m, logit_m, value_m = gene_m.long(), logit_m.float(), value_m.float()
         expressed = target_m > 0
         place = ((logit_m + RANGE) * (BINS / (2 * RANGE))).long().clamp(0, BINS - 1)
         flat = (expressed.long() * self.histogram_ygb.shape[1] + gene_m) * BINS + place

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from wced.shards.batches import BatchDataset
 from wced.shards.encode import Encoding, encode
-from wced.shards.reader import ShardSet
+from wced.shards.order import CellSource
 
 _CELLS = 4096
 
@@ -40,13 +41,13 @@ def nonzero(values: Values, vocabulary_size: int) -> Nonzero:
         return Nonzero(n, mean, deviation / n)
 
 
-def cell_values(shards: ShardSet, split: str) -> Values:
+def cell_values(shards: CellSource, split: str) -> Values:
     """Return all non-zero values of the cells of a split."""
-    cells = shards.cells_of(split)
+    bounds, _ = shards.blocks(split, _CELLS)
 
     def values() -> Iterable[tuple[np.ndarray, np.ndarray]]:
-        for start in range(0, len(cells), _CELLS):
-            block = shards.take(cells[start : start + _CELLS])
+        for start, stop in pairwise(bounds):
+            block = shards.take(shards.places(split, start, stop))
             batch = encode(block, shards.measured_dv, Encoding(length=1), training=False)
             yield batch.target_gene, batch.target_value
 
@@ -57,15 +58,19 @@ def masked_values(dataset: BatchDataset) -> Values:
     """Return the non-zero values at the masked positions of epoch 0 of a masked language modelling dataset."""
 
     def values() -> Iterable[tuple[np.ndarray, np.ndarray]]:
-        for number in range(len(dataset)):
-            batch = dataset[0, number]
+        for step in range(dataset.steps()):
+            batch = dataset[0, step]
             at = batch["masked"] & (batch["position_target"] > 0)
             yield batch["gene"][at].numpy(), batch["position_target"][at].numpy()
 
     return values
 
 
-def measured_cells(shards: ShardSet, split: str) -> np.ndarray:
+def measured_cells(shards: CellSource, split: str) -> np.ndarray:
     """Return, per vocabulary gene, the number of a split's cells whose dataset measured it; float64, (G,)."""
-    per_dataset = np.bincount(shards.dataset[shards.cells_of(split)], minlength=len(shards.dataset_ids))
+    bounds, _ = shards.blocks(split, _CELLS)
+    per_dataset = np.zeros(len(shards.dataset_ids), np.int64)
+    for start, stop in pairwise(bounds):
+        codes = shards.column("dataset", shards.places(split, start, stop))
+        per_dataset += np.bincount(codes, minlength=len(per_dataset))
     return per_dataset @ shards.measured_dv.astype(np.float64)

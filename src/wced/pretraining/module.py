@@ -97,7 +97,7 @@ class PretrainingModule(L.LightningModule):
         return {name: 0.0 if waiting and name in labels else weight for name, weight in self.weights.items()}
 
     def _forward(self, batch: TensorBatch) -> WcedOutput:
-        return self.model(batch["gene"], batch["value"], batch["length"], batch["masked"])
+        return self.model(batch["gene"], batch["value"], batch["length"], batch.get("masked"))
 
     def training_step(self, batch: TensorBatch, batch_index: int) -> torch.Tensor:
         """Return the weighted mean of the losses of a batch."""
@@ -137,7 +137,7 @@ class PretrainingModule(L.LightningModule):
 
     def _whole_cell_errors(self, batch: TensorBatch, output: WcedOutput) -> None:
         target_ng = torch.zeros(output.values.shape, device=self.device)
-        target_ng[_target_row(batch), batch["target_gene"]] = batch["target_value"]
+        target_ng[_target_row(batch), batch["target_gene"].long()] = batch["target_value"]
         measured = self.measured_dv[batch["dataset"].long()]
         gene_ng = torch.arange(target_ng.shape[1], device=self.device).expand_as(target_ng)
         self.gene_errors.update(

@@ -28,6 +28,7 @@ from wced.pretraining.module import PretrainingModule
 from wced.pretraining.state import TrainingState
 from wced.shards.batches import BatchDataset, BatchLoader
 from wced.shards.encode import Encoding
+from wced.shards.order import Order
 from wced.shards.reader import ShardSet
 
 
@@ -45,12 +46,22 @@ def encoding_of(section: config.Checkpoint) -> Encoding:
     return Encoding(
         length=section.input.length,
         subset=section.input.subset,
+        values=section.input.values,
+        bins=section.input.bins,
         zeros=section.input.zeros,
         nonzero_ratio=section.input.nonzero_ratio,
+        nonzero_only=section.input.nonzero_only,
         dropout=section.input.dropout,
         select=section.masking.select if mlm else 0.0,
         mask=section.masking.mask if mlm else 0.0,
+        cell_target=not mlm,
     )
+
+
+def order_of(section: config.Order) -> Order:
+    """Return in which order a checkpoint's section visits the training cells."""
+    settings = section.model_dump(exclude={"bucket_steps"})
+    return Order(**settings | {"field": "dataset" if section.field == "dataset_id" else section.field})
 
 
 def classes_of(shards: ShardSet, column: str) -> tuple[str, ...]:
@@ -92,7 +103,7 @@ def build_model(
     for head in section.label_heads:
         classes = classes_of(shards, head.column)
         outputs = len(graph.leaves) if head.loss == "hierarchical" and graph else len(classes)
-        heads.append({"column": head.column, "loss": head.loss, "classes": outputs})
+        heads.append({"column": head.column, "loss": head.loss, "classes": outputs, "cls_position": head.cls_position})
     torch.manual_seed(seed)
     return WcedModel(
         WcedConfig(
@@ -104,6 +115,7 @@ def build_model(
             intermediate_size=size.intermediate_size,
             value_encoder=size.value_encoder,
             value_frequencies=size.value_frequencies,
+            cls_positions=size.cls_positions,
             decoder_width=size.decoder_width,
             head_dropout=size.head_dropout,
             objective=section.objective,
@@ -165,7 +177,7 @@ def pretrain(
     checkpoint = section.checkpoints[name]
     shards = ShardSet(shard_folder, verify=True)
     for split in ("train", "validation"):
-        found = len(shards.cells_of(split))
+        found = shards.count(split)
         if found < section.devices:
             raise WcedError(
                 f"{shard_folder}: {found or 'no'} {split} cells for {section.devices} device(s); change cells.split"
@@ -180,20 +192,19 @@ def pretrain(
     model = build_model(shards, section.model, checkpoint, graph, seed)
     start_from_statistics(model, shards)
 
-    encoding, batch_size = encoding_of(checkpoint), checkpoint.batch_size
-    train = BatchDataset(shards, "train", encoding, batch_size=batch_size, shuffle=True, training=True, seed=seed)
+    encoding, order, bucket_steps = encoding_of(checkpoint), order_of(checkpoint.order), checkpoint.order.bucket_steps
+    common = {"batch_size": checkpoint.batch_size, "seed": seed}
+    train = BatchDataset(shards, "train", encoding, training=True, order=order, bucket_steps=bucket_steps, **common)
     # Masked language modelling validates on the same masks each epoch; whole-cell decoding on whole inputs.
-    mlm = checkpoint.objective == "mlm"
-    # No process may be without a batch.
-    size = min(batch_size, len(shards.cells_of("validation")) // section.devices)
-    validation = BatchDataset(shards, "validation", encoding, batch_size=size, shuffle=False, training=mlm, seed=seed)
+    validation = BatchDataset(shards, "validation", encoding, training=checkpoint.objective == "mlm", **common)
     with warnings.catch_warnings():
         # Batches come finished from memory-mapped files in milliseconds; Lightning would advise worker processes.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
         trainer = L.Trainer(**_trainer_options(section, checkpoint, state, GeneErrorFiles(state, name, validation)))
         rank, ranks = trainer.global_rank, trainer.world_size
-        loaders = [BatchLoader(dataset, rank=rank, ranks=ranks) for dataset in (train, validation)]
+        loading = {"workers": section.workers, "pin_memory": torch.cuda.is_available()}
+        loaders = [BatchLoader(dataset, rank=rank, ranks=ranks, **loading) for dataset in (train, validation)]
         steps_per_epoch = -(-len(loaders[0]) // checkpoint.accumulate)
         module = PretrainingModule(
             model,
@@ -220,8 +231,8 @@ def pretrain(
         "device": str(module.device),
         "precision": trainer.precision,
         "steps": trainer.global_step,
-        "train_cells": len(shards.cells_of("train")),
-        "validation_cells": len(shards.cells_of("validation")),
+        "train_cells": shards.count("train"),
+        "validation_cells": shards.count("validation"),
         "parameters": model.num_parameters(),
         "encoder_parameters": model.encoder_parameters,
         "seed": seed,

@@ -174,12 +174,90 @@ def gene_figure(errors: pd.DataFrame, checkpoints: Sequence[str], min_nonzero: i
     return figure
 
 
+QC_METRICS = {"counts": "total counts", "genes": "expressed genes", "mt_fraction": "mitochondrial fraction"}
+"""Metrics of tables.QC_HISTOGRAMS and the names of their axes."""
+
+_METRIC_OF_RULE = {
+    **dict.fromkeys(("low_counts", "high_counts", "outlier_counts"), "counts"),
+    **dict.fromkeys(("low_genes", "outlier_genes"), "genes"),
+    **dict.fromkeys(("high_mt", "outlier_mt"), "mt_fraction"),
+}
+
+
+def qc_figure(histograms: pd.DataFrame, qc: pd.DataFrame, most: int = 30) -> Figure:
+    """Return the distributions of each dataset's cells and the limits of quality control: one row per dataset.
+
+    Parameters
+    ----------
+    histograms
+        Rows of tables.QC_HISTOGRAMS.
+    qc
+        Rows of tables.QC.
+    most
+        Datasets that are shown at most: those that lost the most cells.
+    """
+    metrics = [name for name in QC_METRICS if (histograms["metric"] == name).any()]
+    sums = histograms[histograms["metric"] == metrics[0]].groupby("dataset")[["cells", "kept"]].sum()
+    lost = (sums["cells"] - sums["kept"]).sort_values(ascending=False, kind="stable")
+    shown = sorted(lost.index[:most], reverse=True)
+    limits = qc.assign(metric=qc["rule"].map(_METRIC_OF_RULE)).groupby(["dataset", "metric"])
+    limits = limits.agg(low=("low", "max"), high=("high", "min"))
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(2.6 * len(metrics) + 2.2, 0.42 * len(shown) + 1.3), layout="constrained")
+        axes = figure.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
+        for axis, metric in zip(axes, metrics, strict=True):
+            parts = dict(list(histograms[histograms["metric"] == metric].groupby("dataset")))
+            for place, dataset in enumerate(shown):
+                if dataset not in parts:
+                    continue
+                bins = parts[dataset].set_index("low")
+                # Bins without cells have no row: their edges are there, and nothing begins at them.
+                edges = np.unique(np.concatenate([bins.index, bins["high"]]))
+                for column, colour in (("cells", OTHER), ("kept", PALETTE[4])):
+                    height = bins[column].reindex(edges[:-1], fill_value=0) / bins["cells"].max() * 0.85
+                    axis.stairs(place + height, edges, baseline=place, fill=True, color=colour)
+                if (dataset, metric) in limits.index:
+                    ends = limits.loc[(dataset, metric)].dropna()
+                    axis.vlines(ends[ends > 0], place, place + 0.85, color=PALETTE[5], lw=1.2)
+            axis.set(xlabel=QC_METRICS[metric], xscale="linear" if metric == "mt_fraction" else "log")
+            if metric == "mt_fraction":
+                axis.set_xlim(0, _end_of_fractions(histograms[histograms["dataset"].isin(shown)], limits))
+            axis.tick_params(axis="y", length=0)
+            axis.spines["left"].set_visible(False)
+        kept = (sums["kept"] / sums["cells"])[shown]
+        labels = [f"{_short(name, 24)}  {share:.0%}" for name, share in kept.items()]
+        axes[0].set_yticks(np.arange(len(shown)) + 0.1, labels, verticalalignment="bottom")
+        axes[0].set_ylim(-0.1, len(shown))
+        figure.legend(
+            handles=[
+                _patch(PALETTE[4], "kept (share beside the name)"),
+                _patch(OTHER, "removed"),
+                _line(PALETTE[5], "limits", lw=1.2),
+            ],
+            loc="outside upper center",
+            ncols=3,
+        )
+    return figure
+
+
+def _end_of_fractions(histograms: pd.DataFrame, limits: pd.DataFrame) -> float:
+    """Return where an axis of mitochondrial fractions ends: beyond all limits and 99.5% of the cells."""
+    bins = histograms[histograms["metric"] == "mt_fraction"].groupby("high")["cells"].sum()
+    most = bins.index[np.searchsorted(bins.cumsum(), 0.995 * bins.sum())]
+    highest = limits["high"][limits.index.get_level_values("metric") == "mt_fraction"].max()
+    return min(1.0, 1.1 * max(most, 0.0 if np.isnan(highest) else highest))
+
+
 def _dot(colour: str, label: str) -> mpl.lines.Line2D:
     return mpl.lines.Line2D([], [], marker="o", ls="", color=colour, markersize=6, markeredgewidth=0, label=label)
 
 
 def _line(colour: str, label: str, **style: object) -> mpl.lines.Line2D:
     return mpl.lines.Line2D([], [], color=colour, label=label, **style)
+
+
+def _patch(colour: str, label: str) -> mpl.patches.Patch:
+    return mpl.patches.Patch(color=colour, label=label, linewidth=0)
 
 
 def _short(name: str, width: int = 34) -> str:

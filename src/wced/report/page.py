@@ -13,7 +13,7 @@ import yaml
 from wced import tables
 from wced.config import Run
 from wced.files import existing
-from wced.report.pivots import TASKS, Pivot, model_table, pivot
+from wced.report.pivots import TASKS, Pivot, model_table, pivot, sampling_steps
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,14 @@ class Results:
     """Datasets with role, title and citation, joined with tables.SOURCES_QC."""
     corpus: pd.DataFrame
     """tables.CORPUS."""
+    qc: pd.DataFrame
+    """tables.QC."""
+    sampling: pd.DataFrame
+    """tables.SAMPLING."""
+    splits: pd.DataFrame
+    """tables.SPLIT."""
+    split_exceptions: pd.DataFrame
+    """tables.SPLIT_EXCEPTIONS."""
     scores: dict[str, pd.DataFrame]
     """tables.SCORES of each task."""
     learnability: pd.DataFrame
@@ -44,11 +52,15 @@ def umap_figures(run: Run) -> list[tuple[str, str]]:
 def read_results(folder: str | Path, run: Run) -> Results:
     """Read everything that the page shows from the folder of a run; raise WcedError naming what is not there."""
     folder = Path(folder)
-    names = ["losses", "genes", *(f"umap_{dataset}_{colour}" for dataset, colour in umap_figures(run))]
+    names = ["qc", "losses", "genes", *(f"umap_{dataset}_{colour}" for dataset, colour in umap_figures(run))]
     paths = {name: folder / "report" / "figures" / f"{name}.svg" for name in names}
     return Results(
         sources=_sources(folder, run),
         corpus=tables.read(tables.CORPUS, folder / "tables" / "corpus.tsv"),
+        qc=tables.read(tables.QC, folder / "tables" / "qc.tsv"),
+        sampling=tables.read(tables.SAMPLING, folder / "tables" / "sampling.tsv"),
+        splits=tables.read(tables.SPLIT, folder / "tables" / "split.tsv"),
+        split_exceptions=tables.read(tables.SPLIT_EXCEPTIONS, folder / "tables" / "split_exceptions.tsv"),
         scores={task: tables.read(tables.SCORES, folder / "tables" / f"{task}.tsv") for task in TASKS},
         learnability=tables.read(tables.LEARNABILITY, folder / "tables" / "learnability.tsv"),
         learnability_summary=tables.read(tables.LEARNABILITY_SUMMARY, folder / "tables" / "learnability_summary.tsv"),
@@ -93,7 +105,11 @@ def render(results: Results, run: Run) -> str:
         style=(here / "style.css").read_text(),
         sources=results.sources,
         corpus={level: rows.drop(columns="level") for level, rows in results.corpus.groupby("level", sort=False)},
+        qc=_largest(results.qc),
+        sampling=sampling_steps(results.sampling),
         split=_split(results.corpus),
+        splits=results.splits,
+        split_exceptions=results.split_exceptions,
         models=model_table(list(results.scores.values())),
         tasks=[(title, _pivots(results.scores[task], task, baselines)) for task, (title, _) in TASKS.items()],
         umaps=[(dataset, colour, f"umap_{dataset}_{colour}") for dataset, colour in umap_figures(run)],
@@ -105,6 +121,12 @@ def render(results: Results, run: Run) -> str:
         },
         config=yaml.safe_dump(run.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
     )
+
+
+def _largest(qc: pd.DataFrame, most: int = 200) -> pd.DataFrame:
+    """Return the rows of QC that removed a cell: of many, those that removed the most."""
+    removing = qc[qc["removed"] > 0]
+    return removing.loc[removing["removed"].sort_values(ascending=False, kind="stable").index[:most].sort_values()]
 
 
 def _pivots(scores: pd.DataFrame, task: str, baselines: set[str]) -> list[Pivot]:

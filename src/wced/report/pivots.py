@@ -193,3 +193,23 @@ def model_table(scores: Sequence[pd.DataFrame]) -> pd.DataFrame:
     columns = ["model", "n_params", "width", "dataset", "leakage"]
     seen = every[columns].drop_duplicates().groupby(["model", "n_params", "width", "leakage"], sort=False)["dataset"]
     return seen.agg(", ".join).reset_index()[["model", "n_params", "width", "leakage", "dataset"]]
+
+
+def sampling_steps(sampling: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per step of sampling: strata, how many of them it thinned, and cells before and after.
+
+    Parameters
+    ----------
+    sampling
+        Rows of tables.SAMPLING.
+    """
+    thinned = sampling["cells_taken"] < sampling["cells_there"]
+    steps = sampling.assign(thinned=thinned).groupby(["step", "kind", "by"], sort=False)
+    made = steps.agg(
+        strata=("stratum", "size"),
+        strata_thinned=("thinned", "sum"),
+        cells_there=("cells_there", "sum"),
+        cells_taken=("cells_taken", "sum"),
+        largest_taken=("cells_taken", "max"),
+    )
+    return made.reset_index()

@@ -1,120 +1,197 @@
-"""Shuffled, resumable batches of shards for torch."""
+"""Shuffled, resumable batches for torch, from any number of ranks and workers."""
 
+import multiprocessing
 from collections.abc import Iterator
 from dataclasses import fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from wced.shards.cells import RaggedCells
 from wced.shards.encode import Batch, Encoding, encode
-from wced.shards.reader import ShardSet
+from wced.shards.order import CellSource, EpochOrder, Order
 
 TensorBatch = dict[str, torch.Tensor]
-"""The fields of `Batch` as tensors, by name."""
+"""The fields of `Batch` (or of `RaggedCells`, for batches of raw counts) as tensors, by name."""
+
+SEQUENTIAL = Order(strategy="sequential")
 
 
-def to_tensors(batch: Batch) -> TensorBatch:
-    """Return the arrays of a batch as tensors that share their memory where they can."""
-    return {field.name: torch.from_numpy(np.ascontiguousarray(getattr(batch, field.name))) for field in fields(batch)}
+def to_tensors(batch: Batch | RaggedCells) -> TensorBatch:
+    """Return the arrays that a batch has as tensors that share their memory."""
+    arrays = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    return {name: torch.from_numpy(array) for name, array in arrays.items() if array is not None}
+
+
+class BatchKey(NamedTuple):
+    """Which batch."""
+
+    epoch: int
+    step: int
+    rank: int = 0
+    ranks: int = 1
 
 
 class BatchDataset(Dataset):
-    """Item (epoch, number) is a whole batch: the cells of that place in the epoch's order, encoded."""
+    """Item (epoch, step, rank, ranks) is a whole batch, finished; the same wherever and whenever it is made.
+
+    An epoch of N cells has S = ⌈N / (batch_size · ranks)⌉ steps. Step s holds the cells from ⌊N·s/S⌋ to ⌊N·(s+1)/S⌋ of
+    the epoch's order, dealt out to the ranks in turn: every cell once, as many batches for every rank, and sizes that
+    differ by one at most. So the steps of two ranks with half the batch hold the same cells as those of one.
+    """
 
     def __init__(
-        self, shards: ShardSet, split: str, encoding: Encoding, *, batch_size: int, shuffle: bool, training: bool,
+        self,
+        source: CellSource,
+        split: str,
+        encoding: Encoding | None,
+        *,
+        batch_size: int,
+        training: bool,
         seed: int,
-    ) -> None:  # fmt: skip
+        order: Order = SEQUENTIAL,
+        bucket_steps: int = 1,
+    ) -> None:
         """Prepare batches of a split.
 
         Parameters
         ----------
-        shards, split
+        source, split
             Which cells.
         encoding
-            How a cell becomes a sequence.
+            How a cell becomes a sequence; None for batches of raw counts.
         batch_size
-            Cells of a batch; the last one of an epoch may be smaller.
-        shuffle
-            Whether each epoch has its own random order, seeded by (seed, epoch).
+            Largest number of cells of a batch (but for tiny splits: no rank is left without a cell).
         training
             Passed on to `encode`: whether sequences are drawn at random.
         seed
             Seed of order and sequences.
+        order
+            In which order an epoch visits the cells.
+        bucket_steps
+            Length buckets: the cells of this many steps are sorted by the length of their sequences, so that a batch
+            needs little padding; the steps then stand in random order. 1 for none.
         """
-        self.shards, self.encoding, self.batch_size = shards, encoding, batch_size
-        self.shuffle, self.training, self.seed = shuffle, training, seed
-        self.cells = shards.cells_of(split)
-        self._order: tuple[int, np.ndarray] | None = None
+        self.source, self.encoding, self.batch_size = source, encoding, batch_size
+        self.training, self.seed, self.bucket_steps = training, seed, bucket_steps
+        self.order = EpochOrder(source, split, order, seed)
+        self._window: tuple[tuple[int, int, int], list[np.ndarray]] | None = None
+
+    def steps(self, ranks: int = 1) -> int:
+        """Return the number of batches of each rank in an epoch."""
+        cells = len(self.order)
+        if cells < ranks:
+            raise ValueError(f"{cells} cells can not be shared by {ranks} ranks")
+        return min(-(-cells // (self.batch_size * ranks)), cells // ranks)
 
     def __len__(self) -> int:
-        """Return the number of batches in an epoch."""
-        return -(-len(self.cells) // self.batch_size)
+        return self.steps()
 
-    def order(self, epoch: int) -> np.ndarray:
-        """Return the cells of an epoch in order; int64."""
-        if not self.shuffle:
-            return self.cells
-        if self._order is None or self._order[0] != epoch:
-            self._order = (epoch, np.random.default_rng((self.seed, epoch)).permutation(self.cells))
-        return self._order[1]
+    def cells(self, key: BatchKey) -> np.ndarray:
+        """Return the places of the cells of a batch; int64."""
+        epoch, step, rank, ranks = key
+        return self._step_cells(epoch, step, self.steps(ranks))[rank::ranks]
 
-    def __getitem__(self, key: tuple[int, int]) -> TensorBatch:
-        """Return batch `number` of `epoch`."""
-        epoch, number = key
-        cells = self.order(epoch)[number * self.batch_size : (number + 1) * self.batch_size]
-        ragged = self.shards.take(cells)
-        batch = encode(
-            ragged, self.shards.measured_dv, self.encoding, training=self.training, seed=self.seed, epoch=epoch
-        )
-        return to_tensors(batch)
+    def _step_cells(self, epoch: int, step: int, steps: int) -> np.ndarray:
+        """Return the cells of a step over all ranks, sorted by length within windows of `bucket_steps`."""
+        total = len(self.order)
+        if self.bucket_steps == 1:
+            return self.order.cells(epoch, total * step // steps, total * (step + 1) // steps)
+        window = step // self.bucket_steps
+        first, last = window * self.bucket_steps, min((window + 1) * self.bucket_steps, steps)
+        if self._window is None or self._window[0] != (epoch, window, steps):
+            bounds = total * np.arange(first, last + 1) // steps
+            cells = self.order.cells(epoch, bounds[0], bounds[-1])
+            lengths = np.diff(self.source.offsets(cells))
+            if self.encoding is not None:
+                lengths = np.minimum(lengths, self.encoding.length)
+            cells = cells[np.argsort(lengths, kind="stable")]
+            # The shortest cells go to a random step, the next ones to another.
+            turn = np.random.default_rng((self.seed, epoch, window, steps)).permutation(last - first)
+            cuts = np.cumsum(np.diff(bounds)[turn])[:-1]
+            parts = dict(zip(turn.tolist(), np.split(cells, cuts), strict=True))
+            self._window = (epoch, window, steps), [parts[i] for i in range(last - first)]
+        return self._window[1][step - first]
+
+    def __getitem__(self, key: tuple[int, ...]) -> TensorBatch:
+        """Return the batch of a `BatchKey`."""
+        key = BatchKey(*key)
+        cells = self.source.take(self.cells(key))
+        if self.encoding is None:
+            return to_tensors(cells)
+        return to_tensors(
+            encode(
+                cells, self.source.measured_dv, self.encoding, training=self.training, seed=self.seed, epoch=key.epoch,
+                measured_d=self.source.measured_d,
+            )
+        )  # fmt: skip
 
 
-class EpochSampler(Sampler[tuple[int, int]]):
-    """Keys of a rank's batches, epoch after epoch, from any batch on."""
+class EpochSampler(Sampler[BatchKey]):
+    """Keys of a rank's batches, epoch after epoch, from any step on."""
 
-    def __init__(self, batches: int, *, rank: int, ranks: int, advance: bool) -> None:
-        """Divide the batches of an epoch over ranks.
+    def __init__(self, steps: int, *, rank: int, ranks: int, advance: bool) -> None:
+        """Prepare the keys of one rank.
 
         Parameters
         ----------
-        batches
-            Batches of an epoch over all ranks.
+        steps
+            Steps of an epoch.
         rank, ranks
             This process and how many there are.
         advance
-            Whether each pass is a new epoch (training), or the same one again (validation). In training a remainder
-            that would leave a rank short wraps around, because ranks step together; in validation every batch is
-            scored once.
+            Whether each pass is a new epoch (training), or the same one again (validation).
         """
-        self.batches, self.rank, self.ranks, self.advance = batches, rank, ranks, advance
+        self.steps, self.rank, self.ranks, self.advance = steps, rank, ranks, advance
         self.epoch = 0
         self.start = 0
 
     def __len__(self) -> int:
-        return -(-self.batches // self.ranks) if self.advance else len(range(self.rank, self.batches, self.ranks))
+        return self.steps
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[BatchKey]:
         epoch, start = self.epoch, self.start
         self.start = 0
         if self.advance:
             self.epoch += 1
-        for turn in range(start, len(self)):
-            yield epoch, (turn * self.ranks + self.rank) % self.batches
+        for step in range(start, self.steps):
+            yield BatchKey(epoch, step, self.rank, self.ranks)
 
 
 class BatchLoader(DataLoader):
     """A DataLoader of finished batches whose place can be saved and restored (Lightning calls both)."""
 
-    def __init__(self, dataset: BatchDataset, *, rank: int = 0, ranks: int = 1) -> None:
-        """Wrap a dataset; batches are made in this process, in a few milliseconds each."""
-        sampler = EpochSampler(len(dataset), rank=rank, ranks=ranks, advance=dataset.training and dataset.shuffle)
-        # With a generator of its own, making an iterator takes no number from the global one, which a resumed
-        # training (it makes one more) must find as it was.
+    def __init__(
+        self, dataset: BatchDataset, *, rank: int = 0, ranks: int = 1, workers: int = 0, pin_memory: bool = False
+    ) -> None:
+        """Wrap a dataset.
+
+        Parameters
+        ----------
+        dataset
+            Its batches.
+        rank, ranks
+            This process and how many there are.
+        workers
+            Processes that make batches ahead of time; 0 to make them in this one. Batches are the same.
+        pin_memory
+            Whether batches are put where a GPU can fetch them without waiting.
+        """
+        sampler = EpochSampler(dataset.steps(ranks), rank=rank, ranks=ranks, advance=dataset.order.advances)
+        # Workers are not forked from a process that has threads of torch or CUDA, but from a server that has only
+        # imported this module; they start once and open the shards themselves. With a generator of its own, making
+        # an iterator takes no number from the global one, which a resumed training (it makes one more) must find as
+        # it was.
+        options: dict[str, Any] = {}
+        if workers:
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload([__name__])
+            options = {"multiprocessing_context": context, "persistent_workers": True, "prefetch_factor": 4}
         super().__init__(
-            dataset, sampler=sampler, batch_size=None, collate_fn=_as_is, generator=torch.Generator()
+            dataset, sampler=sampler, batch_size=None, collate_fn=_as_is, num_workers=workers, pin_memory=pin_memory,
+            generator=torch.Generator(), **options,
         )  # fmt: skip
         self._epoch, self._done = 0, 0
 

@@ -1,60 +1,77 @@
 """Turn raw counts into the sequences a model reads and the targets it must predict, in compiled code.
 
-Everything random about a cell is drawn from its own stream, seeded by (seed, epoch, soma_joinid), so a
-cell's sequence depends neither on its batch nor on the number of workers.
+Two passes over the cells of a batch: the first says how long each sequence becomes, so that the arrays are made no
+larger than needed, the second fills them. Both draw the same numbers (`wced.shards.draws`).
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
-import numba
 import numpy as np
 
 from wced.shards.cells import RaggedCells
+from wced.shards.draws import UNIT
+from wced.shards.kernels import expressed_room, fill, sequence_lengths
 
-TARGET_SUM = 10_000.0
-"""Values are log1p(count / total · TARGET_SUM), the field's `log1p_10k`."""
+VALUES = ("log1p_10k", "ranks", "bins")
+ZERO_MODES = ("exclude", "include", "interleave")
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a cell becomes a sequence; without `training` nothing is dropped, interleaved or masked."""
+    """How a cell becomes a sequence; without `training` nothing is drawn: no dropout, interleaving or masking."""
 
     length: int
-    """Largest number of genes in a sequence."""
+    """Largest number of genes in a sequence; CLS positions, which the model adds, do not count."""
     subset: Literal["random", "most_expressed"] = "random"
     """Which genes a training sequence keeps when the cell has more than fit; inference keeps the most expressed."""
-    zeros: Literal["exclude", "interleave"] = "exclude"
-    """Whether genes that the cell does not express are mixed in."""
+    values: Literal["log1p_10k", "ranks", "bins"] = "log1p_10k"
+    """What stands for a gene's expression in the input; targets are log1p_10k always.
+    `ranks`: (r - ½)/n, where r is the rank among the n genes that survive dropout, 1 for the lowest count, ties sharing
+    their mean. `bins`: 1 + ⌊bins · (r - ½)/n⌋, bins of equal frequency from 1 to `bins`. Zero is 0 in all."""
+    bins: int = 50
+    """Number of bins."""
+    zeros: Literal["exclude", "include", "interleave"] = "exclude"
+    """Genes that the cell does not express: left out; put in as far as they fit, in training a random subset of them,
+    in inference an evenly spaced one; or mixed in at random, in training only. Genes that the cell's dataset never
+    measured are no zeros."""
     nonzero_ratio: float = 0.9
     """Share of expressed genes when zeros are interleaved."""
+    nonzero_only: float = 0.0
+    """Share of cells whose sequence gets no zeros although zeros are interleaved."""
     dropout: float = 0.0
     """Probability that an expressed gene is left out of the input."""
     select: float = 0.0
     """Share of positions chosen for prediction (0 for no masked language modelling)."""
     mask: float = 0.0
     """Share of the chosen positions whose value is hidden."""
+    cell_target: bool = True
+    """Whether a batch has the values of all expressed genes as a flat target."""
+
+    def __post_init__(self) -> None:
+        if self.values not in VALUES or self.zeros not in ZERO_MODES or self.subset not in ("random", "most_expressed"):
+            raise ValueError(f"no such encoding: {self}")
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A finished batch as numpy arrays: n cells, l positions, t expressed genes in all."""
+    """A finished batch as arrays: n cells, l positions, t expressed genes in all. What is not asked for is None."""
 
     gene: np.ndarray
-    """int64, (n, l): vocabulary ids; 0 at padding."""
+    """int32, (n, l): vocabulary ids, those of expressed genes ascending; 0 at padding."""
     value: np.ndarray
-    """float32, (n, l): log1p_10k over the genes that the input kept; 0 at padding."""
+    """float32, (n, l): the encoded values; log1p_10k is over the genes that survive dropout; 0 at zeros and padding."""
     length: np.ndarray
     """int64, (n,): positions that are there; the rest is padding."""
-    masked: np.ndarray
-    """bool, (n, l): positions whose value the model must not see."""
-    position_target: np.ndarray
-    """float32, (n, l): log1p_10k over the whole cell at every position."""
-    target_offsets: np.ndarray
+    masked: np.ndarray | None
+    """bool, (n, l): positions whose value the model must not see, in training with `select`."""
+    position_target: np.ndarray | None
+    """float32, (n, l): log1p_10k over the whole cell at every position, with `select`."""
+    target_offsets: np.ndarray | None
     """int64, (n + 1,): where each cell's expressed genes begin in the flat targets."""
-    target_gene: np.ndarray
-    """int64, (t,): vocabulary ids of all expressed genes, also those that the input lacks."""
-    target_value: np.ndarray
+    target_gene: np.ndarray | None
+    """int32, (t,): vocabulary ids of all expressed genes, also those that the input lacks."""
+    target_value: np.ndarray | None
     """float32, (t,): their log1p_10k over the whole cell."""
     dataset: np.ndarray
     """int32, (n,): row of the measured-gene mask."""
@@ -64,107 +81,35 @@ class Batch:
     """int64, (n,): identity of each cell."""
 
 
-@numba.njit(inline="always")
-def _next(state):
-    """Advance a SplitMix64 stream held in state[0]; return 64 random bits (Steele et al. 2014)."""
-    state[0] += np.uint64(0x9E3779B97F4A7C15)
-    z = state[0]
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+def measured_counts(measured_dv: np.ndarray) -> np.ndarray:
+    """Return how many genes each dataset measured; int64, (datasets,)."""
+    return np.count_nonzero(measured_dv, axis=1).astype(np.int64)
 
 
-@numba.njit(inline="always")
-def _uniform(state):
-    """Return a float in [0, 1)."""
-    return np.float64(_next(state) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+def _arrays(shapes: dict[str, tuple[tuple[int, ...], type]]) -> dict[str, np.ndarray]:
+    """Return uninitialised arrays that lie in one block of memory.
 
-
-@numba.njit(inline="always")
-def _below(state, n):
-    """Return an integer in [0, n)."""
-    return np.int64(_uniform(state) * n)
-
-
-@numba.njit(nogil=True, cache=True)
-def _encode(
-    offsets, cell_gene, cell_count, soma_joinid, dataset, measured_dv,
-    length, random_subset, nonzero_ratio, interleave, dropout, select, mask, training, seed, epoch,
-    gene, value, lengths, masked, position_target, target_gene, target_value,
-):  # fmt: skip
-    n_genes = measured_dv.shape[1]
-    stamp = np.full(n_genes, -1, np.int64)  # stamp[g] == i: gene g stands in cell i already
-    kept = np.empty(n_genes, np.int64)  # places in the flat arrays of the genes that survive dropout
-    state = np.empty(1, np.uint64)
-    for i in range(len(offsets) - 1):
-        begin, end = offsets[i], offsets[i + 1]
-        state[0] = (np.uint64(seed) * np.uint64(0xD1342543DE82EF95)) ^ np.uint64(soma_joinid[i])
-        state[0] = _next(state) ^ np.uint64(epoch)
-        _next(state)
-
-        total = 0.0
-        for j in range(begin, end):
-            total += cell_count[j]
-        for j in range(begin, end):
-            target_gene[j] = cell_gene[j]
-            target_value[j] = np.log1p(cell_count[j] * (TARGET_SUM / total))
-            stamp[cell_gene[j]] = i
-
-        n_kept, kept_total = 0, 0.0
-        for j in range(begin, end):
-            if not training or dropout == 0.0 or _uniform(state) >= dropout:
-                kept[n_kept] = j
-                kept_total += cell_count[j]
-                n_kept += 1
-        if n_kept == 0 and end > begin:  # dropout took everything: keep one gene, so that no cell is empty
-            kept[0] = begin + _below(state, end - begin)
-            kept_total = cell_count[kept[0]]
-            n_kept = 1
-
-        room = length
-        if interleave and training:
-            room = max(1, np.int64(np.floor(length * nonzero_ratio)))
-        used = min(n_kept, room)
-        if n_kept > room:
-            if random_subset:  # a uniformly random subset: the first `room` of a partial Fisher-Yates shuffle
-                for k in range(room):
-                    other = k + _below(state, n_kept - k)
-                    kept[k], kept[other] = kept[other], kept[k]
-            else:  # the most expressed genes, ties by gene id: deterministic
-                counts = np.empty(n_kept, np.int64)
-                for k in range(n_kept):
-                    counts[k] = -np.int64(cell_count[kept[k]])
-                order = np.argsort(counts, kind="mergesort")
-                best = kept[:n_kept].copy()
-                for k in range(room):
-                    kept[k] = best[order[k]]
-        for k in range(used):
-            j = kept[k]
-            gene[i, k] = cell_gene[j]
-            value[i, k] = np.log1p(cell_count[j] * (TARGET_SUM / kept_total))
-            position_target[i, k] = target_value[j]
-
-        if interleave and training:
-            wanted = np.int64(np.round(used * (1.0 - nonzero_ratio) / nonzero_ratio))
-            wanted = min(wanted, length - used)
-            tries = 0
-            while wanted > 0 and tries < 64 * length:
-                tries += 1
-                g = _below(state, n_genes)
-                if stamp[g] != i and measured_dv[dataset[i], g]:
-                    stamp[g] = i
-                    gene[i, used] = g
-                    used += 1
-                    wanted -= 1
-        lengths[i] = used
-
-        if training and select > 0.0:
-            for k in range(used):
-                masked[i, k] = _uniform(state) < select and _uniform(state) < mask
+    The C library hands a block of the same size on from batch to batch; several large ones it gives back to the
+    system each time, and taking them anew costs more than filling them.
+    """
+    sizes = [int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in shapes.values()]
+    starts = np.concatenate([[0], np.cumsum([-(-size // 64) * 64 for size in sizes])])
+    block = np.empty(starts[-1], np.uint8)
+    return {
+        name: block[start : start + size].view(dtype).reshape(shape)
+        for (name, (shape, dtype)), start, size in zip(shapes.items(), starts, sizes, strict=False)
+    }
 
 
 def encode(
-    cells: RaggedCells, measured_dv: np.ndarray, encoding: Encoding, *, training: bool, seed: int = 0, epoch: int = 0
+    cells: RaggedCells,
+    measured_dv: np.ndarray,
+    encoding: Encoding,
+    *,
+    training: bool,
+    seed: int = 0,
+    epoch: int = 0,
+    measured_d: np.ndarray | None = None,
 ) -> Batch:
     """Return the batch of some cells.
 
@@ -180,36 +125,55 @@ def encode(
         Whether anything is drawn at random. Without it a cell that has more genes than fit is represented
         by its most expressed ones, and nothing is dropped, interleaved or masked.
     seed, epoch
-        With a cell's soma_joinid, the seed of its stream.
+        With a cell's soma_joinid, the seed of its streams.
+    measured_d
+        What `measured_counts` says of `measured_dv`, to spare counting for every batch.
 
     Returns
     -------
     Batch
-        Padded to the longest sequence of the batch.
+        Padded to the longest sequence of the batch (to one position, where all cells are empty).
     """
-    n, nonzeros = len(cells), len(cells.gene)
-    shape = (n, encoding.length)
-    gene = np.zeros(shape, np.int64)
-    value, position_target = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    masked, lengths = np.zeros(shape, np.bool_), np.zeros(n, np.int64)
-    target_gene, target_value = np.empty(nonzeros, np.int64), np.empty(nonzeros, np.float32)
-    _encode(
-        cells.offsets, cells.gene, cells.count, cells.soma_joinid, cells.dataset, measured_dv,
-        encoding.length, training and encoding.subset == "random", encoding.nonzero_ratio,
-        encoding.zeros == "interleave", encoding.dropout,
-        encoding.select, encoding.mask, training, seed, epoch,
-        gene, value, lengths, masked, position_target, target_gene, target_value,
+    n = len(cells)
+    zeros = ZERO_MODES.index(encoding.zeros)
+    interleave = zeros == 2 and training
+    lengths, zeros_n = np.empty(n, np.int64), np.empty(n, np.int64)
+    dropped = round(encoding.dropout * UNIT)
+    if measured_d is None:
+        measured_d = measured_counts(measured_dv) if zeros else np.zeros(len(measured_dv), np.int64)
+    sequence_lengths(
+        cells.offsets, cells.soma_joinid, cells.dataset, measured_d,
+        encoding.length, zeros, encoding.nonzero_ratio, round(encoding.nonzero_only * UNIT), dropped, training,
+        seed, epoch, lengths, zeros_n,
     )  # fmt: skip
-    longest = int(lengths.max(initial=1))
+    mlm, shape = encoding.select > 0, (n, int(lengths.max(initial=1)))
+    targets = (len(cells.gene) if encoding.cell_target else 0,)
+    made = _arrays(
+        {
+            "gene": (shape, np.int32),
+            "value": (shape, np.float32),
+            "masked": (shape if mlm and training else (0, 0), np.bool_),
+            "position_target": (shape if mlm else (0, 0), np.float32),
+            "target_gene": (targets, np.int32),
+            "target_value": (targets, np.float32),
+        }
+    )
+    fill(
+        cells.offsets, cells.gene, cells.count, cells.soma_joinid, cells.dataset, measured_dv, measured_d,
+        expressed_room(encoding.length, interleave, encoding.nonzero_ratio), training and encoding.subset == "random",
+        VALUES.index(encoding.values), encoding.bins if encoding.values == "bins" else 0, dropped,
+        round(encoding.select * encoding.mask * UNIT), training, seed, epoch, lengths, zeros_n, *made.values(),
+    )  # fmt: skip
+    if not (mlm and training):
+        made["masked"] = None
+    if not mlm:
+        made["position_target"] = None
+    if not encoding.cell_target:
+        made["target_gene"] = made["target_value"] = None
     return Batch(
-        gene=gene[:, :longest],
-        value=value[:, :longest],
+        **made,
         length=lengths,
-        masked=masked[:, :longest],
-        position_target=position_target[:, :longest],
-        target_offsets=cells.offsets,
-        target_gene=target_gene,
-        target_value=target_value,
+        target_offsets=cells.offsets if encoding.cell_target else None,
         dataset=cells.dataset,
         labels=cells.labels,
         soma_joinid=cells.soma_joinid,

@@ -1,53 +1,34 @@
 """Open a folder of shards as one memory-mapped set of cells."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numba
 import numpy as np
 import pyarrow as pa
 
 from wced.errors import WcedError
 from wced.files import existing, sha256
-from wced.shards import FORMAT_VERSION
-from wced.shards.cells import RaggedCells
+from wced.shards import FORMAT_VERSION, mapped
+from wced.shards.cells import RaggedCells, id_dtype
+from wced.shards.encode import measured_counts
 from wced.shards.vocabulary import LABEL_COLUMNS, Labels, Vocabulary, read_measured, versioned_json
 from wced.shards.write import SPLITS
 
-
-@dataclass(frozen=True)
-class _Piece:
-    """One record batch as zero-copy numpy views; `start` is its first cell in the whole set."""
-
-    start: int
-    offsets: np.ndarray
-    gene: np.ndarray
-    count: np.ndarray
-
-
-@numba.njit(nogil=True, cache=True)
-def _copy_cells(rows, source_offsets, source_gene, source_count, slots, offsets, gene, count):
-    """Copy the genes of `rows` of one record batch to the places `slots` of a batch."""
-    for k in range(len(rows)):
-        begin, end = source_offsets[rows[k]], source_offsets[rows[k] + 1]
-        to = offsets[slots[k]]
-        gene[to : to + end - begin] = source_gene[begin:end]
-        count[to : to + end - begin] = source_count[begin:end]
+COLUMNS = {"soma_joinid": np.int64, "split": np.int8, "dataset": np.int32, **dict.fromkeys(LABEL_COLUMNS, np.int32)}
+"""Columns with one value for each cell, and their types."""
 
 
 class ShardSet:
-    """All cells of a run's shards; genes stay on disk until a batch takes them.
+    """All cells of a run's shards. Everything about a cell stays on disk until a batch asks for it.
+
+    A cell is named by its *place*: its number in the order of shards and rows.
 
     Attributes
     ----------
     vocabulary, labels
         Genes and classes.
-    dataset_ids, measured_dv
-        Datasets in the order of their codes, and bool datasets × genes: which genes each measured.
-    split
-        int8, (cells,): code in `SPLITS`.
-    soma_joinid, dataset, label_codes, nonzeros
-        Per cell: int64, int32, int32 (cells × label columns), int64.
+    dataset_ids, measured_dv, measured_d
+        Datasets in the order of their codes; bool, datasets × genes: which genes each measured; how many, int64.
     """
 
     def __init__(self, folder: str | Path, *, verify: bool = False) -> None:
@@ -56,65 +37,86 @@ class ShardSet:
         Raises
         ------
         WcedError
-            If a file is missing or broken, has another format version, vocabulary or row count, or (with
-            `verify`, which reads every byte) another checksum than the index says.
+            If a file is missing or broken, has another format version, vocabulary or row count, was made from other
+            cells, or (with `verify`, which reads every byte) has another checksum than the index says.
         """
-        folder = Path(folder)
+        self.folder = folder = Path(folder)
         index = versioned_json(folder / "index.json", "the index of the shards")
         self.vocabulary = Vocabulary.read(folder / "vocabulary.tsv")
         self.labels = Labels.read(folder / "labels.json")
         self.dataset_ids, self.measured_dv = read_measured(folder / "measured.arrow")
+        self.measured_d = measured_counts(self.measured_dv)
         if self.vocabulary.sha256 != index["vocabulary_sha256"]:
             raise WcedError(f"{folder / 'vocabulary.tsv'}: not the vocabulary that the index was made with")
         if self.measured_dv.shape[1] != len(self.vocabulary):
             raise WcedError(f"{folder / 'measured.arrow'}: written for another vocabulary than the index")
-        self._pieces: list[_Piece] = []
-        columns: dict[str, list[np.ndarray]] = {
-            name: [] for name in ("soma_joinid", "split", "dataset", "nonzeros", *LABEL_COLUMNS)
-        }
-        self._maps = []
-        start = 0
+        for name, checksum in index["files"].items():
+            if sha256(existing(folder / name, "a file of the index")) != checksum:
+                raise WcedError(f"{folder / name}: not the file that the index was made with")
+        self._batches: list[pa.RecordBatch] = []  # keeps the mapped files open
         for row in index["shards"]:
-            path = existing(folder / row["file"], "a shard of the index")
-            if verify and sha256(path) != row["sha256"]:
-                raise WcedError(f"{path}: its checksum is not the one in the index; make the shard again")
-            self._maps.append(pa.memory_map(str(path)))
-            try:
-                reader = pa.ipc.open_file(self._maps[-1])
-                batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
-            except pa.ArrowInvalid as failure:
-                raise WcedError(f"{path}: not a whole Arrow file ({failure}); make the shard again") from None
-            metadata = reader.schema.metadata or {}
-            version = metadata.get(b"wced.format_version", b"none").decode()
-            if version != str(FORMAT_VERSION):
-                raise WcedError(
-                    f"{path}: format version {version}, this program reads {FORMAT_VERSION}; make the shard again"
-                )
-            if metadata.get(b"wced.vocabulary_sha256", b"").decode() != index["vocabulary_sha256"]:
-                raise WcedError(f"{path}: written for another vocabulary than the index")
-            if sum(batch.num_rows for batch in batches) != row["cells"]:
-                raise WcedError(f"{path}: holds another number of cells than the index says")
-            for batch in batches:
-                offsets = batch["gene"].offsets.to_numpy()
-                self._pieces.append(
-                    _Piece(start, offsets, batch["gene"].values.to_numpy(), batch["count"].values.to_numpy())
-                )
-                for name, values in columns.items():
-                    values.append(np.diff(offsets) if name == "nonzeros" else batch[name].to_numpy())
-                start += batch.num_rows
-        joined = {name: np.concatenate(values) for name, values in columns.items()}
-        self._starts = np.array([piece.start for piece in self._pieces], np.int64)
-        self.soma_joinid, self.split = joined["soma_joinid"], joined["split"]
-        self.dataset = joined["dataset"]
-        self.nonzeros = joined["nonzeros"].astype(np.int64)
-        self.label_codes = np.stack([joined[column] for column in LABEL_COLUMNS], axis=1)
+            self._batches += _open_shard(folder / row["file"], row, index, verify)
+        sizes = [batch.num_rows for batch in self._batches]
+        self._starts = np.cumsum([0, *sizes], dtype=np.int64)[:-1]
+        self._sizes = np.array(sizes, np.int64)
+        self._cells = int(self._sizes.sum())
+        self._at = {name: _addresses(batch[name] for batch in self._batches) for name in COLUMNS}
+        self._at["gene"] = _addresses(batch["gene"].values for batch in self._batches)
+        self._at["count"] = _addresses(batch["count"].values for batch in self._batches)
+        self._at["offsets"] = _addresses(batch["gene"].offsets for batch in self._batches)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Open the folder again in another process; a worker of a loader gets this instead of the data."""
+        return ShardSet, (self.folder,)
 
     def __len__(self) -> int:
-        return len(self.soma_joinid)
+        return self._cells
 
-    def cells_of(self, split: str) -> np.ndarray:
-        """Return the places of a split's cells in the set that have any vocabulary gene, ascending; int64."""
-        return np.flatnonzero((self.split == SPLITS.index(split)) & (self.nonzeros > 0))
+    def count(self, split: str) -> int:
+        """Return how many cells of a split have any vocabulary gene; only these are ever used."""
+        return self._eligible(split, 0, len(self), np.empty(0, np.int64))
+
+    def places(self, split: str, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Return the places of those cells in [start, stop), ascending; int64."""
+        stop = len(self) if stop is None else stop
+        places = np.empty(self._eligible(split, start, stop, np.empty(0, np.int64)), np.int64)
+        self._eligible(split, start, stop, places)
+        return places
+
+    def _eligible(self, split: str, start: int, stop: int, places: np.ndarray) -> int:
+        return mapped.eligible(
+            start, stop, self._starts, self._sizes, self._at["offsets"], self._at["split"], SPLITS.index(split), places
+        )
+
+    def blocks(self, split: str, block_cells: int) -> tuple[np.ndarray, np.ndarray]:
+        """Cut a split into blocks of cells that lie one after the other.
+
+        Returns
+        -------
+        bounds
+            int64, (blocks + 1,): block b lies in the places bounds[b] to bounds[b + 1].
+        cells
+            int64, (blocks,): its cells of the split, `block_cells` of them in all blocks but the last.
+        """
+        most = -(-len(self) // block_cells)
+        bounds, cells = np.zeros(most + 1, np.int64), np.zeros(most, np.int64)
+        blocks = mapped.block_bounds(
+            self._starts, self._sizes, self._at["offsets"], self._at["split"], SPLITS.index(split), block_cells, bounds,
+            cells,
+        )  # fmt: skip
+        return bounds[: blocks + 1], cells[:blocks]
+
+    def column(self, name: str, cells: np.ndarray) -> np.ndarray:
+        """Return a column of `COLUMNS` (`dataset` and labels as codes, -1 for unknown) for the cells at some places."""
+        values = np.empty(len(cells), COLUMNS[name])
+        mapped.copy_column(cells, self._starts, self._at[name], values)
+        return values
+
+    def offsets(self, cells: np.ndarray) -> np.ndarray:
+        """Return where each cell's genes begin and end in flat arrays of these cells; int64, (n + 1,)."""
+        offsets = np.empty(len(cells) + 1, np.int64)
+        mapped.ends(cells, self._starts, self._at["offsets"], offsets)
+        return offsets
 
     def take(self, cells: np.ndarray) -> RaggedCells:
         """Copy some cells, in the order asked for, into flat arrays.
@@ -124,11 +126,48 @@ class ShardSet:
         cells
             int64, (n,): places in the set.
         """
-        offsets = np.concatenate([[0], np.cumsum(self.nonzeros[cells])])
-        gene = np.empty(offsets[-1], self._pieces[0].gene.dtype)
-        count = np.empty(offsets[-1], np.uint32)
-        piece_of_cell = np.searchsorted(self._starts, cells, side="right") - 1
-        for number in np.unique(piece_of_cell):
-            piece, slots = self._pieces[number], np.flatnonzero(piece_of_cell == number)
-            _copy_cells(cells[slots] - piece.start, piece.offsets, piece.gene, piece.count, slots, offsets, gene, count)
-        return RaggedCells(offsets, gene, count, self.soma_joinid[cells], self.dataset[cells], self.label_codes[cells])
+        offsets = self.offsets(cells)
+        gene, count = np.empty(offsets[-1], id_dtype(len(self.vocabulary))), np.empty(offsets[-1], np.uint32)
+        mapped.copy_genes(
+            cells, self._starts, self._at["offsets"], self._at["gene"], self._at["count"], offsets, gene, count
+        )
+        labels = np.stack([self.column(name, cells) for name in LABEL_COLUMNS], axis=1)
+        return RaggedCells(
+            offsets, gene, count, self.column("soma_joinid", cells), self.column("dataset", cells), labels
+        )
+
+
+def _open_shard(path: Path, row: dict[str, Any], index: dict[str, Any], verify: bool) -> list[pa.RecordBatch]:
+    """Return the mapped record batches of a shard after checking that it is what the index says."""
+    if verify and sha256(existing(path, "a shard of the index")) != row["sha256"]:
+        raise WcedError(f"{path}: its checksum is not the one in the index; make the shard again")
+    try:
+        reader = pa.ipc.open_file(pa.memory_map(str(existing(path, "a shard of the index"))))
+        batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
+        for batch in batches:
+            batch.validate()  # a damaged length must not lead beyond the file
+    except (pa.ArrowException, OSError) as failure:
+        raise WcedError(f"{path}: not a whole Arrow file ({failure}); make the shard again") from None
+    metadata = {
+        key.decode(errors="replace"): value.decode(errors="replace")
+        for key, value in (reader.schema.metadata or {}).items()
+    }
+    version = metadata.get("wced.format_version", "none")
+    if version != str(FORMAT_VERSION):
+        raise WcedError(f"{path}: format version {version}, this program reads {FORMAT_VERSION}; make the shard again")
+    if metadata.get("wced.vocabulary_sha256") != index["vocabulary_sha256"]:
+        raise WcedError(f"{path}: written for another vocabulary than the index")
+    if metadata.get("wced.inputs_sha256") != index["inputs_sha256"]:
+        raise WcedError(f"{path}: made from other cells than the index")
+    if sum(batch.num_rows for batch in batches) != row["cells"]:
+        raise WcedError(f"{path}: holds another number of cells than the index says")
+    return [batch for batch in batches if batch.num_rows]
+
+
+def _addresses(arrays: Any) -> np.ndarray:
+    """Return where the values of Arrow arrays without nulls lie in memory; int64."""
+    return np.array([_address(array) if len(array) else 0 for array in arrays], np.int64)
+
+
+def _address(array: pa.Array) -> int:
+    return array.buffers()[1].address + array.offset * (array.type.bit_width // 8)

@@ -60,6 +60,11 @@ class Vocabulary:
         """Return the vocabulary id of each Ensembl id, -1 for genes outside; shape (len(gene_ids),), int32."""
         return pd.Index(self.gene_ids).get_indexer(pd.Index(gene_ids)).astype(np.int32)
 
+    def chosen(self, keep_v: np.ndarray) -> "Vocabulary":
+        """Return the vocabulary of those genes for which `keep_v` (bool) holds."""
+        places = np.flatnonzero(keep_v)
+        return Vocabulary(tuple(self.gene_ids[i] for i in places), tuple(self.symbols[i] for i in places))
+
     def write(self, path: str | Path) -> None:
         """Write `vocabulary.tsv`: id, gene_id, symbol."""
         frame = pd.DataFrame({"id": range(len(self)), "gene_id": self.gene_ids, "symbol": self.symbols})

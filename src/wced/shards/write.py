@@ -1,19 +1,22 @@
 """Write shards from a SOMA collection, each by its own job, and the index that opens them all."""
 
+import hashlib
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from scipy import sparse
 
+from wced.config import corpus as config
 from wced.errors import WcedError
 from wced.files import existing, sha256, whole_file
 from wced.shards import FORMAT_VERSION
 from wced.shards.cells import id_dtype
+from wced.shards.counts import CountReader, Counts
 from wced.shards.vocabulary import LABEL_COLUMNS, Labels, Vocabulary, label_values
 
 if TYPE_CHECKING:
@@ -22,8 +25,15 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation")
 """Splits in the order of their codes."""
 
-READ_CELLS = 4096
-"""Cells read from X at once: bounds memory at about 100 MB for 3,000 expressed genes a cell."""
+BATCH_NONZEROS = 2**25
+"""Most non-zeros (over all genes) of the cells of a record batch: what is read from X and held at once. With the six
+bytes that each takes, and TileDB's own buffers, writing a shard needs about 1.5 GB, however large it is."""
+
+VOCABULARY_FILES = ("vocabulary.tsv", "labels.json", "measured.arrow")
+"""Files beside the shards that give their codes a meaning."""
+
+BATCH_SHA256 = "wced.sha256"
+"""Key of a record batch's own metadata."""
 
 
 def shard_bounds(nonzeros: np.ndarray, count: int) -> np.ndarray:
@@ -48,8 +58,39 @@ def shard_bounds(nonzeros: np.ndarray, count: int) -> np.ndarray:
     return np.concatenate([[0], inner, [len(nonzeros)]]).astype(np.int64)
 
 
-def shard_schema(vocabulary: Vocabulary) -> pa.Schema:
-    """Return the Arrow schema of a shard; its metadata names the format and the vocabulary."""
+def batch_bounds(nonzeros: np.ndarray, most_cells: int, most_nonzeros: int = BATCH_NONZEROS) -> np.ndarray:
+    """Return where record batches begin and end: the fewest that hold no more cells and non-zeros than allowed.
+
+    A cell that has more non-zeros alone is a batch of its own. Shape (batches + 1,), int64, ascending.
+    """
+    cumulative = np.concatenate([[0], np.cumsum(nonzeros, dtype=np.int64)])
+    bounds = [0]
+    while bounds[-1] < len(nonzeros):
+        start = bounds[-1]
+        fitting = int(np.searchsorted(cumulative, cumulative[start] + most_nonzeros, side="right")) - 1
+        bounds.append(max(start + 1, min(start + most_cells, fitting)))
+    return np.array(bounds, np.int64)
+
+
+def inputs_sha256(cells: str | Path, vocabulary: str | Path) -> str:
+    """Return one hash of everything that decides what shards hold, besides X.
+
+    It is the SHA-256 of the SHA-256s (hexadecimal, joined by newlines) of cells.parquet and of `VOCABULARY_FILES`.
+
+    Parameters
+    ----------
+    cells
+        cells.parquet.
+    vocabulary
+        vocabulary.tsv, with the other files beside it.
+    """
+    beside = [Path(vocabulary).parent / name for name in VOCABULARY_FILES[1:]]
+    files = [(cells, "cells.parquet"), (vocabulary, "a vocabulary"), *((path, path.name) for path in beside)]
+    return hashlib.sha256("\n".join(sha256(existing(path, what)) for path, what in files).encode()).hexdigest()
+
+
+def shard_schema(vocabulary: Vocabulary, *, number: int = 0, count: int = 1, inputs: str = "") -> pa.Schema:
+    """Return the Arrow schema of a shard; its metadata names the format, the vocabulary, the shard and its inputs."""
     return pa.schema(
         [
             pa.field("soma_joinid", pa.int64(), nullable=False),
@@ -61,58 +102,46 @@ def shard_schema(vocabulary: Vocabulary) -> pa.Schema:
             pa.field("dataset", pa.int32(), nullable=False),
             *[pa.field(column, pa.int32(), nullable=False) for column in LABEL_COLUMNS],
         ],
-        metadata={"wced.format_version": str(FORMAT_VERSION), "wced.vocabulary_sha256": vocabulary.sha256},
+        metadata={
+            "wced.format_version": str(FORMAT_VERSION),
+            "wced.vocabulary_sha256": vocabulary.sha256,
+            "wced.inputs_sha256": inputs,
+            "wced.shard": str(number),
+            "wced.shards": str(count),
+        },
     )
 
 
-def read_counts(
-    experiment: "tiledbsoma.Experiment", soma_joinids: np.ndarray, vocabulary_id_of_var: np.ndarray, n_genes: int
-) -> sparse.csr_matrix:
-    """Read raw counts of some cells from the layer `raw`, reduced to the vocabulary.
-
-    Parameters
-    ----------
-    experiment
-        An organism of a Census.
-    soma_joinids
-        int64, (n,), ascending.
-    vocabulary_id_of_var
-        int32, indexed by the soma_joinid of var: vocabulary id or -1.
-    n_genes
-        Size of the vocabulary.
-
-    Returns
-    -------
-    scipy.sparse.csr_matrix
-        n × n_genes, indices sorted, no stored zeros.
-    """
-    table = experiment.ms["RNA"].X["raw"].read(coords=(soma_joinids, slice(None))).tables().concat()
-    gene = vocabulary_id_of_var[table["soma_dim_1"].to_numpy()]
-    inside = gene >= 0
-    row = np.searchsorted(soma_joinids, table["soma_dim_0"].to_numpy()[inside])
-    data = table["soma_data"].to_numpy()[inside]
-    counts = sparse.csr_matrix((data, (row, gene[inside])), shape=(len(soma_joinids), n_genes))
-    counts.eliminate_zeros()
-    counts.sort_indices()
-    return counts
-
-
-def _record_batch(
-    cells: pd.DataFrame, counts: sparse.csr_matrix, schema: pa.Schema, labels: Labels, dataset_ids: Sequence[str]
-) -> pa.RecordBatch:
-    offsets = pa.array(counts.indptr.astype(np.int32))
-    gene_type, count_type = schema.field("gene").type.value_type, schema.field("count").type.value_type
-    columns = {
+def cell_columns(cells: pd.DataFrame, labels: Labels, dataset_ids: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return what a shard holds of rows of cells.parquet: soma_joinid, and codes of split, dataset and labels."""
+    return {
         "soma_joinid": cells["soma_joinid"].to_numpy(),
-        "gene": pa.ListArray.from_arrays(offsets, pa.array(counts.indices, gene_type)),
-        "count": pa.ListArray.from_arrays(offsets, pa.array(counts.data.astype(np.int64), count_type)),
-        "total_counts": cells["raw_sum"].to_numpy().round().astype(np.int64),
-        "vocabulary_counts": np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel().round().astype(np.int64),
         "split": pd.Index(SPLITS).get_indexer(cells["split"]).astype(np.int8),
         "dataset": pd.Index(dataset_ids).get_indexer(cells["dataset_id"].astype(str)).astype(np.int32),
         **{column: labels.codes(column, label_values(cells, column)) for column in LABEL_COLUMNS},
     }
-    return pa.record_batch([pa.array(columns[name]) for name in schema.names], schema=schema)
+
+
+def _record_batch(columns: dict[str, np.ndarray], counts: Counts, schema: pa.Schema) -> pa.RecordBatch:
+    offsets = pa.array(counts.offsets.astype(np.int32))
+    arrays = {
+        **{name: pa.array(values) for name, values in columns.items()},
+        "gene": pa.ListArray.from_arrays(offsets, pa.array(counts.gene)),
+        "count": pa.ListArray.from_arrays(offsets, pa.array(counts.count)),
+        "total_counts": pa.array(counts.total),
+        "vocabulary_counts": pa.array(counts.inside),
+    }
+    return pa.record_batch([arrays[name] for name in schema.names], schema=schema)
+
+
+def batch_sha256(batch: pa.RecordBatch) -> str:
+    """Return the SHA-256 of a record batch's values, column after column; of a list the offsets, then the values."""
+    digest = hashlib.sha256()
+    for column in batch.columns:
+        parts = [column.offsets, column.values] if pa.types.is_list(column.type) else [column]
+        for part in parts:
+            digest.update(part.to_numpy())
+    return digest.hexdigest()
 
 
 def write_shard(
@@ -124,6 +153,10 @@ def write_shard(
     dataset_ids: Sequence[str],
     *,
     batch_cells: int,
+    number: int = 0,
+    count: int = 1,
+    inputs: str = "",
+    section: config.Census | None = None,
 ) -> None:
     """Write one shard whole: its cells in the order of soma_joinid, read from X in bounded memory.
 
@@ -141,60 +174,117 @@ def write_shard(
         Datasets in the order of their codes.
     batch_cells
         Largest number of cells of a record batch; list offsets are 32-bit, so at most 65,536.
+    number, count
+        Which shard this is, from 0, and of how many.
+    inputs
+        What `inputs_sha256` returns for the files that `cells`, `vocabulary` and `labels` are from.
+    section
+        Config of the corpus: how often a read is tried.
 
     Raises
     ------
     WcedError
-        If a cell has a dataset that `dataset_ids` lacks.
+        If a cell has a dataset that `dataset_ids` lacks, a count is none, or X cannot be read.
     """
     foreign = set(cells["dataset_id"].astype(str)) - set(dataset_ids)
     if foreign:
         raise WcedError(f"{path}: dataset {min(foreign)} is not among the measured datasets")
-    var = experiment.ms["RNA"].var.read(column_names=["soma_joinid", "feature_id"]).concat().to_pandas()
-    lookup = np.full(int(var["soma_joinid"].max()) + 1, -1, np.int32)
-    lookup[var["soma_joinid"]] = vocabulary.ids_of(var["feature_id"])
-    schema = shard_schema(vocabulary)
-    read_cells = min(READ_CELLS, batch_cells)
+    reader = CountReader(experiment, vocabulary, section)
+    schema = shard_schema(vocabulary, number=number, count=count, inputs=inputs)
+    nonzeros = cells["nnz"].to_numpy(np.int64)
+    bounds = batch_bounds(nonzeros, batch_cells)
     with whole_file(path) as temporary, pa.ipc.new_file(temporary, schema) as writer:
-        for start in range(0, len(cells), batch_cells):
-            batch = cells.iloc[start : start + batch_cells]
-            chunks = [
-                read_counts(experiment, batch["soma_joinid"].to_numpy()[at : at + read_cells], lookup, len(vocabulary))
-                for at in range(0, len(batch), read_cells)
-            ]
-            counts = sparse.vstack(chunks, format="csr")
-            writer.write_batch(_record_batch(batch, counts, schema, labels, dataset_ids))
+        for start, stop in itertools.pairwise(bounds.tolist()):
+            rows = cells.iloc[start:stop]
+            counts = reader.read(
+                rows["soma_joinid"].to_numpy(), nonzeros[start:stop], rows["dataset_id"], f"shard {number}"
+            )
+            batch = _record_batch(cell_columns(rows, labels, dataset_ids), counts, schema)
+            writer.write_batch(batch, custom_metadata={BATCH_SHA256: batch_sha256(batch)})
 
 
-def write_index(path: str | Path, shards: Sequence[str | Path], vocabulary: Vocabulary) -> None:
-    """Write `index.json`: every shard with its row count, non-zeros, splits and checksum."""
+def write_index(path: str | Path, shards: Sequence[str | Path], cells: str | Path, vocabulary: str | Path) -> None:
+    """Check all shards and write `index.json`: every shard with its row counts, non-zeros, splits and checksum.
+
+    Every byte of the shards is read, one record batch at a time.
+
+    Parameters
+    ----------
+    path
+        File to write.
+    shards
+        Shards in order.
+    cells, vocabulary
+        Files that they must have been made from.
+
+    Raises
+    ------
+    WcedError
+        If a shard is missing, truncated or damaged, has another format version, was made from other inputs, or stands
+        in another place.
+    """
+    genes, inputs = Vocabulary.read(vocabulary), inputs_sha256(cells, vocabulary)
     rows = []
-    for shard in map(Path, shards):
+    for number, shard in enumerate(map(Path, shards)):
+        expected = shard_schema(genes, number=number, count=len(shards), inputs=inputs)
         with pa.memory_map(str(existing(shard, "a shard"))) as source:
             try:
-                table = pa.ipc.open_file(source).read_all()
-            except pa.ArrowInvalid as failure:
+                rows.append(_index_row(shard, source, expected))
+            except (pa.ArrowException, OSError) as failure:
                 raise WcedError(f"{shard}: not a whole Arrow file ({failure}); make the shard again") from None
-            found = (table.schema.metadata or {}).get(b"wced.vocabulary_sha256", b"").decode()
-            if found != vocabulary.sha256:
-                raise WcedError(f"{shard}: written for another vocabulary ({found[:12]}, not {vocabulary.sha256[:12]})")
-            split = table["split"].to_numpy()
-            rows.append(
-                {
-                    "file": shard.name,
-                    "cells": table.num_rows,
-                    "nonzeros": sum(len(chunk.flatten()) for chunk in table["gene"].chunks),
-                    **{name: int((split == code).sum()) for code, name in enumerate(SPLITS)},
-                    "sha256": sha256(shard),
-                }
-            )
     record = {
         "format_version": FORMAT_VERSION,
-        "vocabulary_size": len(vocabulary),
-        "vocabulary_sha256": vocabulary.sha256,
+        "vocabulary_size": len(genes),
+        "vocabulary_sha256": genes.sha256,
+        "inputs_sha256": inputs,
+        "files": {name: sha256(Path(vocabulary).with_name(name)) for name in VOCABULARY_FILES},
         "label_columns": LABEL_COLUMNS,
         "cells": sum(row["cells"] for row in rows),
         "shards": rows,
     }
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _index_row(shard: Path, source: pa.NativeFile, expected: pa.Schema) -> dict[str, Any]:
+    """Return a shard's row of the index; raise WcedError if it is not the one expected."""
+    reader = pa.ipc.open_file(source)
+    _check_schema(shard, reader.schema, expected)
+    cells, nonzeros, splits = [], 0, np.zeros(len(SPLITS), np.int64)
+    for i in range(reader.num_record_batches):
+        batch, metadata = reader.get_batch_with_custom_metadata(i)
+        batch.validate(full=True)  # a damaged length must not lead beyond the file
+        digest = (metadata or {}).get(BATCH_SHA256.encode(), b"").decode(errors="replace")
+        if batch_sha256(batch) != digest:
+            raise WcedError(f"{shard}: record batch {i} is damaged: it has not its checksum; make the shard again")
+        cells.append(batch.num_rows)
+        nonzeros += len(batch["gene"].values)
+        splits += np.bincount(batch["split"].to_numpy(), minlength=len(SPLITS))
+    return {
+        "file": shard.name,
+        "cells": sum(cells),
+        "batches": cells,
+        "nonzeros": nonzeros,
+        **{name: int(n) for name, n in zip(SPLITS, splits, strict=True)},
+        "bytes": shard.stat().st_size,
+        "sha256": sha256(shard),
+    }
+
+
+def _check_schema(shard: Path, schema: pa.Schema, expected: pa.Schema) -> None:
+    def value(of: pa.Schema, key: str) -> str:
+        return (of.metadata or {}).get(f"wced.{key}".encode(), b"none").decode(errors="replace")
+
+    version = value(schema, "format_version")
+    if version != str(FORMAT_VERSION):
+        raise WcedError(f"{shard}: format version {version}, this program makes {FORMAT_VERSION}; make the shard again")
+    here, there = (value(of, "vocabulary_sha256")[:12] for of in (schema, expected))
+    if here != there:
+        raise WcedError(f"{shard}: written for another vocabulary ({here}, not {there})")
+    if value(schema, "inputs_sha256") != value(expected, "inputs_sha256"):
+        raise WcedError(f"{shard}: stale: made from other cells, labels or measured genes; make the shard again")
+    place, wanted = ([value(of, key) for key in ("shard", "shards")] for of in (schema, expected))
+    if place != wanted:
+        raise WcedError(f"{shard}: is shard {place[0]} of {place[1]}, but stands for shard {wanted[0]} of {wanted[1]}")
+    if not schema.equals(expected):
+        raise WcedError(f"{shard}: has not the columns of a shard; make the shard again")

@@ -1,0 +1,202 @@
+"""Reading the columns of obs that a selection needs, in ranges of cells, into few bytes a cell.
+
+Text is kept as codes of a dictionary that all ranges share, so tens of millions of cells fit into a few gigabytes.
+"""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import tiledbsoma as soma
+
+from wced.config import corpus as config
+from wced.corpus.remote import retried
+from wced.corpus.terms import UNKNOWN
+from wced.errors import WcedError
+
+RANGE_CELLS = 1_000_000
+"""Consecutive soma_joinids that are read at once: about 150 MB while they are being coded."""
+
+SELECTIONS = {"tissues": "tissue_general", "assays": "assay", "diseases": "disease"}
+"""Keys of the config section that select cells, and the column that each is about."""
+
+_DTYPES = {"nnz": np.int32, "n_measured_vars": np.int32, "mt_fraction": np.float32}
+"""Numbers that fewer bits can hold. `raw_sum` stays as it is: Smart-seq2 goes beyond what a float32 counts exactly."""
+
+
+def read_obs(census: soma.Collection, section: config.Census, columns: Sequence[str]) -> pd.DataFrame:
+    """Read columns of obs.
+
+    Parameters
+    ----------
+    census
+        An open collection.
+    section
+        Organism and the conditions that cells must meet.
+    columns
+        Columns wanted, `soma_joinid` among them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per cell, ascending soma_joinid. Text is categorical (categories sorted, none unused; an empty value is
+        `unknown`), genes are int32, fractions float32.
+
+    Raises
+    ------
+    WcedError
+        If obs lacks a column, the value filter is wrong, a selected value does not exist or no cell matches.
+    """
+    obs = obs_of(census, section)
+    for name in columns:
+        if name not in obs.schema.names:
+            raise WcedError(f"the collection's obs has no column {name}")
+    condition = value_filter(obs, section)
+    room = retried(section, "the number of cells", lambda: obs.count)
+    parts: dict[str, _Text | _Numbers] = {}
+    for name in columns:
+        kind = obs.schema.field(name).type
+        dtype = _DTYPES.get(name) or (None if _is_text(kind) else kind.to_pandas_dtype())
+        parts[name] = _Text(room) if dtype is None else _Numbers(np.dtype(dtype), room)
+    first, last = obs.non_empty_domain()[0]
+    for start in range(first, last + 1, RANGE_CELLS):
+        stop = min(start + RANGE_CELLS - 1, last)
+        table = _read_range(obs, section, start, stop, columns, condition)
+        for name, part in parts.items():
+            part.add(table[name])
+    frame = pd.DataFrame({name: parts.pop(name).whole() for name in columns}, copy=False)
+    if frame.empty:
+        raise WcedError(
+            f"no cell of the collection matches {condition!r}" if condition else "the collection has no cell"
+        )
+    return frame
+
+
+def obs_of(census: soma.Collection, section: config.Census) -> soma.DataFrame:
+    """Return obs of the organism, which is opened when it is first asked for."""
+    return retried(section, "obs", lambda: census["census_data"][section.organism].obs)
+
+
+def _read_range(
+    obs: soma.DataFrame, section: config.Census, start: int, stop: int, columns: Sequence[str], condition: str | None
+) -> pa.Table:
+    def read() -> pa.Table:
+        return obs.read(coords=(slice(start, stop),), column_names=list(columns), value_filter=condition).concat()
+
+    try:
+        table = retried(section, f"obs of soma_joinids {start} to {stop}", read)
+    except (soma.SOMAError, ValueError, SyntaxError, KeyError) as failure:
+        text = " ".join(str(failure).split())
+        raise WcedError(f"census.obs_value_filter {section.obs_value_filter!r} fails: {text}") from None
+    if np.any(np.diff(table["soma_joinid"].to_numpy()) <= 0):
+        table = table.sort_by("soma_joinid")
+    return table
+
+
+def value_filter(obs: soma.DataFrame, section: config.Census) -> str | None:
+    """Return the condition on obs that all selections of the config make together, in TileDB-SOMA's query language.
+
+    Raises
+    ------
+    WcedError
+        If a selected tissue, assay or disease is not among the collection's, naming those that are spelt like it.
+    """
+    parts = [f"({section.obs_value_filter})"] if section.obs_value_filter else []
+    for key, name in SELECTIONS.items():
+        wanted = getattr(section, key)
+        if not wanted:
+            continue
+        columns = {column: _values(obs, section, column) for column in (name, f"{name}_ontology_term_id")}
+        for value in wanted:
+            if not any(value in known for known in columns.values()):
+                known = sorted(set().union(*columns.values()))
+                near = get_close_matches(value, known, n=3, cutoff=0.5) or known[:3]
+                raise WcedError(
+                    f"census.{key}: {value!r} is not among the {name} names and ids of the collection; "
+                    f"nearest are {', '.join(map(repr, near))}"
+                )
+        terms = [(column, [value for value in wanted if value in known]) for column, known in columns.items()]
+        parts.append("(" + " or ".join(f"{column} in {values!r}" for column, values in terms if values) + ")")
+    return " and ".join(parts) or None
+
+
+def _values(obs: soma.DataFrame, section: config.Census, column: str) -> set[str]:
+    """Return the values that a text column can have."""
+
+    def read() -> set[str]:
+        if pa.types.is_dictionary(obs.schema.field(column).type):
+            return set(obs.get_enumeration_values([column])[column].to_pylist())
+        return set().union(*(table[column].unique().to_pylist() for table in obs.read(column_names=[column])))
+
+    return retried(section, f"the values of obs.{column}", read)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_dictionary(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+class _Column:
+    """A column that is filled range by range, in an array that has room for all cells from the start.
+
+    Pages that are never written take no memory, and no second copy is needed to join ranges.
+    """
+
+    def __init__(self, dtype: np.dtype, room: int) -> None:
+        self._values, self._n = np.empty(room, dtype), 0
+
+    def _append(self, values: np.ndarray) -> None:
+        self._values[self._n : self._n + len(values)] = values
+        self._n += len(values)
+
+
+class _Numbers(_Column):
+    """A column of numbers."""
+
+    def add(self, column: pa.ChunkedArray) -> None:
+        self._append(column.to_numpy())
+
+    def whole(self) -> np.ndarray:
+        return self._values[: self._n]
+
+
+class _Text(_Column):
+    """A column of text, as codes of a dictionary that grows with what is met."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__(np.dtype(np.int8), room)
+        self._code_of: dict[str, int] = {}
+        self._last: tuple[pa.Array, np.ndarray] | None = None
+
+    def add(self, column: pa.ChunkedArray) -> None:
+        for chunk in column.chunks:
+            encoded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+            indices = encoded.indices
+            if indices.null_count:
+                # The place before the first is the last one of the lookup, which is that of `unknown`.
+                indices = indices.fill_null(-1)
+                self._code_of.setdefault(UNKNOWN, len(self._code_of))
+            lookup = self._lookup(encoded.dictionary)
+            wanted = np.min_scalar_type(-max(len(self._code_of), 1))
+            if wanted.itemsize > self._values.itemsize:
+                wider = np.empty(len(self._values), wanted)
+                wider[: self._n] = self._values[: self._n]
+                self._values = wider
+            self._append(lookup[indices.to_numpy()])
+
+    def _lookup(self, dictionary: pa.Array) -> np.ndarray:
+        """Return the code of each place of a range's own dictionary, and at the end that of `unknown`."""
+        if self._last is None or not dictionary.equals(self._last[0]):
+            codes = [self._code_of.setdefault(value, len(self._code_of)) for value in dictionary.to_pylist()]
+            self._last = dictionary, np.array(codes, np.int32)
+        return np.append(self._last[1], np.int32(self._code_of.get(UNKNOWN, 0)))
+
+    def whole(self) -> pd.Categorical:
+        codes = self._values[: self._n]
+        values = np.array(list(self._code_of), dtype=object)
+        used = np.flatnonzero(np.bincount(codes, minlength=len(values)))
+        used = used[np.argsort(values[used])]
+        place = np.zeros(len(values), codes.dtype)
+        place[used] = np.arange(len(used))
+        return pd.Categorical.from_codes(place[codes], categories=pd.Index(values[used], dtype=object))

@@ -1,0 +1,105 @@
+"""Opening HDF5 files and tables of text, or saying in one sentence why not."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from anndata.io import read_elem
+
+from wced.errors import WcedError
+from wced.files import existing
+
+
+def opened(path: str | Path, format: str) -> h5py.File:
+    """Open an HDF5 file that must be of a format (`h5ad` or `10x_h5`), to read; the caller closes it.
+
+    Raises
+    ------
+    WcedError
+        If it is not there, is no HDF5 file, is truncated, or is of another format, which is named.
+    """
+    try:
+        file = h5py.File(existing(path, f"a file of the format {format}"), "r")
+    except OSError as failure:
+        raise WcedError(f"{path}: not an HDF5 file ({format} is one), or a truncated one: {failure}") from None
+    found = _format(file)
+    if found == format:
+        return file
+    file.close()
+    advice = {
+        "h5ad": "; set format to h5ad",
+        "10x_h5": "; set format to 10x_h5",
+        "MuData": "; write its RNA as h5ad",
+        "loom": "; write it as h5ad",
+    }.get(found, "")
+    raise WcedError(f"{path}: not a file of the format {format} but {found}{advice}")
+
+
+def _format(file: h5py.File) -> str:
+    if "mod" in file:
+        return "MuData"
+    if "obs" in file and "var" in file:
+        return "h5ad"
+    if "row_attrs" in file:
+        return "loom"
+    groups = [value for value in file.values() if isinstance(value, h5py.Group)]
+    if any("barcodes" in group for group in groups):
+        return "10x_h5"
+    return f"another HDF5 file, with {', '.join(list(file)[:5]) or 'nothing'} in it"
+
+
+def data_frame(file: h5py.File, key: str, path: str | Path) -> pd.DataFrame:
+    """Return obs or var of an open h5ad file of any version of anndata; its index is text.
+
+    Raises
+    ------
+    WcedError
+        If it is not there or cannot be read.
+    """
+    if key not in file:
+        raise WcedError(f"{path}: has no {key}; expected an h5ad file with it")
+    try:
+        frame = read_elem(file[key])
+        if isinstance(frame, np.ndarray):
+            frame = _old_frame(frame, file)
+    except Exception as failure:  # anndata wraps whatever went wrong in errors of its own
+        raise WcedError(f"{path}: {key} cannot be read: {one_line(failure)}") from None
+    frame.index = frame.index.astype(str)
+    return frame
+
+
+def _old_frame(array: np.ndarray, file: h5py.File) -> pd.DataFrame:
+    """Return a data frame of before anndata 0.7: one compound array, its first field the index, categories in uns."""
+
+    def text(values: np.ndarray) -> list[object]:
+        return [value.decode() if isinstance(value, bytes) else value for value in values]
+
+    frame = pd.DataFrame.from_records(array)
+    for name in frame.columns:
+        if f"uns/{name}_categories" in file:
+            categories = text(file[f"uns/{name}_categories"][:])
+            frame[name] = pd.Categorical.from_codes(frame[name], categories)
+        elif frame[name].dtype == object:
+            frame[name] = text(frame[name])
+    return frame.set_index(frame.columns[0])
+
+
+def text_table(path: Path | str, **options: Any) -> pd.DataFrame:
+    """Return a table of text (options of `pandas.read_csv`), nothing in it taken for a missing value.
+
+    Raises
+    ------
+    WcedError
+        If it is not there or cannot be read.
+    """
+    try:
+        return pd.read_csv(existing(path, "a table"), dtype=str, keep_default_na=False, **options)
+    except (OSError, EOFError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as failure:
+        raise WcedError(f"{path}: cannot be read as a table: {one_line(failure)}") from None
+
+
+def one_line(failure: Exception) -> str:
+    """Return an error's message as one line."""
+    return " ".join(str(failure).split()) or type(failure).__name__

@@ -1,0 +1,184 @@
+"""Choosing among the good cells: steps that each take a part of what the one before it left.
+
+A cell is taken before another if its draw is smaller. A draw depends on seed, step and soma_joinid alone, so a smaller
+share, cap or total takes a subset of what a larger one takes.
+"""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+import numpy as np
+import pandas as pd
+
+from wced import tables
+from wced.config import corpus as config
+from wced.corpus.draws import draws
+from wced.errors import WcedError
+
+DENSE = 1 << 27
+"""Combinations up to which those that occur are found through an array of all of them."""
+
+
+def needed_columns(steps: Sequence[config.SamplingStep]) -> list[str]:
+    """Return the columns of obs that the steps of a config need."""
+    return ["soma_joinid", *dict.fromkeys(column for step in steps for column in _columns(step))]
+
+
+def sample(
+    obs: pd.DataFrame, places: np.ndarray, steps: Sequence[config.SamplingStep], seed: int
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """Apply the steps, in their order.
+
+    Parameters
+    ----------
+    obs
+        Cells with the columns of `needed_columns`; text is categorical.
+    places
+        int64, ascending: rows of the cells that there are.
+    steps
+        Steps of the config.
+    seed
+        Seed of the run.
+
+    Returns
+    -------
+    places
+        Rows of the cells that all steps take, ascending.
+    manifest
+        Rows of `wced.tables.SAMPLING`: for each step and stratum, how many cells were there and how many were taken.
+
+    Raises
+    ------
+    WcedError
+        If a stratified step names a value that no cell has.
+    """
+    manifest = []
+    for number, step in enumerate(steps, 1):
+        strata, names = strata_of(obs, places, _columns(step))
+        there_s = np.bincount(strata, minlength=len(names))
+        run = step.run if isinstance(step, config.FractionStep) else 1
+        key = draws(obs["soma_joinid"].to_numpy()[places], seed, number, run)
+        if isinstance(step, config.FractionStep):
+            taken = _smallest(key, max(1, round(step.fraction * len(places))))
+        else:
+            taken = _taken(step, number, strata, names, there_s, key)
+        rows = {"step": number, "kind": step.kind, "by": ", ".join(names.columns), "stratum": _texts(names)}
+        taken_s = np.bincount(strata[taken], minlength=len(names))
+        manifest.append(pd.DataFrame(rows | {"cells_there": there_s, "cells_taken": taken_s}))
+        places = places[taken]
+    columns = [column.name for column in tables.SAMPLING.columns]
+    return places, pd.concat(manifest, ignore_index=True) if manifest else pd.DataFrame(columns=columns)
+
+
+def _columns(step: config.SamplingStep) -> list[str]:
+    """Return the columns whose combinations are a step's strata; a donor's name means something in its dataset only."""
+    if isinstance(step, config.FractionStep):
+        return []
+    by = [step.by] if isinstance(step, config.StratifiedStep) else step.by
+    return list(dict.fromkeys(name for column in by for name in (["dataset_id"] * (column == "donor_id") + [column])))
+
+
+def _taken(
+    step: config.CapStep | config.TotalStep | config.StratifiedStep,
+    number: int,
+    strata: np.ndarray,
+    names: pd.DataFrame,
+    there_s: np.ndarray,
+    key: np.ndarray,
+) -> np.ndarray:
+    """Return for each cell whether a step with strata takes it."""
+    rank = ranks(strata, there_s, key)
+    if isinstance(step, config.CapStep):
+        return rank < step.cells
+    if isinstance(step, config.TotalStep):
+        cap, rest = water_level(there_s, step.cells)
+        taken = rank < cap
+        # The cells that are next in their strata compete for what the common cap leaves over.
+        following = np.flatnonzero(rank == cap)
+        taken[following[_smallest(key[following], rest)]] = True
+        return taken
+    values = _texts(names)
+    for value in step.fractions:
+        if value not in values:
+            near = get_close_matches(value, values, n=3, cutoff=0.5) or values[:3]
+            raise WcedError(
+                f"cells.sampling: step {number} gives a fraction for {step.by} {value!r}, which no cell has at this "
+                f"step; nearest are {', '.join(map(repr, near))}"
+            )
+    share_s = np.array([step.fractions.get(value, step.otherwise) for value in values])
+    return rank < np.where(share_s > 0, np.maximum(np.round(share_s * there_s), 1), 0)[strata]
+
+
+def strata_of(obs: pd.DataFrame, places: np.ndarray, columns: Sequence[str]) -> tuple[np.ndarray, pd.DataFrame]:
+    """Return the stratum of each cell: the combination of its values in some columns.
+
+    Parameters
+    ----------
+    obs
+        Cells; the columns are categorical.
+    places
+        Rows that count.
+    columns
+        Columns to combine; without any, all cells are one stratum.
+
+    Returns
+    -------
+    strata
+        Integers, (places,): code of the stratum.
+    names
+        Values of each stratum that occurs, in the order of the codes, which is that of the values.
+    """
+    strata, names = np.zeros(len(places), np.int8), pd.DataFrame(index=range(1))
+    for column in columns:
+        values, codes = obs[column].cat.categories, obs[column].array.codes[places]
+        combined = strata.astype(np.int64) * len(values) + codes
+        if len(names) * len(values) <= DENSE:
+            occurs = np.zeros(len(names) * len(values), bool)
+            occurs[combined] = True
+            found = np.flatnonzero(occurs)
+            code_of = np.cumsum(occurs, dtype=np.int32) - 1
+            strata = code_of[combined]
+        else:
+            strata, found = pd.factorize(combined, sort=True)
+        before, value = np.divmod(found, len(values))
+        names = names.iloc[before].reset_index(drop=True).assign(**{column: values[value].to_numpy(object)})
+    return strata, names
+
+
+def _texts(names: pd.DataFrame) -> list[str]:
+    return [" | ".join(row) for row in names.itertuples(index=False)] if len(names.columns) else ["all"]
+
+
+def ranks(strata: np.ndarray, there_s: np.ndarray, key: np.ndarray) -> np.ndarray:
+    """Return each cell's place in its stratum, from 0, in the order of `key` (uint64, distinct)."""
+    order = np.lexsort((key, strata))
+    kind = np.min_scalar_type(-max(len(strata), 1))  # arrays of all cells: every byte counts
+    place = np.arange(len(strata), dtype=kind)
+    place -= np.repeat((np.cumsum(there_s) - there_s).astype(kind), there_s)
+    rank = np.empty(len(strata), kind)
+    rank[order] = place
+    return rank
+
+
+def water_level(there_s: np.ndarray, cells: int) -> tuple[int, int]:
+    """Return the largest cap with Σ min(n, cap) ≤ cells over the strata, and how many cells that leaves to give away.
+
+    The rest is smaller than the number of strata above the cap, so each of these gets one cell more or none: Σ is then
+    `cells` exactly. Where there are not more cells than that, nothing is capped.
+    """
+    if there_s.sum() <= cells:
+        return int(there_s.max(initial=0)), 0
+    sizes = np.sort(there_s)
+    above = len(sizes) - np.arange(len(sizes))
+    # Σ if the cap is the size of stratum i (ascending): those below it whole, the others capped.
+    filled = np.cumsum(sizes) - sizes + sizes * above
+    i = np.searchsorted(filled, cells, side="right")
+    below = sizes[:i].sum()
+    cap, rest = divmod(cells - below, len(sizes) - i)
+    return int(cap), int(rest)
+
+
+def _smallest(key: np.ndarray, n: int) -> np.ndarray:
+    """Return which are the n smallest, with all that equal the largest of them."""
+    n = min(n, len(key))
+    return key <= np.partition(key, n - 1)[n - 1] if n else np.zeros(len(key), bool)

@@ -1,0 +1,198 @@
+"""Choosing whole datasets or donors for validation: an integer program, and a greedy choice where it has no answer."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, milp
+
+_PRECISION = 0.01
+"""How near to the best objective a choice must be proven to be, where a cell type is worth 1."""
+
+_NODES = 1
+"""Status of a search that ended at its limit of nodes (`scipy.optimize.milp`)."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Units for validation."""
+
+    units: np.ndarray
+    """Places of the chosen units, ascending."""
+    types_at_most: int
+    """Cell types that any choice could bring to validation while it keeps the promise and the share."""
+    method: str
+    """`optimal`, `within N types of the optimum`, `greedy`, or why nothing better could be had."""
+
+
+def choose_units(
+    counts_uc: np.ndarray,
+    size_u: np.ndarray,
+    train_c: np.ndarray,
+    seen_c: np.ndarray,
+    target: float,
+    margin: float,
+    seed: int,
+    max_nodes: int = 10_000,
+) -> Choice:
+    r"""Choose the units (datasets or donors) that are validated on; at least one is.
+
+    With :math:`x_u` for "unit u is validated on" and :math:`y_c` for "validation has type c", find
+
+    .. math:: \max \sum_c y_c - d / (2\,\mathrm{margin}), \quad y_c \le \sum_{u \ni c} x_u, \quad
+              \sum_{u \ni c} x_u \le n_c - 1, \quad d = \left|\sum_u s_u x_u - \mathrm{target}\right| \le
+              \mathrm{margin}
+
+    where :math:`n_c` units have the type (the second inequality holds where train has it from these units alone) and
+    :math:`s_u` is a unit's number of cells. So train keeps every type; then validation has as many types as it can;
+    then its size is as near to the target as it can be. Where no choice is within the margin, the smallest distance
+    is found first and added to the margin. Where every choice that keeps the promise is further from the target than
+    no choice at all, it is not kept: the unit goes for which the distance and the cells of types that train loses add
+    up to the fewest cells.
+
+    HiGHS (through SciPy) solves the program; it is deterministic, and ends after `max_nodes`.
+
+    Parameters
+    ----------
+    counts_uc
+        Cells of each unit and cell type; cells of unknown type are in `size_u` only.
+    size_u
+        Cells of each unit.
+    train_c
+        Cells of each type that are in train while nothing is chosen, those elsewhere included.
+    seen_c
+        Types that validation has already, from elsewhere.
+    target
+        Cells wanted for validation.
+    margin
+        How many cells more or fewer may be chosen to bring more types to validation.
+    seed
+        Of equally good choices, which one.
+    max_nodes
+        Largest number of nodes of the search.
+    """
+    has_uc = counts_uc > 0
+    units_c = has_uc.sum(axis=0)
+    # Only types of which no cell is elsewhere can be lost; their only unit is not free to go.
+    kept_here_c = (units_c > 0) & (train_c == counts_uc.sum(axis=0))
+    free = np.flatnonzero((size_u > 0) & ~has_uc[:, kept_here_c & (units_c == 1)].any(axis=1))
+    rng = np.random.default_rng([seed, 2])
+    free = rng.permutation(free)  # the solver takes the first of equally good choices
+    program = _Program(has_uc[free], size_u[free], kept_here_c, units_c, seen_c, target)
+    margin = max(margin, 1.0)
+    found = program.most_types(margin, max_nodes)
+    if found.x is None and found.status != _NODES:
+        distance = program.smallest_distance(max_nodes)
+        if distance is None:
+            nearest = _least_loss(counts_uc, size_u, train_c, target, rng)
+            return Choice(nearest, 0, "nothing near the share keeps the promise: the least loss")
+        margin += distance
+        found = program.most_types(margin, max_nodes)
+    at_most = program.n_types
+    if found.mip_dual_bound is not None and np.isfinite(found.mip_dual_bound):
+        at_most = min(at_most, int(np.floor(-found.mip_dual_bound + 0.5 + 1e-6)))  # the distance costs up to 0.5
+    greedy = np.array([], np.int64) if found.status == 0 else program.greedy(margin)
+    solved = np.array([], np.int64) if found.x is None else np.flatnonzero(found.x[: len(free)] > 0.5)
+    best = max((solved, greedy), key=program.worth)
+    if not len(best):
+        nearest = _least_loss(counts_uc, size_u, train_c, target, rng)
+        return Choice(nearest, at_most, "search ended without a choice: the least loss")
+    missing = at_most - program.types(best)
+    method = "greedy" if best is greedy else "search ended"
+    method = "optimal" if missing == 0 else f"{method}, within {missing} types of the optimum"
+    return Choice(np.sort(free[best]), at_most, method)
+
+
+class _Program:
+    """The integer program over the free units; variables are x (units), y (types), d (distance over its limit)."""
+
+    def __init__(
+        self,
+        has_uc: np.ndarray,
+        size_u: np.ndarray,
+        kept_here_c: np.ndarray,
+        units_c: np.ndarray,
+        seen_c: np.ndarray,
+        target: float,
+    ) -> None:
+        self.has_uc, self.size_u, self.target = has_uc, size_u.astype(float), target
+        self.new_c = has_uc.any(axis=0) & ~seen_c
+        # A type that a unit has which is not free stays in train anyhow.
+        self.bound_c = kept_here_c & (units_c == has_uc.sum(axis=0)) & (units_c > 0)
+        self.most_c = units_c[self.bound_c] - 1
+        self.n_units, self.n_types = len(size_u), int(self.new_c.sum())
+
+    def _solve(self, cost: np.ndarray, limit: float, max_nodes: int, gap: float) -> OptimizeResult:
+        n, c = self.n_units, self.n_types
+        new_cu = sparse.csr_array(self.has_uc[:, self.new_c].T.astype(float))
+        bound_cu = sparse.csr_array(self.has_uc[:, self.bound_c].T.astype(float))
+        size = sparse.csr_array(self.size_u[None] / limit)
+        one, zeros = sparse.csr_array([[1.0]]), sparse.csr_array
+        rows = sparse.block_array(
+            [
+                [new_cu, -sparse.eye_array(c), zeros((c, 1))],
+                [bound_cu, zeros((bound_cu.shape[0], c)), zeros((bound_cu.shape[0], 1))],
+                [size, zeros((1, c)), -one],
+                [size, zeros((1, c)), one],
+                [sparse.csr_array(np.ones((1, n))), zeros((1, c)), zeros((1, 1))],
+            ],
+            format="csr",
+        )
+        wanted, none = self.target / limit, np.full(len(self.most_c), -np.inf)
+        low = np.concatenate([np.zeros(c), none, [-np.inf, wanted, 1.0]])
+        high = np.concatenate([np.full(c, np.inf), self.most_c, [wanted, np.inf, np.inf]])
+        whole = np.concatenate([np.ones(n), np.zeros(c + 1)])
+        options = {"node_limit": max_nodes, "mip_rel_gap": gap}
+        return milp(
+            cost, integrality=whole, bounds=Bounds(0, 1), constraints=LinearConstraint(rows, low, high), options=options
+        )
+
+    def most_types(self, margin: float, max_nodes: int) -> OptimizeResult:
+        """Maximise types, then nearness, within the margin."""
+        cost = np.concatenate([np.zeros(self.n_units), -np.ones(self.n_types), [0.5]])
+        return self._solve(cost, margin, max_nodes, _PRECISION / max(self.n_types, 1))
+
+    def smallest_distance(self, max_nodes: int) -> float | None:
+        """Return how near to the target a choice can come; None if none is nearer than nothing."""
+        cost = np.concatenate([np.zeros(self.n_units + self.n_types), [1.0]])
+        found = self._solve(cost, self.target, max_nodes, 1e-4)
+        if found.x is None:
+            return None
+        chosen = found.x[: self.n_units] > 0.5
+        return abs(self.size_u[chosen].sum() - self.target)
+
+    def types(self, chosen: np.ndarray) -> int:
+        """Return how many types a choice brings to validation."""
+        return int(self.has_uc[chosen][:, self.new_c].any(axis=0).sum())
+
+    def worth(self, chosen: np.ndarray) -> tuple[int, float]:
+        """Return types and nearness of a choice, so that the better one is larger."""
+        return (self.types(chosen) if len(chosen) else -1), -abs(self.size_u[chosen].sum() - self.target)
+
+    def greedy(self, margin: float) -> np.ndarray:
+        """Choose one after the other the unit that brings the most types; nothing if that misses the share."""
+        chosen: list[int] = []
+        bound_uc, seen_c, size = self.has_uc[:, self.bound_c], ~self.new_c, 0.0
+        left_c = self.most_c.copy()
+        while size < self.target:
+            fits = (size + self.size_u <= self.target + margin) & ~bound_uc[:, left_c == 0].any(axis=1)
+            fits[chosen] = False
+            if not fits.any():
+                break
+            # Of units that bring as many types the largest, so that few units fill the share.
+            gain = (self.has_uc & ~seen_c).sum(axis=1) + self.size_u / self.size_u.sum()
+            best = int(np.argmax(np.where(fits, gain, -1.0)))
+            chosen.append(best)
+            left_c -= bound_uc[best]
+            seen_c = seen_c | self.has_uc[best]
+            size += self.size_u[best]
+        return np.array(chosen if abs(size - self.target) <= margin else [], np.int64)
+
+
+def _least_loss(
+    counts_uc: np.ndarray, size_u: np.ndarray, train_c: np.ndarray, target: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Return the unit for which the distance to the target and the cells of lost types add up to the fewest."""
+    lost_u = np.where(counts_uc == train_c, counts_uc, 0).sum(axis=1)
+    cost_u = np.where(size_u > 0, np.abs(size_u - target) + lost_u, np.inf)
+    return np.array([np.lexsort((rng.random(len(size_u)), cost_u))[0]])

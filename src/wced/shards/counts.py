@@ -1,0 +1,236 @@
+"""Raw counts of some cells, from X of a Census straight into the flat lists of a shard."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numba
+import numpy as np
+
+from wced.config import corpus as config
+from wced.corpus.remote import retried
+from wced.errors import WcedError
+from wced.shards.cells import id_dtype
+from wced.shards.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    import tiledbsoma
+
+LARGEST_COUNT = 2**32 - 1
+"""Largest count that a shard holds."""
+
+DENSE = 0.5
+"""Share of a range of cells from which on the whole range is read, and those not wanted are passed over.
+
+TileDB unpacks whole tiles anyhow; finding single cells in them costs it a third more than giving them all."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Raw counts of n cells: cell i expresses genes `gene[offsets[i]:offsets[i + 1]]`, ids ascending."""
+
+    offsets: np.ndarray
+    """int64, (n + 1,): where each cell's genes begin in the flat arrays."""
+    gene: np.ndarray
+    """uint16 or uint32, (nonzeros,): vocabulary ids."""
+    count: np.ndarray
+    """uint32, (nonzeros,): raw counts, at least 1."""
+    total: np.ndarray
+    """int64, (n,): counts of all genes, those outside the vocabulary too."""
+    inside: np.ndarray
+    """int64, (n,): counts of the vocabulary's genes."""
+
+    def rows(self, rows: np.ndarray) -> "Counts":
+        """Return a copy of some cells; `rows` is int64."""
+        offsets = np.concatenate([[0], np.cumsum(np.diff(self.offsets)[rows])])
+        gene, count = np.empty(offsets[-1], self.gene.dtype), np.empty(offsets[-1], self.count.dtype)
+        copy_cells(rows, self.offsets, self.gene, self.count, np.arange(len(rows)), offsets, gene, count)
+        return Counts(offsets, gene, count, self.total[rows], self.inside[rows])
+
+
+class CountReader:
+    """Reads raw counts of an organism, reduced to a vocabulary, in whatever order TileDB is fastest.
+
+    TileDB gives the entries of X tile by tile. Asking it for rows in order makes it sort, which costs ten times as much
+    as reading; instead every entry is put where its cell's genes go, whose place is known from the cells' `nnz`.
+    """
+
+    def __init__(
+        self, experiment: "tiledbsoma.Experiment", vocabulary: Vocabulary, section: config.Census | None = None
+    ) -> None:
+        """Find the vocabulary's genes among those of the collection.
+
+        Parameters
+        ----------
+        experiment
+            An organism of a Census.
+        vocabulary
+            Genes wanted.
+        section
+            Config of the corpus: how often a read is tried.
+        """
+        self.section = config.Census() if section is None else section
+        rna = experiment.ms["RNA"]
+        var = retried(
+            self.section,
+            f"var of {experiment.uri}",
+            lambda: rna.var.read(column_names=["soma_joinid", "feature_id"]).concat().to_pandas(),
+        )
+        self.dtype = id_dtype(len(vocabulary))
+        # Indexed by the soma_joinid of var; -1 for genes outside the vocabulary.
+        self.vocabulary_id = np.full(int(var["soma_joinid"].max()) + 1, -1, np.int32)
+        self.vocabulary_id[var["soma_joinid"]] = vocabulary.ids_of(var["feature_id"])
+        self._x = retried(self.section, f"X of {experiment.uri}", lambda: rna.X["raw"])
+
+    def read(self, soma_joinids: np.ndarray, nnz: np.ndarray, dataset_ids: Sequence[str], what: str) -> Counts:
+        """Read the counts of some cells.
+
+        Parameters
+        ----------
+        soma_joinids
+            int64, (n,), strictly ascending.
+        nnz
+            int64, (n,): non-zeros of each cell over all genes, as obs says.
+        dataset_ids
+            Dataset of each cell, for messages.
+        what
+            What is read, for messages.
+
+        Raises
+        ------
+        WcedError
+            If reading fails after the last attempt; if a count is negative, no whole number or above `LARGEST_COUNT`;
+            or if X holds another number of counts of a cell than obs says.
+        """
+        soma_joinids = np.ascontiguousarray(soma_joinids, np.int64)
+        if len(soma_joinids) == 0:
+            none = np.zeros(0, np.int64)
+            return Counts(np.zeros(1, np.int64), np.zeros(0, self.dtype), np.zeros(0, np.uint32), none, none)
+        datasets = np.asarray(dataset_ids).astype(str)
+        names = ", ".join(sorted(set(datasets)))
+        where = f"{what}: datasets {names}, soma_joinid {soma_joinids[0]} to {soma_joinids[-1]}"
+        begin = np.concatenate([[0], np.cumsum(nnz, dtype=np.int64)])
+
+        def attempt() -> tuple[np.ndarray, ...]:
+            gene, count = np.empty(begin[-1], self.dtype), np.empty(begin[-1], np.uint32)
+            kept, seen, total = (np.zeros(len(soma_joinids), np.int64) for _ in range(3))
+            for table in self._tables(soma_joinids):
+                cell, value = table["soma_dim_0"].to_numpy(), table["soma_data"].to_numpy()
+                bad = _place(
+                    cell, table["soma_dim_1"].to_numpy(), value, soma_joinids, begin, self.vocabulary_id,
+                    gene, count, kept, seen, total,
+                )  # fmt: skip
+                if bad >= 0:
+                    dataset = datasets[np.searchsorted(soma_joinids, cell[bad])]
+                    raise WcedError(
+                        f"dataset {dataset}, cell {cell[bad]}: a raw count is {value[bad]:g}, "
+                        f"not a whole number from 0 to {LARGEST_COUNT}"
+                    )
+            return gene, count, kept, seen, total
+
+        gene, count, kept, seen, total = retried(self.section, where, attempt)
+        wrong = np.flatnonzero(seen != nnz)
+        if len(wrong):
+            first = wrong[0]
+            raise WcedError(
+                f"dataset {datasets[first]}, cell {soma_joinids[first]}: X has {seen[first]} non-zero counts, "
+                f"but obs says nnz {np.asarray(nnz)[first]}"
+            )
+        offsets = np.concatenate([[0], np.cumsum(kept)])
+        inside = np.empty(len(kept), np.int64)
+        twice = _pack(begin, kept, offsets, gene, count, inside)
+        if twice >= 0:
+            raise WcedError(f"dataset {datasets[twice]}, cell {soma_joinids[twice]}: X has two counts of one gene")
+        return Counts(offsets, gene[: offsets[-1]], count[: offsets[-1]], total, inside)
+
+    def _tables(self, soma_joinids: np.ndarray):
+        """Yield the entries of some cells; after an error X is opened anew, in a context of its own."""
+        import tiledbsoma as soma
+
+        first, last = int(soma_joinids[0]), int(soma_joinids[-1])
+        dense = len(soma_joinids) >= DENSE * (last - first + 1)
+        rows = slice(first, last) if dense else soma_joinids
+        try:
+            yield from self._x.read(coords=(rows, slice(None))).tables()
+        except (soma.SOMAError, RuntimeError):
+            fresh = soma.SOMATileDBContext(tiledb_config=dict(self._x.context.tiledb_config))
+            self._x = soma.SparseNDArray.open(self._x.uri, context=fresh)
+            raise
+
+
+@numba.njit(nogil=True, cache=True)
+def _place(cell, column, value, joinids, begin, vocabulary_id, gene, count, kept, seen, total):
+    """Put entries of X where their cells' genes go: from `begin[row]` on, as many as obs says there are.
+
+    Returns the place of an entry that is no count, or -1.
+    """
+    k = 0
+    while k < len(cell):
+        # Entries of a cell come in runs.
+        joinid = cell[k]
+        row = np.searchsorted(joinids, joinid)
+        wanted = row < len(joinids) and joinids[row] == joinid
+        to, end, nonzero, counted = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+        if wanted:
+            to, end = begin[row] + kept[row], begin[row + 1]
+        while k < len(cell) and cell[k] == joinid:
+            if wanted:
+                x = np.float64(value[k])
+                if not (0 <= x <= LARGEST_COUNT):
+                    return k
+                whole = np.int64(x)
+                if whole != x:
+                    return k
+                if whole > 0:
+                    counted += whole
+                    nonzero += 1
+                    if to < end:
+                        # Of a gene outside the vocabulary too, but the next one takes its place: that is faster than
+                        # a branch that nobody can foresee.
+                        identity = vocabulary_id[column[k]]
+                        gene[to] = identity
+                        count[to] = whole
+                        to += identity >= 0
+            k += 1
+        if wanted:
+            kept[row], seen[row], total[row] = to - begin[row], seen[row] + nonzero, total[row] + counted
+    return -1
+
+
+@numba.njit(nogil=True, cache=True)
+def _pack(begin, kept, offsets, gene, count, inside):
+    """Move every cell's genes to `offsets`, in place, each cell's ids ascending; sum its counts into `inside`.
+
+    Returns a cell that has a gene twice, or -1.
+    """
+    for row in range(len(kept)):
+        start, to, n = begin[row], offsets[row], kept[row]
+        ascending = True
+        for k in range(start + 1, start + n):
+            if gene[k] <= gene[k - 1]:
+                ascending = False
+                break
+        if not ascending:
+            order = np.argsort(gene[start : start + n], kind="mergesort")
+            gene[start : start + n] = gene[start : start + n][order]
+            count[start : start + n] = count[start : start + n][order]
+        total = np.int64(0)
+        for k in range(n):
+            # Cells before this one leave room, so nothing is overwritten before it has moved.
+            gene[to + k] = gene[start + k]
+            count[to + k] = count[start + k]
+            total += count[start + k]
+            if k and gene[to + k] == gene[to + k - 1]:
+                return row
+        inside[row] = total
+    return -1
+
+
+@numba.njit(nogil=True, cache=True)
+def copy_cells(rows, source_offsets, source_gene, source_count, slots, offsets, gene, count):
+    """Copy the genes of `rows` of some flat lists to the places `slots` of others."""
+    for k in range(len(rows)):
+        begin, end = source_offsets[rows[k]], source_offsets[rows[k] + 1]
+        to = offsets[slots[k]]
+        gene[to : to + end - begin] = source_gene[begin:end]
+        count[to : to + end - begin] = source_count[begin:end]

@@ -1,0 +1,65 @@
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from wced.corpus.diagnosis import kind, of_file
+
+RNG = np.random.default_rng(0)
+COUNTS = RNG.poisson(1.5, (30, 40)).astype(np.float32)
+SCALED = COUNTS / COUNTS.sum(axis=1, keepdims=True) * 1e4
+
+
+@pytest.mark.parametrize(
+    ("matrix", "words"),
+    [
+        (COUNTS, "raw counts"),
+        (np.log1p(SCALED), "log-normalised values (expm1 of each cell adds up to 10000)"),
+        (np.log1p(SCALED)[:, :20], "values that look log-normalised"),
+        (SCALED, "normalised counts (each cell adds up to 10000)"),
+        (COUNTS * 100.51, "values that are not whole"),
+        (np.vstack([COUNTS, np.full(40, 0.5)]), "whole numbers but for 4.1% of them"),
+        (COUNTS - COUNTS.mean(axis=0), "negative values, as scaled data does"),
+        ((COUNTS > 0).astype(float), "zeros and ones"),
+        (np.full((2, 2), np.nan), "values that are not finite"),
+        (np.zeros((3, 3)), "nothing"),
+    ],
+    ids=[
+        "raw",
+        "log",
+        "log of some genes",
+        "normalised",
+        "fractions",
+        "corrected counts",
+        "scaled",
+        "binary",
+        "nan",
+        "zeros",
+    ],
+)
+def test_kind_of_values(matrix, words):
+    assert kind(sparse.csr_matrix(matrix)) == words
+
+
+@pytest.mark.parametrize("store", [np.asarray, sparse.csr_matrix, sparse.csc_matrix], ids=["dense", "csr", "csc"])
+@pytest.mark.parametrize(
+    ("places", "words"),
+    [
+        (["layers/counts"], "; layers/counts looks raw: set counts to layers/counts"),
+        (["raw"], "; raw looks raw: set counts to raw"),
+        (["raw", "layers/counts"], "; raw and layers/counts look raw: set counts to raw"),
+        ([], "; no other matrix of the file looks raw"),
+    ],
+    ids=["layer", "raw", "both", "nowhere"],
+)
+def test_where_raw_counts_are(tmp_path, store, places, words):
+    adata = ad.AnnData(store(np.log1p(SCALED)), obs=pd.DataFrame(index=[f"c{i}" for i in range(30)]))
+    adata.layers["scaled"] = store(SCALED)
+    if "layers/counts" in places:
+        adata.layers["counts"] = store(COUNTS)
+    if "raw" in places:
+        adata.raw = ad.AnnData(store(COUNTS), obs=adata.obs)
+    adata.write_h5ad(tmp_path / "x.h5ad")
+    said = of_file(tmp_path / "x.h5ad", "X", sparse.csr_matrix(np.log1p(SCALED)))
+    assert said == "; X holds log-normalised values (expm1 of each cell adds up to 10000)" + words

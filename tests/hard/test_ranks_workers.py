@@ -1,0 +1,125 @@
+"""Any number of ranks and workers: the same cells, the same batches, and the very next one after a stop."""
+
+import multiprocessing
+from collections import Counter
+from itertools import islice
+
+import pytest
+import torch
+
+from wced.shards.batches import BatchDataset, BatchLoader
+from wced.shards.encode import Encoding
+from wced.shards.order import Order
+from wced.shards.reader import ShardSet
+
+pytestmark = [
+    pytest.mark.hard,
+    # Three workers on a machine of two cores are meant here.
+    pytest.mark.filterwarnings("ignore:This DataLoader will create"),
+]
+
+RANKS, WORKERS = (1, 2, 4), (0, 1, 3)
+EPOCHS = 2
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_workers():
+    """Let the server that workers are forked from import torch once: dozens of them are started here."""
+    multiprocessing.set_forkserver_preload(["wced.shards.batches"])
+
+
+@pytest.fixture(scope="module")
+def dataset(made):
+    """Give a maker of datasets; small blocks and buffers make an epoch cross several of them."""
+    shards = ShardSet(made.shards)
+
+    def make(strategy: str = "shuffled", bucket_steps: int = 1) -> BatchDataset:
+        encoding = Encoding(length=32, dropout=0.2, zeros="interleave", select=0.5, mask=0.9)
+        order = Order(strategy, field="cell_type_ontology_term_id", block_cells=16, buffer_blocks=8)
+        return BatchDataset(
+            shards, "train", encoding, batch_size=24, training=True, seed=5, order=order, bucket_steps=bucket_steps
+        )
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def expected(dataset):
+    """Give the batches of each rank over all epochs, made one by one in this process."""
+    known = {}
+
+    def get(ranks: int, strategy: str = "shuffled", bucket_steps: int = 1) -> list[list[dict[str, torch.Tensor]]]:
+        key = (ranks, strategy, bucket_steps)
+        if key not in known:
+            source = dataset(strategy, bucket_steps)
+            steps = source.steps(ranks)
+            known[key] = [
+                [source[epoch, step, rank, ranks] for epoch in range(EPOCHS) for step in range(steps)]
+                for rank in range(ranks)
+            ]
+        return known[key]
+
+    return get
+
+
+def assert_same(left, right):
+    assert len(left) == len(right)
+    for number, (mine, theirs) in enumerate(zip(left, right, strict=True)):
+        assert mine.keys() == theirs.keys()
+        for name, tensor in mine.items():
+            same = tensor.dtype == theirs[name].dtype and torch.equal(tensor, theirs[name])
+            assert same, f"batch {number}, {name}"
+
+
+@pytest.mark.parametrize("workers", WORKERS, ids="workers={}".format)
+@pytest.mark.parametrize("ranks", RANKS, ids="ranks={}".format)
+def test_an_epoch_is_the_same_for_any_ranks_and_workers(dataset, expected, ranks, workers):
+    source = dataset()
+    train = source.source.column("soma_joinid", source.source.places("train")).tolist()
+    loaders = [BatchLoader(source, rank=rank, ranks=ranks, workers=workers) for rank in range(ranks)]
+    seen = [[batch for _ in range(EPOCHS) for batch in loader] for loader in loaders]
+    assert len({len(batches) for batches in seen}) == 1
+    for epoch in range(EPOCHS):
+        steps = slice(epoch * len(loaders[0]), (epoch + 1) * len(loaders[0]))
+        cells = [joinid for batches in seen for batch in batches[steps] for joinid in batch["soma_joinid"].tolist()]
+        assert Counter(cells) == Counter(train)
+    for mine, theirs in zip(seen, expected(ranks), strict=True):
+        assert_same(mine, theirs)
+
+
+@pytest.mark.parametrize("workers", WORKERS, ids="workers={}".format)
+@pytest.mark.parametrize("ranks", RANKS, ids="ranks={}".format)
+def test_resuming_from_any_batch_goes_on_exactly(dataset, expected, ranks, workers):
+    source, rank = dataset(), ranks - 1
+    steps = source.steps(ranks)
+    whole = expected(ranks)[rank]
+    loader = BatchLoader(source, rank=rank, ranks=ranks, workers=workers)
+    states = [loader.state_dict()]
+    for batch in loader:
+        # As training does: the state is taken while the batch is used and workers are already making later ones.
+        assert_same([batch], [whole[len(states) - 1]])
+        states.append(loader.state_dict())
+    assert len(states) == steps + 1
+    # A loader that has gone on is taken back; its workers, some busy with batches of another place, stay.
+    for done, state in enumerate(states):
+        loader.load_state_dict(state)
+        # The epoch that is through is followed by the next one.
+        last = (done // steps + 1) * steps
+        assert_same(list(islice(loader, 3)), whole[done : min(done + 3, last)])
+    # A fresh one, as after a kill, goes on through the next epoch; a state fits any number of workers.
+    for other in {workers, 0}:
+        done = len(states) // 2
+        fresh = BatchLoader(source, rank=rank, ranks=ranks, workers=other)
+        fresh.load_state_dict(states[done])
+        assert_same([*fresh, *fresh], whole[done:])
+
+
+@pytest.mark.parametrize(("strategy", "bucket_steps"), [("shuffled", 3), ("weighted", 1), ("round_robin", 2)])
+def test_other_orders_are_resumed_as_exactly(dataset, expected, strategy, bucket_steps):
+    source, whole = dataset(strategy, bucket_steps), expected(2, strategy, bucket_steps)
+    for rank in range(2):
+        first = BatchLoader(source, rank=rank, ranks=2, workers=1)
+        seen = list(islice(first, 4))
+        second = BatchLoader(source, rank=rank, ranks=2, workers=0)
+        second.load_state_dict(first.state_dict())
+        assert_same([*seen, *second, *second], whole[rank])

@@ -1,0 +1,52 @@
+"""Cells in memory as a source of batches: the plainest thing that fits the contract of `CellSource`."""
+
+from itertools import pairwise
+
+import numpy as np
+
+from wced.shards.cells import RaggedCells
+from wced.shards.encode import measured_counts
+
+
+class MemorySource:
+    """Cells whose split and class are given; cell i has `nonzeros[i]` genes and soma_joinid 10 i."""
+
+    def __init__(self, train, dataset=None, nonzeros=None, genes=500):
+        self.train = np.asarray(train, bool)
+        n = len(self.train)
+        self.dataset = np.zeros(n, np.int32) if dataset is None else np.asarray(dataset, np.int32)
+        self.nonzeros = np.ones(n, np.int64) if nonzeros is None else np.asarray(nonzeros)
+        self.measured_dv = np.ones((self.dataset.max() + 1, genes), bool)
+        self.measured_d = measured_counts(self.measured_dv)
+
+    def __len__(self):
+        return len(self.train)
+
+    def places(self, split, start=0, stop=None):
+        chosen = (self.train if split == "train" else ~self.train) & (self.nonzeros > 0)
+        found = np.flatnonzero(chosen)
+        return found[(found >= start) & (found < (len(self) if stop is None else stop))]
+
+    def count(self, split):
+        return len(self.places(split))
+
+    def blocks(self, split, block_cells):
+        places = self.places(split)
+        cuts = places[block_cells - 1 :: block_cells] + 1
+        bounds = np.concatenate([[0], cuts, [len(self)] if len(places) % block_cells else []]).astype(np.int64)
+        cells = np.array([((places >= a) & (places < b)).sum() for a, b in pairwise(bounds)])
+        return bounds, cells.astype(np.int64)
+
+    def column(self, name, cells):
+        return {"dataset": self.dataset, "soma_joinid": 10 * np.arange(len(self))}[name][cells]
+
+    def offsets(self, cells):
+        return np.concatenate([[0], np.cumsum(self.nonzeros[cells])])
+
+    def take(self, cells):
+        offsets = self.offsets(cells)
+        gene = np.concatenate([np.arange(n) for n in self.nonzeros[cells]] or [[]]).astype(np.uint16)
+        return RaggedCells(
+            offsets, gene, np.ones(len(gene), np.uint32), 10 * np.asarray(cells), self.dataset[cells],
+            np.zeros((len(cells), 5), np.int32),
+        )  # fmt: skip
