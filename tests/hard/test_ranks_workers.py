@@ -1,6 +1,5 @@
 """Any number of ranks and workers: the same cells, the same batches, and the very next one after a stop."""
 
-import multiprocessing
 from collections import Counter
 from itertools import islice
 
@@ -12,20 +11,10 @@ from wced.shards.encode import Encoding
 from wced.shards.order import Order
 from wced.shards.reader import ShardSet
 
-pytestmark = [
-    pytest.mark.hard,
-    # Three workers on a machine of two cores are meant here.
-    pytest.mark.filterwarnings("ignore:This DataLoader will create"),
-]
+pytestmark = pytest.mark.hard
 
 RANKS, WORKERS = (1, 2, 4), (0, 1, 3)
 EPOCHS = 2
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_workers():
-    """Let the server that workers are forked from import torch once: dozens of them are started here."""
-    multiprocessing.set_forkserver_preload(["wced.shards.batches"])
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,5 @@
 import pickle
+import threading
 from itertools import pairwise, product
 
 import numpy as np
@@ -159,6 +160,21 @@ def test_reading_takes_no_global_random_number(dataset):
     before = torch.get_rng_state()
     list(BatchLoader(dataset()))
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("stop", [0, 1, 7], ids="stop={}".format)
+def test_stopping_early_leaves_no_thread(dataset, stop):
+    for number, _ in enumerate(BatchLoader(dataset(), workers=3)):
+        if number == stop:
+            break
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
+
+
+def test_a_fault_in_a_worker_is_not_lost(dataset, monkeypatch):
+    made = dataset()
+    monkeypatch.setattr(made.source, "take", lambda cells: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        next(iter(BatchLoader(made, workers=2)))
 
 
 def test_workers_make_the_same_batches(dataset):

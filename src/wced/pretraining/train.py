@@ -198,8 +198,6 @@ def pretrain(
     # Masked language modelling validates on the same masks each epoch; whole-cell decoding on whole inputs.
     validation = BatchDataset(shards, "validation", encoding, training=checkpoint.objective == "mlm", **common)
     with warnings.catch_warnings():
-        # Batches come finished from memory-mapped files in milliseconds; Lightning would advise worker processes.
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
         trainer = L.Trainer(**_trainer_options(section, checkpoint, state, GeneErrorFiles(state, name, validation)))
         rank, ranks = trainer.global_rank, trainer.world_size

@@ -1,13 +1,15 @@
 """Shuffled, resumable batches for torch, from any number of ranks and workers."""
 
-import multiprocessing
+import threading
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset
 
 from wced.shards.cells import RaggedCells
 from wced.shards.encode import Batch, Encoding, encode
@@ -17,6 +19,9 @@ TensorBatch = dict[str, torch.Tensor]
 """The fields of `Batch` (or of `RaggedCells`, for batches of raw counts) as tensors, by name."""
 
 SEQUENTIAL = Order(strategy="sequential")
+
+AHEAD = 2
+"""Batches that each worker makes ahead of the one handed out."""
 
 
 def to_tensors(batch: Batch | RaggedCells) -> TensorBatch:
@@ -74,10 +79,15 @@ class BatchDataset(Dataset):
             Length buckets: the cells of this many steps are sorted by the length of their sequences, so that a batch
             needs little padding; the steps then stand in random order. 1 for none.
         """
+        self._arguments = {
+            "source": source, "split": split, "encoding": encoding, "batch_size": batch_size, "training": training,
+            "seed": seed, "order": order, "bucket_steps": bucket_steps,
+        }  # fmt: skip
         self.source, self.encoding, self.batch_size = source, encoding, batch_size
         self.training, self.seed, self.bucket_steps = training, seed, bucket_steps
         self.order = EpochOrder(source, split, order, seed)
         self._window: tuple[tuple[int, int, int], list[np.ndarray]] | None = None
+        self._lock = threading.Lock()  # the order keeps what it used last, and several threads may ask
 
     def steps(self, ranks: int = 1) -> int:
         """Return the number of batches of each rank in an epoch."""
@@ -92,7 +102,12 @@ class BatchDataset(Dataset):
     def cells(self, key: BatchKey) -> np.ndarray:
         """Return the places of the cells of a batch; int64."""
         epoch, step, rank, ranks = key
-        return self._step_cells(epoch, step, self.steps(ranks))[rank::ranks]
+        with self._lock:
+            return self._step_cells(epoch, step, self.steps(ranks))[rank::ranks]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be made anew in another process (torch's own DataLoader with workers); a lock does not travel."""
+        return _made_anew, (self._arguments,)
 
     def _step_cells(self, epoch: int, step: int, steps: int) -> np.ndarray:
         """Return the cells of a step over all ranks, sorted by length within windows of `bucket_steps`."""
@@ -129,90 +144,77 @@ class BatchDataset(Dataset):
         )  # fmt: skip
 
 
-class EpochSampler(Sampler[BatchKey]):
-    """Keys of a rank's batches, epoch after epoch, from any step on."""
-
-    def __init__(self, steps: int, *, rank: int, ranks: int, advance: bool) -> None:
-        """Prepare the keys of one rank.
-
-        Parameters
-        ----------
-        steps
-            Steps of an epoch.
-        rank, ranks
-            This process and how many there are.
-        advance
-            Whether each pass is a new epoch (training), or the same one again (validation).
-        """
-        self.steps, self.rank, self.ranks, self.advance = steps, rank, ranks, advance
-        self.epoch = 0
-        self.start = 0
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def __iter__(self) -> Iterator[BatchKey]:
-        epoch, start = self.epoch, self.start
-        self.start = 0
-        if self.advance:
-            self.epoch += 1
-        for step in range(start, self.steps):
-            yield BatchKey(epoch, step, self.rank, self.ranks)
-
-
-class BatchLoader(DataLoader):
-    """A DataLoader of finished batches whose place can be saved and restored (Lightning calls both)."""
+class BatchLoader:
+    """The batches of one rank, epoch after epoch; its place can be saved and restored (Lightning calls both)."""
 
     def __init__(
         self, dataset: BatchDataset, *, rank: int = 0, ranks: int = 1, workers: int = 0, pin_memory: bool = False
     ) -> None:
-        """Wrap a dataset.
+        """Prepare the batches of a rank.
 
         Parameters
         ----------
         dataset
-            Its batches.
+            Its batches. Each pass over a shuffled one is a new epoch, over a sequential one the same again.
         rank, ranks
             This process and how many there are.
         workers
-            Processes that make batches ahead of time; 0 to make them in this one. Batches are the same.
+            Threads that make batches ahead of time, 0 to make each when it is asked for. Batches are the same. Threads,
+            because almost all of the work is compiled code that lets other threads run: processes would have to
+            copy each batch, which takes longer than to make it.
         pin_memory
             Whether batches are put where a GPU can fetch them without waiting.
         """
-        sampler = EpochSampler(dataset.steps(ranks), rank=rank, ranks=ranks, advance=dataset.order.advances)
-        # Workers are not forked from a process that has threads of torch or CUDA, but from a server that has only
-        # imported this module; they start once and open the shards themselves. With a generator of its own, making
-        # an iterator takes no number from the global one, which a resumed training (it makes one more) must find as
-        # it was.
-        options: dict[str, Any] = {}
-        if workers:
-            context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload([__name__])
-            options = {"multiprocessing_context": context, "persistent_workers": True, "prefetch_factor": 4}
-        super().__init__(
-            dataset, sampler=sampler, batch_size=None, collate_fn=_as_is, num_workers=workers, pin_memory=pin_memory,
-            generator=torch.Generator(), **options,
-        )  # fmt: skip
-        self._epoch, self._done = 0, 0
+        self.dataset, self.rank, self.ranks, self.workers, self.pin_memory = dataset, rank, ranks, workers, pin_memory
+        self.steps = dataset.steps(ranks)
+        self._next = {"epoch": 0, "done": 0}
+        self._state = dict(self._next)
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch."""
+        return self.steps
 
     def __iter__(self) -> Iterator[TensorBatch]:
-        self._epoch, self._done = self.sampler.epoch, self.sampler.start
-        for batch in super().__iter__():
-            self._done += 1
+        """Make the rest of the epoch that a restored state was in, or a whole one."""
+        self._state = dict(self._next)
+        self._next = self._following(self._state["epoch"])
+        epoch = self._state["epoch"]
+        keys = [BatchKey(epoch, step, self.rank, self.ranks) for step in range(self._state["done"], self.steps)]
+        for batch in self._ahead(keys) if self.workers else map(self._made, keys):
+            self._state["done"] += 1
             yield batch
+
+    def _made(self, key: BatchKey) -> TensorBatch:
+        batch = self.dataset[key]
+        return {name: tensor.pin_memory() for name, tensor in batch.items()} if self.pin_memory else batch
+
+    def _ahead(self, keys: list[BatchKey]) -> Iterator[TensorBatch]:
+        """Make batches in threads, a few ahead of the one that is handed out, in order."""
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="batches")
+        try:
+            coming: deque[Future[TensorBatch]] = deque()
+            for key in keys:
+                coming.append(pool.submit(self._made, key))
+                if len(coming) > AHEAD * self.workers:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+        finally:  # also when whoever iterates stops early
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _following(self, epoch: int) -> dict[str, int]:
+        return {"epoch": epoch + int(self.dataset.order.advances), "done": 0}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the epoch and how many of its batches have been handed out."""
-        return {"epoch": self._epoch, "done": self._done}
+        return dict(self._state)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on after the last batch handed out; a finished epoch is followed by the next one."""
-        epoch, done = state["epoch"], state["done"]
-        if done >= len(self.sampler):
-            epoch, done = epoch + int(self.sampler.advance), 0
-        self.sampler.epoch, self.sampler.start = epoch, done
-        self._epoch, self._done = epoch, done
+        finished = state["done"] >= self.steps
+        self._next = self._following(state["epoch"]) if finished else {key: state[key] for key in ("epoch", "done")}
+        self._state = dict(self._next)
 
 
-def _as_is(batch: TensorBatch) -> TensorBatch:
-    return batch
+def _made_anew(arguments: dict[str, Any]) -> BatchDataset:
+    return BatchDataset(**arguments)

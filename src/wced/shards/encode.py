@@ -4,7 +4,9 @@ Two passes over the cells of a batch: the first says how long each sequence beco
 larger than needed, the second fills them. Both draw the same numbers (`wced.shards.draws`).
 """
 
+import math
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 import numpy as np
@@ -92,8 +94,8 @@ def _arrays(shapes: dict[str, tuple[tuple[int, ...], type]]) -> dict[str, np.nda
     The C library hands a block of the same size on from batch to batch; several large ones it gives back to the
     system each time, and taking them anew costs more than filling them.
     """
-    sizes = [int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in shapes.values()]
-    starts = np.concatenate([[0], np.cumsum([-(-size // 64) * 64 for size in sizes])])
+    sizes = [math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in shapes.values()]
+    starts = [0, *accumulate(-(-size // 64) * 64 for size in sizes)]
     block = np.empty(starts[-1], np.uint8)
     return {
         name: block[start : start + size].view(dtype).reshape(shape)

@@ -68,8 +68,9 @@ def sequence_lengths(
 @numba.njit(inline="always")
 def _log1p_table(total, table):
     """Fill the table with log1p_10k of every small count of a cell."""
+    scale = TARGET_SUM / total
     for count in range(1, SMALL):
-        table[count] = np.log1p(count * (TARGET_SUM / total))
+        table[count] = np.log(1.0 + count * scale)  # in float64 as good as log1p for a float32, and twice as fast
 
 
 @numba.njit(nogil=True, cache=True)

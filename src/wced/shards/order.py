@@ -83,12 +83,13 @@ class EpochOrder:
     def __init__(self, source: CellSource, split: str, order: Order, seed: int) -> None:
         self.source, self.split, self.order, self.seed = source, split, order, seed
         self._bounds, self._cells = source.blocks(split, order.block_cells)
+        self._length = int(self._cells.sum())
         self._plan: tuple[int, np.ndarray, np.ndarray, np.ndarray, float] | None = None
         self._buffers: dict[tuple[int, int], np.ndarray] = {}
 
     def __len__(self) -> int:
         """Return the number of cells that an epoch visits."""
-        return int(self._cells.sum())
+        return self._length
 
     @property
     def advances(self) -> bool:

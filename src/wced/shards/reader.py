@@ -61,6 +61,7 @@ class ShardSet:
         self._sizes = np.array(sizes, np.int64)
         self._cells = int(self._sizes.sum())
         self._at = {name: _addresses(batch[name] for batch in self._batches) for name in COLUMNS}
+        self._labels_at = np.stack([self._at[name] for name in LABEL_COLUMNS])
         self._at["gene"] = _addresses(batch["gene"].values for batch in self._batches)
         self._at["count"] = _addresses(batch["count"].values for batch in self._batches)
         self._at["offsets"] = _addresses(batch["gene"].offsets for batch in self._batches)
@@ -131,7 +132,8 @@ class ShardSet:
         mapped.copy_genes(
             cells, self._starts, self._at["offsets"], self._at["gene"], self._at["count"], offsets, gene, count
         )
-        labels = np.stack([self.column(name, cells) for name in LABEL_COLUMNS], axis=1)
+        labels = np.empty((len(cells), len(LABEL_COLUMNS)), np.int32)
+        mapped.copy_columns(cells, self._starts, self._labels_at, labels)
         return RaggedCells(
             offsets, gene, count, self.column("soma_joinid", cells), self.column("dataset", cells), labels
         )
