@@ -43,6 +43,9 @@ class MemorySource:
     def offsets(self, cells):
         return np.concatenate([[0], np.cumsum(self.nonzeros[cells])])
 
+    def views(self, cells):
+        return self.take(cells).views()
+
     def take(self, cells):
         offsets = self.offsets(cells)
         gene = np.concatenate([np.arange(n) for n in self.nonzeros[cells]] or [[]]).astype(np.uint16)

@@ -37,7 +37,7 @@ class System:
     peers: bool = True
     """Whether it runs in the peers' environment; if not, in that of the pipeline."""
     workers: int = 0
-    """Worker processes; with any, the processes are not pinned to one core."""
+    """Workers (threads); with any, the process is not pinned to one core."""
     prepares: bool = False
     """Whether it has a store of its own to write before anything is timed."""
 
@@ -52,7 +52,7 @@ SYSTEMS = (
         peers=False,
     ),
     System(
-        "ours_2_workers", "wced", BATCH_WORKS, _OURS, "as ours, two worker processes, not pinned", peers=False,
+        "ours_2_workers", "wced", BATCH_WORKS, _OURS, "as ours, two worker threads, not pinned", peers=False,
         workers=2,
     ),
     System(

@@ -186,8 +186,8 @@ class Pretraining(Section):
     devices: int = Field(1, ge=1)
     """Processes (GPUs, where there are some) of one training."""
     workers: int = Field(0, ge=0)
-    """Threads that make batches ahead of time, for each device; batches do not depend on it. One core makes some 100,000
-    sequences a second, so this matters where a device must not wait even that long."""
+    """Threads that make batches ahead of time, for each device; batches do not depend on it. One core makes some
+    100,000 sequences a second, so this matters where a device must not wait even that long."""
     save_every_minutes: float = Field(5.0, gt=0)
     """Time between savings of the training state, from which a killed job goes on."""
     progress_every: int = Field(20, ge=1)

@@ -133,9 +133,10 @@ class BatchDataset(Dataset):
     def __getitem__(self, key: tuple[int, ...]) -> TensorBatch:
         """Return the batch of a `BatchKey`."""
         key = BatchKey(*key)
-        cells = self.source.take(self.cells(key))
+        places = self.cells(key)
         if self.encoding is None:
-            return to_tensors(cells)
+            return to_tensors(self.source.take(places))
+        cells = self.source.views(places)
         return to_tensors(
             encode(
                 cells, self.source.measured_dv, self.encoding, training=self.training, seed=self.seed, epoch=key.epoch,

@@ -26,6 +26,49 @@ class RaggedCells:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def views(self) -> "CellViews":
+        """Return where the cells lie."""
+        starts = self.offsets[:-1]
+        return CellViews(
+            offsets=self.offsets,
+            gene_at=self.gene.ctypes.data + starts * self.gene.itemsize,
+            count_at=self.count.ctypes.data + starts * self.count.itemsize,
+            like=self.gene[:0],
+            soma_joinid=self.soma_joinid,
+            dataset=self.dataset,
+            labels=self.labels,
+            owner=self,
+        )
+
+
+@dataclass(frozen=True)
+class CellViews:
+    """Raw counts of n cells as `RaggedCells`, but left where they lie, e.g. in mapped files: no copy is made."""
+
+    offsets: np.ndarray
+    """int64, (n + 1,): where each cell's genes would begin in flat arrays."""
+    gene_at: np.ndarray
+    """int64, (n,): address of each cell's vocabulary ids, ascending."""
+    count_at: np.ndarray
+    """int64, (n,): address of its counts, uint32."""
+    like: np.ndarray
+    """Empty, of the type of the ids."""
+    soma_joinid: np.ndarray
+    """int64, (n,)."""
+    dataset: np.ndarray
+    """int32, (n,)."""
+    labels: np.ndarray
+    """int32, (n, label columns)."""
+    owner: object
+    """What the memory belongs to, so that it lives as long as this."""
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def views(self) -> "CellViews":
+        """Return itself."""
+        return self
+
 
 def id_dtype(vocabulary_size: int) -> type:
     """Return the narrowest type of the shard contract that holds a vocabulary's ids."""

@@ -79,6 +79,23 @@ def number_of_survivors(state, n, dropped):
     return count
 
 
+@numba.njit(inline="always")
+def survivors_sum(state, counts, dropped):
+    """Return the sum of the counts at the places that `survivors` would write."""
+    total, limit, n = np.uint64(0), np.uint64(dropped), len(counts)
+    for draw in range(n // 4):
+        bits = mixed(state + np.uint64(draw + 1) * np.uint64(0x9E3779B97F4A7C15))
+        for lane in range(4):
+            survives = np.uint64(((bits >> np.uint64(16 * lane)) & np.uint64(0xFFFF)) >= limit)
+            total += survives * np.uint64(counts[4 * draw + lane])
+    bits = mixed(state + np.uint64(n // 4 + 1) * np.uint64(0x9E3779B97F4A7C15))
+    for j in range(n - n % 4, n):
+        if (bits & np.uint64(0xFFFF)) >= limit:
+            total += np.uint64(counts[j])
+        bits >>= np.uint64(16)
+    return total
+
+
 @numba.njit(nogil=True, cache=True)
 def random_subset(state, kept, n, size):
     """Reduce the first n values of `kept` to a uniformly random subset, in their order (Knuth's algorithm S)."""

@@ -4,16 +4,15 @@ Two passes over the cells of a batch: the first says how long each sequence beco
 larger than needed, the second fills them. Both draw the same numbers (`wced.shards.draws`).
 """
 
-import math
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Literal
 
 import numpy as np
 
-from wced.shards.cells import RaggedCells
+from wced.shards.cells import CellViews, RaggedCells
 from wced.shards.draws import UNIT
 from wced.shards.kernels import expressed_room, fill, sequence_lengths
+from wced.shards.memory import arrays
 
 VALUES = ("log1p_10k", "ranks", "bins")
 ZERO_MODES = ("exclude", "include", "interleave")
@@ -88,23 +87,8 @@ def measured_counts(measured_dv: np.ndarray) -> np.ndarray:
     return np.count_nonzero(measured_dv, axis=1).astype(np.int64)
 
 
-def _arrays(shapes: dict[str, tuple[tuple[int, ...], type]]) -> dict[str, np.ndarray]:
-    """Return uninitialised arrays that lie in one block of memory.
-
-    The C library hands a block of the same size on from batch to batch; several large ones it gives back to the
-    system each time, and taking them anew costs more than filling them.
-    """
-    sizes = [math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in shapes.values()]
-    starts = [0, *accumulate(-(-size // 64) * 64 for size in sizes)]
-    block = np.empty(starts[-1], np.uint8)
-    return {
-        name: block[start : start + size].view(dtype).reshape(shape)
-        for (name, (shape, dtype)), start, size in zip(shapes.items(), starts, sizes, strict=False)
-    }
-
-
 def encode(
-    cells: RaggedCells,
+    cells: RaggedCells | CellViews,
     measured_dv: np.ndarray,
     encoding: Encoding,
     *,
@@ -136,7 +120,7 @@ def encode(
     Batch
         Padded to the longest sequence of the batch (to one position, where all cells are empty).
     """
-    n = len(cells)
+    n, cells = len(cells), cells.views()
     zeros = ZERO_MODES.index(encoding.zeros)
     interleave = zeros == 2 and training
     lengths, zeros_n = np.empty(n, np.int64), np.empty(n, np.int64)
@@ -149,8 +133,8 @@ def encode(
         seed, epoch, lengths, zeros_n,
     )  # fmt: skip
     mlm, shape = encoding.select > 0, (n, int(lengths.max(initial=1)))
-    targets = (len(cells.gene) if encoding.cell_target else 0,)
-    made = _arrays(
+    targets = (int(cells.offsets[-1]) if encoding.cell_target else 0,)
+    made = arrays(
         {
             "gene": (shape, np.int32),
             "value": (shape, np.float32),
@@ -161,7 +145,8 @@ def encode(
         }
     )
     fill(
-        cells.offsets, cells.gene, cells.count, cells.soma_joinid, cells.dataset, measured_dv, measured_d,
+        cells.offsets, cells.gene_at, cells.count_at, cells.like, cells.soma_joinid, cells.dataset, measured_dv,
+        measured_d,
         expressed_room(encoding.length, interleave, encoding.nonzero_ratio), training and encoding.subset == "random",
         VALUES.index(encoding.values), encoding.bins if encoding.values == "bins" else 0, dropped,
         round(encoding.select * encoding.mask * UNIT), training, seed, epoch, lengths, zeros_n, *made.values(),

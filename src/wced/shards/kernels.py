@@ -15,7 +15,9 @@ from wced.shards.draws import (
     random_subset,
     stream,
     survivors,
+    survivors_sum,
 )
+from wced.shards.mapped import pointer
 
 TARGET_SUM = 10_000.0
 """Values are log1p(count / total · TARGET_SUM), the field's `log1p_10k`."""
@@ -175,7 +177,7 @@ def _add_zeros(state, cell_gene, measured_g, measured, training, wanted, gene, t
 
 @numba.njit(nogil=True, cache=True)
 def fill(
-    offsets, cell_gene, cell_count, soma_joinid, dataset, measured_dv, measured_d,
+    offsets, gene_at, count_at, like, soma_joinid, dataset, measured_dv, measured_d,
     room, random, values, bins, dropped, hidden, training, seed, epoch, lengths, zeros_n,
     gene, value, masked, position_target, target_gene, target_value,
 ):  # fmt: skip
@@ -189,8 +191,9 @@ def fill(
     whole_table, table = np.zeros(SMALL, np.float32), np.zeros(SMALL, np.float32)
     mlm, cell_target = len(position_target) > 0, len(target_gene) > 0
     for i in range(len(offsets) - 1):
-        begin, end = offsets[i], offsets[i + 1]
-        genes, counts, n = cell_gene[begin:end], cell_count[begin:end], end - begin
+        begin, n = offsets[i], offsets[i + 1] - offsets[i]
+        genes = numba.carray(pointer(gene_at[i]), n, like.dtype)
+        counts = numba.carray(pointer(count_at[i]), n, np.uint32)
 
         total = np.uint64(0)
         for j in range(n):
@@ -204,10 +207,34 @@ def fill(
                 if count < SMALL:
                     target_value[begin + j] = whole_table[count]
                 else:
-                    target_value[begin + j] = np.log1p(count * (TARGET_SUM / np.float64(total)))
+                    target_value[begin + j] = np.log(1.0 + count * (TARGET_SUM / np.float64(total)))
 
         n_kept, kept_total = n, total
-        if training and dropped > 0:
+        used = lengths[i] - zeros_n[i]
+        simple = training and dropped > 0 and values == 0 and not mlm and 1 < used < room
+        if simple:
+            # All that survive are used: no list of them is needed.
+            state = stream(seed, epoch, soma_joinid[i], DROPOUT)
+            kept_total = survivors_sum(state, counts, dropped)
+            _log1p_table(np.float64(kept_total), table)
+            scale = TARGET_SUM / np.float64(kept_total)
+            limit, bits, k = np.uint64(dropped), np.uint64(0), 0
+            for j in range(n):
+                if k == used:
+                    break
+                if j & 3 == 0:
+                    state = advanced(state)
+                    bits = mixed(state)
+                count = counts[j]
+                # The next survivor overwrites a gene that is dropped; a branch for that nobody could foresee.
+                gene[i, k] = genes[j]
+                if count < SMALL:
+                    value[i, k] = table[count]
+                else:
+                    value[i, k] = np.log(1.0 + count * scale)
+                k += (bits & np.uint64(0xFFFF)) >= limit
+                bits >>= np.uint64(16)
+        elif training and dropped > 0:
             n_kept = survivors(stream(seed, epoch, soma_joinid[i], DROPOUT), n, dropped, kept)
             if n_kept == 0 and n > 0:
                 kept[0] = below(mixed(stream(seed, epoch, soma_joinid[i], SUBSET)), n)
@@ -219,41 +246,41 @@ def fill(
             for j in range(n):
                 kept[j] = j
 
-        n_large = 0
-        if values > 0:
-            n_large = _rank_table(counts, kept, n_kept, bins, table, large)
-        elif kept_total == total:
-            table[:] = whole_table
-        else:
-            _log1p_table(np.float64(kept_total), table)
-        scale, n_ranked = TARGET_SUM / max(np.float64(kept_total), 1.0), n_kept
-        if n_kept > room:
-            ranked = large[:n_large].copy() if values > 0 else large[:0]
-            if random:
-                random_subset(stream(seed, epoch, soma_joinid[i], SUBSET), kept, n_kept, room)
+        if not simple:
+            n_large = 0
+            if values > 0:
+                n_large = _rank_table(counts, kept, n_kept, bins, table, large)
+            elif kept_total == total:
+                table[:] = whole_table
             else:
-                _most_expressed(counts, kept, n_kept, room, large)
-            large[: len(ranked)] = ranked
-        used = lengths[i] - zeros_n[i]
-        for k in range(used):
-            j = kept[k]
-            count = counts[j]
-            gene[i, k] = genes[j]
-            if count < SMALL:
-                value[i, k] = table[count]
-            elif values == 0:
-                value[i, k] = np.log1p(count * scale)
-            else:
-                lower = n_ranked - n_large + np.searchsorted(large[:n_large], count, side="left")
-                upper = n_ranked - n_large + np.searchsorted(large[:n_large], count, side="right")
-                value[i, k] = _rank_value(lower, upper, n_ranked, bins)
+                _log1p_table(np.float64(kept_total), table)
+            scale, n_ranked = TARGET_SUM / max(np.float64(kept_total), 1.0), n_kept
+            if n_kept > room:
+                ranked = large[:n_large].copy() if values > 0 else large[:0]
+                if random:
+                    random_subset(stream(seed, epoch, soma_joinid[i], SUBSET), kept, n_kept, room)
+                else:
+                    _most_expressed(counts, kept, n_kept, room, large)
+                large[: len(ranked)] = ranked
+            for k in range(used):
+                j = kept[k]
+                count = counts[j]
+                gene[i, k] = genes[j]
+                if count < SMALL:
+                    value[i, k] = table[count]
+                elif values == 0:
+                    value[i, k] = np.log(1.0 + count * scale)
+                else:
+                    lower = n_ranked - n_large + np.searchsorted(large[:n_large], count, side="left")
+                    upper = n_ranked - n_large + np.searchsorted(large[:n_large], count, side="right")
+                    value[i, k] = _rank_value(lower, upper, n_ranked, bins)
         if mlm:
             for k in range(used):
                 count = counts[kept[k]]
                 if count < SMALL:
                     position_target[i, k] = whole_table[count]
                 else:
-                    position_target[i, k] = np.log1p(count * (TARGET_SUM / np.float64(total)))
+                    position_target[i, k] = np.log(1.0 + count * (TARGET_SUM / np.float64(total)))
             position_target[i, used:] = 0
         if zeros_n[i] > 0:
             state = advanced(stream(seed, epoch, soma_joinid[i], ZEROS))

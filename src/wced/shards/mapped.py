@@ -12,7 +12,7 @@ from numba.extending import intrinsic
 
 
 @intrinsic
-def _pointer(typing_context, address):
+def pointer(typing_context, address):
     """Return a 64-bit integer as the pointer that it is."""
 
     def generate(context, builder, signature, arguments):
@@ -48,7 +48,7 @@ def ends(cells, starts, offset_at, offsets):
     for i in range(len(cells)):
         piece = _piece_of(cells[i], starts)
         row = cells[i] - starts[piece]
-        bounds = numba.carray(_pointer(offset_at[piece]), row + 2, np.int32)
+        bounds = numba.carray(pointer(offset_at[piece]), row + 2, np.int32)
         offsets[i + 1] = offsets[i] + bounds[row + 1] - bounds[row]
 
 
@@ -59,11 +59,24 @@ def copy_genes(cells, starts, offset_at, gene_at, count_at, offsets, gene, count
     for i in range(len(cells)):
         piece = _piece_of(cells[i], starts)
         row = cells[i] - starts[piece]
-        begin = np.int64(numba.carray(_pointer(offset_at[piece]), row + 1, np.int32)[row])
+        begin = np.int64(numba.carray(pointer(offset_at[piece]), row + 1, np.int32)[row])
         n = offsets[i + 1] - offsets[i]
         wide, deep = gene.itemsize, count.itemsize
         _copy_bytes(to_gene + wide * offsets[i], gene_at[piece] + wide * begin, wide * n)
         _copy_bytes(to_count + deep * offsets[i], count_at[piece] + deep * begin, deep * n)
+
+
+@numba.njit(nogil=True, cache=True)
+def locate_genes(cells, starts, offset_at, gene_at, count_at, wide, deep, offsets, cell_gene_at, cell_count_at):
+    """Write where the genes and counts of cells lie, and `offsets` as `ends` does; ids have `wide` bytes."""
+    offsets[0] = 0
+    for i in range(len(cells)):
+        piece = _piece_of(cells[i], starts)
+        row = cells[i] - starts[piece]
+        bounds = numba.carray(pointer(offset_at[piece]), row + 2, np.int32)
+        cell_gene_at[i] = gene_at[piece] + wide * np.int64(bounds[row])
+        cell_count_at[i] = count_at[piece] + deep * np.int64(bounds[row])
+        offsets[i + 1] = offsets[i] + bounds[row + 1] - bounds[row]
 
 
 @numba.njit(nogil=True, cache=True)
@@ -72,7 +85,7 @@ def copy_column(cells, starts, column_at, values):
     for i in range(len(cells)):
         piece = _piece_of(cells[i], starts)
         row = cells[i] - starts[piece]
-        values[i] = numba.carray(_pointer(column_at[piece]), row + 1, values.dtype)[row]
+        values[i] = numba.carray(pointer(column_at[piece]), row + 1, values.dtype)[row]
 
 
 @numba.njit(nogil=True, cache=True)
@@ -82,7 +95,7 @@ def copy_columns(cells, starts, columns_at, values):
         piece = _piece_of(cells[i], starts)
         row = cells[i] - starts[piece]
         for k in range(len(columns_at)):
-            values[i, k] = numba.carray(_pointer(columns_at[k, piece]), row + 1, np.int32)[row]
+            values[i, k] = numba.carray(pointer(columns_at[k, piece]), row + 1, np.int32)[row]
 
 
 @numba.njit(nogil=True, cache=True)
@@ -95,8 +108,8 @@ def eligible(first, last, starts, sizes, offset_at, split_at, split, places):
     for piece in range(_piece_of(first, starts) if first < last else len(starts), len(starts)):
         if starts[piece] >= last:
             break
-        bounds = numba.carray(_pointer(offset_at[piece]), sizes[piece] + 1, np.int32)
-        splits = numba.carray(_pointer(split_at[piece]), sizes[piece], np.int8)
+        bounds = numba.carray(pointer(offset_at[piece]), sizes[piece] + 1, np.int32)
+        splits = numba.carray(pointer(split_at[piece]), sizes[piece], np.int8)
         for row in range(max(first - starts[piece], 0), min(last - starts[piece], sizes[piece])):
             if splits[row] == split and bounds[row + 1] > bounds[row]:
                 if found < len(places):
@@ -114,8 +127,8 @@ def block_bounds(starts, sizes, offset_at, split_at, split, block_cells, bounds,
     block, held = 0, 0
     bounds[0] = 0
     for piece in range(len(starts)):
-        offsets = numba.carray(_pointer(offset_at[piece]), sizes[piece] + 1, np.int32)
-        splits = numba.carray(_pointer(split_at[piece]), sizes[piece], np.int8)
+        offsets = numba.carray(pointer(offset_at[piece]), sizes[piece] + 1, np.int32)
+        splits = numba.carray(pointer(split_at[piece]), sizes[piece], np.int8)
         for row in range(sizes[piece]):
             if splits[row] == split and offsets[row + 1] > offsets[row]:
                 held += 1

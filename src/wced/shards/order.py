@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 import numba
 import numpy as np
 
-from wced.shards.cells import RaggedCells
+from wced.shards.cells import CellViews, RaggedCells
 from wced.shards.draws import mixed, permuted
 from wced.shards.vocabulary import Labels, Vocabulary
 
@@ -54,6 +54,9 @@ class CellSource(Protocol):
 
     def take(self, cells: np.ndarray) -> RaggedCells:
         """Return the raw counts of cells by place, in the order asked for."""
+
+    def views(self, cells: np.ndarray) -> CellViews:
+        """Return the same without a copy, where that can be."""
 
 
 @dataclass(frozen=True)

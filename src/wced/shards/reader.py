@@ -9,8 +9,9 @@ import pyarrow as pa
 from wced.errors import WcedError
 from wced.files import existing, sha256
 from wced.shards import FORMAT_VERSION, mapped
-from wced.shards.cells import RaggedCells, id_dtype
+from wced.shards.cells import CellViews, RaggedCells, id_dtype
 from wced.shards.encode import measured_counts
+from wced.shards.memory import arrays
 from wced.shards.vocabulary import LABEL_COLUMNS, Labels, Vocabulary, read_measured, versioned_json
 from wced.shards.write import SPLITS
 
@@ -128,15 +129,28 @@ class ShardSet:
             int64, (n,): places in the set.
         """
         offsets = self.offsets(cells)
-        gene, count = np.empty(offsets[-1], id_dtype(len(self.vocabulary))), np.empty(offsets[-1], np.uint32)
+        made = arrays({"gene": ((offsets[-1],), id_dtype(len(self.vocabulary))), "count": ((offsets[-1],), np.uint32)})
         mapped.copy_genes(
-            cells, self._starts, self._at["offsets"], self._at["gene"], self._at["count"], offsets, gene, count
+            cells, self._starts, self._at["offsets"], self._at["gene"], self._at["count"], offsets, *made.values()
         )
+        return RaggedCells(offsets, **made, **self._facts(cells))
+
+    def views(self, cells: np.ndarray) -> CellViews:
+        """Return where some cells lie in the mapped files, in the order asked for; what `encode` takes."""
+        offsets, like = np.empty(len(cells) + 1, np.int64), np.empty(0, id_dtype(len(self.vocabulary)))
+        gene_at, count_at = np.empty((2, len(cells)), np.int64)
+        mapped.locate_genes(
+            cells, self._starts, self._at["offsets"], self._at["gene"], self._at["count"], like.itemsize, 4, offsets,
+            gene_at, count_at,
+        )  # fmt: skip
+        return CellViews(offsets, gene_at, count_at, like, **self._facts(cells), owner=self)
+
+    def _facts(self, cells: np.ndarray) -> dict[str, np.ndarray]:
+        """Return what is known of cells besides their counts."""
         labels = np.empty((len(cells), len(LABEL_COLUMNS)), np.int32)
         mapped.copy_columns(cells, self._starts, self._labels_at, labels)
-        return RaggedCells(
-            offsets, gene, count, self.column("soma_joinid", cells), self.column("dataset", cells), labels
-        )
+        joinid, dataset = (self.column(name, cells) for name in ("soma_joinid", "dataset"))
+        return {"soma_joinid": joinid, "dataset": dataset, "labels": labels}
 
 
 def _open_shard(path: Path, row: dict[str, Any], index: dict[str, Any], verify: bool) -> list[pa.RecordBatch]:

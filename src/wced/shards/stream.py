@@ -1,6 +1,7 @@
 """The cells of a run straight from a Census, without shards: for looking around before anything is written."""
 
 import itertools
+import threading
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from wced.config import corpus as config
 from wced.corpus.cells import read_cells
 from wced.corpus.census import open_census
 from wced.errors import WcedError
-from wced.shards.cells import RaggedCells
+from wced.shards.cells import CellViews, RaggedCells
 from wced.shards.counts import CountReader, Counts, copy_cells
 from wced.shards.encode import measured_counts
 from wced.shards.vocabulary import LABEL_COLUMNS, Labels, Vocabulary, read_measured
@@ -79,6 +80,7 @@ class CensusCells:
         # Blocks of each split (bounds are places), and the counts of those used last: (split, block) -> cells.
         self._bounds = {code: self._cut(code, BLOCK_CELLS) for code in range(len(SPLITS))}
         self._kept: OrderedDict[tuple[int, int], tuple[np.ndarray, Counts]] = OrderedDict()
+        self._lock = threading.Lock()  # the workers of a loader share what is kept
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Open everything again in another process."""
@@ -146,6 +148,14 @@ class CensusCells:
         WcedError
             If X cannot be read, or a cell expresses no gene of the vocabulary.
         """
+        with self._lock:
+            return self._take(cells)
+
+    def views(self, cells: np.ndarray) -> CellViews:
+        """Return what `take` does, as `encode` takes it."""
+        return self.take(cells).views()
+
+    def _take(self, cells: np.ndarray) -> RaggedCells:
         split, block = self._columns["split"][cells], np.empty(len(cells), np.int64)
         for code, bounds in self._bounds.items():
             at = split == code

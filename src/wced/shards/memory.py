@@ -1,0 +1,54 @@
+"""Memory for batches that is used again, because taking it anew from the system costs as much as reading the cells."""
+
+import math
+import sys
+import threading
+from itertools import accumulate
+
+import numpy as np
+
+MOST_BLOCKS = 16
+"""Blocks that are kept for each thread; whoever holds on to more batches gets memory of their own."""
+
+ALIGNMENT = 64
+"""Arrays begin at multiples of a cache line."""
+
+
+class _Blocks(threading.local):
+    """Blocks of a thread. One is free when nothing but this list refers to it: no array or tensor that lies in it."""
+
+    def __init__(self) -> None:
+        self._blocks: list[np.ndarray] = []
+
+    def take(self, size: int) -> np.ndarray:
+        for place, block in enumerate(self._blocks):
+            if sys.getrefcount(block) == 3:  # the list, `block`, and the argument of this function
+                if block.nbytes < size:
+                    self._blocks[place] = block = np.empty(size + size // 4, np.uint8)
+                return block
+        block = np.empty(size + size // 4, np.uint8)
+        if len(self._blocks) < MOST_BLOCKS:
+            self._blocks.append(block)
+        return block
+
+
+_blocks = _Blocks()
+
+
+def arrays(shapes: dict[str, tuple[tuple[int, ...], type]]) -> dict[str, np.ndarray]:
+    """Return uninitialised arrays that lie in one block of memory.
+
+    The block is used again when all of them, and all that shares their memory, are gone.
+
+    Parameters
+    ----------
+    shapes
+        Shape and type of each array by name.
+    """
+    sizes = [math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in shapes.values()]
+    starts = [0, *accumulate(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)]
+    block = _blocks.take(starts[-1])
+    return {
+        name: block[start : start + size].view(dtype).reshape(shape)
+        for (name, (shape, dtype)), start, size in zip(shapes.items(), starts, sizes, strict=False)
+    }
