@@ -172,7 +172,7 @@ def test_stopping_early_leaves_no_thread(dataset, stop):
 
 def test_a_fault_in_a_worker_is_not_lost(dataset, monkeypatch):
     made = dataset()
-    monkeypatch.setattr(made.source, "take", lambda cells: 1 / 0)
+    monkeypatch.setattr(made.source, "views", lambda cells: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         next(iter(BatchLoader(made, workers=2)))
 
