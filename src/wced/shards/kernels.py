@@ -76,13 +76,9 @@ def _log1p_table(total, table):
 
 
 @numba.njit(nogil=True, cache=True)
-def _rank_table(counts, kept, n, bins, table, large):
-    """Fill the table with the rank (or bin, where `bins` > 0) of every small count; return the number of large ones.
-
-    The large ones stand sorted in `large`.
-    """
-    number_of = np.zeros(SMALL, np.int64)
-    n_large = 0
+def _small_and_large(counts, kept, n, large):
+    """Return how often each small count occurs, and how many large ones there are, which are written to `large`."""
+    number_of, n_large = np.zeros(SMALL, np.int64), 0
     for k in range(n):
         count = counts[kept[k]]
         if count < SMALL:
@@ -90,6 +86,16 @@ def _rank_table(counts, kept, n, bins, table, large):
         else:
             large[n_large] = count
             n_large += 1
+    return number_of, n_large
+
+
+@numba.njit(nogil=True, cache=True)
+def _rank_table(counts, kept, n, bins, table, large):
+    """Fill the table with the rank (or bin, where `bins` > 0) of every small count; return the number of large ones.
+
+    The large ones stand sorted in `large`.
+    """
+    number_of, n_large = _small_and_large(counts, kept, n, large)
     large[:n_large].sort()
     lower = 0
     for count in range(SMALL):
@@ -108,15 +114,7 @@ def _rank_value(lower, upper, n, bins):
 @numba.njit(nogil=True, cache=True)
 def _most_expressed(counts, kept, n, size, large):
     """Reduce the first n of `kept` to the places with the largest counts, in their order; ties go to the first."""
-    number_of = np.zeros(SMALL, np.int64)
-    n_large = 0
-    for k in range(n):
-        count = counts[kept[k]]
-        if count < SMALL:
-            number_of[count] += 1
-        else:
-            large[n_large] = count
-            n_large += 1
+    number_of, n_large = _small_and_large(counts, kept, n, large)
     above, threshold = 0, np.int64(0)  # counts above the threshold are all taken, those at it as far as they fit
     if n_large >= size:
         large[:n_large].sort()

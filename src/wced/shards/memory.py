@@ -14,6 +14,14 @@ ALIGNMENT = 64
 """Arrays begin at multiples of a cache line."""
 
 
+def _references(blocks: list[np.ndarray], place: int) -> int:
+    return sys.getrefcount(blocks[place])
+
+
+_FREE = _references([np.empty(0, np.uint8)], 0)
+"""References to a block that only its list knows; how many this interpreter counts on the way is its own affair."""
+
+
 class _Blocks(threading.local):
     """Blocks of a thread. One is free when nothing but this list refers to it: no array or tensor that lies in it."""
 
@@ -21,11 +29,11 @@ class _Blocks(threading.local):
         self._blocks: list[np.ndarray] = []
 
     def take(self, size: int) -> np.ndarray:
-        for place, block in enumerate(self._blocks):
-            if sys.getrefcount(block) == 3:  # the list, `block`, and the argument of this function
-                if block.nbytes < size:
-                    self._blocks[place] = block = np.empty(size + size // 4, np.uint8)
-                return block
+        for place in range(len(self._blocks)):
+            if _references(self._blocks, place) == _FREE:
+                if self._blocks[place].nbytes < size:
+                    self._blocks[place] = np.empty(size + size // 4, np.uint8)
+                return self._blocks[place]
         block = np.empty(size + size // 4, np.uint8)
         if len(self._blocks) < MOST_BLOCKS:
             self._blocks.append(block)
