@@ -154,3 +154,21 @@ def test_untrained_is_another_model_of_the_same_shape(checkpoint, adata):
     embeddings = [embed(adata, made, batch_size=4) for made in (checkpoint, fresh, again, other)]
     np.testing.assert_array_equal(embeddings[1], embeddings[2])
     assert all(np.abs(embeddings[1] - embeddings[i]).max() > 1e-3 for i in (0, 3))
+
+
+def test_zeros_are_included_only_where_the_file_measured_the_gene(adata, monkeypatch):
+    checkpoint = make([{"column": "donor_id", "loss": "focal", "classes": 3}], None)
+    checkpoint.model.config.input = {"length": 20, "zeros": "include"}
+    seen = []
+    forward = WcedModel.forward
+
+    def listening(self, gene, *rest, **more):
+        seen.append(gene)
+        return forward(self, gene, *rest, **more)
+
+    monkeypatch.setattr(WcedModel, "forward", listening)
+    without = adata[:, adata.var_names != VOCABULARY.gene_ids[3]].copy()
+    for cells, first in ((adata, 3), (without, 4)):  # the file has none of the first three genes
+        seen.clear()
+        embed(cells, checkpoint, batch_size=len(cells))
+        assert all(sorted(gene.tolist()) == list(range(first, 20)) for gene in seen[0])

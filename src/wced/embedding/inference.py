@@ -74,7 +74,9 @@ def embed(adata: AnnData, checkpoint: Checkpoint, *, batch_size: int) -> np.ndar
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = checkpoint.model.to(device).eval()
     cells = cells_of(adata, checkpoint.vocabulary)
-    measured_v = np.isin(checkpoint.vocabulary.gene_ids, adata.var_names)
+    measured_v = np.zeros(len(checkpoint.vocabulary), bool)
+    ids = checkpoint.vocabulary.ids_of(adata.var_names)
+    measured_v[ids[ids >= 0]] = True
     parts = [
         model(*(batch[name].to(device) for name in ("gene", "value", "length")), decode=False)
         .cls_nkd.float().cpu().numpy()
