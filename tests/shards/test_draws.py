@@ -1,3 +1,5 @@
+import math
+
 import numba
 import numpy as np
 import pytest
@@ -48,13 +50,16 @@ def test_survivors_are_counted_as_they_are_written(dropped):
     assert abs(count - 1000 * (1 - dropped / UNIT)) <= 5 * np.sqrt(1000 * dropped / UNIT * (1 - dropped / UNIT))
 
 
-def test_every_subset_is_equally_likely():
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_every_subset_is_equally_likely(size):
     found = {}
+    marked = np.zeros(5, bool)
     for seed in range(6000):
         kept = np.arange(5, dtype=np.int32)
-        random_subset(np.uint64(seed * 7919), kept, 5, 2)
-        found[tuple(kept[:2])] = found.get(tuple(kept[:2]), 0) + 1
-    assert len(found) == 10
+        random_subset(np.uint64(seed * 7919), kept, 5, size, marked)
+        assert not marked.any()
+        found[tuple(kept[:size])] = found.get(tuple(kept[:size]), 0) + 1
+    assert len(found) == math.comb(5, size) and all(sorted(subset) == list(subset) for subset in found)
     assert chisquare(list(found.values())).pvalue > 0.001
 
 

@@ -19,7 +19,10 @@ LENGTHS = (512, 2048, 8192)
 
 def lengths_of(work: str, lengths: tuple[int, ...]) -> tuple[int, ...]:
     """Return the lengths at which a work is measured; 0 stands for a work that has none."""
-    return (0,) if work in ("write_shards", "raw_batches") else lengths
+    if work in ("write_shards", "raw_batches"):
+        return (0,)
+    # The dense target is the same at any length: one is enough, the one in the middle.
+    return lengths[len(lengths) // 2 :][:1] if work == "wced_batches_dense" else lengths
 
 
 @dataclass(frozen=True)

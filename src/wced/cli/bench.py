@@ -19,7 +19,7 @@ def throughput(
     ] = None,
     cells: Annotated[int, typer.Option(min=1, help="Cells to generate.")] = 60_000,
     repeats: Annotated[int, typer.Option(min=1, help="Timed repeats of each; the systems take turns.")] = 3,
-    seconds: Annotated[float, typer.Option(min=0, help="How long a repeat lasts at least.")] = 3.0,
+    seconds: Annotated[float, typer.Option(min=0, help="How long a repeat lasts at least.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the cells.")] = 0,
     systems: Annotated[str, typer.Option(help="Systems to measure, between commas; empty for all.")] = "",
     works: Annotated[str, typer.Option(help="Works to measure, between commas; empty for all.")] = "",

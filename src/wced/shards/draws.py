@@ -97,16 +97,29 @@ def survivors_sum(state, counts, dropped):
 
 
 @numba.njit(nogil=True, cache=True)
-def random_subset(state, kept, n, size):
-    """Reduce the first n values of `kept` to a uniformly random subset, in their order (Knuth's algorithm S)."""
+def random_subset(state, kept, n, size, marked):
+    """Reduce the first n values of `kept` to a uniformly random subset, in their order.
+
+    The smaller part, those to leave out or those to keep, is drawn one by one, again where a draw was there already.
+    `marked` is all False, before and after, and has room for n.
+    """
+    leave_out = 2 * size >= n
+    wanted = n - size if leave_out else size
+    done = 0
+    while done < wanted:
+        state = advanced(state)
+        bits = mixed(state)
+        for half in (bits, bits << np.uint64(32)):
+            place = below(half, n)
+            if done < wanted and not marked[place]:
+                marked[place] = True
+                done += 1
     taken = 0
     for k in range(n):
-        state = advanced(state)
         value = kept[k]
         kept[taken] = value
-        taken += below(mixed(state), n - k) < size - taken
-        if taken == size:
-            return
+        taken += marked[k] != leave_out
+    marked[:n] = False
 
 
 @numba.njit(nogil=True, cache=True)

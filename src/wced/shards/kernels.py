@@ -22,7 +22,7 @@ from wced.shards.mapped import pointer
 TARGET_SUM = 10_000.0
 """Values are log1p(count / total · TARGET_SUM), the field's `log1p_10k`."""
 
-SMALL = 64
+SMALL = 32
 """Most counts of a cell are below this: what becomes of them is looked up in a table made once per cell."""
 
 
@@ -184,7 +184,7 @@ def fill(
     for i in range(len(offsets) - 1):
         largest = max(largest, offsets[i + 1] - offsets[i])
     kept = np.empty(largest + 1, np.int32)  # places in the cell of the genes that survive dropout, then of the used
-    large = np.empty(largest, np.uint32)
+    large, marked = np.empty(largest, np.uint32), np.zeros(largest, np.bool_)
     taken = np.zeros(measured_dv.shape[1] if zeros_n.any() else 0, np.bool_)
     whole_table, table = np.zeros(SMALL, np.float32), np.zeros(SMALL, np.float32)
     mlm, cell_target = len(position_target) > 0, len(target_gene) > 0
@@ -237,9 +237,9 @@ def fill(
             if n_kept == 0 and n > 0:
                 kept[0] = below(mixed(stream(seed, epoch, soma_joinid[i], SUBSET)), n)
                 n_kept = 1
-            kept_total = np.uint64(0)
-            for k in range(n_kept):
-                kept_total += np.uint64(counts[kept[k]])
+                kept_total = np.uint64(counts[kept[0]])
+            else:
+                kept_total = survivors_sum(stream(seed, epoch, soma_joinid[i], DROPOUT), counts, dropped)
         else:
             for j in range(n):
                 kept[j] = j
@@ -256,7 +256,7 @@ def fill(
             if n_kept > room:
                 ranked = large[:n_large].copy() if values > 0 else large[:0]
                 if random:
-                    random_subset(stream(seed, epoch, soma_joinid[i], SUBSET), kept, n_kept, room)
+                    random_subset(stream(seed, epoch, soma_joinid[i], SUBSET), kept, n_kept, room, marked)
                 else:
                     _most_expressed(counts, kept, n_kept, room, large)
                 large[: len(ranked)] = ranked
@@ -272,7 +272,10 @@ def fill(
                     lower = n_ranked - n_large + np.searchsorted(large[:n_large], count, side="left")
                     upper = n_ranked - n_large + np.searchsorted(large[:n_large], count, side="right")
                     value[i, k] = _rank_value(lower, upper, n_ranked, bins)
-        if mlm:
+        if mlm and values == 0 and kept_total == total:
+            position_target[i, :used] = value[i, :used]  # nothing is dropped, so the input has the whole cell's values
+            position_target[i, used:] = 0
+        elif mlm:
             for k in range(used):
                 count = counts[kept[k]]
                 if count < SMALL:
