@@ -47,7 +47,7 @@ def cell_values(shards: CellSource, split: str) -> Values:
 
     def values() -> Iterable[tuple[np.ndarray, np.ndarray]]:
         for start, stop in pairwise(bounds):
-            block = shards.take(shards.places(split, start, stop))
+            block = shards.views(shards.places(split, start, stop))
             batch = encode(block, shards.measured_dv, Encoding(length=1), training=False)
             yield batch.target_gene, batch.target_value
 
