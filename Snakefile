@@ -31,6 +31,7 @@ include: "workflow/rules/shards.smk"
 include: "workflow/rules/pretraining.smk"
 include: "workflow/rules/embedding.smk"
 include: "workflow/rules/benchmarks.smk"
+include: "workflow/rules/speedrun.smk"
 include: "workflow/rules/learnability.smk"
 include: "workflow/rules/report.smk"
 

@@ -253,12 +253,12 @@ def write_generated_run(folder: Path, **overrides: Any) -> Path:
             },
             "checkpoints": {
                 "mlm_multitask": {
-                    "objective": "mlm",
+                    "mlm": {},
                     "input": {"length": 128, "zeros": "interleave"},
                     **training,
                 },
                 "wced_multitask": {
-                    "objective": "wced",
+                    "wced": {},
                     "input": {"length": 128, "dropout": 0.2},
                     **training,
                 },

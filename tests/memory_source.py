@@ -11,6 +11,8 @@ from wced.shards.encode import measured_counts
 class MemorySource:
     """Cells whose split and class are given; cell i has `nonzeros[i]` genes and soma_joinid 10 i."""
 
+    label_columns, number_columns = ("label",), ()
+
     def __init__(self, train, dataset=None, nonzeros=None, genes=500):
         self.train = np.asarray(train, bool)
         n = len(self.train)
@@ -51,5 +53,5 @@ class MemorySource:
         gene = np.concatenate([np.arange(n) for n in self.nonzeros[cells]] or [[]]).astype(np.uint16)
         return RaggedCells(
             offsets, gene, np.ones(len(gene), np.uint32), 10 * np.asarray(cells), self.dataset[cells],
-            np.zeros((len(cells), 5), np.int32),
+            np.zeros((len(cells), 1), np.int32),
         )  # fmt: skip

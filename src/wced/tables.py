@@ -221,6 +221,7 @@ GENE_ERRORS = Table(
     "gene_errors",
     (
         Column("checkpoint", "str", "checkpoint"),
+        Column("decoder", "str", "what predicted: wced or mlm"),
         Column("epoch", "int", "epoch after which the errors were measured, from 1"),
         Column("gene_id", "str", "Ensembl id"),
         Column("gene_symbol", "str", "symbol"),
@@ -237,13 +238,35 @@ GENE_ERRORS = Table(
         Column("rescaled_mae", "float", "nonzero_mae / mean_nonzero"),
         Column("rescaled_null_mae", "float", "null_mae / mean_nonzero"),
     ),
-    ("checkpoint", "epoch", "gene_id"),
+    ("checkpoint", "decoder", "epoch", "gene_id"),
+)
+
+GENE_ERROR_SUMS = Table(
+    "gene_error_sums",
+    (
+        Column("checkpoint", "str", "checkpoint"),
+        Column("decoder", "str", "what predicted: wced or mlm"),
+        Column("epoch", "int", "epoch after which the errors were measured, from 1"),
+        Column("dataset", "str", "dataset of the block; where several share one, their ids joined by semicolons"),
+        Column("part", "int", "which of the dataset's blocks: a hash of soma_joinid mod 16"),
+        Column("gene_id", "str", "Ensembl id"),
+        Column("n", "int", "predictions scored, as in gene_errors"),
+        Column("n_nonzero", "int", "of these, where the gene is expressed"),
+        Column("sum_abs_error", "float", "absolute errors where expressed, summed; prediction is 0 where called zero"),
+        Column("sum_abs_error_ungated", "float", "the same without setting predictions to 0"),
+        Column("sum_abs_error_null", "float", "the same of predicting the gene's mean_nonzero"),
+        Column("sum_prediction", "float", "expected values (probability of expression × predicted value) of all n"),
+        Column("sum_value", "float", "log1p(CP10k), summed: of all n, as zeros add nothing"),
+        Column("sum_squared_value", "float", "their squares"),
+    ),
+    ("checkpoint", "decoder", "epoch", "dataset", "part", "gene_id"),
 )
 
 LEARNABILITY = Table(
     "learnability",
     (
         Column("checkpoint", "str", "checkpoint"),
+        Column("decoder", "str", "what predicted: wced or mlm"),
         Column("end", "str", "most or least learnable"),
         Column("rank", "int", "from 1, by improvement over the null"),
         Column("gene_id", "str", "Ensembl id"),
@@ -255,13 +278,14 @@ LEARNABILITY = Table(
         Column("rescaled_null_mae", "float", "the null's error in the same units"),
         Column("improvement", "float", "1 - rescaled_mae / rescaled_null_mae"),
     ),
-    ("checkpoint", "end", "rank"),
+    ("checkpoint", "decoder", "end", "rank"),
 )
 
 LEARNABILITY_SUMMARY = Table(
     "learnability_summary",
     (
         Column("checkpoint", "str", "checkpoint"),
+        Column("decoder", "str", "what predicted: wced or mlm"),
         Column("epoch", "int", "epoch of the errors: the checkpoint's last"),
         Column("genes", "int", "genes with errors"),
         Column("reliable", "int", "of these, genes that enough validation cells express"),
@@ -272,7 +296,21 @@ LEARNABILITY_SUMMARY = Table(
         Column("median_rescaled_null_mae", "float", "median over reliable genes"),
         Column("spearman_sparsity", "float", "rank correlation of zero fraction and rescaled MAE over reliable genes"),
     ),
-    ("checkpoint",),
+    ("checkpoint", "decoder"),
+)
+
+ATTRIBUTIONS = Table(
+    "attributions",
+    (
+        Column("target", "str", "output of the model that is explained"),
+        Column("gene_id", "str", "Ensembl id"),
+        Column("gene_symbol", "str", "symbol", optional=True),
+        Column("attribution", "float", "mean over all cells of what the gene's expression adds to the output"),
+        Column("abs_attribution", "float", "mean over all cells of the absolute value of that"),
+        Column("cells_expressing", "int", "cells that express the gene and whose sequence has room for it"),
+        Column("cells", "int", "cells that the means are over; a gene adds nothing to the others"),
+    ),
+    ("target", "gene_id"),
 )
 
 METRICS = Table(
@@ -344,6 +382,62 @@ THROUGHPUT = Table(
     value="cells_per_second",
 )
 
+SPEEDRUN = Table(
+    "speedrun",
+    (
+        Column("recipe", "str", "name of the recipe"),
+        Column("model", "str", "recipe, untrained (the same encoder before its first step), pca or hvg"),
+        Column("seed", "int", "seed of the training; all scores are drawn with the first seed of the run"),
+        Column("minutes", "float", "minutes of training asked for: batches and steps, without scoring and reading"),
+        Column("steps", "int", "optimiser steps made by then"),
+        Column("cells_seen", "int", "cells trained on by then, those seen again counted again"),
+        Column("cells_per_second", "float", "cells_seen by the training clock; empty without training"),
+        Column("loss", "float", "mean training loss since the row before; empty without training"),
+        Column("role", "str", "development (scores may choose recipes) or held_out"),
+        Column("dataset", "str", "dataset, or validation_<dataset> for validation cells of the corpus"),
+        Column("task", "str", "benchmark"),
+        Column("metric", "str", "name of the score"),
+        Column("value", "float", "the score; empty exactly when `reason` is filled"),
+        Column("n", "int", "cells scored"),
+        Column("width", "int", "dimensions of the embedding"),
+        Column("protocol", "str", "how the score was computed"),
+        Column("leakage", "str", "what the model may have seen of these cells"),
+        Column("reason", "str", "why there is no value", optional=True),
+    ),
+    ("recipe", "model", "seed", "minutes", "dataset", "task", "metric"),
+    value="value",
+)
+
+STEP_BENCHMARK = Table(
+    "step_benchmark",
+    (
+        Column("work", "str", "mlm_step, wced_step (with a hierarchical and three focal heads) or embedding"),
+        Column("device", "str", "cpu or cuda"),
+        Column("precision", "str", "fp32, or bf16 with weights in fp32"),
+        Column("intermediate_size", "int", "width of the feed-forward layers, of 12 layers of 384"),
+        Column("length", "int", "largest number of genes in a sequence, CLS not counted"),
+        Column("batch_size", "int", "cells of a step, or of one embedding"),
+        Column("threads", "int", "threads of torch on the CPU"),
+        Column("repeats", "int", "steps timed"),
+        Column("seconds", "float", "median over the repeats of a step's seconds"),
+        Column("min", "float", "fastest step, seconds"),
+        Column("max", "float", "slowest step, seconds"),
+        Column("cells_per_second", "float", "batch_size / seconds"),
+        Column("tokens_per_second", "float", "genes and CLS positions that are there / seconds"),
+        Column("flops", "float", "floating-point operations that a step needs"),
+        Column("flops_per_second", "float", "flops / seconds"),
+        Column("matmul_flops_per_second", "float", "best matrix product by torch.matmul in turn with the steps"),
+        Column("peak_flops_per_second", "float", "the same, or by the model's linear layer where that is better"),
+        Column("share_of_matmul", "float", "flops_per_second / matmul_flops_per_second"),
+        Column("share_of_peak", "float", "flops_per_second / peak_flops_per_second"),
+        Column("peak_mb", "float", "largest resident memory of the process, or memory of tensors on a GPU, MB"),
+        Column("padding", "float", "share of the step's positions that are padding"),
+        Column("padding_unsorted", "float", "the same of sixteen batches as they come"),
+        Column("padding_bucketed", "float", "the same with order.bucket_steps 16"),
+    ),
+    ("work", "device", "precision", "intermediate_size", "length", "batch_size"),
+)
+
 TABLES = {
     table.name: table
     for table in (
@@ -358,12 +452,16 @@ TABLES = {
         SOURCES_QC,
         GENE_FILTER,
         GENE_ERRORS,
+        GENE_ERROR_SUMS,
         LEARNABILITY,
         LEARNABILITY_SUMMARY,
+        ATTRIBUTIONS,
         METRICS,
         UMAP,
         TIMINGS,
         THROUGHPUT,
+        STEP_BENCHMARK,
+        SPEEDRUN,
     )
 }
 

@@ -18,7 +18,7 @@ def config():
         "run": "small",
         "genes": {"gencode": {"path": "x"}, "hgnc": {"path": "y"}},
         "census": {"datasets": ["a", "b"]},
-        "pretraining": {"checkpoints": {"m": {"objective": "wced"}}},
+        "pretraining": {"checkpoints": {"m": {"wced": {}}}},
         "embedding": {"datasets": ["c"]},
         "benchmarks": {
             "zero_shot_integration": {"datasets": ["c"]},
@@ -61,7 +61,7 @@ def test_paper_config_is_the_papers():
     assert (model.hidden_size, model.layers, model.heads, model.intermediate_size) == (384, 12, 12, 1536)
     assert run.census.version == "2025-01-30" and run.cells.split.strategy == "dataset"
     assert wced.input.zeros == "exclude" and wced.input.dropout == 0.2
-    assert mlm.input.zeros == "interleave" and mlm.masking.mask == 0.95
+    assert mlm.input.zeros == "interleave" and mlm.mlm.mask == 0.95
     assert mlm.input.length == wced.input.length == 8192
 
 
@@ -71,7 +71,7 @@ def test_paper_config_is_the_papers():
         "speed", "genes.speed", "genes.gencode.speed", "sources.speed", "census.speed", "cells.speed",
         "cells.filter.speed", "cells.filter.mads.speed", "cells.split.speed", "shards.speed", "pretraining.speed",
         "pretraining.model.speed", "pretraining.checkpoints.m.speed", "pretraining.checkpoints.m.input.speed",
-        "pretraining.checkpoints.m.masking.speed", "pretraining.checkpoints.m.optimiser.speed", "embedding.speed",
+        "pretraining.checkpoints.m.wced.speed", "pretraining.checkpoints.m.optimiser.speed", "embedding.speed",
         "benchmarks.speed", "benchmarks.zero_shot_integration.speed", "benchmarks.cell_type_classification.speed",
         "benchmarks.zero_shot_annotation.speed", "learnability.speed", "report.speed",
     ],
@@ -94,10 +94,16 @@ def test_unknown_keys_are_named(config, key):
         ("cells.split.validation_fraction", 1, "config, cells.split.validation_fraction: 1 is greater than or equal"),
         ("shards.batch_cells", 70000, "config, shards.batch_cells: 70000 is greater than the maximum of 65536"),
         ("embedding.datasets", "c", "config, embedding.datasets: 'c' is not of type 'array'"),
-        ("pretraining.checkpoints.m.objective", "gpt", "config, pretraining.checkpoints.m.objective: 'gpt' is not one"),
+        ("pretraining.model.backbone", "gpt", "config, pretraining.model.backbone: 'gpt' is not one"),
         ("pretraining.checkpoints.m.label_heads", [{"column": "x"}], "label_heads.0: 'loss' is a required property"),
-        ("pretraining.checkpoints.m.label_heads", [{"column": "sex", "loss": "focal"}], "column: 'sex' is not one of"),
-        ("pretraining.checkpoints.m", {"objective": "mlm", "detection_weight": 0, "value_weight": 0}, "are both 0"),
+        ("pretraining.checkpoints.m.label_heads", [{"column": "sex", "loss": "focal"}], "sex is not in shards.label_columns"),
+        ("pretraining.checkpoints.m.label_heads", [{"column": "age", "loss": "mse"}], "age is not in shards.number_"),
+        ("pretraining.model.metadata", ["age"], "pretraining.model.metadata: age is not in shards.label_columns"),
+        ("pretraining.checkpoints.m", {"label_heads": [{"column": "donor_id", "loss": "focal"}]}, "none decodes"),
+        ("pretraining.checkpoints.m", {}, "config, pretraining.checkpoints.m: there is no objective"),
+        ("pretraining.checkpoints.m.wced", {"detection_weight": 0, "value_weight": 0}, "wced: all weights are 0"),
+        ("pretraining.checkpoints.m.mlm", {"mask": 0.7, "hide_genes": 0.4}, "mask 0.7 + hide_genes 0.4 is not"),
+        ("pretraining.model.value_encoder", "table", "input.values: model.value_encoder table wants bins"),
         ("pretraining.model.heads", None, "config, pretraining.model.heads: None is not of type 'integer'"),
         ("pretraining.model.heads", 5, "hidden_size 384 is not a multiple of heads 5"),
         ("embedding.datasets", ["c", "b"], "embedding.datasets: b is part of census.datasets, so it is not held out"),
@@ -107,13 +113,13 @@ def test_unknown_keys_are_named(config, key):
         ("census.datasets", [], "census: give exactly one of datasets, uri and version"),
         ("embedding.concat", ["m", "n"], "embedding.concat: n is not in pretraining.checkpoints"),
         ("embedding.untrained", "n", "embedding.untrained: n is not in pretraining.checkpoints"),
-        ("pretraining.checkpoints.pca", {"objective": "mlm"}, "pretraining.checkpoints: pca is the name of a baseline"),
-        ("pretraining.checkpoints.concat", {"objective": "mlm"}, "concat is the name of a baseline"),
-        ("pretraining.checkpoints.a/b", {"objective": "mlm"}, "pretraining.checkpoints: 'a/b' is no name"),
+        ("pretraining.checkpoints.pca", {"mlm": {}}, "pretraining.checkpoints: pca is the name of a baseline"),
+        ("pretraining.checkpoints.concat", {"mlm": {}}, "concat is the name of a baseline"),
+        ("pretraining.checkpoints.a/b", {"mlm": {}}, "pretraining.checkpoints: 'a/b' is no name"),
     ],
     ids=[
         "type", "minimum", "pattern", "choice", "open_maximum", "maximum", "no_list", "objective", "missing",
-        "column", "no_reconstruction", "null",
+        "column", "number", "metadata", "labels_alone", "nothing_to_learn", "weightless", "shares", "table", "null",
         "heads", "leaked", "not_embedded", "uri_and_datasets", "version_and_datasets", "no_corpus", "concat",
         "untrained", "reserved", "reserved_concat", "checkpoint_name",
     ],

@@ -6,7 +6,7 @@ from wced.errors import WcedError
 
 SMALLEST = {
     "run": "small", "genes": {"gencode": {"path": "x"}, "hgnc": {"path": "y"}}, "census": {"datasets": ["a"]},
-    "pretraining": {"checkpoints": {"m": {"objective": "wced"}}}, "embedding": {"datasets": []},
+    "pretraining": {"checkpoints": {"m": {"wced": {}}}}, "embedding": {"datasets": []},
     "benchmarks": {
         name: {"datasets": []}
         for name in ("zero_shot_integration", "cell_type_classification", "zero_shot_annotation")

@@ -170,6 +170,22 @@ def test_files(census, tmp_path):
     assert (frame["split"] == "validation").sum() == per_dataset["validation"].sum()
 
 
+def test_further_columns_of_obs_are_kept(census, tmp_path):
+    keep = ["mt_fraction", "sex", "tissue", "batch", "is_primary_data"]
+    select_cells(census, SECTION, Cells(), 3, tmp_path / "cells.parquet", tmp_path / "corpus.tsv", keep=keep)
+    frame = read_cells(tmp_path / "cells.parquet")
+    assert list(frame.columns) == [*COLUMNS, *[name for name in keep if name != "tissue"], "split"]
+    whole = census["census_data"]["homo_sapiens"].obs.read(column_names=["soma_joinid", *keep]).concat().to_pandas()
+    whole = whole.set_index("soma_joinid").loc[frame["soma_joinid"]].reset_index(drop=True)
+    for name in keep:
+        np.testing.assert_array_equal(frame[name], whole[name].astype(frame[name].dtype))
+
+
+def test_a_further_column_that_obs_lacks_is_named(census, tmp_path):
+    with pytest.raises(WcedError, match=r"^the collection's obs has no column moon$"):
+        select_cells(census, SECTION, Cells(), 3, tmp_path / "cells.parquet", tmp_path / "corpus.tsv", keep=["moon"])
+
+
 def test_other_format_version_is_refused(obs, tmp_path, monkeypatch):
     monkeypatch.setattr("wced.corpus.cells.FORMAT_VERSION", 99)
     write_cells(obs, select(obs, Cells(), 0), tmp_path / "cells.parquet")

@@ -70,7 +70,7 @@ def test_written_and_read_again(tmp_path, obs):
     write_embedding(path, embedding_nd, obs, **FACTS)
     read = read_embedding(path)
     assert (embedding_nd == read.X).all() and read.X.dtype == np.float32
-    assert read.uns["wced"] == {**FACTS, "width": 2}
+    assert read.uns["wced"] == {**FACTS, "width": 2, "pooling": "none"}
     pd.testing.assert_frame_equal(read.obs, obs)
 
 
@@ -103,11 +103,17 @@ def test_a_file_that_is_no_embedding_is_refused(tmp_path, obs):
 
 def test_concatenation_stands_side_by_side_and_adds_up(tmp_path, obs):
     write_embedding(tmp_path / "a.h5ad", np.zeros((3, 2)), obs, **FACTS)
-    write_embedding(tmp_path / "b.h5ad", np.ones((3, 1)), obs, **{**FACTS, "leakage": LEAKAGE})
+    fitted = {"genes": 3, "gene_names": "var_names"}
+    write_embedding(
+        tmp_path / "b.h5ad", np.ones((3, 1)), obs, **{**FACTS, "leakage": LEAKAGE}, pooling="cls+mean", input=fitted
+    )
+    assert read_embedding(tmp_path / "b.h5ad").uns["wced"]["input"] == fitted
     concatenate(tmp_path / "c.h5ad", [tmp_path / "a.h5ad", tmp_path / "b.h5ad"], model="both")
     both = read_embedding(tmp_path / "c.h5ad")
     assert both.X.tolist() == [[0, 0, 1]] * 3
-    assert both.uns["wced"] == {"model": "both", "dataset": "d", "n_params": 14, "width": 3, "leakage": LEAKAGE}
+    assert both.uns["wced"] == {
+        "model": "both", "dataset": "d", "n_params": 14, "width": 3, "leakage": LEAKAGE, "pooling": "none+cls+mean",
+    }  # fmt: skip
     pd.testing.assert_frame_equal(both.obs, obs)
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,12 +23,15 @@ def dataset(made):
     """Give a maker of datasets; small blocks and buffers make an epoch cross several of them."""
     shards = ShardSet(made.shards)
 
-    def make(strategy: str = "shuffled", bucket_steps: int = 1) -> BatchDataset:
-        encoding = Encoding(length=32, dropout=0.2, zeros="interleave", select=0.5, mask=0.9)
+    def make(strategy: str = "shuffled", bucket_steps: int = 1, weighted: bool = False) -> BatchDataset:
+        encoding = Encoding(length=32, dropout=0.2, zeros="interleave", select=0.5, mask=0.7, hide_genes=0.2)
         order = Order(strategy, field="cell_type_ontology_term_id", block_cells=16, buffer_blocks=8)
-        return BatchDataset(
+        made = BatchDataset(
             shards, "train", encoding, batch_size=24, training=True, seed=5, order=order, bucket_steps=bucket_steps
         )
+        if weighted:
+            made.set_gene_weights(1.0 + np.arange(len(shards.vocabulary)) % 3)
+        return made
 
     return make
 
@@ -37,10 +41,12 @@ def expected(dataset):
     """Give the batches of each rank over all epochs, made one by one in this process."""
     known = {}
 
-    def get(ranks: int, strategy: str = "shuffled", bucket_steps: int = 1) -> list[list[dict[str, torch.Tensor]]]:
-        key = (ranks, strategy, bucket_steps)
+    def get(
+        ranks: int, strategy: str = "shuffled", bucket_steps: int = 1, weighted: bool = False
+    ) -> list[list[dict[str, torch.Tensor]]]:
+        key = (ranks, strategy, bucket_steps, weighted)
         if key not in known:
-            source = dataset(strategy, bucket_steps)
+            source = dataset(strategy, bucket_steps, weighted)
             steps = source.steps(ranks)
             known[key] = [
                 [source[epoch, step, rank, ranks] for epoch in range(EPOCHS) for step in range(steps)]
@@ -103,9 +109,12 @@ def test_resuming_from_any_batch_goes_on_exactly(dataset, expected, ranks, worke
         assert_same([*fresh, *fresh], whole[done:])
 
 
-@pytest.mark.parametrize(("strategy", "bucket_steps"), [("shuffled", 3), ("weighted", 1), ("round_robin", 2)])
-def test_other_orders_are_resumed_as_exactly(dataset, expected, strategy, bucket_steps):
-    source, whole = dataset(strategy, bucket_steps), expected(2, strategy, bucket_steps)
+@pytest.mark.parametrize(
+    "options", [("shuffled", 3), ("weighted", 1), ("round_robin", 2), ("shuffled", 1, True)],
+    ids=["buckets", "weighted", "round_robin", "weights_of_genes"],
+)  # fmt: skip
+def test_other_orders_and_choices_are_resumed_as_exactly(dataset, expected, options):
+    source, whole = dataset(*options), expected(2, *options)
     for rank in range(2):
         first = BatchLoader(source, rank=rank, ranks=2, workers=1)
         seen = list(islice(first, 4))

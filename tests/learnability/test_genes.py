@@ -6,12 +6,15 @@ from wced import tables
 from wced.learnability.genes import improvement, last_epoch, ranked, reliable, summary
 
 
-def errors(checkpoint="m", epoch=1, mae=(0.2, 0.5, 0.3, 0.9, 0.1), nonzero=(50, 60, 70, 80, 1)) -> pd.DataFrame:
+def errors(
+    checkpoint="m", epoch=1, decoder="wced", mae=(0.2, 0.5, 0.3, 0.9, 0.1), nonzero=(50, 60, 70, 80, 1)
+) -> pd.DataFrame:
     """Genes g0 to g4 whose null has a rescaled MAE of 0.4."""
     n = len(mae)
     frame = pd.DataFrame(
         {
             "checkpoint": checkpoint,
+            "decoder": decoder,
             "epoch": epoch,
             "gene_id": [f"g{i}" for i in range(n)],
             "gene_symbol": [f"G{i}" for i in range(n)],
@@ -66,6 +69,15 @@ def test_ranked_ends(top, most, least):
 def test_ranked_has_every_checkpoint_in_order():
     table = ranked(pd.concat([errors("z"), errors("a")]), min_nonzero=50, top=2)
     assert list(dict.fromkeys(table["checkpoint"])) == ["z", "a"]
+
+
+def test_decoders_of_a_checkpoint_stand_apart():
+    every = pd.concat([errors(), errors(decoder="mlm", mae=(0.9, 0.3, 0.5, 0.2, 0.1))])
+    table = ranked(every, min_nonzero=50, top=1)
+    best = table[table["end"] == "most"].set_index("decoder")["gene_id"]
+    assert best.to_dict() == {"wced": "g0", "mlm": "g3"}
+    assert summary(every, min_nonzero=50)["decoder"].tolist() == ["wced", "mlm"]
+    assert last_epoch(every).equals(tables.checked(every.reset_index(drop=True), tables.GENE_ERRORS))
 
 
 def test_no_reliable_gene_gives_an_empty_table_and_a_summary_that_says_so():

@@ -11,13 +11,20 @@ HEADS = [
 ]
 
 
-def make(objective="wced", value_encoder="periodic", **changes):
+def decoded(output, decoder):
+    """What a decoder gave: detection logits and values."""
+    if decoder == "wced":
+        return output.detection_logits, output.values
+    return output.position_logits, output.position_values
+
+
+def make(decoder="wced", value_encoder="periodic", **changes):
     torch.manual_seed(0)
     model = WcedModel(
         WcedConfig(
             vocabulary_size=G, hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=24,
-            value_encoder=value_encoder, value_frequencies=6, decoder_width=12, objective=objective, label_heads=HEADS,
-            input={"length": 20}, **changes,
+            value_encoder=value_encoder, value_frequencies=6, decoder_width=12, label_heads=HEADS,
+            input={"length": 20}, **{"decoders": [decoder]} | changes,
         )
     ).eval()  # fmt: skip
     with torch.no_grad():  # initial weights are so small that nothing would be seen
@@ -88,10 +95,10 @@ def test_only_the_first_block_has_no_norm_before_attention():
     assert all(isinstance(block.feed_forward_norm, nn.RMSNorm) for block in blocks)
 
 
-@pytest.mark.parametrize("objective", ["wced", "mlm"])
+@pytest.mark.parametrize("decoder", ["wced", "mlm"])
 @torch.no_grad()
-def test_masked_values_do_not_leak(objective, batch):
-    model = make(objective)
+def test_masked_values_do_not_leak(decoder, batch):
+    model = make(decoder)
     masked = torch.zeros_like(batch["gene"], dtype=torch.bool)
     masked[:, 1:5] = True
     masked[2, 1:] = False
@@ -99,7 +106,7 @@ def test_masked_values_do_not_leak(objective, batch):
     hidden = {**batch, "value": batch["value"].masked_fill(masked, 3.3)}
     after = model(**hidden, masked=masked)
     assert torch.equal(before.cls_embedding, after.cls_embedding)
-    assert torch.equal(before.values, after.values) and torch.equal(before.detection_logits, after.detection_logits)
+    assert all(map(torch.equal, decoded(before, decoder), decoded(after, decoder)))
     shown = {**batch, "value": batch["value"].masked_fill(~masked, 3.3)}
     assert not torch.equal(before.cls_embedding, model(**shown, masked=masked).cls_embedding)
     # The gene of a masked position stays visible.
@@ -132,12 +139,13 @@ def test_periodic_encoding_is_the_formula():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("objective", "shape"), [("wced", (3, G)), ("mlm", (5,))])
-def test_shapes_of_what_is_decoded(objective, shape, batch):
+@pytest.mark.parametrize(("decoder", "shape"), [("wced", (3, G)), ("mlm", (5,))])
+def test_shapes_of_what_is_decoded(decoder, shape, batch):
     masked = torch.zeros_like(batch["gene"], dtype=torch.bool)
     masked[0, 2:6] = masked[1, 0] = True
-    output = make(objective)(**batch, masked=masked)
-    assert output.detection_logits.shape == output.values.shape == shape
+    output = make(decoder)(**batch, masked=masked)
+    assert [tensor.shape for tensor in decoded(output, decoder)] == [shape, shape]
+    assert decoded(output, "mlm" if decoder == "wced" else "wced") == (None, None)
     assert {name: logits.shape for name, logits in output.label_logits.items()} == {
         "cell_type_ontology_term_id": (3, 5),
         "with.dots": (3, 3),
@@ -150,21 +158,39 @@ def test_masked_positions_are_decoded_in_row_major_order(batch):
     masked = torch.zeros_like(batch["gene"], dtype=torch.bool)
     masked[0, [3, 5]] = masked[1, 2] = True
     hidden = model.encode(**batch, masked=masked, cls_only=False)[:, 1:]
-    logits, values = model.decoder(torch.stack([hidden[0, 3], hidden[0, 5], hidden[1, 2]]))
+    logits, values = model.decoders["mlm"](torch.stack([hidden[0, 3], hidden[0, 5], hidden[1, 2]]))
     output = model(**batch, masked=masked)
-    close(output.detection_logits, logits)
-    close(output.values, values)
+    close(output.position_logits, logits)
+    close(output.position_values, values)
+    given = model(**batch, masked=masked, masked_at=masked.flatten().nonzero()[:, 0], full=False)
+    assert torch.equal(given.position_logits, output.position_logits)
+
+
+@torch.no_grad()
+def test_a_model_may_have_both_decoders_and_name_hidden_genes(batch):
+    model = make("mlm", hidden_genes=True)
+    masked, gene_masked = (torch.zeros_like(batch["gene"], dtype=torch.bool) for _ in range(2))
+    masked[0, 3] = gene_masked[0, 5] = gene_masked[1, 2] = True
+    output = model(**batch, masked=masked, gene_masked=gene_masked)
+    assert output.gene_logits.shape == (2, G) and output.position_logits.shape == (1,)
+    # The gene that is hidden is not seen.
+    other = {**batch, "gene": torch.where(gene_masked, 7, batch["gene"])}
+    assert torch.equal(model(**other, masked=masked, gene_masked=gene_masked).gene_logits, output.gene_logits)
+    shown = {**batch, "value": torch.where(gene_masked, 2.2, batch["value"])}
+    assert not torch.equal(model(**shown, masked=masked, gene_masked=gene_masked).gene_logits, output.gene_logits)
+    both = make(decoders=["wced", "mlm"])(**batch, masked=masked)
+    assert both.values.shape == (3, G) and both.position_values.shape == (1,)
+    assert make(decoders=[])(**batch).label_logits["with.dots"].shape == (3, 3)
 
 
 def test_every_parameter_learns(batch):
-    masked = torch.zeros_like(batch["gene"], dtype=torch.bool)
-    masked[:, 1] = True
-    for objective in ("wced", "mlm"):
-        model = make(objective)
-        output = model(**batch, masked=masked)
-        tensors = [output.detection_logits, output.values, *output.label_logits.values()]
-        sum(tensor.square().sum() for tensor in tensors).backward()
-        assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+    masked, gene_masked = (torch.zeros_like(batch["gene"], dtype=torch.bool) for _ in range(2))
+    masked[:, 1] = gene_masked[:, 2] = True
+    model = make(decoders=["wced", "mlm"], hidden_genes=True)
+    output = model(**batch, masked=masked, gene_masked=gene_masked)
+    tensors = [*decoded(output, "wced"), *decoded(output, "mlm"), output.gene_logits, *output.label_logits.values()]
+    sum(tensor.square().sum() for tensor in tensors).backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
 def test_dropout_is_in_the_label_heads_only(batch):
@@ -177,7 +203,7 @@ def test_dropout_is_in_the_label_heads_only(batch):
 
 def test_encoder_parameters_are_all_but_decoder_and_heads():
     model = make()
-    others = sum(p.numel() for part in (model.decoder, model.label_heads) for p in part.parameters())
+    others = sum(p.numel() for part in (model.decoders, model.label_heads) for p in part.parameters())
     assert model.encoder_parameters + others == model.num_parameters()
 
 
@@ -186,11 +212,19 @@ def test_width_must_be_a_multiple_of_heads():
         WcedConfig(hidden_size=10, num_attention_heads=4)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"backbone": "gpt"}, {"value_encoder": "fourier"}, {"decoders": ["wced", "clip"]}], ids=str
+)
+def test_unknown_words_are_refused(wrong):
+    with pytest.raises(ValueError, match="is none of"):
+        WcedConfig(**wrong)
+
+
 @torch.no_grad()
-@pytest.mark.parametrize("objective", ["wced", "mlm"])
-def test_each_head_reads_its_own_cls_position(objective, batch):
+@pytest.mark.parametrize("decoder", ["wced", "mlm"])
+def test_each_head_reads_its_own_cls_position(decoder, batch):
     heads = [{**HEADS[0], "cls_position": 2}, {**HEADS[1], "cls_position": 1}]
-    model = make(objective, cls_positions=3)
+    model = make(decoder, cls_positions=3)
     model.config.label_heads = heads
     masked = torch.zeros_like(batch["gene"], dtype=torch.bool)
     masked[:, 0] = True
@@ -202,9 +236,9 @@ def test_each_head_reads_its_own_cls_position(objective, batch):
     for head, (layers, position) in zip(heads, zip(model.label_heads, (2, 1), strict=True), strict=True):
         close(output.label_logits[head["column"]], layers(hidden[:, position]))
     # Expression is decoded from the first position, or from the masked genes, which come after all CLS positions.
-    detection, values = model.decoder(hidden[:, 0] if objective == "wced" else hidden[:, 3])
-    close(output.detection_logits, detection)
-    close(output.values, values)
+    at = hidden[:, 0] if decoder == "wced" else hidden[:, 3]
+    for found, expected in zip(decoded(output, decoder), model.decoders[decoder](at), strict=True):
+        close(found, expected)
     # The positions are no copies of each other.
     assert (output.cls_nkd[:, 0] - output.cls_nkd[:, 1]).abs().max() > 1e-3
     alone = model(**{name: tensor[1:2] for name, tensor in batch.items()}, masked=masked[1:2])

@@ -1,9 +1,14 @@
 import pytest
 import torch
 
-from wced.objectives import weighted_mean
+from wced.objectives import Term, weighted_mean
 
-LOSSES = {"a": torch.tensor(2.0), "b": torch.tensor(5.0), "c": torch.tensor(float("nan"))}
+
+def term(mean, count=4.0):
+    return Term(torch.tensor(mean * count), torch.tensor(count))
+
+
+TERMS = {"a": term(2.0), "b": term(5.0, 10.0), "c": term(float("nan"))}
 
 
 @pytest.mark.parametrize(
@@ -16,13 +21,17 @@ LOSSES = {"a": torch.tensor(2.0), "b": torch.tensor(5.0), "c": torch.tensor(floa
     ids=["mean", "weighted", "one"],
 )
 def test_mean_over_losses_with_weight(weights, expected):
-    assert weighted_mean(LOSSES, weights).item() == pytest.approx(expected)
+    assert weighted_mean(TERMS, weights).item() == pytest.approx(expected)
 
 
-def test_a_loss_that_is_not_there_has_no_weight():
-    assert weighted_mean({"a": LOSSES["a"]}, {"a": 0.5, "b": 100.0}).item() == 2.0
+def test_a_loss_with_nothing_to_say_has_no_weight():
+    terms = {"a": term(2.0), "b": Term(torch.tensor(0.0), torch.tensor(0.0))}
+    assert weighted_mean(terms, {"a": 0.5, "b": 100.0}).item() == 2.0
 
 
-def test_no_positive_weight_is_refused():
-    with pytest.raises(ValueError, match="no loss has a positive weight"):
-        weighted_mean(LOSSES, dict.fromkeys(LOSSES, 0.0))
+@pytest.mark.parametrize("weights", [{"a": 0.0}, {"a": 3.0}], ids=["no_weight", "no_count"])
+def test_nothing_to_learn_gives_a_gradient_of_zero(weights):
+    logits = torch.ones(3, requires_grad=True)
+    total = weighted_mean({"a": Term(logits.sum() * 0, torch.tensor(0.0))}, weights)
+    total.backward()
+    assert total == 0 and (logits.grad == 0).all()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from wced.objectives import masked_position_losses, whole_cell_losses
+from wced.objectives import hidden_gene_term, masked_position_terms, whole_cell_terms
 
 N, G = 6, 11
 
@@ -23,6 +23,10 @@ def sparse_arguments(target_ng):
     return torch.tensor(row), torch.tensor(gene), torch.tensor(target_ng[row, gene], dtype=torch.float32)
 
 
+def means(terms):
+    return [term.mean.item() for term in terms]
+
+
 def dense(logits, values, target, counted):
     """Binary cross-entropy over what counts, squared error over what is expressed; float64."""
     p, y = 1 / (1 + np.exp(-logits)), target > 0
@@ -32,63 +36,90 @@ def dense(logits, values, target, counted):
 
 def test_whole_cell_losses_equal_the_dense_computation(cells):
     logits_ng, value_ng, target_ng, measured_ng = cells
-    losses = whole_cell_losses(
+    losses = whole_cell_terms(
         torch.tensor(logits_ng), torch.tensor(value_ng), *sparse_arguments(target_ng), torch.tensor(measured_ng)
     )
-    assert {part.dtype for part in losses} == {torch.float32}
-    np.testing.assert_allclose(losses, dense(logits_ng, value_ng, target_ng, measured_ng), rtol=1e-5)
+    assert {part.dtype for term in losses for part in term} == {torch.float32}
+    assert [term.count for term in losses] == [measured_ng.sum(), (target_ng > 0).sum()]
+    np.testing.assert_allclose(means(losses), dense(logits_ng, value_ng, target_ng, measured_ng), rtol=1e-5)
 
 
 def test_genes_that_were_not_measured_do_not_count(cells):
     logits_ng, value_ng, target_ng, measured_ng = cells
     arguments = *sparse_arguments(target_ng), torch.tensor(measured_ng)
     logits = torch.tensor(logits_ng, requires_grad=True)
-    before = whole_cell_losses(logits, torch.tensor(value_ng), *arguments)
-    before.detection.backward()
+    before = whole_cell_terms(logits, torch.tensor(value_ng), *arguments)
+    before.detection.mean.backward()
     assert (logits.grad[3:, 8:] == 0).all() and (logits.grad[:3, 8:] != 0).all()
     changed = torch.tensor(np.where(measured_ng, logits_ng, 50.0))
-    assert whole_cell_losses(changed, torch.tensor(value_ng), *arguments).detection == before.detection
+    assert whole_cell_terms(changed, torch.tensor(value_ng), *arguments).detection == before.detection
 
 
 def test_extreme_logits_give_finite_losses_and_gradients(cells):
     _, value_ng, target_ng, measured_ng = cells
     for sign in (-1, 1):
         logits = torch.full((N, G), sign * 1e4, requires_grad=True)
-        losses = whole_cell_losses(
+        losses = whole_cell_terms(
             logits, torch.tensor(value_ng), *sparse_arguments(target_ng), torch.tensor(measured_ng)
         )
-        losses.detection.backward()
-        assert torch.isfinite(losses.detection) and torch.isfinite(logits.grad).all()
+        losses.detection.mean.backward()
+        assert torch.isfinite(losses.detection.mean) and torch.isfinite(logits.grad).all()
 
 
 def test_cells_without_expression_have_a_value_loss_of_zero():
     logits, values = torch.zeros(2, G, requires_grad=True), torch.ones(2, G, requires_grad=True)
     none = torch.zeros(0, dtype=torch.long)
-    losses = whole_cell_losses(logits, values, none, none, torch.zeros(0), torch.ones(2, G, dtype=torch.bool))
-    assert losses.value == 0 and losses.detection.item() == pytest.approx(np.log(2))
-    sum(losses).backward()
+    losses = whole_cell_terms(logits, values, none, none, torch.zeros(0), torch.ones(2, G, dtype=torch.bool))
+    assert losses.value.mean == 0 and losses.detection.mean.item() == pytest.approx(np.log(2))
+    sum(term.mean for term in losses).backward()
     assert torch.isfinite(logits.grad).all() and (values.grad == 0).all()
 
 
 def test_nothing_measured_gives_zero():
     none = torch.zeros(0, dtype=torch.long)
     nothing = torch.zeros(2, G, dtype=torch.bool)
-    losses = whole_cell_losses(torch.randn(2, G), torch.randn(2, G), none, none, torch.zeros(0), nothing)
-    assert tuple(losses) == (0, 0)
+    losses = whole_cell_terms(torch.randn(2, G), torch.randn(2, G), none, none, torch.zeros(0), nothing)
+    assert means(losses) == [0, 0]
 
 
 def test_masked_position_losses_equal_the_dense_computation(cells):
     logits, values, target = (array.ravel() for array in cells[:3])
-    losses = masked_position_losses(
+    losses = masked_position_terms(
         torch.tensor(logits), torch.tensor(values), torch.tensor(target, dtype=torch.float32)
     )
-    np.testing.assert_allclose(losses, dense(logits, values, target, np.ones(len(target), bool)), rtol=1e-5)
+    np.testing.assert_allclose(means(losses), dense(logits, values, target, np.ones(len(target), bool)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("m", [0, 3], ids=["no_position", "zeros_only"])
 def test_masked_positions_without_anything_to_predict(m):
     logits, values = torch.zeros(m, requires_grad=True), torch.ones(m, requires_grad=True)
-    losses = masked_position_losses(logits, values, torch.zeros(m))
-    sum(losses).backward()
-    assert losses.value == 0 and losses.detection.item() == pytest.approx(np.log(2) if m else 0)
+    losses = masked_position_terms(logits, values, torch.zeros(m))
+    sum(term.mean for term in losses).backward()
+    assert losses.value.mean == 0 and losses.detection.mean.item() == pytest.approx(np.log(2) if m else 0)
     assert (values.grad == 0).all() and torch.isfinite(logits.grad).all()
+
+
+def test_zero_inflated_error_is_that_of_the_expected_value_everywhere(cells):
+    logits_ng, value_ng, target_ng, measured_ng = cells
+    expected_ng = value_ng / (1 + np.exp(-logits_ng))
+    whole = whole_cell_terms(
+        torch.tensor(logits_ng), torch.tensor(value_ng), *sparse_arguments(target_ng), torch.tensor(measured_ng),
+        "zero_inflated_mse",
+    ).value  # fmt: skip
+    assert whole.count == measured_ng.sum()
+    np.testing.assert_allclose(whole.mean, ((expected_ng - target_ng) ** 2)[measured_ng].mean(), rtol=1e-5)
+    positions = masked_position_terms(
+        *(torch.tensor(array.ravel(), dtype=torch.float32) for array in (logits_ng, value_ng, target_ng)),
+        "zero_inflated_mse",
+    ).value  # fmt: skip
+    np.testing.assert_allclose(positions.mean, ((expected_ng - target_ng) ** 2).mean(), rtol=1e-5)
+
+
+def test_hidden_genes_are_named_among_all():
+    logits_hg, gene_h = torch.randn(5, G, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 3, 3, 10, 7])
+    p = torch.softmax(logits_hg.double(), dim=1)[torch.arange(5), gene_h]
+    term = hidden_gene_term(logits_hg, gene_h.int())
+    assert term.count == 5
+    np.testing.assert_allclose(term.mean, -p.log().mean(), rtol=1e-6)
+    nothing = hidden_gene_term(logits_hg[:0], gene_h[:0])
+    assert (nothing.mean, nothing.count) == (0, 0)

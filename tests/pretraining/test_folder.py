@@ -1,6 +1,13 @@
+import hashlib
 import json
+import pickle
 import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+from urllib.parse import unquote
 
+import huggingface_hub
 import pytest
 import torch
 from transformers import AutoModel
@@ -80,6 +87,22 @@ def change_config(**changes):
     return change
 
 
+def only_a_pickle(folder):
+    """A checkpoint as others write them, whose weights would run code when they are read."""
+    (folder / "model.safetensors").unlink()
+
+    class Harmful:
+        def __reduce__(self):
+            return (folder / "harm").touch, ()
+
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Harmful()))
+
+
+def truncated(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-9])
+
+
 @pytest.mark.parametrize(
     ("damage", "file", "message"),
     [
@@ -91,7 +114,11 @@ def change_config(**changes):
         (lambda folder: (folder / "labels.json").unlink(), "labels.json", "no such file"),
         (lambda folder: (folder / "ontology.json").unlink(), "ontology.json", "no such file"),
         (change_config(model_type="bert"), "config.json", "model_type is bert, not wced"),
-        (change_config(format_version=8), "config.json", "format version 8, this program reads 2"),
+        (lambda folder: (folder / "config.json").write_text("[]"), "config.json", "not a checkpoint's config"),
+        (change_config(backbone="gpt"), "config.json", "'gpt' is none of llama, bert"),
+        (only_a_pickle, "model.safetensors", "no such file"),
+        (truncated, "model.safetensors", "not whole"),
+        (change_config(format_version=8), "config.json", "format version 8, this program reads 3"),
         (
             lambda folder: Vocabulary(("E1", "E2", "E4", "E3"), tuple("ABCD")).write(folder / "vocabulary.tsv"),
             "vocabulary.tsv",
@@ -103,7 +130,8 @@ def change_config(**changes):
     ],
     ids=[
         "no_config", "broken_config", "no_weights", "broken_weights", "no_vocabulary", "no_labels", "no_ontology",
-        "other_model", "format_version", "foreign_vocabulary", "other_shape", "more_layers", "fewer_layers",
+        "other_model", "list", "backbone", "pickle", "truncated", "format_version", "foreign_vocabulary", "other_shape",
+        "more_layers", "fewer_layers",
     ],
 )  # fmt: skip
 def test_folders_that_do_not_fit_are_refused_in_one_sentence(folder, damage, file, message):
@@ -111,3 +139,77 @@ def test_folders_that_do_not_fit_are_refused_in_one_sentence(folder, damage, fil
     with pytest.raises(WcedError, match=f"^{re.escape(str(folder / file))}: .*{message}") as refusal:
         load(folder)
     assert "\n" not in str(refusal.value)
+    assert not (folder / "harm").exists()
+
+
+class Hub(BaseHTTPRequestHandler):
+    """What a model hub answers of one repository, as far as `huggingface_hub` asks."""
+
+    files: ClassVar[dict[str, bytes]] = {}
+    asked: ClassVar[list[str]] = []
+    COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+    def do_HEAD(self):
+        self._answer(body=False)
+
+    def do_GET(self):
+        self._answer(body=True)
+
+    def _answer(self, body):
+        path = unquote(self.path.partition("?")[0])
+        self.asked.append(path)
+        name = path.rpartition("/")[2]
+        if path.startswith("/api/models/lab/model/revision/"):
+            content, kind = json.dumps({"id": "lab/model", "sha": self.COMMIT, "siblings": []}).encode(), "json"
+        elif path == f"/api/models/lab/model/tree/{self.COMMIT}":
+            tree = [
+                {"type": "file", "path": file, "oid": hashlib.sha1(content).hexdigest(), "size": len(content)}
+                for file, content in self.files.items()
+            ]
+            content, kind = json.dumps(tree).encode(), "json"
+        elif path == f"/lab/model/resolve/{self.COMMIT}/{name}" and name in self.files:
+            content, kind = self.files[name], "octet-stream"
+        else:
+            self.send_response(404)
+            self.send_header("X-Error-Code", "RepoNotFound")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.send_response(200)
+        for header, value in {
+            "Content-Type": f"application/{kind}", "Content-Length": len(content), "X-Repo-Commit": self.COMMIT,
+            "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
+        }.items():  # fmt: skip
+            self.send_header(header, str(value))
+        self.end_headers()
+        if body:
+            self.wfile.write(content)
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture
+def hub(folder, tmp_path_factory, monkeypatch):
+    Hub.files = {path.name: path.read_bytes() for path in folder.iterdir()} | {"pytorch_model.bin": b"a pickle"}
+    Hub.asked = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield Hub
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_model_of_the_hub_is_fetched_without_its_pickles(hub, checkpoint):
+    for name in ("lab/model", "lab/model@v2"):
+        assert same_weights(load(name).model, checkpoint.model)
+    assert any(path.endswith("/revision/v2") for path in hub.asked)
+    assert not any(path.endswith(".bin") for path in hub.asked)
+
+
+def test_a_model_that_is_nowhere_is_named(hub):
+    with pytest.raises(WcedError, match=r"^lab/other: no such folder, and not to be had from the model hub: ") as error:
+        load("lab/other")
+    assert "\n" not in str(error.value)

@@ -3,7 +3,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from wced.pretraining.gene_statistics import cell_values, masked_values, measured_cells, nonzero
+from wced.pretraining.gene_blocks import blocks_of
+from wced.pretraining.gene_statistics import cell_values, masked_values
 from wced.shards.batches import BatchDataset
 from wced.shards.encode import Encoding
 from wced.shards.kernels import TARGET_SUM
@@ -16,56 +17,94 @@ def shards(made):
 
 
 @pytest.fixture(scope="module")
-def validation_ng(made, shards):
+def blocks(shards):
+    return blocks_of(shards, "validation")
+
+
+@pytest.fixture(scope="module")
+def cells(made):
+    frame = pd.read_parquet(made.cells)
+    return frame[frame["split"] == "validation"]
+
+
+@pytest.fixture(scope="module")
+def validation_ng(made, shards, cells):
     """log1p_10k of the validation cells, dense, from the harmonised files."""
     harmonised = ad.concat([ad.read_h5ad(path) for path in made.sources], join="outer", fill_value=0)
-    cells = pd.read_parquet(made.cells)
-    joinids = cells.loc[cells["split"] == "validation", "soma_joinid"].to_numpy()
-    x_ng = harmonised[joinids, list(shards.vocabulary.gene_ids)].X.toarray().astype(np.float64)
+    x_ng = harmonised[cells["soma_joinid"].to_numpy(), list(shards.vocabulary.gene_ids)].X.toarray().astype(np.float64)
     return np.log1p(x_ng / x_ng.sum(axis=1, keepdims=True) * TARGET_SUM)
 
 
-def test_nonzero_equals_numpy():
-    rng = np.random.default_rng(0)
-    gene, value = rng.integers(0, 9, 1000), rng.gamma(1, 1, 1000)
-    gene[gene == 4] = 5
-    blocks = [(gene[i::3], value[i::3]) for i in range(3)]
-    found = nonzero(lambda: iter(blocks), 10)
-    for g in range(10):
-        mine = value[gene == g]
-        assert found.n[g] == len(mine)
-        if len(mine):
-            assert found.mean[g] == pytest.approx(mine.mean())
-            assert found.null_mae[g] == pytest.approx(np.abs(mine - mine.mean()).mean())
-        else:
-            assert np.isnan([found.mean[g], found.null_mae[g]]).all()
+def by_block(block_n, values_ng, count):
+    sums = np.zeros((count, values_ng.shape[1]))
+    np.add.at(sums, block_n, values_ng)
+    return sums
 
 
-def test_values_of_a_split_are_those_of_its_cells(shards, validation_ng):
-    found = nonzero(cell_values(shards, "validation"), len(shards.vocabulary))
-    np.testing.assert_array_equal(found.n, (validation_ng > 0).sum(axis=0))
-    expected = np.where(validation_ng > 0, validation_ng, np.nan)
-    expressed = found.n > 0
-    np.testing.assert_allclose(found.mean[expressed], np.nanmean(expected[:, expressed], axis=0), rtol=1e-6)
+def test_sums_of_a_split_are_those_of_its_cells(shards, blocks, cells, validation_ng):
+    found = cell_values(shards, "validation", blocks)
+    codes = pd.Index(shards.dataset_ids).get_indexer(cells["dataset_id"].astype(str))
+    block_n = blocks.of(codes, cells["soma_joinid"].to_numpy())
+    assert len(set(block_n)) > 20
+    np.testing.assert_array_equal(found.n_bg, by_block(block_n, shards.measured_dv[codes], len(blocks)))
+    expressed, count = validation_ng > 0, len(blocks)
+    mean_g = np.array([x[x > 0].mean() if (x > 0).any() else 0 for x in validation_ng.T])
+    deviation_ng = np.abs(validation_ng - mean_g) * expressed
+    np.testing.assert_array_equal(found.nonzero_bgs[..., 0], by_block(block_n, expressed, count))
+    for place, values_ng in ((1, validation_ng), (2, validation_ng**2), (3, deviation_ng)):
+        np.testing.assert_allclose(
+            found.nonzero_bgs[..., place], by_block(block_n, values_ng, count), rtol=1e-5, atol=1e-5
+        )
+    some = expressed.any(axis=0)
+    np.testing.assert_allclose(found.mean_g[some], mean_g[some], rtol=1e-6)
+    np.testing.assert_allclose(found.null_mae_g[some], deviation_ng.sum(0)[some] / expressed.sum(0)[some], rtol=1e-5)
+    assert np.isnan(found.mean_g[~some]).all() and np.isnan(found.null_mae_g[~some]).all() and not some.all()
 
 
-def test_masked_values_are_those_the_model_is_scored_on(shards, validation_ng):
-    encoding = Encoding(length=40, zeros="interleave", select=1.0, mask=0.5)
-    dataset = BatchDataset(shards, "validation", encoding, batch_size=16, training=True, seed=2)
-    values = masked_values(dataset)
-    gene, value = (np.concatenate(arrays) for arrays in zip(*values(), strict=True))
-    n = nonzero(values, len(shards.vocabulary)).n
-    assert 0 < len(value) < 40 * len(validation_ng) and (value > 0).all()
-    assert n.sum() == len(value) and (n <= (validation_ng > 0).sum(axis=0)).all()
-    for g, v in zip(gene[:200], value[:200], strict=True):
-        assert np.abs(validation_ng[:, g] - v).min() < 1e-5
-
-
-def test_measured_cells_counts_cells_by_what_their_dataset_measured(made, shards):
-    cells = pd.read_parquet(made.cells)
-    counts = cells.loc[cells["split"] == "validation", "dataset_id"].astype(str).value_counts()
-    found = measured_cells(shards, "validation")
+def test_measured_genes_alone_count(shards, cells):
+    found = cell_values(shards, "validation")
+    per_dataset = cells["dataset_id"].astype(str).value_counts()
     for place, gene in enumerate(shards.vocabulary.gene_ids):
         measured = [name for d, name in enumerate(shards.dataset_ids) if shards.measured_dv[d, place]]
-        assert found[place] == counts[measured].sum(), gene
-    assert len(set(found)) > 1
+        n = per_dataset.reindex(measured).sum()
+        assert found.n_g[place] == n, gene
+        assert found.zero_fraction_g[place] == pytest.approx(
+            1 - found.n_nonzero_g[place] / n if n else np.nan, nan_ok=True
+        )
+    assert len(set(found.n_g)) > 1
+
+
+def test_one_block_and_no_null(shards, blocks):
+    split, whole = cell_values(shards, "train", blocks_of(shards, "train")), cell_values(shards, "train", null=False)
+    assert whole.n_bg.shape[0] == 1 and np.isnan(whole.null_mae_g).all()
+    np.testing.assert_array_equal(whole.n_g, split.n_g)
+    np.testing.assert_array_equal(whole.n_nonzero_g, split.n_nonzero_g)
+    np.testing.assert_allclose(whole.mean_g, split.mean_g, rtol=1e-12)
+
+
+def test_masked_values_are_those_the_model_is_scored_on(shards, blocks, validation_ng):
+    encoding = Encoding(length=40, zeros="interleave", select=1.0, mask=0.5)
+    dataset = BatchDataset(shards, "validation", encoding, batch_size=16, training=True, seed=2)
+    found = masked_values(dataset, blocks)
+    shape = (len(blocks), len(shards.vocabulary))
+    n_bg, sums = np.zeros(shape, int), np.zeros((*shape, 3))
+    for step in range(len(dataset)):
+        batch = {name: tensor.numpy() for name, tensor in dataset[0, step].items()}
+        block_n = blocks.of(batch["dataset"], batch["soma_joinid"])
+        for i, k in np.argwhere(batch["masked"]):
+            at, x = (block_n[i], batch["gene"][i, k]), float(batch["position_target"][i, k])
+            n_bg[at] += 1
+            sums[at] += (x > 0, x, x * x)
+    np.testing.assert_array_equal(found.n_bg, n_bg)
+    np.testing.assert_allclose(found.nonzero_bgs[..., :3], sums, rtol=1e-12)
+    assert 0 < n_bg.sum() <= 40 * len(validation_ng)
+    with np.errstate(invalid="ignore"):
+        mean_g = sums.sum(0)[:, 1] / sums.sum(0)[:, 0]
+    np.testing.assert_allclose(found.mean_g, mean_g)
+    deviation = np.zeros(len(mean_g))
+    for step in range(len(dataset)):
+        batch = dataset[0, step]
+        gene, x = batch["gene"][batch["masked"]].numpy(), batch["position_target"][batch["masked"]].numpy()
+        np.add.at(deviation, gene[x > 0], np.abs(x.astype(float) - mean_g[gene])[x > 0])
+    some = found.n_nonzero_g > 0
+    np.testing.assert_allclose(found.null_mae_g[some], deviation[some] / found.n_nonzero_g[some])

@@ -7,53 +7,61 @@ from torch import nn
 
 from wced.config.pretraining import Checkpoint
 from wced.model import WcedConfig, WcedModel
+from wced.objectives import weighted_mean
+from wced.pretraining.losses import Losses
 from wced.pretraining.module import PretrainingModule
 from wced.shards.batches import to_tensors
 from wced.shards.cells import from_csr
 from wced.shards.encode import Encoding, encode
-from wced.shards.vocabulary import LABEL_COLUMNS
 
 G = 30
+LABELS = ("cell_type_ontology_term_id", "donor_id")
 HEADS = [
     {"column": "cell_type_ontology_term_id", "loss": "hierarchical", "weight": 0.5},
     {"column": "donor_id", "loss": "cross_entropy", "weight": 0.25},
 ]
 
 
-def make(objective="wced", steps=40, **changes):
+def make(objectives=("wced",), steps=40, **changes):
     torch.manual_seed(0)
-    section = Checkpoint.model_validate({"objective": objective, "label_heads": HEADS} | changes)
+    given = {key: {} for key in objectives} | {"label_heads": HEADS} | changes
+    section = Checkpoint.model_validate(given)
     heads = [
-        {"column": head.column, "loss": head.loss, "classes": classes}
+        {"column": head.column, "loss": head.loss, "classes": 1 if head.loss == "mse" else classes}
         for head, classes in zip(section.label_heads, (3, 4), strict=True)
     ]
     model = WcedModel(
         WcedConfig(
             vocabulary_size=G, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=8,
-            value_frequencies=3, decoder_width=6, objective=objective, label_heads=heads, head_dropout=0.0,
+            value_frequencies=3, decoder_width=6, decoders=list(objectives), label_heads=heads, head_dropout=0.0,
+            hidden_genes=section.mlm is not None and section.mlm.hide_genes > 0,
         )
     )  # fmt: skip
-    module = PretrainingModule(
-        model, section, measured_dv=np.ones((1, G), bool),
-        descendant_leaves_cl={"cell_type_ontology_term_id": np.eye(3, dtype=bool)},
-        steps=steps, steps_per_epoch=10, progress_every=5,
+    losses = Losses(
+        section, measured_dv=np.ones((1, G), bool), label_columns=LABELS, number_columns=("age",),
+        descendant_leaves_cl={"cell_type_ontology_term_id": np.eye(3, dtype=bool)}, standard={"age": (50.0, 10.0)},
     )  # fmt: skip
-    module.trainer = SimpleNamespace(precision="32-true")
+    module = PretrainingModule(
+        model, section, losses, {}, seed=0, steps=steps, steps_per_epoch=10, progress_every=5,
+    )  # fmt: skip
+    module.trainer = SimpleNamespace(precision="32-true", world_size=1, global_step=0)
     return module
 
 
-def batch(labels=None, select=0.0):
+def batch(module, labels=None, numbers=None):
     rng = np.random.default_rng(1)
     x_ng = rng.poisson(0.8, (4, G))
     x_ng[:, 0] = 1
     cells = from_csr(x_ng, np.arange(G, dtype=np.int32), G)
-    made = to_tensors(
-        encode(cells, np.ones((1, G), bool), Encoding(length=20, select=select, mask=1.0), training=True, seed=1)
-    )
-    made["labels"] = torch.full((4, len(LABEL_COLUMNS)), -1, dtype=torch.int32)
+    mlm = module.section.mlm
+    masks = {"select": 0.5, "mask": 0.5, "hide_genes": mlm.hide_genes} if mlm else {}
+    made = to_tensors(encode(cells, np.ones((1, G), bool), Encoding(length=20, **masks), training=True, seed=1))
+    made["labels"] = torch.full((4, len(LABELS)), -1, dtype=torch.int32)
     for column, codes in (labels or {}).items():
-        made["labels"][:, LABEL_COLUMNS.index(column)] = torch.tensor(codes, dtype=torch.int32)
-    return made
+        made["labels"][:, LABELS.index(column)] = torch.tensor(codes, dtype=torch.int32)
+    if numbers is not None:
+        made["numbers"] = torch.tensor(numbers).reshape(4, 1)
+    return module.on_before_batch_transfer(made, 0)
 
 
 def test_weights_of_linear_layers_decay_and_nothing_else():
@@ -93,37 +101,85 @@ def test_learning_rate_follows_its_schedule(schedule, warmup, expected):
     assert {step: rates[step] for step in expected} == pytest.approx(expected)
 
 
-def test_label_heads_join_after_the_reconstruction_only_epochs():
-    module = make(reconstruction_only_epochs=1.5, detection_weight=2.0)
-    waiting = {"detection": 2.0, "value": 1.0, "cell_type_ontology_term_id": 0.0, "donor_id": 0.0}
-    joined = waiting | {"cell_type_ontology_term_id": 0.5, "donor_id": 0.25}
-    assert [module._joined(step) for step in (0, 14, 15, 39)] == [waiting, waiting, joined, joined]
-    assert make()._joined(0) == joined | {"detection": 1.0}
+def test_objectives_join_ramp_and_leave_by_their_schedules():
+    section = {"schedule": {"start": 1.5, "ramp": 1.0, "stop": 4.0}}
+    losses = make(wced={"detection_weight": 2.0}, label_heads=[HEADS[0] | section, HEADS[1]]).losses
+    always = {"wced_detection": 2.0, "wced_value": 1.0, "donor_id": 0.25}
+    for epochs, weight in {0: 0, 1.4: 0, 1.5: 0, 2.0: 0.25, 2.5: 0.5, 3.9: 0.5, 4.0: 0, 9: 0}.items():
+        assert losses.weights(epochs) == pytest.approx(always | {"cell_type_ontology_term_id": weight})
+    assert losses.weights() == always | {"cell_type_ontology_term_id": 0.5}
 
 
-@pytest.mark.parametrize("objective", ["wced", "mlm"])
-def test_losses_are_those_that_have_something_to_say(objective):
-    module = make(objective)
-    made = batch({"donor_id": [0, -1, 3, 1]}, select=0.5 if objective == "mlm" else 0.0)
-    output = module._forward(made)
-    losses = module.losses(made, output)
-    assert set(losses) == {"detection", "value", "donor_id"}
+@pytest.mark.parametrize(
+    ("objectives", "changes", "names"),
+    [
+        (("wced",), {}, {"wced_detection", "wced_value"}),
+        (("mlm",), {}, {"mlm_detection", "mlm_value"}),
+        (("wced", "mlm"), {"mlm": {"mask": 0.5, "hide_genes": 0.5}},
+         {"wced_detection", "wced_value", "mlm_detection", "mlm_value", "mlm_gene"}),
+        ((), {}, set()),
+    ],
+    ids=["wced", "mlm", "both_and_genes", "labels_alone"],
+)  # fmt: skip
+def test_every_objective_gives_its_losses(objectives, changes, names):
+    module = make(objectives, **changes)
+    made = batch(module, {"donor_id": [0, -1, 3, 1]})
+    output = module._forward(module.model, made, training=True)
+    terms = module.losses(made, output)
+    assert set(terms) == set(module.losses.names) == names | set(LABELS)
     expected = nn.functional.cross_entropy(output.label_logits["donor_id"][[0, 2, 3]], torch.tensor([0, 3, 1]))
-    torch.testing.assert_close(losses["donor_id"], expected)
-    assert all(loss.ndim == 0 and loss.dtype == torch.float32 and torch.isfinite(loss) for loss in losses.values())
+    torch.testing.assert_close(terms["donor_id"].mean, expected)
+    assert terms["donor_id"].count == 3 and terms["cell_type_ontology_term_id"].count == 0
+    for term in terms.values():
+        assert term.total.ndim == 0 and term.total.dtype == term.count.dtype == torch.float32
+        assert torch.isfinite(term.total)
+    assert module.losses.correct(made, output)["donor_id_accuracy"].count == 3
+
+
+def test_a_number_is_learned_standardised():
+    module = make(label_heads=[HEADS[0], {"column": "age", "loss": "mse"}])
+    made = batch(module, numbers=[40.0, 60.0, float("nan"), 50.0])
+    output = module._forward(module.model, made, training=True)
+    predicted = output.label_logits["age"][[0, 1, 3], 0]
+    found = module.losses(made, output)["age"]
+    assert found.count == 3
+    torch.testing.assert_close(found.mean, ((predicted - torch.tensor([-1.0, 1.0, 0.0])) ** 2).mean())
+    assert "age_accuracy" not in module.losses.correct(made, output)
+
+
+def test_a_reversed_gradient_reaches_the_encoder_and_not_the_head():
+    gradients = {}
+    for coefficient in (None, 0.5):
+        reversal = None if coefficient is None else {"coefficient": coefficient}
+        module = make((), label_heads=[HEADS[0], HEADS[1] | {"gradient_reversal": reversal}])
+        made = batch(module, {"donor_id": [0, 2, 3, 1]})
+        module.losses(made, module._forward(module.model, made, training=True))["donor_id"].mean.backward()
+        head, encoder = module.model.label_heads[1], module.model.backbone
+        gradients[coefficient] = [[p.grad for p in part.parameters()] for part in (head, encoder)]
+    (head, encoder), (same, turned) = gradients[None], gradients[0.5]
+    assert all(torch.equal(a, b) for a, b in zip(head, same, strict=True))
+    assert any(a.abs().max() > 0 for a in encoder)
+    for a, b in zip(encoder, turned, strict=True):
+        torch.testing.assert_close(b, -0.5 * a)
+
+
+def test_reversal_follows_its_schedule():
+    head = HEADS[1] | {"gradient_reversal": {"coefficient": 2.0, "schedule": {"ramp": 4.0}}}
+    losses = make(label_heads=[HEADS[0], head]).losses
+    assert [losses.reversal(epochs) for epochs in (0, 1, 8)] == [{"donor_id": value} for value in (0.0, 0.5, 2.0)]
 
 
 def test_whole_cells_are_reconstructed_from_inputs_that_lack_genes():
-    module, made = make(), batch()
-    output = module._forward(made)
-    losses = module.losses(made, output)
+    module = make()
+    made = batch(module)
+    output = module._forward(module.model, made, training=True)
+    terms = module.losses(made, output)
     target_ng = torch.zeros(4, G)
-    row = torch.repeat_interleave(torch.arange(4), made["target_offsets"].diff())
-    target_ng[row, made["target_gene"]] = made["target_value"]
+    target_ng[made["target_row"], made["target_gene"].long()] = made["target_value"]
     detection = nn.functional.binary_cross_entropy_with_logits(output.detection_logits, (target_ng > 0).float())
     value = ((output.values - target_ng)[target_ng > 0] ** 2).mean()
-    torch.testing.assert_close(losses["detection"], detection)
-    torch.testing.assert_close(losses["value"], value)
+    torch.testing.assert_close(terms["wced_detection"].mean, detection)
+    torch.testing.assert_close(terms["wced_value"].mean, value)
 
 
 def test_float16_has_no_fused_optimiser():
@@ -131,3 +187,52 @@ def test_float16_has_no_fused_optimiser():
     assert module.configure_optimizers()["optimizer"].defaults["fused"] is True
     module.trainer = SimpleNamespace(precision="16-mixed")
     assert module.configure_optimizers()["optimizer"].defaults["fused"] is False
+
+
+@pytest.mark.parametrize("objectives", [("wced",), ("mlm",), ("wced", "mlm")], ids=["wced", "mlm", "both"])
+def test_two_ranks_of_half_the_batch_give_the_gradients_of_one(objectives):
+    """The halves have different numbers of labels, expressed genes and hidden positions."""
+    module = make(objectives, label_heads=[HEADS[0], {"column": "age", "loss": "mse", "weight": 2.0}])
+    numbers = [40.0, 60.0, float("nan"), float("nan")]
+    whole = batch(module, {"cell_type_ontology_term_id": [0, -1, 2, 1]}, numbers)
+
+    def gradients(made):
+        module.zero_grad()
+        terms = module.losses(made, module._forward(module.model, made, training=True))
+        weighted_mean(module._over_ranks(terms), module.losses.weights()).backward()
+        return [p.grad.clone() for p in module.model.parameters() if p.grad is not None], terms
+
+    expected, _ = gradients(whole)
+    halves = [half(module, whole, rows) for rows in ([0, 2, 3], [1])]
+    counts = sum(torch.stack([term.count for term in gradients(made)[1].values()]) for made in halves)
+    module.trainer = SimpleNamespace(
+        world_size=2, global_step=0, strategy=SimpleNamespace(reduce=lambda _, reduce_op: counts)
+    )
+    for one, two, both in zip(*(gradients(made)[0] for made in halves), expected, strict=True):
+        torch.testing.assert_close((one + two) / 2, both, rtol=1e-5, atol=1e-7)
+
+
+def half(module, whole, rows):
+    """Some cells of a batch as a batch of their own."""
+    made = {
+        name: tensor[rows]
+        for name, tensor in whole.items()
+        if name in ("gene", "value", "length", "masked", "position_target", "dataset", "labels", "numbers")
+    }
+    if "target_offsets" in whole:
+        pieces = [slice(*whole["target_offsets"][i : i + 2].tolist()) for i in rows]
+        made["target_offsets"] = torch.tensor([0, *(p.stop - p.start for p in pieces)]).cumsum(0)
+        for name in ("target_gene", "target_value"):
+            made[name] = torch.cat([whole[name][piece] for piece in pieces])
+    return module.on_before_batch_transfer(made, 0)
+
+
+def test_metadata_are_hidden_in_training_now_and_then():
+    module = make()
+    module.metadata_at, seen = [1], []
+    module.model.forward = lambda *_, metadata, **__: seen.append(metadata[:, 0].tolist())
+    made = batch(module, {"donor_id": [0, 1, 2, 3]})
+    for module.metadata_dropout in (0.0, 1.0):
+        module._forward(module.model, made, training=True)
+    module._forward(module.model, made, training=False)
+    assert seen == [[0, 1, 2, 3], [-1] * 4, [0, 1, 2, 3]]

@@ -36,5 +36,6 @@ def test_state_of_anything_else_is_not_used(tmp_path, index, change):
 
 def test_files_of_gene_errors_sort_by_epoch(tmp_path, index):
     state = TrainingState(tmp_path / "state", IDENTITY, index)
-    paths = [state.gene_errors(epoch) for epoch in (1, 2, 10, 100)]
-    assert sorted(paths) == paths and len(set(paths)) == 4
+    for files in (state.gene_errors, state.gene_error_sums):
+        paths = [files(decoder, epoch) for decoder in ("mlm", "wced") for epoch in (1, 2, 10, 100)]
+        assert sorted(paths) == paths and len(set(paths)) == 8

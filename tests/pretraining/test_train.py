@@ -1,4 +1,5 @@
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -10,28 +11,29 @@ from wced import tables
 from wced.config.pretraining import Pretraining
 from wced.errors import WcedError
 from wced.pretraining import train
+from wced.pretraining.build import build_model, hierarchy, start_from_statistics
+from wced.pretraining.callbacks import STOPPED
 from wced.pretraining.folder import load
-from wced.pretraining.gene_statistics import measured_cells
+from wced.pretraining.gene_statistics import cell_values
 from wced.pretraining.module import PretrainingModule
-from wced.pretraining.train import build_model, hierarchy, precision_of, pretrain, start_from_statistics
+from wced.pretraining.train import precision_of, pretrain
 from wced.shards.reader import ShardSet
 from wced.shards.vocabulary import Labels
 
 HEADS = [
-    {"column": "cell_type_ontology_term_id", "loss": "hierarchical"},
-    {"column": "donor_id", "loss": "focal", "weight": 0.5},
+    {"column": "cell_type_ontology_term_id", "loss": "hierarchical", "schedule": {"start": 0.5}},
+    {"column": "donor_id", "loss": "focal", "weight": 0.5, "schedule": {"start": 0.5}},
 ]
 
 
 def section(objective="wced", **changes):
     """Four batches of training and one of validation an epoch, two epochs; a state is saved whenever it may be."""
     checkpoint = {
-        "objective": objective,
+        objective: {},
         "input": {"length": 32, "dropout": 0.2, "zeros": "interleave"},
         "label_heads": HEADS,
         "epochs": 2,
         "batch_size": 128,
-        "reconstruction_only_epochs": 0.5,
         "optimiser": {"learning_rate": 5e-3, "warmup_steps": 2, "schedule": "cosine"},
     }
     model = {
@@ -84,7 +86,16 @@ def killed(monkeypatch, step, at):
     monkeypatch.setattr(PretrainingModule, step, dying)
 
 
-WHOLE = {"wced": {}, "mlm_accumulated": {"objective": "mlm", "accumulate": 3}}
+WHOLE = {
+    "wced": {"ema_decay": 0.8},
+    "mlm_accumulated": {"wced": None, "mlm": {"choice": "adaptive", "mask": 0.7, "hide_genes": 0.2}, "accumulate": 3},
+}
+
+
+LOSSES = {
+    "wced": {"wced_detection", "wced_value"},
+    "mlm_accumulated": {"mlm_detection", "mlm_value", "mlm_gene"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +113,7 @@ def test_the_same_training_gives_the_same_bytes(run, whole, name):
 
 
 def test_workers_change_no_byte(made, tmp_path, whole):
-    one = section()
+    one = section(**WHOLE["wced"])
     pretrain(tmp_path / "m", made.shards, tmp_path / "state", one.model_copy(update={"workers": 2}), "m", 3)
     assert contents(tmp_path / "m") == contents(whole / "wced")
 
@@ -181,6 +192,83 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(
     assert contents(tmp_path / "m") == contents(whole / name)
 
 
+def test_sigterm_saves_the_state_at_the_end_of_the_step(made, tmp_path, whole, monkeypatch):
+    settings = section(**WHOLE["mlm_accumulated"]).model_copy(update={"save_every_minutes": 60.0})
+    state = tmp_path / "state"
+    calls, whole_step = iter(range(1, 100)), PretrainingModule.training_step
+
+    def interrupted(self, *batch):
+        if next(calls) == 6:  # the second batch of the first step of the second epoch
+            signal.raise_signal(signal.SIGTERM)
+        return whole_step(self, *batch)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        patch.setattr(PretrainingModule, "training_step", interrupted)
+        with pytest.raises(SystemExit) as stopped:
+            pretrain(tmp_path / "m", made.shards, state, settings, "m", 3)
+    assert stopped.value.code == STOPPED
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert next(calls) == 8  # one more batch, which completed the step
+    pretrain(tmp_path / "m", made.shards, state, settings, "m", 3)
+    assert contents(tmp_path / "m") == contents(whole / "mlm_accumulated")
+
+
+def test_sigterm_ends_a_validation_at_once(made, tmp_path, whole, monkeypatch):
+    whole_step = PretrainingModule.validation_step
+
+    def interrupted(self, *batch):
+        signal.raise_signal(signal.SIGTERM)
+        return whole_step(self, *batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PretrainingModule, "validation_step", interrupted)
+        with pytest.raises(SystemExit):
+            pretrain(tmp_path / "m", made.shards, tmp_path / "s", section(**WHOLE["wced"]), "m", 3)
+    pretrain(tmp_path / "m", made.shards, tmp_path / "s", section(**WHOLE["wced"]), "m", 3)
+    assert contents(tmp_path / "m") == contents(whole / "wced")
+
+
+def test_training_ends_when_it_no_longer_gets_better(run):
+    settings = {"epochs": 9, "early_stop": {"metric": "wced_value", "patience": 1}, "optimiser": {"learning_rate": 1.0}}
+    folder = run(section(**settings))
+    metrics = tables.read(tables.METRICS, folder / "metrics.tsv")
+    values = metrics[(metrics["split"] == "validation") & (metrics["metric"] == "wced_value")]["value"].tolist()
+    assert len(values) < 9 and values[-1] >= min(values[:-1]) and (np.diff(values[:-1]) < 0).all()
+    assert tables.read(tables.GENE_ERRORS, folder / "gene_errors.parquet")["epoch"].max() == len(values)
+
+
+def test_the_moving_average_is_what_is_written(run, whole):
+    plain = load(run(section()) / "model").model
+    averaged = load(whole / "wced" / "model").model
+    assert not torch.equal(plain.embedding.cls, averaged.embedding.cls)
+
+
+def test_gradient_checkpointing_changes_no_weight(run):
+    one, other = (run(section(gradient_checkpointing=on), tag=str(on)) for on in (False, True))
+    left, right = (load(folder / "model").model.state_dict() for folder in (one, other))
+    for name, tensor in left.items():
+        torch.testing.assert_close(right[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+def test_all_objectives_together(run):
+    heads = [*HEADS, {"column": "tissue_ontology_term_id", "loss": "cross_entropy", "gradient_reversal": {}}]
+    folder = run(section(mlm={"select": 0.5}, label_heads=heads))
+    errors = tables.read(tables.GENE_ERRORS, folder / "gene_errors.parquet")
+    assert set(errors["decoder"]) == {"wced", "mlm"}
+    config = load(folder / "model").model.config
+    assert config.decoders == ["wced", "mlm"] and [head["column"] for head in config.label_heads][2:] == [
+        "tissue_ontology_term_id"
+    ]
+
+
+def test_labels_alone_can_be_learned(run):
+    folder = run(section(wced=None))
+    assert not (folder / "gene_errors.parquet").exists()
+    metrics = tables.read(tables.METRICS, folder / "metrics.tsv")
+    assert set(metrics["metric"]) >= {"loss", "cell_type_ontology_term_id_accuracy"}
+
+
 def test_state_of_another_section_is_not_used(made, tmp_path, whole, monkeypatch):
     other = section(optimiser={"learning_rate": 1e-4})
     with monkeypatch.context() as patch:
@@ -188,7 +276,7 @@ def test_state_of_another_section_is_not_used(made, tmp_path, whole, monkeypatch
         with pytest.raises(Killed):
             pretrain(tmp_path / "m", made.shards, tmp_path / "state", other, "m", 3)
     assert list((tmp_path / "state").glob("*/last.ckpt"))
-    pretrain(tmp_path / "m", made.shards, tmp_path / "state", section(), "m", 3)
+    pretrain(tmp_path / "m", made.shards, tmp_path / "state", section(**WHOLE["wced"]), "m", 3)
     assert contents(tmp_path / "m") == contents(whole / "wced")
     assert not (tmp_path / "state").exists()
 
@@ -202,7 +290,7 @@ def test_metrics_of_a_training(whole, name):
     validation = metrics[metrics["split"] == "validation"].groupby("metric")["step"].agg(list)
     columns = [head["column"] for head in HEADS]
     # Donors of validation cells that train lacks have no loss.
-    assert set(validation.index) >= {"loss", "detection", "value", columns[0], f"{columns[0]}_accuracy"}
+    assert set(validation.index) >= {"loss", *LOSSES[name], columns[0], f"{columns[0]}_accuracy"}
     assert validation["loss"] == [per_epoch, 2 * per_epoch]
     train_steps = metrics[(metrics["split"] == "train") & (metrics["metric"] == "loss")]["step"].tolist()
     assert train_steps == ([3, 4, 6, 8] if accumulate == 1 else [2, 3, 4])
@@ -216,7 +304,7 @@ def test_gene_errors_of_every_epoch(made, whole, shards, name):
     assert (errors["n_nonzero"] <= errors["n"]).all()
     last = errors[errors["epoch"] == 2].set_index("gene_id")
     if name == "wced":
-        expected = pd.Series(measured_cells(shards, "validation"), shards.vocabulary.gene_ids)
+        expected = pd.Series(cell_values(shards, "validation").n_g, shards.vocabulary.gene_ids)
         assert (last["n"] == expected[last.index]).all()
         assert len(last) == (expected > 0).sum()
 
@@ -236,7 +324,7 @@ def test_the_folder_of_a_training_can_be_opened(whole, shards):
 def test_training_lowers_the_loss(run):
     metrics = tables.read(tables.METRICS, run(section("mlm", batch_size=32, epochs=3)) / "metrics.tsv")
     validation = metrics[metrics["split"] == "validation"].pivot_table("value", "metric", "epoch")
-    for name in ("detection", "value", "loss"):
+    for name in ("mlm_detection", "mlm_value", "loss"):
         assert validation.loc[name, 3] < 0.8 * validation.loc[name, 1]
 
 
@@ -260,10 +348,10 @@ def test_start_is_the_null_model(shards):
     start_from_statistics(model, shards)
     train_cells = shards.take(shards.places("train"))
     expressing = np.bincount(train_cells.gene, minlength=len(shards.vocabulary))
-    rate = np.clip(expressing / np.maximum(measured_cells(shards, "train"), 1), 1e-4, 1 - 1e-4)
-    found = torch.sigmoid(model.decoder.detection.bias.double()).detach().numpy()
+    rate = np.clip(expressing / np.maximum(cell_values(shards, "train").n_g, 1), 1e-4, 1 - 1e-4)
+    found = torch.sigmoid(model.decoders["wced"].detection.bias.double()).detach().numpy()
     np.testing.assert_allclose(found, rate, rtol=1e-4)
-    values = model.decoder.value.bias.detach().numpy()
+    values = model.decoders["wced"].value.bias.detach().numpy()
     assert (values[expressing == 0] == 0).all() and (values[expressing > 0] > 0).all()
 
 

@@ -53,6 +53,7 @@ def genes() -> pd.DataFrame:
     return pd.DataFrame(
         {
             "checkpoint": "a",
+            "decoder": "wced",
             "gene_id": ["g0", "g1", "g2"],
             "n_nonzero": [100, 100, 1],
             "zero_fraction": [0.1, 0.2, 0.9],
@@ -66,6 +67,13 @@ def genes() -> pd.DataFrame:
 def test_gene_figure_counts_reliable_genes_that_beat_the_null():
     figure = gene_figure(genes(), ["a"], min_nonzero=10)
     assert figure.axes[0].get_title() == "a: 1 of 2 genes beat the null"
+
+
+def test_gene_figure_shows_both_decoders_of_a_checkpoint():
+    both = pd.concat([genes(), genes().assign(decoder="mlm")])
+    figure = gene_figure(both, ["a"], min_nonzero=10)
+    titles = [axis.get_title() for axis in figure.axes[:2]]
+    assert titles == ["a (wced): 1 of 2 genes beat the null", "a (mlm): 1 of 2 genes beat the null"]
 
 
 def test_gene_figure_without_a_reliable_gene_says_so(tmp_path):

@@ -24,7 +24,7 @@ RUN = {
     "run": "small",
     "genes": {"gencode": {"path": "g"}, "hgnc": {"path": "h"}},
     "census": {"datasets": ["corpus"]},
-    "pretraining": {"checkpoints": {"one": {"objective": "wced"}, "two": {"objective": "mlm"}}},
+    "pretraining": {"checkpoints": {"one": {"wced": {}}, "two": {"mlm": {}}}},
     "embedding": {"datasets": ["held"], "baselines": ["hvg"]},
     "benchmarks": {task: {"datasets": ["held"]} for task in TASKS},
     "learnability": {"min_nonzero": 10},
@@ -78,7 +78,7 @@ def write_results(folder) -> None:
         for gene in range(30):
             n_nonzero = 3 * gene + 5
             errors.append(
-                row(tables.GENE_ERRORS, checkpoint=checkpoint, gene_id=f"g{gene}", n=100, n_nonzero=n_nonzero,
+                row(tables.GENE_ERRORS, checkpoint=checkpoint, decoder="wced", gene_id=f"g{gene}", n=100, n_nonzero=n_nonzero,
                     zero_fraction=1 - n_nonzero / 100, rescaled_mae=rng.uniform(0.1, 1), rescaled_null_mae=0.5)
             )  # fmt: skip
         for epoch in (1, 2):

@@ -129,7 +129,7 @@ def test_batches_of_raw_counts(shards, dataset):
     batch = made[0, 2]
     expected = shards.take(made.cells(BatchKey(0, 2)))
     assert {name: tensor.numpy().tolist() for name, tensor in batch.items()} == {
-        name: array.tolist() for name, array in vars(expected).items()
+        name: array.tolist() for name, array in vars(expected).items() if array is not None
     }
 
 
@@ -154,6 +154,50 @@ def test_a_loader_goes_on_with_the_very_next_batch(dataset, stop):
         seen.extend(second)
     assert len(seen) == 30
     assert all(same(left, right) for left, right in zip(seen, expected, strict=True))
+
+
+def chosen_of(batches, genes):
+    """How often positions of each gene are there, and how often they are chosen."""
+    there, chosen = np.zeros(genes), np.zeros(genes)
+    for batch in batches:
+        at = torch.arange(batch["gene"].shape[1]) < batch["length"][:, None]
+        there += np.bincount(batch["gene"][at], minlength=genes)
+        chosen += np.bincount(batch["gene"][at & batch["masked"]], minlength=genes)
+    return there, chosen
+
+
+def test_genes_of_more_weight_are_chosen_more_often(shards, dataset):
+    encoding = Encoding(length=200, dropout=0.2, zeros="interleave", select=0.3, mask=1.0, cell_target=False)
+    made, genes = dataset(encoding=encoding), len(shards.vocabulary)
+    weights_g = np.random.default_rng(0).choice([0.0, 1.0, 3.0], genes, p=[0.2, 0.5, 0.3])
+    made.set_gene_weights(weights_g)
+    there, chosen = chosen_of((batch for _ in range(8) for batch in BatchLoader(made)), genes)
+    assert chosen.sum() / there.sum() == pytest.approx(0.3, rel=0.03)
+    share = {weight: chosen[weights_g == weight].sum() / there[weights_g == weight].sum() for weight in (0, 1, 3)}
+    assert share[0] == 0 and share[3] / share[1] == pytest.approx(3, rel=0.05)
+
+
+def test_weights_change_nothing_but_the_choice_and_travel_with_the_dataset(shards, dataset):
+    plain, weighted = dataset(), dataset()
+    weights_g = np.arange(len(shards.vocabulary)) % 4
+    weighted.set_gene_weights(weights_g)
+    one, other = plain[1, 3], weighted[1, 3]
+    assert not torch.equal(one.pop("masked"), other.pop("masked")) and same(one, other)
+    assert same(pickle.loads(pickle.dumps(weighted))[1, 3], weighted[1, 3])
+    weighted.set_gene_weights(None)
+    assert same(plain[1, 3], weighted[1, 3])
+    # Equal weights are a uniform choice.
+    weighted.set_gene_weights(np.ones(len(shards.vocabulary)))
+    assert same(plain[1, 3], weighted[1, 3])
+
+
+@pytest.mark.parametrize(
+    "options", [{"training": False}, {"encoding": None}, {"encoding": Encoding(length=9)}],
+    ids=["no_training", "raw", "no_masking"],
+)  # fmt: skip
+def test_weights_without_a_choice_are_refused(shards, dataset, options):
+    with pytest.raises(ValueError, match=r"^genes can only have weights where training chooses"):
+        dataset(**options).set_gene_weights(np.ones(len(shards.vocabulary)))
 
 
 def test_reading_takes_no_global_random_number(dataset):

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata
 
 from wced.shards.cells import RaggedCells
-from wced.shards.encode import Encoding, encode
+from wced.shards.draws import GOLDEN, MASK, UNIT
+from wced.shards.encode import Encoding, encode, mask_limits
 from wced.shards.kernels import TARGET_SUM
 
 
@@ -47,7 +48,8 @@ encodings = st.builds(
     nonzero_only=st.sampled_from([0.0, 0.5, 1.0]),
     dropout=st.sampled_from([0.0, 0.2, 0.9]),
     select=st.sampled_from([0.0, 0.3, 1.0]),
-    mask=st.sampled_from([0.0, 0.95, 1.0]),
+    mask=st.sampled_from([0.0, 0.5, 0.9]),
+    hide_genes=st.sampled_from([0.0, 0.1]),
     cell_target=st.booleans(),
 )
 
@@ -77,6 +79,7 @@ def test_a_sequence_is_what_its_cell_and_encoding_allow(encoding, n, genes, dens
     assert batch.gene.shape == batch.value.shape and batch.gene.shape[1] == batch.length.max() <= encoding.length
     assert (batch.masked is None) == (not (mlm and training)) and (batch.position_target is None) == (not mlm)
     room = max(1, int(np.floor(encoding.length * encoding.nonzero_ratio))) if interleave else encoding.length
+    assert (batch.gene_masked is None) == (batch.masked is None or encoding.hide_genes == 0)
     for i in range(n):
         at = present(batch, i)
         gene, value, count = batch.gene[i, at], batch.value[i, at], x_ng[i, batch.gene[i, at]]
@@ -120,7 +123,7 @@ def test_a_sequence_is_what_its_cell_and_encoding_allow(encoding, n, genes, dens
         if mlm:
             np.testing.assert_allclose(batch.position_target[i, at], whole[gene], rtol=1e-6)
         # Padding is empty.
-        for array in (batch.gene, batch.value, batch.masked, batch.position_target):
+        for array in (batch.gene, batch.value, batch.masked, batch.gene_masked, batch.position_target):
             assert array is None or not array[i, batch.length[i] :].any()
         # The targets are the whole cell.
         if encoding.cell_target:
@@ -246,6 +249,16 @@ def test_random_subset_takes_every_gene_equally_often():
     assert abs(share - 0.25).max() < 5 * np.sqrt(0.25 * 0.75 / n)
 
 
+def test_random_subset_of_what_survives_dropout_takes_every_gene_equally_often():
+    n = 4000
+    x_ng = np.tile(np.arange(1, 41), (n, 1))
+    encoding = Encoding(length=10, dropout=0.5)
+    batch = encode(ragged(x_ng), np.ones((1, 40), bool), encoding, training=True, seed=1)
+    share = np.bincount(batch.gene[batch.length == 10].ravel(), minlength=40) / (batch.length == 10).sum()
+    assert (batch.length == 10).mean() > 0.99
+    assert abs(share - 0.25).max() < 5 * np.sqrt(0.25 * 0.75 / n)
+
+
 def test_dropout_select_and_mask_are_near_their_shares():
     n, genes = 500, 100
     x_ng = np.ones((n, genes), int)
@@ -285,9 +298,11 @@ def test_dropout_never_empties_a_cell():
     np.testing.assert_allclose(batch.value[alone, 0], np.log1p(TARGET_SUM), rtol=1e-6)
 
 
+@pytest.mark.parametrize("values", ["log1p_10k", "ranks", "bins"])
 @pytest.mark.parametrize("n", [0, 2], ids=["no_cells", "empty_cells"])
-def test_nothing_to_encode(n):
-    batch = encode(ragged(np.zeros((n, 4), int)), np.ones((1, 4), bool), Encoding(length=8), training=True)
+def test_nothing_to_encode(n, values):
+    encoding = Encoding(length=8, values=values)
+    batch = encode(ragged(np.zeros((n, 4), int)), np.ones((1, 4), bool), encoding, training=True)
     assert batch.length.tolist() == [0] * n and batch.gene.shape == (n, 1) and len(batch.target_gene) == 0
 
 
@@ -297,3 +312,66 @@ def test_wide_ids_are_encoded_like_narrow_ones():
     assert arrays(encode(cells, measured_dv, ALL, training=True)) == arrays(
         encode(wide, measured_dv, ALL, training=True)
     )
+
+
+def mixed(z):
+    """The finaliser of SplitMix64, in Python's own integers."""
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        z = (z ^ (z >> shift)) * factor % 2**64
+    return z ^ (z >> 31)
+
+
+def mask_numbers(seed, epoch, joinid, n):
+    """The number of each position, in [0, UNIT), from the definitions."""
+    state = mixed(mixed(((seed * 0xD1342543DE82EF95) + MASK) % 2**64) ^ joinid)
+    state = mixed((state + epoch * int(GOLDEN)) % 2**64)
+    draws = [mixed((state + (k // 4 + 1) * int(GOLDEN)) % 2**64) for k in range(n)]
+    return np.array([draw >> 16 * (k % 4) & 0xFFFF for k, draw in enumerate(draws)])
+
+
+@pytest.mark.parametrize("by_gene", [False, True], ids=["uniform", "by_gene"])
+@pytest.mark.parametrize(("mask", "hide_genes"), [(0.9, 0.0), (0.5, 0.3), (0.0, 1.0), (0.25, 0.75)], ids=str)
+def test_hidden_values_and_genes_are_those_of_the_numbers(mask, hide_genes, by_gene):
+    cells, measured_dv = ragged(random_counts(3, 9, 70), soma_joinid=7 * np.arange(9) + 2**40), np.ones((1, 70), bool)
+    encoding = Encoding(length=50, zeros="interleave", dropout=0.1, select=0.7, mask=mask, hide_genes=hide_genes)
+    chosen_g = np.random.default_rng(0).random(70)
+    chosen_g[:5] = [0, 0, 1, 1, 1]
+    limits = mask_limits(encoding, chosen_g) if by_gene else None
+    batch = encode(cells, measured_dv, encoding, training=True, seed=5, epoch=3, limits=limits)
+    for i, joinid in enumerate(cells.soma_joinid.tolist()):
+        at = present(batch, i)
+        number = mask_numbers(5, 3, joinid, batch.length[i])
+        chosen = chosen_g[batch.gene[i, at]] if by_gene else 0.7
+        value_limit = np.round(UNIT * chosen * mask)
+        gene_limit = np.round(UNIT * chosen * (mask + hide_genes))
+        assert batch.masked[i, at].tolist() == (number < value_limit).tolist()
+        hidden = (number >= value_limit) & (number < gene_limit)
+        assert hide_genes == 0 or batch.gene_masked[i, at].tolist() == hidden.tolist()
+    assert (batch.gene_masked is None) == (hide_genes == 0)
+
+
+@pytest.mark.parametrize("by_gene", [False, True], ids=["uniform", "by_gene"])
+def test_what_is_hidden_changes_no_other_draw(by_gene):
+    cells, measured_dv = ragged(random_counts(4, 20, 60)), np.ones((1, 60), bool)
+    limits = mask_limits(replace(ALL, hide_genes=0.1), np.linspace(0, 1, 60)) if by_gene else None
+    plain = arrays(encode(cells, measured_dv, ALL, training=True, seed=9))
+    more = arrays(encode(cells, measured_dv, replace(ALL, hide_genes=0.1), training=True, seed=9, limits=limits))
+    assert more.pop("gene_masked") and (more.pop("masked") == plain.pop("masked")) is not by_gene
+    assert more == plain
+
+
+def test_hidden_genes_are_near_their_share_and_apart_from_hidden_values():
+    x_ng = np.ones((400, 100), int)
+    encoding = Encoding(length=100, select=0.5, mask=0.6, hide_genes=0.3)
+    batch = encode(ragged(x_ng), np.ones((1, 100), bool), encoding, training=True, seed=3)
+    assert not (batch.masked & batch.gene_masked).any()
+    assert batch.masked.mean() == pytest.approx(0.3, abs=0.01)
+    assert batch.gene_masked.mean() == pytest.approx(0.15, abs=0.01)
+    # No place is preferred.
+    share = batch.gene_masked.mean(axis=0)
+    assert abs(share - 0.15).max() < 5 * np.sqrt(0.15 * 0.85 / len(x_ng))
+
+
+def test_shares_above_one_are_refused():
+    with pytest.raises(ValueError, match=r"^mask 0\.8 and hide_genes 0\.3 are shares that add up to more than 1$"):
+        Encoding(length=5, select=1.0, mask=0.8, hide_genes=0.3)

@@ -21,7 +21,7 @@ def run(made, tmp_path):
         output = tmp_path / "vocabulary.tsv"
         commands.vocabulary(
             made.genes, made.cells, made.run.census.model_dump_json(), output, collection=made.census,
-            gene_filter=json.dumps(rules), seed=1,
+            section=json.dumps({"genes": rules}), seed=1,
         )  # fmt: skip
         path = tmp_path / "gene_filter.tsv"
         table = tables.read(tables.GENE_FILTER, path) if path.exists() else None

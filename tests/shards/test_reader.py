@@ -8,10 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from wced.config.corpus import LABEL_COLUMNS
 from wced.errors import WcedError
 from wced.files import sha256
-from wced.shards.reader import COLUMNS, ShardSet
-from wced.shards.vocabulary import Labels, Vocabulary, read_measured, write_measured
+from wced.shards.facts import fact_types
+from wced.shards.reader import ShardSet
+from wced.shards.vocabulary import Labels, Vocabulary, label_values, read_measured, write_measured
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,9 @@ def test_take_gives_the_cells_asked_for_in_their_order(shards, rows, order):
     assert np.diff(cells.offsets).tolist() == [len(rows[place]["gene"]) for place in places]
     assert cells.soma_joinid.tolist() == [rows[place]["soma_joinid"] for place in places]
     assert cells.dataset.tolist() == [rows[place]["dataset"] for place in places]
-    assert cells.labels[:, 3].tolist() == [rows[place]["donor_id"] for place in places]
+    for k, name in enumerate(shards.label_columns):
+        assert cells.labels[:, k].tolist() == [rows[place][name] for place in places]
+    assert cells.numbers is None and cells.perturbed is None
 
 
 @pytest.mark.parametrize(("split", "code"), [("train", 0), ("validation", 1)])
@@ -69,7 +73,7 @@ def test_blocks_hold_cells_that_lie_together(shards, split, block_cells):
 
 def test_columns_of_cells(shards, rows):
     places = np.array([400, 0, 63, 64, 64])
-    for name in COLUMNS:
+    for name in fact_types(shards.labels):
         assert shards.column(name, places).tolist() == [rows[place][name] for place in places]
 
 
@@ -83,6 +87,7 @@ def test_another_process_opens_the_folder_itself(shards):
 def test_what_it_says_of_its_cells(made, shards):
     assert shards.vocabulary == Vocabulary.read(made.shards / "vocabulary.tsv")
     assert shards.labels == Labels.read(made.shards / "labels.json")
+    assert shards.label_columns == LABEL_COLUMNS and shards.number_columns == ()
     assert shards.dataset_ids == sorted(made.run.census.datasets)
     assert shards.measured_dv.shape == (3, len(shards.vocabulary))
 
@@ -141,7 +146,7 @@ def narrower_mask(folder):
     [
         (lambda folder: (folder / "index.json").unlink(), "index.json", "no such file"),
         (lambda folder: (folder / "index.json").write_text("{"), "index.json", "not the index of the shards"),
-        (change_index(format_version=7), "index.json", "format version 7, this program reads 2"),
+        (change_index(format_version=7), "index.json", "format version 7, this program reads 3"),
         (lambda folder: (folder / "vocabulary.tsv").unlink(), "vocabulary.tsv", "no such file"),
         (other_vocabulary, "vocabulary.tsv", "not the vocabulary that the index was made with"),
         (lambda folder: (folder / "labels.json").unlink(), "labels.json", "no such file"),
@@ -157,7 +162,7 @@ def narrower_mask(folder):
         (
             lambda folder: rewrite_shard(folder, {b"wced.format_version": b"9"}),
             "shard-00001.arrow",
-            "format version 9, this program reads 2",
+            "format version 9, this program reads 3",
         ),
         (
             lambda folder: rewrite_shard(folder, {b"wced.inputs_sha256": b"0" * 64}),
@@ -191,3 +196,35 @@ def test_a_changed_byte_is_found_when_asked_to_verify(made, tmp_path):
     flip_a_byte(folder)
     with pytest.raises(WcedError, match=r"shard-00002\.arrow: its checksum is not the one in the index"):
         ShardSet(folder, verify=True)
+
+
+def test_cells_carry_the_columns_that_were_asked_for(annotated):
+    shards = ShardSet(annotated.shards, verify=True)
+    assert shards.label_columns == ("batch", "cell_type", "treated", "guide")
+    assert shards.number_columns == ("dose", "days", "raw_sum")
+    index = json.loads((annotated.shards / "index.json").read_text())
+    assert index["label_columns"] == list(shards.label_columns)
+    assert index["number_columns"] == list(shards.number_columns) and index["perturbed_column"] == "guide"
+    places = np.random.default_rng(1).permutation(len(shards))[:300]
+    rows = annotated.frame.iloc[places]
+    for cells in (shards.take(places), shards.views(places)):
+        for k, name in enumerate(shards.label_columns):
+            values = label_values(rows, name).to_numpy()
+            classes = shards.labels.classes[name]
+            named = np.array([*classes, "unknown"])[cells.labels[:, k]]
+            assert named.tolist() == np.where(np.isin(values, classes), values, "unknown").tolist()
+        expected = rows[["dose", "days", "raw_sum"]].replace("unknown", np.nan).to_numpy(np.float32)
+        assert cells.numbers.dtype == np.float32 and np.isnan(expected).any()
+        np.testing.assert_array_equal(cells.numbers, expected)
+        perturbed = [annotated.perturbed.get(guide, []) for guide in rows["guide"]]
+        assert [[gene for gene in own if gene >= 0] for own in cells.perturbed.tolist()] == perturbed
+    np.testing.assert_array_equal(shards.column("days", places), expected[:, 1])
+
+
+def test_shards_of_other_columns_are_refused(annotated, tmp_path):
+    folder = tmp_path / "shards"
+    shutil.copytree(annotated.shards, folder)
+    record = json.loads((folder / "labels.json").read_text())
+    (folder / "labels.json").write_text(json.dumps(record | {"number_columns": ["dose"]}))
+    with pytest.raises(WcedError, match=r"labels\.json: not the file that the index was made with"):
+        ShardSet(folder)

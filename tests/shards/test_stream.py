@@ -8,11 +8,10 @@ from wced.errors import WcedError
 from wced.shards.batches import BatchDataset, BatchLoader
 from wced.shards.counts import CountReader
 from wced.shards.encode import Encoding
+from wced.shards.facts import SPLITS, fact_types
 from wced.shards.order import Order
 from wced.shards.reader import ShardSet
 from wced.shards.stream import CensusCells
-from wced.shards.vocabulary import LABEL_COLUMNS
-from wced.shards.write import SPLITS
 
 ENCODING = Encoding(length=24, dropout=0.2, zeros="interleave", select=1.0, mask=0.9)
 SHUFFLED = Order(block_cells=16, buffer_blocks=4)
@@ -51,6 +50,20 @@ def test_batches_are_those_of_the_shards(shards, stream, encoding, split, order,
                 assert one[name].dtype == other[name].dtype and torch.equal(one[name], other[name]), name
 
 
+@pytest.mark.parametrize("encoding", [ENCODING, None], ids=["encoded", "raw"])
+def test_batches_of_chosen_columns_are_those_of_the_shards(made, annotated, encoding):
+    streamed = CensusCells(made.run.census, annotated.cells, annotated.shards / "vocabulary.tsv", made.census)
+    one, other = (
+        BatchDataset(source, "train", encoding, batch_size=90, training=True, order=SHUFFLED, seed=1)[0, 1]
+        for source in (ShardSet(annotated.shards), streamed)
+    )
+    assert one.keys() == other.keys() and one["numbers"].shape == (len(one["labels"]), 3)
+    assert "gene_state" in one if encoding else "perturbed" in one
+    for name in one:
+        assert one[name].dtype == other[name].dtype
+        np.testing.assert_array_equal(one[name].numpy(), other[name].numpy(), err_msg=name)
+
+
 def test_the_interface_is_that_of_the_shards(shards, stream):
     cells = stream()
     assert len(cells) == len(shards)
@@ -67,7 +80,8 @@ def test_the_interface_is_that_of_the_shards(shards, stream):
                 np.testing.assert_array_equal(one, other)
     places = np.array([5, 500, 3, 77])
     np.testing.assert_array_equal(cells.offsets(places), shards.offsets(places))
-    for name in ("soma_joinid", "dataset", *LABEL_COLUMNS):
+    assert cells.label_columns == shards.label_columns and cells.number_columns == shards.number_columns
+    for name in fact_types(shards.labels):
         assert cells.column(name, places).dtype == shards.column(name, places).dtype
         np.testing.assert_array_equal(cells.column(name, places), shards.column(name, places))
 

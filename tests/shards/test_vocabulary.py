@@ -5,14 +5,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from wced.config.corpus import LABEL_COLUMNS
 from wced.errors import WcedError
+from wced.shards.perturbations import Perturbations
 from wced.shards.vocabulary import (
-    LABEL_COLUMNS,
     Labels,
     Vocabulary,
     label_values,
     make_labels,
     make_vocabulary,
+    number_values,
     read_measured,
     write_measured,
 )
@@ -97,8 +99,71 @@ def test_donors_of_two_datasets_are_two_donors():
     assert labels.codes("donor_id", label_values(frame, "donor_id")).tolist() == [0, 0, 1, -1, -1, -1, -1]
 
 
-def test_labels_round_trip(tmp_path):
-    labels = make_labels(cells(CELLS))
+@pytest.mark.parametrize("column", ["donor_id", "batch"])
+def test_values_that_mean_something_in_their_dataset_only_carry_its_name(column):
+    frame = cells(CELLS).assign(batch=["1", "2", "1", "na", "2", "2", "nan"])
+    values = label_values(frame, column)
+    unknown = frame[column].isin(["unknown", "na", "nan"])
+    expected = (frame["dataset_id"] + ":" + frame[column]).where(~unknown, frame[column])
+    assert values.tolist() == expected.tolist() and 0 < unknown.sum() < len(frame)
+
+
+def test_any_column_of_obs_can_be_a_label():
+    frame = cells(CELLS).assign(
+        dose=[0.5, 1.0, np.nan, 0.5, 2.0, 1.0, np.nan], treated=[True, False, True, True, False, True, True],
+        batch=pd.Categorical(list("xyxyxyx")),
+    )  # fmt: skip
+    labels = make_labels(frame, ["treated", "dose", "batch"])
+    assert labels.columns == ("treated", "dose", "batch")
+    assert labels.classes["dose"] == ("0.5", "1.0") and labels.unknown_in_validation["dose"] == {"2.0": 1}
+    assert labels.codes("dose", label_values(frame, "dose")).tolist() == [0, 1, -1, 0, -1, 1, -1]
+    assert labels.codes("treated", label_values(frame, "treated")).tolist() == [1, 0, 1, 1, 0, 1, 1]
+    assert labels.classes["batch"] == ("a:x", "a:y", "b:x", "b:y")
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1, 2, -7], [1, 2, -7]),
+        ([0.1, np.nan, 3e38], [0.1, np.nan, 3e38]),
+        ([True, False, True], [1, 0, 1]),
+        (["3.5", "unknown", "-1e-3"], [3.5, np.nan, -1e-3]),
+        (pd.Categorical(["2", "na", "2"]), [2, np.nan, 2]),
+        (pd.Categorical([2.5, np.nan, 7.0]), [2.5, np.nan, 7]),
+    ],
+    ids=["integers", "floats", "booleans", "text", "categories", "categories_of_numbers"],
+)
+def test_numbers_of_any_column(values, expected):
+    found = number_values(pd.DataFrame({"x": values}, index=[4, 9, 2]), "x")
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, np.array(expected, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [(["1", "two", "3"], "has 'two', which is no number"), ([1.0, 1e39, 2.0], "has a number that no float32 holds")],
+    ids=["text", "too_large"],
+)
+def test_what_is_no_number_is_refused(values, message):
+    frame = cells(CELLS[:3]).assign(x=values)
+    with pytest.raises(WcedError, match=rf"^shards\.number_columns: x of cells\.parquet {message}$"):
+        make_labels(frame, number_columns=["x"])
+
+
+@pytest.mark.parametrize("key", ["label_columns", "number_columns"])
+def test_a_missing_column_is_named(key):
+    options = {"label_columns": [["moon"]], "number_columns": [[], ["moon"]]}[key]
+    with pytest.raises(WcedError, match=rf"^shards\.{key}: cells\.parquet has no column moon$"):
+        make_labels(cells(CELLS), *options)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"number_columns": ("nnz",), "perturbations": Perturbations("guide", {"A;B": (0, 3), "C": (1,)}, {"X": 4})}],
+    ids=["labels", "all"],
+)
+def test_labels_round_trip(tmp_path, more):
+    labels = make_labels(cells(CELLS).assign(nnz=5), **more)
     labels.write(tmp_path / "labels.json")
     assert Labels.read(tmp_path / "labels.json") == labels
 
@@ -109,7 +174,7 @@ def test_labels_round_trip(tmp_path):
         ("{", "not a table of labels"),
         ("[]", "not a table of labels"),
         ('{"classes": {}}', "not a table of labels"),
-        ('{"format_version": 99}', "format version 99, this program reads 2"),
+        ('{"format_version": 99}', "format version 99, this program reads 3"),
     ],
     ids=["not_json", "no_mapping", "no_version", "other_version"],
 )

@@ -70,7 +70,7 @@ def test_shards_open_with_plain_pyarrow(made):
         assert {str(table.schema.field(name).type) for name in classes} == {"int32"}
         assert not any(field.nullable for field in table.schema)
         assert table.schema.metadata == {
-            b"wced.format_version": b"2",
+            b"wced.format_version": b"3",
             b"wced.vocabulary_sha256": index["vocabulary_sha256"].encode(),
             b"wced.inputs_sha256": index["inputs_sha256"].encode(),
             b"wced.shard": str(number).encode(),
@@ -185,7 +185,7 @@ def replaced(path, metadata):
         (lambda path: flipped(path, "count"), "record batch 1 is damaged"),
         (lambda path: flipped(path, "gene"), "record batch 1 is damaged"),
         (lambda path: flipped(path, "donor_id"), "record batch 1 is damaged"),
-        (lambda path: replaced(path, {b"wced.format_version": b"1"}), "format version 1, this program makes 2"),
+        (lambda path: replaced(path, {b"wced.format_version": b"1"}), "format version 1, this program makes 3"),
         (lambda path: replaced(path, {b"wced.vocabulary_sha256": b"0"}), "written for another vocabulary"),
         (lambda path: replaced(path, {b"wced.inputs_sha256": b"0"}), "stale: made from other cells"),
         (lambda path: replaced(path, {b"wced.shards": b"4"}), "is shard 1 of 4, but stands for shard 1 of 3"),

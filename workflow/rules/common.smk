@@ -2,6 +2,9 @@
 
 CHECKPOINTS = list(RUN.pretraining.checkpoints)
 
+# Those that decode expression, whose gene errors are analysed.
+DECODING = [name for name, trained in RUN.pretraining.checkpoints.items() if trained.wced or trained.mlm]
+
 # Folder of each model that has a head over the Cell Ontology; the untrained one has that of its checkpoint.
 ANNOTATED = {
     name: f"{OUT}/pretraining/{name}"

@@ -4,7 +4,7 @@ from wced.learnability import FORMAT_VERSION as LEARNABILITY_VERSION
 
 rule learnability:
     input:
-        folders=expand(rules.pretrain.output.folder, checkpoint=CHECKPOINTS),
+        folders=expand(rules.pretrain.output.folder, checkpoint=DECODING),
     output:
         all_epochs=f"{OUT}/learnability/gene_errors.parquet",
         gene_errors=f"{OUT}/tables/gene_errors.tsv",

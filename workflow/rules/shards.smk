@@ -26,13 +26,14 @@ rule vocabulary:
         runtime=60,
     params:
         census=dump(RUN.census),
-        gene_filter=dump(RUN.shards.genes),
+        # Neither the number of shards nor the size of record batches changes what this makes.
+        section=RUN.shards.model_dump_json(exclude={"count", "batch_cells"}),
         seed=RUN.seed,
         collection=lambda wildcards, input: f"--collection {input.collection}" if input.collection else "",
         version=SHARDS_VERSION,
     shell:
         "wced vocabulary --genes {input.genes} --cells {input.cells} --census {params.census:q} {params.collection}"
-        " --gene-filter {params.gene_filter:q} --seed {params.seed} --output {output.vocabulary} > {log} 2>&1"
+        " --section {params.section:q} --seed {params.seed} --output {output.vocabulary} > {log} 2>&1"
 
 
 rule shard:

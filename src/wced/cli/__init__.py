@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from wced.cli import bench, benchmarks, corpus, embedding, learnability, pretraining, report, shards, tables
+from wced.cli import bench, benchmarks, corpus, embedding, learnability, pretraining, report, shards, speedrun, tables
 from wced.errors import WcedError
 
 app = typer.Typer(
@@ -13,7 +13,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for room in (corpus, shards, pretraining, embedding, benchmarks, tables, learnability, report, bench):
+for room in (corpus, shards, pretraining, embedding, benchmarks, tables, learnability, report, bench, speedrun):
     room.register(app)
 
 

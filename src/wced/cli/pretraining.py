@@ -5,13 +5,16 @@ from typing import Annotated
 
 import typer
 
+from wced.cli.embedding import CheckpointName, GeneColumn, Input, Layer, UseRaw
+from wced.config.finetuning import Finetuning
 from wced.config.pretraining import Pretraining
 from wced.config.run import section as read_section
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command `pretrain`."""
+    """Add the commands `pretrain` and `finetune`."""
     app.command()(pretrain)
+    app.command()(finetune)
 
 
 def pretrain(
@@ -33,3 +36,45 @@ def pretrain(
     used = settings.model_dump() | {"checkpoints": {name: settings.checkpoints[name].model_dump()}}
     with recorded(output, command="pretrain", section=used, inputs={"index": index}) as facts:
         facts.update(run(output, index.parent, state, settings, name, seed))
+
+
+def finetune(
+    input: Input,
+    column: Annotated[str, typer.Option(help="Column of obs to learn.")],
+    checkpoint: CheckpointName,
+    output: Annotated[Path, typer.Option(help="Folder to make.")],
+    section: Annotated[str, typer.Option(help="Config section `finetuning` as JSON; without it, its defaults.")] = "{}",
+    name: Annotated[str, typer.Option(help="Name of the result in its tables.")] = "finetuned",
+    seed: Annotated[int, typer.Option(help="Seed of what is held out, the head's weights, order and sequences.")] = 0,
+    layer: Layer = None,
+    use_raw: UseRaw = False,
+    gene_column: GeneColumn = None,
+) -> None:
+    """Teach a pretrained checkpoint a column of labels, and write the model and its predictions."""
+    from wced import h5ad
+    from wced.embedding.inputs import read_cells
+    from wced.errors import WcedError
+    from wced.files import sha256
+    from wced.pretraining import finetune as tuning
+    from wced.pretraining.folder import found, load
+    from wced.provenance import recorded
+
+    settings = read_section(Finetuning, section)
+    folder = found(checkpoint)
+    weights, options = folder / "model.safetensors", {"layer": layer, "use_raw": use_raw, "gene_column": gene_column}
+    used = {"finetuning": settings.model_dump(), "column": column, "name": name, "seed": seed, **options}
+    inputs = {"input": input, "weights": weights, "config": folder / "config.json"}
+    with recorded(output, command="finetune", section=used, inputs=inputs) as facts:
+        adata, loaded = h5ad.read(input), load(folder)
+        try:
+            cells = read_cells(adata, loaded, **options)
+            print(cells.summary, flush=True)
+            tuned = tuning.finetune(cells, adata.obs, column, loaded, settings, seed=seed, name=name)
+        except WcedError as error:
+            raise WcedError(f"{input}: {error}") from None
+        tuning.write(tuned, output, base=sha256(weights))
+        facts.update(
+            input=cells.facts, cells=list(tuned.notes), best_epoch=tuned.best_epoch,
+            trained_parameters=tuned.trained_parameters, parameters=tuned.checkpoint.model.num_parameters(),
+        )  # fmt: skip
+        print(*tuned.notes, f"best epoch: {tuned.best_epoch}", sep="\n")

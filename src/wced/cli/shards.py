@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from wced.config.corpus import Census, GeneFilter, Shards
+from wced.config.corpus import Census, Shards
 from wced.config.run import section as read_section
 
 CensusSection = Annotated[str, typer.Option(help="Config section `census` as JSON.")]
@@ -25,9 +25,12 @@ def vocabulary(
     census: CensusSection,
     output: Annotated[Path, typer.Option(help="Where vocabulary.tsv goes; labels.json and measured.arrow beside it.")],
     collection: Collection = None,
-    gene_filter: Annotated[
+    section: Annotated[
         str,
-        typer.Option(help="Config section `shards.genes` as JSON; where it removes genes, gene_filter.tsv says why."),
+        typer.Option(
+            help="Config section `shards` as JSON: its columns, and `genes`; where that removes genes, gene_filter.tsv "
+            "says why."
+        ),
     ] = "{}",
     seed: Annotated[int, typer.Option(help="Seed of the cells that the gene filter looks at.")] = 0,
 ) -> None:
@@ -40,26 +43,38 @@ def vocabulary(
     from wced.corpus.census import measured_genes, open_census
     from wced.provenance import recorded
     from wced.shards.gene_filter import filtered
+    from wced.shards.perturbations import make_perturbations
     from wced.shards.vocabulary import make_labels, make_vocabulary, write_measured
 
-    section, rules = read_section(Census, census), read_section(GeneFilter, gene_filter)
+    where, settings = read_section(Census, census), read_section(Shards, section)
     inputs = {"genes": genes, "cells": cells}
-    config = {"census": section.model_dump(), "gene_filter": rules.model_dump(), "seed": seed}
-    with recorded(output, command="vocabulary", section=config, inputs=inputs) as facts:
-        chosen = read_cells(cells)
+    given = {
+        "census": where.model_dump(),
+        "shards": settings.model_dump(exclude={"count", "batch_cells"}),
+        "seed": seed,
+    }
+    with recorded(output, command="vocabulary", section=given, inputs=inputs) as facts:
+        chosen, table = read_cells(cells), gene_tables.read(genes)
         dataset_ids = sorted(chosen["dataset_id"].astype(str).unique())
         (output.parent / "gene_filter.tsv").unlink(missing_ok=True)  # of an earlier run whose filter was on
-        with open_census(section, collection) as census_handle:
-            feature_ids, measured = measured_genes(census_handle, section.organism, dataset_ids, section)
-            made = make_vocabulary(gene_tables.read(genes), feature_ids[measured.any(axis=0)])
-            if rules.active:
+        with open_census(where, collection) as handle:
+            feature_ids, measured = measured_genes(handle, where.organism, dataset_ids, where)
+            made = make_vocabulary(table, feature_ids[measured.any(axis=0)])
+            if settings.genes.active:
                 column = pd.Index(feature_ids).get_indexer(made.gene_ids)
-                experiment = census_handle["census_data"][section.organism]
-                made, table = filtered(experiment, chosen, made, measured[:, column], dataset_ids, rules, seed, section)
-                tables.write(table, tables.GENE_FILTER, output.parent / "gene_filter.tsv")
-                facts["genes_removed"] = int((~table["kept"]).sum())
-                print(f"gene filter: {facts['genes_removed']} of {len(table)} genes removed")
-        labels = make_labels(chosen)
+                experiment = handle["census_data"][where.organism]
+                made, judged = filtered(
+                    experiment, chosen, made, measured[:, column], dataset_ids, settings.genes, seed, where
+                )
+                tables.write(judged, tables.GENE_FILTER, output.parent / "gene_filter.tsv")
+                facts["genes_removed"] = int((~judged["kept"]).sum())
+                print(f"gene filter: {facts['genes_removed']} of {len(judged)} genes removed")
+        perturbations = None
+        if settings.perturbed_column is not None:
+            perturbations = make_perturbations(chosen, settings.perturbed_column, made, gene_tables.gene_names(table))
+            facts["perturbations"], facts["unmarked_genes"] = len(perturbations.genes), len(perturbations.unmarked)
+            print(f"perturbations: {facts['perturbations']}; genes outside the vocabulary: {facts['unmarked_genes']}")
+        labels = make_labels(chosen, settings.label_columns, settings.number_columns, perturbations)
         column = pd.Index(feature_ids).get_indexer(made.gene_ids)
         write_measured(output.parent / "measured.arrow", dataset_ids, measured[:, column])
         labels.write(output.parent / "labels.json")

@@ -257,6 +257,24 @@ class GeneFilter(Section):
         return self.min_fraction > 0 or self.min_dispersion is not None
 
 
+LABEL_COLUMNS = (
+    "cell_type_ontology_term_id",
+    "tissue_ontology_term_id",
+    "tissue_general_ontology_term_id",
+    "donor_id",
+    "assay_ontology_term_id",
+    "disease_ontology_term_id",
+    "sex_ontology_term_id",
+)
+"""Columns of obs that shards carry as labels unless a config says otherwise."""
+
+SHARD_COLUMNS = (
+    *("soma_joinid", "gene", "count", "total_counts", "vocabulary_counts", "split", "dataset"),
+    "perturbed",
+)
+"""Columns that shards have besides those of a config, whose names are therefore taken."""
+
+
 class Shards(Section):
     """Memory-mapped Arrow files that training reads."""
 
@@ -266,3 +284,28 @@ class Shards(Section):
     """Largest number of cells in one Arrow record batch; one never holds more than 33 million non-zeros either."""
     genes: GeneFilter = GeneFilter()
     """Filter of the vocabulary's genes."""
+    label_columns: list[str] = list(LABEL_COLUMNS)
+    """Columns of obs that cells carry as labels: what heads can learn, orders balance and models be told of a cell.
+    The classes of a column are the values that training cells have."""
+    number_columns: list[str] = []
+    """Columns of obs that cells carry as numbers, for regression (float32, in the unit of obs; what is unknown is
+    NaN)."""
+    perturbed_column: str | None = None
+    """Column of obs that names the perturbed genes of a cell (Ensembl ids or symbols, several with `;` between); null
+    for none. An empty value, `control`, `ctrl`, `non-targeting`, `none`, `na` and `unknown` name none."""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> "Shards":
+        columns = [*self.label_columns, *self.number_columns]
+        for name in columns:
+            if columns.count(name) > 1:
+                raise ValueError(f"label_columns and number_columns have {name} twice")
+            if name in SHARD_COLUMNS:
+                raise ValueError(f"label_columns and number_columns can not have {name}: shards have such a column")
+        return self
+
+    @property
+    def obs_columns(self) -> list[str]:
+        """Columns of obs that cells.parquet must have for these shards."""
+        perturbed = [] if self.perturbed_column is None else [self.perturbed_column]
+        return list(dict.fromkeys([*self.label_columns, *self.number_columns, *perturbed]))

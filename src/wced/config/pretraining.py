@@ -1,33 +1,74 @@
 """Config of the model and its pretraining."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from wced.config.base import Section
 
+SIZES = {
+    "tiny": {"hidden_size": 128, "layers": 2, "heads": 4, "intermediate_size": 256, "decoder_width": 128},
+    "small": {"hidden_size": 256, "layers": 6, "heads": 8, "intermediate_size": 1024, "decoder_width": 256},
+    "paper": {"hidden_size": 384, "layers": 12, "heads": 12, "intermediate_size": 1536, "decoder_width": 384},
+}
+"""What the words of `model.size` stand for."""
+
+
+class GivenGenes(Section):
+    """Vectors of genes that were made elsewhere (gene2vec, ESM2, …) and take the place of learned ones."""
+
+    path: str
+    """Parquet, TSV or h5ad whose index holds Ensembl ids. Genes without a row learn their vector as usual."""
+    sha256: str | None = None
+    """Checksum of the file; a file with another one is refused. null does not check."""
+    trainable: bool = False
+    """Whether training changes the given vectors; the linear layer that brings them to the model's width always
+    learns."""
+
 
 class Model(Section):
-    """Size of the encoder: a bidirectional LLaMA over gene + value embeddings."""
+    """Shape of the encoder and of the input embeddings."""
 
+    backbone: Literal["llama", "bert", "modernbert", "nystromformer", "performer"] = "llama"
+    """Encoder: the paper's bidirectional LLaMA; Transformers' BERT, ModernBERT or Nyströmformer, made indifferent to
+    the order of genes; or a Performer, whose attention is linear in the length."""
+    size: Literal["tiny", "small", "paper"] = "paper"
+    """What the five numbers below are unless they are given: tiny (2 layers of 128), small (6 of 256), paper (12 of
+    384)."""
     hidden_size: int = Field(384, ge=8)
-    """Width of embeddings and of the residual stream."""
+    """Width of embeddings and of the residual stream (by default that of `size`, as the next four)."""
     layers: int = Field(12, ge=1)
     """Transformer blocks."""
     heads: int = Field(12, ge=1)
     """Attention heads; must divide `hidden_size`."""
     intermediate_size: int = Field(1536, ge=8)
-    """Width of the SwiGLU feed-forward layers."""
-    value_encoder: Literal["periodic", "mlp"] = "periodic"
-    """How an expression value becomes a vector: sines and cosines of trainable frequencies, or a small MLP."""
-    value_frequencies: int = Field(48, ge=1)
-    """Number of frequencies of the periodic encoder."""
-    cls_positions: int = Field(1, ge=1, le=16)
-    """CLS tokens before the genes. Expression is decoded from the first; `label_heads` say which one each reads."""
+    """Width of the feed-forward layers."""
     decoder_width: int = Field(384, ge=8)
     """Width of the hidden layer of the decoders that read expression from an embedding."""
+    value_encoder: Literal["periodic", "mlp", "table"] = "periodic"
+    """How an expression value becomes a vector: sines and cosines, a small MLP, or a vector per bin (`table`, which
+    wants `input.values: bins`)."""
+    value_frequencies: int = Field(48, ge=1)
+    """Number of frequencies of the periodic encoder."""
+    trainable_frequencies: bool = True
+    """Whether training changes the frequencies of the periodic encoder."""
+    embedding_norm: bool = False
+    """LayerNorm after the sum of gene and value embeddings (the reference code: true)."""
+    gene_embeddings: GivenGenes | None = None
+    """Vectors of genes made elsewhere; null to learn all."""
+    metadata: list[str] = []
+    """Label columns of the shards whose class is added to the CLS tokens, such as assay_ontology_term_id."""
+    metadata_dropout: float = Field(0.1, ge=0, lt=1)
+    """Probability with which training hides a cell's metadata, so that the model also works without."""
+    cls_positions: int = Field(1, ge=1, le=16)
+    """CLS tokens before the genes. Expression is decoded from the first; `label_heads` say which one each reads."""
     head_dropout: float = Field(0.1, ge=0, lt=1)
     """Dropout before the label heads, the only dropout of the model."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sized(cls, given: Any) -> Any:
+        return SIZES.get(given.get("size", "paper"), {}) | given if isinstance(given, dict) else given
 
     @model_validator(mode="after")
     def _whole_heads(self) -> "Model":
@@ -61,13 +102,59 @@ class Input(Section):
     """Probability with which an expressed gene is left out of the input, before values are normalised (WCED: 0.2)."""
 
 
-class Masking(Section):
-    """Masked language modelling: which positions must be predicted."""
+class Schedule(Section):
+    """When an objective counts, in epochs from the beginning of the training."""
+
+    start: float = Field(0.0, ge=0)
+    """Epochs (or part of one) before it joins."""
+    ramp: float = Field(0.0, ge=0)
+    """Epochs over which its weight then rises linearly to the full one."""
+    stop: float | None = Field(None, ge=0)
+    """Epochs after which it leaves; null for never."""
+
+    def factor(self, epochs: float) -> float:
+        """Return the share of the weight that is in force after so many epochs."""
+        if epochs < self.start or (self.stop is not None and epochs >= self.stop):
+            return 0.0
+        return min((epochs - self.start) / self.ramp, 1.0) if self.ramp else 1.0
+
+
+class Expression(Section):
+    """What both ways of decoding expression share."""
+
+    detection_weight: float = Field(1.0, ge=0)
+    """Weight of the binary cross-entropy on whether a gene is expressed."""
+    value_weight: float = Field(1.0, ge=0)
+    """Weight of the squared error of log1p(counts per 10,000)."""
+    value_loss: Literal["mse", "zero_inflated_mse"] = "mse"
+    """Squared error of the value where a gene is expressed; or of probability × value everywhere."""
+    schedule: Schedule = Schedule()
+    """When it counts."""
+
+
+class WholeCell(Expression):
+    """Whole-cell expression decoding (WCED): the CLS embedding decodes the expression of every gene."""
+
+
+class Masked(Expression):
+    """Masked language modelling (MLM): hidden positions are predicted from the others."""
 
     select: float = Field(1.0, gt=0, le=1)
     """Share of positions chosen for prediction."""
+    choice: Literal["uniform", "adaptive"] = "uniform"
+    """All genes are chosen as often; or badly predicted ones more often, by their error in the last validation."""
     mask: float = Field(0.95, ge=0, le=1)
-    """Share of the chosen positions whose value is hidden, while the gene stays visible; only they enter the loss."""
+    """Share of the chosen positions whose value is hidden, while the gene stays visible; the losses are over these."""
+    hide_genes: float = Field(0.0, ge=0, le=1)
+    """Share of the chosen positions whose gene is hidden instead, while the value stays visible."""
+    gene_weight: float = Field(1.0, ge=0)
+    """Weight of the cross-entropy over all genes where the gene is hidden."""
+
+    @model_validator(mode="after")
+    def _shares(self) -> "Masked":
+        if not 0 < self.mask + self.hide_genes <= 1:
+            raise ValueError(f"mask {self.mask} + hide_genes {self.hide_genes} is not above 0 and at most 1")
+        return self
 
 
 class Order(Section):
@@ -99,25 +186,33 @@ class Order(Section):
     padding; 1 for none."""
 
 
+class GradientReversal(Section):
+    """Turn a head's gradient around before it reaches the encoder, which then unlearns what the head can tell."""
+
+    coefficient: float = Field(1.0, gt=0)
+    """What the reversed gradient is multiplied by."""
+    schedule: Schedule = Schedule()
+    """When the reversal counts; the head itself learns all the time, as its own schedule says."""
+
+
 class LabelHead(Section):
     """A label predicted from the CLS embedding."""
 
-    column: Literal[
-        "cell_type_ontology_term_id",
-        "tissue_ontology_term_id",
-        "tissue_general_ontology_term_id",
-        "donor_id",
-        "assay_ontology_term_id",
-    ]
-    """Column of obs that holds the label; these are the ones that shards carry."""
-    loss: Literal["hierarchical", "focal", "cross_entropy"]
-    """Hierarchical cross-entropy over the Cell Ontology, focal loss, or cross-entropy."""
+    column: str
+    """Column of obs that holds the label: one of `shards.label_columns`, or of `shards.number_columns` for `mse`."""
+    loss: Literal["hierarchical", "focal", "cross_entropy", "mse"]
+    """Hierarchical cross-entropy over the Cell Ontology, focal loss, cross-entropy, or the squared error of a number
+    (standardised by its mean and deviation in training cells)."""
     cls_position: int = Field(0, ge=0)
     """CLS position that the head reads, counted from 0; `model.cls_positions` says how many there are."""
     weight: float = Field(1.0, ge=0)
     """Weight in the sum of losses."""
     focal_gamma: float = Field(2.0, ge=0)
     """Focusing exponent of the focal loss."""
+    schedule: Schedule = Schedule()
+    """When it counts."""
+    gradient_reversal: GradientReversal | None = None
+    """Whether the encoder is to unlearn this label (a donor, a batch); null to learn it."""
 
 
 class Optimiser(Section):
@@ -132,30 +227,35 @@ class Optimiser(Section):
     warmup_steps: int = Field(1000, ge=0)
     """Steps over which the learning rate rises linearly."""
     schedule: Literal["constant", "cosine"] = "constant"
-    """Learning rate after the warm-up: constant, or a cosine to a tenth of the peak."""
+    """Learning rate after the warm-up: constant, or a cosine to `final_fraction` of the peak."""
+    final_fraction: float = Field(0.1, ge=0, le=1)
+    """Share of the peak at which a cosine ends."""
     clip: float = Field(0.5, gt=0)
     """Largest norm of the gradient."""
 
 
-class Checkpoint(Section):
-    """One pretrained model."""
+class EarlyStop(Section):
+    """End a training that no longer gets better."""
 
-    objective: Literal["wced", "mlm"]
-    """Whole-cell expression decoding from CLS, or masked language modelling at every masked position."""
+    metric: str = "loss"
+    """Validation metric (as in metrics.tsv), where less is better."""
+    patience: int = Field(3, ge=1)
+    """Epochs without a better value after which training ends."""
+
+
+class Checkpoint(Section):
+    """One pretrained model: any combination of objectives."""
+
+    wced: WholeCell | None = None
+    """Whole-cell expression decoding; null for none."""
+    mlm: Masked | None = None
+    """Masked language modelling; null for none."""
+    label_heads: list[LabelHead] = []
+    """Labels that are learned at the same time."""
     input: Input = Input()
     """How a cell becomes a sequence."""
     order: Order = Order()
     """Which training cells come when."""
-    masking: Masking = Masking()
-    """Which positions MLM predicts; unused by WCED."""
-    detection_weight: float = Field(1.0, ge=0)
-    """Weight of the binary cross-entropy on whether a gene is expressed."""
-    value_weight: float = Field(1.0, ge=0)
-    """Weight of the mean squared error on log1p(counts per 10,000)."""
-    label_heads: list[LabelHead] = []
-    """Labels that are learned at the same time."""
-    reconstruction_only_epochs: float = Field(0.0, ge=0)
-    """Epochs (or part of one) of reconstruction alone before the label heads join."""
     epochs: int = Field(8, ge=1)
     """Passes over the training cells."""
     batch_size: int = Field(64, ge=1)
@@ -164,12 +264,26 @@ class Checkpoint(Section):
     """Batches whose gradients are added up before a step."""
     optimiser: Optimiser = Optimiser()
     """AdamW and its schedule."""
+    ema_decay: float | None = Field(None, gt=0, lt=1)
+    """Keep a moving average of the weights with this decay per step, validate it and write it; null for none."""
+    early_stop: EarlyStop | None = None
+    """When to end before the last epoch; null for never."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them: less memory, a third more time."""
+    compile: bool = False
+    """Compile the encoder's blocks with torch.compile."""
 
     @model_validator(mode="after")
-    def _reconstructs(self) -> "Checkpoint":
-        # A batch may have no label, and label heads may wait: reconstruction must be there to learn from.
-        if not self.detection_weight + self.value_weight:
-            raise ValueError("detection_weight and value_weight are both 0; one must be positive")
+    def _learns(self) -> "Checkpoint":
+        if self.wced is None and self.mlm is None and not self.label_heads:
+            raise ValueError("there is no objective: give wced, mlm or label_heads")
+        for name, part in (("wced", self.wced), ("mlm", self.mlm)):
+            if part is not None and not part.detection_weight + part.value_weight + getattr(part, "gene_weight", 0):
+                raise ValueError(f"{name}: all weights are 0; one must be positive")
+        columns = [head.column for head in self.label_heads]
+        for column in columns:
+            if columns.count(column) > 1:
+                raise ValueError(f"label_heads: {column} stands there twice")
         return self
 
 
@@ -180,7 +294,7 @@ class Pretraining(Section):
     """Size of the encoder, the same for all checkpoints of a run."""
     checkpoints: dict[str, Checkpoint]
     """Name of each checkpoint and how it is trained."""
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true"] = "auto"
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     """Lightning's word for the arithmetic of training; `auto` is bf16-mixed on devices that multiply bfloat16
     natively and 32-true on others."""
     devices: int = Field(1, ge=1)
@@ -202,4 +316,6 @@ class Pretraining(Section):
                         f"checkpoints.{name}.label_heads: {head.column} reads CLS position {head.cls_position}, but "
                         f"model.cls_positions is {self.model.cls_positions}"
                     )
+            if self.model.value_encoder == "table" and checkpoint.input.values != "bins":
+                raise ValueError(f"checkpoints.{name}.input.values: model.value_encoder table wants bins")
         return self

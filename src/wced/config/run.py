@@ -12,6 +12,7 @@ from wced.config.base import Section
 from wced.config.corpus import Cells, Census, Genes, Shards, Sources
 from wced.config.evaluation import Benchmarks, Embedding, Learnability, Report
 from wced.config.pretraining import Pretraining
+from wced.config.speedrun import Speedrun
 from wced.errors import WcedError
 from wced.files import existing
 
@@ -45,6 +46,8 @@ class Run(Section):
     """Gene-level analysis."""
     report: Report = Report()
     """The page."""
+    speedrun: Speedrun | None = None
+    """Time to quality, made by `snakemake speedrun` only; null for none."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Run":
@@ -58,6 +61,10 @@ class Run(Section):
             missing = sorted(set(section.datasets) - set(self.embedding.datasets))
             if missing:
                 raise ValueError(f"benchmarks.{key}.datasets: {missing[0]} is not in embedding.datasets")
+        self._labels_are_in_the_shards("pretraining", self.pretraining)
+        if self.speedrun is not None:
+            self._speedrun_is_scored_on_other_cells(self.speedrun)
+            self._labels_are_in_the_shards("speedrun.recipe", self.speedrun.recipe)
         for key, names in (("concat", self.embedding.concat), ("untrained", [self.embedding.untrained])):
             for name in names:
                 if name is not None and name not in self.pretraining.checkpoints:
@@ -65,10 +72,35 @@ class Run(Section):
         for name in self.pretraining.checkpoints:
             if not re.fullmatch(r"[A-Za-z0-9_\-]+", name):
                 raise ValueError(f"pretraining.checkpoints: {name!r} is no name of letters, digits, _ and -")
+        if not any(trained.wced or trained.mlm for trained in self.pretraining.checkpoints.values()):
+            raise ValueError("pretraining.checkpoints: none decodes expression (wced or mlm), so no gene has an error")
         reserved = set(self.pretraining.checkpoints) & {"concat", "untrained", "hvg", "pca"}
         if reserved:
             raise ValueError(f"pretraining.checkpoints: {min(reserved)} is the name of a baseline")
         return self
+
+    def _speedrun_is_scored_on_other_cells(self, section: Speedrun) -> None:
+        trained = set(self.census.datasets)
+        if leaked := sorted(trained & set(section.datasets)):
+            raise ValueError(f"speedrun.datasets: {leaked[0]} is in census.datasets; list it in speedrun.validation")
+        if trained and (other := sorted(set(section.validation) - trained)):
+            raise ValueError(f"speedrun.validation: {other[0]} is not in census.datasets; list it in speedrun.datasets")
+
+    def _labels_are_in_the_shards(self, section: str, pretraining: Pretraining) -> None:
+        labels, numbers = self.shards.label_columns, self.shards.number_columns
+        wanted = [(f"{section}.model.metadata", column, "label_columns") for column in pretraining.model.metadata]
+        for name, checkpoint in pretraining.checkpoints.items():
+            wanted += [
+                (
+                    f"{section}.checkpoints.{name}.label_heads",
+                    head.column,
+                    "number_columns" if head.loss == "mse" else "label_columns",
+                )
+                for head in checkpoint.label_heads
+            ]
+        for key, column, held in wanted:
+            if column not in {"label_columns": labels, "number_columns": numbers}[held]:
+                raise ValueError(f"{key}: {column} is not in shards.{held}")
 
     @property
     def models(self) -> list[str]:

@@ -1,6 +1,6 @@
 """Selecting the cells of a run from obs alone: quality rules, sampling, split, and the tables of what each did."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +24,10 @@ COLUMNS = (
     "soma_joinid",
     "dataset_id",
     *("cell_type_ontology_term_id", "cell_type", "tissue_ontology_term_id", "tissue_general_ontology_term_id"),
-    *("tissue_general", "tissue", "donor_id", "assay_ontology_term_id", "raw_sum", "nnz"),
+    *("tissue_general", "tissue", "donor_id", "assay_ontology_term_id", "disease_ontology_term_id"),
+    *("sex_ontology_term_id", "raw_sum", "nnz"),
 )
-"""Columns of obs that cells.parquet keeps; `split` is added."""
+"""Columns of obs that cells.parquet always keeps; those that are asked for and `split` are added."""
 
 REMOVED = (*quality.RULES, "not_sampled")
 """Why a cell is not used: it counts for the first rule that removes it."""
@@ -57,21 +58,23 @@ class Selection:
     """Rows of tables.SPLIT_EXCEPTIONS."""
 
 
-def needed_columns(section: config.Cells) -> list[str]:
-    """Return the columns of obs that a selection needs."""
-    needed = [*COLUMNS, *quality.needed_columns(section.filter), *sampling.needed_columns(section.sampling)]
+def needed_columns(section: config.Cells, keep: Sequence[str] = ()) -> list[str]:
+    """Return the columns of obs that a selection needs, and those to keep."""
+    needed = [*COLUMNS, *keep, *quality.needed_columns(section.filter), *sampling.needed_columns(section.sampling)]
     return list(dict.fromkeys(needed))
 
 
-def read_cells_of(census: soma.Collection, section: config.Census, cells: config.Cells) -> pd.DataFrame:
-    """Read from obs what a selection needs; see `wced.corpus.obs.read_obs`.
+def read_cells_of(
+    census: soma.Collection, section: config.Census, cells: config.Cells, keep: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Read from obs what a selection needs, and further columns to keep; see `wced.corpus.obs.read_obs`.
 
     Raises
     ------
     WcedError
         If a rule needs the mitochondrial fraction and the collection lacks it, besides what `read_obs` raises.
     """
-    columns = needed_columns(cells)
+    columns = needed_columns(cells, keep)
     if "mt_fraction" in columns and "mt_fraction" not in obs_of(census, section).schema.names:
         keys = "cells.filter.max_mt_fraction and cells.filter.mads.mt_fraction"
         raise WcedError(f"the collection's obs has no column mt_fraction; set {keys} to null")
@@ -192,12 +195,14 @@ def select_cells(
     cells_path: str | Path,
     table_path: str | Path,
     done: Callable[[str], None] = _unheard,
+    keep: Sequence[str] = (),
 ) -> None:
     """Select cells of an open collection; write cells.parquet, the corpus table, and the other tables beside it.
 
-    `done` is called with the name of each step (`read`, `quality`, `sampling`, `split`, `write`) after it.
+    `done` is called with the name of each step (`read`, `quality`, `sampling`, `split`, `write`) after it. `keep` names
+    further columns of obs that cells.parquet gets.
     """
-    obs = read_cells_of(census, census_section, section)
+    obs = read_cells_of(census, census_section, section, keep)
     done("read")
     selection = select(obs, section, seed, done)
     datasets = census["census_info"]["datasets"]
@@ -217,14 +222,15 @@ def select_cells(
     for table, frame in made.items():
         tables.write(frame, table, Path(table_path).with_name(f"{table.name}.tsv"))
     tables.write(summarise(obs, selection, titles), tables.CORPUS, table_path)
-    write_cells(obs, selection, cells_path)
+    write_cells(obs, selection, cells_path, keep)
     done("write")
 
 
-def write_cells(obs: pd.DataFrame, selection: Selection, path: str | Path) -> None:
-    """Write the used cells as cells.parquet, with this room's format version."""
+def write_cells(obs: pd.DataFrame, selection: Selection, path: str | Path, keep: Sequence[str] = ()) -> None:
+    """Write the used cells as cells.parquet, with this room's format version and the columns `keep` too."""
     used = np.flatnonzero(selection.fate >= _TRAIN)
-    frame = pd.DataFrame({name: obs[name].array[used] for name in COLUMNS}, copy=False)
+    names = dict.fromkeys([*COLUMNS, *keep])
+    frame = pd.DataFrame({name: obs[name].array[used] for name in names}, copy=False)
     frame["split"] = pd.Categorical.from_codes(selection.fate[used] - _TRAIN, ["train", "validation"])
     table = pa.Table.from_pandas(frame, preserve_index=False)
     table = table.replace_schema_metadata({**table.schema.metadata, b"wced_format_version": str(FORMAT_VERSION)})

@@ -1,7 +1,8 @@
 """The file of an embedding: h5ad with the embedding as X and the dataset's obs, the same for models and baselines."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from wced import h5ad
 from wced.errors import WcedError
 from wced.files import whole_file
 
-FACTS = {"model": str, "n_params": int, "width": int, "dataset": str, "leakage": str}
+FACTS = {"model": str, "n_params": int, "width": int, "dataset": str, "leakage": str, "pooling": str}
 """What `uns["wced"]` of an embedding says, and of which type."""
 
 
@@ -24,6 +25,8 @@ def write_embedding(
     dataset: str,
     n_params: int,
     leakage: str,
+    pooling: str = "none",
+    input: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the embedding of a dataset's cells.
 
@@ -41,6 +44,10 @@ def write_embedding(
         Trained parameters of what embeds; 0 for baselines.
     leakage
         What the model may have seen of these cells: `none`, or what was found.
+    pooling
+        What of the model the embedding is made of; `none` for baselines.
+    input
+        How well the dataset's genes fitted the model; None where there was nothing to fit.
 
     Raises
     ------
@@ -57,9 +64,12 @@ def write_embedding(
         obs=obs.copy(),
         var=pd.DataFrame(index=[f"{i}" for i in range(width)]),
         uns={
-            "wced": {"model": model, "n_params": n_params, "width": width, "dataset": dataset, "leakage": leakage},
+            "wced": {
+                "model": model, "n_params": n_params, "width": width, "dataset": dataset, "leakage": leakage,
+                "pooling": pooling, **({} if input is None else {"input": dict(input)}),
+            },
         },
-    )
+    )  # fmt: skip
     with whole_file(path) as temporary:
         adata.write_h5ad(temporary)
 
@@ -112,6 +122,7 @@ def concatenate(path: str | Path, parts: Sequence[str | Path], *, model: str) ->
         dataset=facts[0]["dataset"],
         n_params=sum(fact["n_params"] for fact in facts),
         leakage="; ".join(sorted(leaks)) or "none",
+        pooling="+".join(fact["pooling"] for fact in facts),
     )
 
 

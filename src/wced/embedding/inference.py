@@ -1,127 +1,180 @@
-"""Embed and annotate the cells of an AnnData with a checkpoint."""
+"""Run a checkpoint over cells: batches without needless padding, and what is read from the encoder."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
-from anndata import AnnData
 
+from wced.embedding.inputs import ModelInput
+from wced.embedding.pooling import Pooling
 from wced.errors import WcedError
 from wced.model import WcedModel
 from wced.pretraining.folder import Checkpoint
-from wced.shards.batches import TensorBatch, to_tensors
-from wced.shards.cells import RaggedCells, from_csr
+from wced.shards.cells import CellViews
 from wced.shards.encode import Encoding, encode
-from wced.shards.vocabulary import Vocabulary
+
+POSITIONS = {"cpu": 2**12, "cuda": 2**18}
+"""Most positions of a batch by device. More do not make it faster: a CPU's caches are full long before."""
 
 
-def cells_of(adata: AnnData, vocabulary: Vocabulary) -> RaggedCells:
-    """Return the raw counts of an AnnData, reduced to the vocabulary.
-
-    Raises
-    ------
-    WcedError
-        If X holds no raw counts, or var_names hold no or repeated Ensembl ids of the vocabulary.
-    """
-    data = adata.X.data if hasattr(adata.X, "indptr") else np.asarray(adata.X)
-    if adata.X is None or (data.size and (data.min() < 0 or not np.array_equal(data, np.round(data)))):
-        raise WcedError("X: not raw counts (whole numbers, none negative)")
-    ids = vocabulary.ids_of(adata.var_names)
-    found = ids[ids >= 0]
-    if not len(found):
-        raise WcedError(
-            "var_names: none is an Ensembl id of the model's vocabulary; they must be Ensembl ids without versions"
-        )
-    if len(np.unique(found)) != len(found):
-        raise WcedError("var_names: a gene of the model's vocabulary stands there twice")
-    return from_csr(adata.X, ids, len(vocabulary))
-
-
-def _batches(cells: RaggedCells, measured_v: np.ndarray, model: WcedModel, batch_size: int) -> Iterator[TensorBatch]:
-    """Encode cells in their order, without anything random: the most expressed genes, zeros only where they belong."""
+def _encoding(model: WcedModel) -> Encoding:
+    """Return the encoding of inference: that of the training, without anything that is drawn at random."""
     chosen = model.config.input
-    encoding = Encoding(**{name: chosen[name] for name in ("length", "values", "bins", "zeros") if name in chosen})
-    for start in range(0, len(cells), batch_size):
-        stop = min(start + batch_size, len(cells))
-        begin, end = cells.offsets[start], cells.offsets[stop]
-        part = RaggedCells(
-            cells.offsets[start : stop + 1] - begin, cells.gene[begin:end], cells.count[begin:end],
-            cells.soma_joinid[start:stop], cells.dataset[start:stop], cells.labels[start:stop],
-        )  # fmt: skip
-        yield to_tensors(encode(part, measured_v[None], encoding, training=False))
+    names = ("length", "values", "bins", "zeros")
+    return Encoding(**{name: chosen[name] for name in names if name in chosen}, cell_target=False)
 
 
-@torch.inference_mode()
-def embed(adata: AnnData, checkpoint: Checkpoint, *, batch_size: int) -> np.ndarray:
-    """Return what stands at the CLS positions of every cell, in the order of `adata`.
+def sequence_lengths(cells: ModelInput, model: WcedModel) -> np.ndarray:
+    """Return how many positions each cell's sequence has, CLS not counted; int64, (n,)."""
+    encoding, length_n = _encoding(model), np.diff(cells.cells.offsets)
+    if encoding.zeros == "include":
+        length_n = np.maximum(length_n, cells.measured_v.sum())
+    return np.minimum(length_n, encoding.length)
+
+
+def plan(length_n: np.ndarray, batch_size: int, positions: int) -> list[np.ndarray]:
+    """Return the rows of each batch: long sequences first, those of one length together.
 
     Parameters
     ----------
-    adata
-        Raw counts as X, Ensembl ids as var_names.
+    length_n
+        Positions of each cell.
+    batch_size
+        Most cells of a batch.
+    positions
+        Most positions of a batch, but for a single cell that has more.
+
+    Returns
+    -------
+    list
+        Every row once. A batch ends before its length changes if it is at least half full by then: without padding,
+        attention needs no mask.
+    """
+    order = np.argsort(-length_n, kind="stable")
+    sorted_n, rows, start = -length_n[order], [], 0
+    while start < len(order):
+        longest = max(-int(sorted_n[start]), 1)
+        size = max(min(batch_size, positions // longest), 1)
+        same = int(np.searchsorted(sorted_n, sorted_n[start], side="right")) - start
+        stop = start + (same if size / 2 <= same < size else size)
+        rows.append(order[start:stop])
+        start = stop
+    return rows
+
+
+def batches(
+    cells: ModelInput, model: WcedModel, batch_size: int
+) -> Iterator[tuple[np.ndarray, dict[str, torch.Tensor | bool]]]:
+    """Yield the rows of each batch and what `WcedModel.encode` takes of them, on the model's device.
+
+    Nothing is random: of a cell with more genes than fit, the most expressed are read, and zeros are read only where
+    the encoding always includes them.
+    """
+    encoding, views, device = _encoding(model), cells.cells.views(), model.device
+    measured_dv = cells.measured_v[None]
+    for rows in plan(sequence_lengths(cells, model), batch_size, POSITIONS[device.type]):
+        batch = encode(_chosen(views, rows), measured_dv, encoding, training=False)
+        arrays = {"gene": batch.gene, "value": batch.value, "length": batch.length}
+        if cells.metadata_nm is not None:
+            arrays["metadata"] = cells.metadata_nm[rows]
+        if batch.gene_state is not None:
+            arrays["gene_state"] = batch.gene_state
+        tensors = {name: _moved(torch.from_numpy(array), device) for name, array in arrays.items()}
+        yield rows, {**tensors, "full": bool((batch.length == batch.gene.shape[1]).all())}
+
+
+def _chosen(views: CellViews, rows: np.ndarray) -> CellViews:
+    """Return some of the cells, in the order of `rows`, left where they lie."""
+    lengths = np.diff(views.offsets)[rows]
+    return replace(
+        views,
+        offsets=np.concatenate([[0], lengths.cumsum()]).astype(np.int64),
+        **{name: getattr(views, name)[rows] for name in ("gene_at", "count_at", "soma_joinid", "dataset", "labels")},
+        perturbed=None if views.perturbed is None else views.perturbed[rows],
+    )
+
+
+def _moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return a tensor on a device; a GPU takes it while the next batch is made."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+def padded_share(cells: ModelInput, model: WcedModel, batch_size: int) -> float:
+    """Return the share of a run's positions that are padding."""
+    length_n = sequence_lengths(cells, model)
+    rows = plan(length_n, batch_size, POSITIONS[model.device.type])
+    there, all_positions = length_n.sum(), sum(int(length_n[batch].max(initial=0)) * len(batch) for batch in rows)
+    return 1 - there / all_positions if all_positions else 0.0
+
+
+def placed(checkpoint: Checkpoint) -> WcedModel:
+    """Return the checkpoint's model in evaluation mode, moved to the GPU where there is one."""
+    return checkpoint.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+@torch.inference_mode()
+def _collected(
+    cells: ModelInput, model: WcedModel, batch_size: int, read: Callable[..., torch.Tensor], width: int, **asked: Any
+) -> np.ndarray:
+    """Return what `read` makes of each batch's hidden states and lengths, in the order of the cells."""
+    # It stays on the device until the end: a copy after each batch would make a GPU wait for the next batch.
+    found_nd = torch.empty((len(cells), width), device=model.device)
+    for rows, batch in batches(cells, model, batch_size):
+        found_nd[_moved(torch.from_numpy(rows), model.device)] = read(model.encode(**batch, **asked), batch["length"])
+    return found_nd.cpu().numpy()
+
+
+def embed(cells: ModelInput, checkpoint: Checkpoint, *, pooling: Pooling, batch_size: int) -> np.ndarray:
+    """Return the embedding of every cell.
+
+    Parameters
+    ----------
+    cells
+        What `read_cells` returned with the same checkpoint.
     checkpoint
         The model.
+    pooling
+        What the embedding is made of.
     batch_size
-        Cells at once; it does not change the result beyond rounding.
+        Most cells at once; neither this nor a cell's neighbours change the result beyond rounding (1e-5).
 
     Returns
     -------
     numpy.ndarray
-        Cells × CLS positions × width, float32; the first position is the cell's embedding. A cell without any
-        vocabulary gene gets the embedding of an empty cell.
+        Cells × `pooling.width`, float32, in the order of the cells. A cell without any gene of the vocabulary gets the
+        embedding of an empty cell.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = checkpoint.model.to(device).eval()
-    cells = cells_of(adata, checkpoint.vocabulary)
-    measured_v = np.zeros(len(checkpoint.vocabulary), bool)
-    ids = checkpoint.vocabulary.ids_of(adata.var_names)
-    measured_v[ids[ids >= 0]] = True
-    parts = [
-        model(*(batch[name].to(device) for name in ("gene", "value", "length")), decode=False)
-        .cls_nkd.float().cpu().numpy()
-        for batch in _batches(cells, measured_v, model, batch_size)
-    ]  # fmt: skip
-    return np.concatenate(parts)
+    return _collected(
+        cells, placed(checkpoint), batch_size, pooling, pooling.width, cls_only=pooling.cls_only
+    )  # fmt: skip
 
 
-@torch.inference_mode()
-def annotate(cls_nkd: np.ndarray, obs_names: pd.Index, checkpoint: Checkpoint) -> pd.DataFrame:
-    """Return the most probable leaf of the Cell Ontology for each embedded cell.
-
-    Parameters
-    ----------
-    cls_nkd
-        What `embed` returned with the same checkpoint.
-    obs_names
-        Names of the cells.
-    checkpoint
-        A model with a hierarchical head.
-
-    Returns
-    -------
-    pandas.DataFrame
-        `cell`, `predicted_term` (Cell Ontology id), `probability` (of that leaf).
+def label_logits(cells: ModelInput, checkpoint: Checkpoint, column: str, *, batch_size: int) -> np.ndarray:
+    """Return the logits of a label head; cells × classes (leaves of the hierarchical head, 1 for a number), float32.
 
     Raises
     ------
     WcedError
-        If the checkpoint has no hierarchical head.
+        If the checkpoint has no such head.
     """
-    columns = [head["column"] for head in checkpoint.model.config.label_heads if head["loss"] == "hierarchical"]
-    if not columns or checkpoint.ontology is None:
-        raise WcedError("the checkpoint has no head over the Cell Ontology")
-    model = checkpoint.model.eval()
-    logits = model.label_logits(torch.from_numpy(cls_nkd).to(model.device))[columns[0]].float().cpu().numpy()
-    terms = checkpoint.ontology.leaf_argmax(logits)
-    probability = checkpoint.ontology.node_probabilities(logits)[np.arange(len(terms)), terms]
-    names = np.array(checkpoint.ontology.terms)
-    return pd.DataFrame({"cell": obs_names, "predicted_term": names[terms], "probability": probability})
+    model, k = placed(checkpoint), checkpoint.model.config.cls_positions
+    return _collected(
+        cells, model, batch_size, lambda hidden, _: model.label_logits(hidden[:, :k])[column].float(),
+        label_head(checkpoint, column)["classes"], cls_only=True,
+    )  # fmt: skip
+
+
+def label_head(checkpoint: Checkpoint, column: str) -> dict[str, Any]:
+    """Return what the config says of the head of a label column; raise WcedError if there is none."""
+    heads = {head["column"]: head for head in checkpoint.model.config.label_heads}
+    if column not in heads:
+        raise WcedError(f"{column}: the checkpoint has no such label head; it has {', '.join(heads) or 'none'}")
+    return heads[column]
 
 
 def untrained(checkpoint: Checkpoint, seed: int) -> Checkpoint:
     """Return the same model with fresh weights: the baseline that shows what training added."""
     torch.manual_seed(seed)
-    return Checkpoint(
-        WcedModel(checkpoint.model.config).eval(), checkpoint.vocabulary, checkpoint.labels, checkpoint.ontology
-    )
+    return replace(checkpoint, model=WcedModel(checkpoint.model.config).eval())

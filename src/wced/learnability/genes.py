@@ -36,7 +36,7 @@ def reliable(errors: pd.DataFrame, min_nonzero: int) -> pd.DataFrame:
 
 
 def ranked(errors: pd.DataFrame, *, min_nonzero: int, top: int) -> pd.DataFrame:
-    """Return the genes at either end of learnability.
+    """Return the genes at either end of learnability, of each decoder of each checkpoint.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def ranked(errors: pd.DataFrame, *, min_nonzero: int, top: int) -> pd.DataFrame:
         Rows of tables.LEARNABILITY.
     """
     ends = []
-    for _, genes in errors.groupby("checkpoint", sort=False):
+    for _, genes in errors.groupby(["checkpoint", "decoder"], sort=False):
         genes = reliable(genes, min_nonzero)
         n = min(top, len(genes) // 2)
         for end, chosen in (("most", genes.head(n)), ("least", genes.iloc[::-1].head(n))):
@@ -63,7 +63,7 @@ def ranked(errors: pd.DataFrame, *, min_nonzero: int, top: int) -> pd.DataFrame:
 
 
 def summary(errors: pd.DataFrame, *, min_nonzero: int) -> pd.DataFrame:
-    """Return one row of tables.LEARNABILITY_SUMMARY for each checkpoint.
+    """Return one row of tables.LEARNABILITY_SUMMARY for each decoder of each checkpoint.
 
     Parameters
     ----------
@@ -73,12 +73,13 @@ def summary(errors: pd.DataFrame, *, min_nonzero: int) -> pd.DataFrame:
         Validation cells that must express a gene.
     """
     rows = []
-    for checkpoint, every in errors.groupby("checkpoint", sort=False):
+    for (checkpoint, decoder), every in errors.groupby(["checkpoint", "decoder"], sort=False):
         genes = reliable(every, min_nonzero)
         beat = int((genes["improvement"] > 0).sum())
         rows.append(
             {
                 "checkpoint": checkpoint,
+                "decoder": decoder,
                 "epoch": every["epoch"].iloc[0],
                 "genes": len(every),
                 "reliable": len(genes),

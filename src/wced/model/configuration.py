@@ -4,7 +4,11 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+
+BACKBONES = ("llama", "bert", "modernbert", "nystromformer", "performer")
+VALUE_ENCODERS = ("periodic", "mlp", "table")
+DECODERS = ("wced", "mlm")
 
 
 class WcedConfig(PretrainedConfig):
@@ -16,21 +20,34 @@ class WcedConfig(PretrainedConfig):
         Genes of the vocabulary, G.
     vocabulary_sha256
         Hash of the ordered Ensembl ids; a vocabulary with another one is refused.
+    backbone
+        Encoder: `llama`, `bert`, `modernbert`, `nystromformer` or `performer`.
     hidden_size, num_hidden_layers, num_attention_heads, intermediate_size
         Shape of the encoder.
-    value_encoder, value_frequencies
-        How values become vectors (`periodic` or `mlp`), and the number of frequencies.
+    value_encoder, value_frequencies, trainable_frequencies
+        How values become vectors (`periodic`, `mlp`, or `table`: one vector per bin), the number of frequencies, and
+        whether training changes them.
+    embedding_norm
+        LayerNorm after the sum of gene and value embeddings.
+    given_genes, given_width, given_trainable
+        Number and width of gene vectors that were made elsewhere, and whether training changes them; 0 for none.
+    metadata
+        Cell-level labels added to the CLS tokens: {"column", "classes"} each.
+    gene_states
+        Names of states that a gene may be in, beside its value, such as `perturbed`.
     cls_positions
         CLS tokens before the genes; expression is decoded from the first.
+    decoders
+        `wced` (the CLS embedding decodes every gene), `mlm` (each hidden position decodes its own gene), both or none.
+    hidden_genes
+        Whether `mlm` also decodes which gene stands at a position.
     decoder_width
-        Hidden width of the expression decoder.
+        Hidden width of the expression decoders.
     head_dropout
         Dropout inside the label heads.
-    objective
-        `wced` (the CLS embedding decodes every gene) or `mlm` (each position decodes its own gene).
     label_heads
         One per label: {"column", "loss", "classes", "cls_position"}; `classes` is the number of outputs, and
-        `cls_position` (0 if it is left out) the one that the head reads.
+        `cls_position` (0 if it is left out) the one that the head reads. Heads of numbers also have "mean" and "std".
     input
         How cells were turned into sequences: the encoding's fields, so that inference repeats it.
     format_version
@@ -43,16 +60,25 @@ class WcedConfig(PretrainedConfig):
         self,
         vocabulary_size: int = 0,
         vocabulary_sha256: str = "",
+        backbone: str = "llama",
         hidden_size: int = 384,
         num_hidden_layers: int = 12,
         num_attention_heads: int = 12,
         intermediate_size: int = 1536,
         value_encoder: str = "periodic",
         value_frequencies: int = 48,
+        trainable_frequencies: bool = True,
+        embedding_norm: bool = False,
+        given_genes: int = 0,
+        given_width: int = 0,
+        given_trainable: bool = False,
+        metadata: list[dict[str, Any]] | None = None,
+        gene_states: list[str] | None = None,
         cls_positions: int = 1,
+        decoders: list[str] | None = None,
+        hidden_genes: bool = False,
         decoder_width: int = 384,
         head_dropout: float = 0.1,
-        objective: str = "wced",
         label_heads: list[dict[str, Any]] | None = None,
         input: dict[str, Any] | None = None,
         format_version: int = FORMAT_VERSION,
@@ -62,18 +88,31 @@ class WcedConfig(PretrainedConfig):
             raise ValueError(
                 f"hidden_size {hidden_size} is not a multiple of num_attention_heads {num_attention_heads}"
             )
+        decoders = ["wced"] if decoders is None else decoders
+        for word, known in ((backbone, BACKBONES), (value_encoder, VALUE_ENCODERS), *((d, DECODERS) for d in decoders)):
+            if word not in known:
+                raise ValueError(f"{word!r} is none of {', '.join(known)}")
         self.vocabulary_size = vocabulary_size
         self.vocabulary_sha256 = vocabulary_sha256
+        self.backbone = backbone
         self.hidden_size = hidden_size
         self.num_hidden_layers = num_hidden_layers
         self.num_attention_heads = num_attention_heads
         self.intermediate_size = intermediate_size
         self.value_encoder = value_encoder
         self.value_frequencies = value_frequencies
+        self.trainable_frequencies = trainable_frequencies
+        self.embedding_norm = embedding_norm
+        self.given_genes = given_genes
+        self.given_width = given_width
+        self.given_trainable = given_trainable
+        self.metadata = metadata or []
+        self.gene_states = gene_states or []
         self.cls_positions = cls_positions
+        self.decoders = decoders
+        self.hidden_genes = hidden_genes
         self.decoder_width = decoder_width
         self.head_dropout = head_dropout
-        self.objective = objective
         self.label_heads = label_heads or []
         self.input = input or {}
         self.format_version = format_version

@@ -1,66 +1,131 @@
-"""Gene and value embeddings: what enters the encoder."""
-
-import math
+"""The input embedding: what enters the encoder at each position."""
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-
-class PeriodicEncoder(nn.Module):
-    """Sines and cosines of trainable frequencies, then a linear layer (paper, section 12.3.5).
-
-    e(x) = W [sin(2π f_1 x), …, sin(2π f_K x), cos(2π f_1 x), …, cos(2π f_K x)] + b
-    """
-
-    def __init__(self, frequencies: int, width: int) -> None:
-        """Start from frequencies spaced evenly on a log scale from 0.01 to 8 periods per unit.
-
-        The reference code doubles 0.01 47 times; above the 27th the phase exceeds float32's precision and is
-        noise. Eight periods per unit of log1p_10k already tell apart neighbouring counts of any cell.
-        """
-        super().__init__()
-        start, end = math.log(0.01), math.log(8.0)
-        self.frequency = nn.Parameter(torch.exp(torch.linspace(start, end, frequencies)))
-        self.project = nn.Linear(2 * frequencies, width)
-
-    def forward(self, value_nl: torch.Tensor) -> torch.Tensor:
-        """Encode log1p_10k values; shape (n, l) → (n, l, width). Phases are computed in float32."""
-        with torch.autocast(value_nl.device.type, enabled=False):
-            phase = 2 * math.pi * value_nl.float().unsqueeze(-1) * self.frequency.float()
-            waves = torch.cat([phase.sin(), phase.cos()], dim=-1)
-        return self.project(waves.to(self.project.weight.dtype))
-
-
-class MLPEncoder(nn.Module):
-    """A small fully connected network on the value (paper, section 12.3.5)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Linear(1, width), nn.GELU(), nn.Linear(width, width))
-
-    def forward(self, value_nl: torch.Tensor) -> torch.Tensor:
-        """Encode log1p_10k values; shape (n, l) → (n, l, width)."""
-        return self.layers(value_nl.unsqueeze(-1).to(self.layers[0].weight.dtype))
+from wced.model import value_encoders
+from wced.model.configuration import WcedConfig
 
 
 class CellEmbedding(nn.Module):
-    """Sum of a gene's embedding and its value's, with own tokens for zero and for a hidden value, after CLS tokens."""
+    """CLS tokens, then for each gene the sum of its vector and its value's.
 
-    def __init__(
-        self, vocabulary_size: int, width: int, value_encoder: str, frequencies: int, cls_positions: int = 1
-    ) -> None:
+    A value of zero, a hidden value and a hidden gene have tokens of their own. A gene's vector is a row of a learned
+    table or, for genes with a vector made elsewhere (`give`), that vector times a learned matrix. Cell-level metadata
+    is added to the CLS tokens, the state of a gene (such as perturbed) to its position.
+    """
+
+    def __init__(self, config: WcedConfig) -> None:
         super().__init__()
-        self.gene = nn.Embedding(vocabulary_size, width)
-        self.value = PeriodicEncoder(frequencies, width) if value_encoder == "periodic" else MLPEncoder(width)
+        width, self.given_genes = config.hidden_size, config.given_genes
+        # One row at least, so that looking genes up needs no exception when all of them are given.
+        self.gene = nn.Embedding(max(config.vocabulary_size - self.given_genes, 1), width)
+        if self.given_genes:
+            given_gw = torch.zeros(self.given_genes, config.given_width)
+            # What is fixed is a buffer: loading a model makes every parameter trainable again.
+            if config.given_trainable:
+                self.given_gw = nn.Parameter(given_gw)
+            else:
+                self.register_buffer("given_gw", given_gw)
+            self.register_buffer("row_v", torch.arange(config.vocabulary_size))
+            self.given_project = nn.Linear(config.given_width, width)
+        self.value = value_encoders.build(config)
         self.zero = nn.Parameter(torch.zeros(width))
         self.mask = nn.Parameter(torch.zeros(width))
-        self.cls = nn.Parameter(torch.zeros(cls_positions, width))
+        self.gene_mask = nn.Parameter(torch.zeros(width))
+        self.state = nn.Parameter(torch.zeros(len(config.gene_states), width)) if config.gene_states else None
+        self.cls = nn.Parameter(torch.zeros(config.cls_positions, width))
+        self.metadata = nn.ModuleList(nn.Embedding(column["classes"] + 1, width) for column in config.metadata)
+        self.norm = nn.LayerNorm(width) if config.embedding_norm else nn.Identity()
 
-    def forward(self, gene_nl: torch.Tensor, value_nl: torch.Tensor, masked_nl: torch.Tensor) -> torch.Tensor:
-        """Return input vectors, the k CLS tokens first; shape (n, k + l, width)."""
-        value = self.value(value_nl)
-        value = torch.where((value_nl == 0).unsqueeze(-1), self.zero.to(value.dtype), value)
-        value = torch.where(masked_nl.unsqueeze(-1), self.mask.to(value.dtype), value)
-        tokens = self.gene(gene_nl) + value
-        cls = self.cls.to(tokens.dtype).expand(len(tokens), -1, -1)
-        return torch.cat([cls, tokens], dim=1)
+    def draw_tokens(self, std: float) -> None:
+        """Draw the tokens that are no embedding tables, with this standard deviation."""
+        for token in (self.zero, self.mask, self.gene_mask, self.cls, self.state):
+            if token is not None:
+                nn.init.normal_(token, std=std)
+
+    @torch.no_grad()
+    def give(self, matrix_gw: torch.Tensor, has_row_v: torch.Tensor, std: float) -> None:
+        """Take over vectors of genes that were made elsewhere; `read_gene_embeddings` reads them.
+
+        Parameters
+        ----------
+        matrix_gw
+            Vectors of the genes that have one, in the order of the vocabulary.
+        has_row_v
+            bool: which genes of the vocabulary these are.
+        std
+            Standard deviation that these genes' embeddings start with, whatever the scale of the matrix.
+        """
+        learned = int((~has_row_v).sum())
+        self.row_v[~has_row_v] = torch.arange(learned, device=self.row_v.device)
+        self.row_v[has_row_v] = self.gene.num_embeddings + torch.arange(len(matrix_gw), device=self.row_v.device)
+        self.given_gw.copy_(matrix_gw)
+        length = self.given_gw.square().sum(1).mean().sqrt()
+        nn.init.normal_(self.given_project.weight, std=std / float(length))
+
+    def genes(self, gene_nl: torch.Tensor) -> torch.Tensor:
+        """Return the vectors of genes; shape (n, l) → (n, l, d)."""
+        if not self.given_genes:
+            return self.gene(gene_nl)
+        row_nl, learned = self.row_v[gene_nl], self.gene.num_embeddings
+        given_nl = (row_nl - learned).clamp(min=0)
+        if row_nl.numel() < self.given_genes:  # project the smaller of the two: the positions or the matrix
+            projected = self.given_project(F.embedding(given_nl, self.given_gw))
+        else:
+            projected = F.embedding(given_nl, self.given_project(self.given_gw))
+        return torch.where((row_nl >= learned).unsqueeze(-1), projected, self.gene(row_nl.clamp(max=learned - 1)))
+
+    def forward(
+        self,
+        gene_nl: torch.Tensor,
+        value_nl: torch.Tensor,
+        masked_nl: torch.Tensor | None = None,
+        *,
+        gene_masked_nl: torch.Tensor | None = None,
+        gene_state_nl: torch.Tensor | None = None,
+        metadata_nm: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return input vectors, the k CLS tokens first; shape (n, k + l, d).
+
+        Parameters
+        ----------
+        gene_nl, value_nl
+            Vocabulary ids, and values as the input encoding makes them; 0 has a token of its own.
+        masked_nl, gene_masked_nl
+            bool: which values and which genes are hidden; None for none.
+        gene_state_nl
+            State of each gene, 1 for the first of the config's `gene_states`; 0, or None, for no state.
+        metadata_nm
+            Class of each metadata column; -1, or None, for unknown.
+        """
+        k = len(self.cls)
+        # All but the gene's vector is one matrix product: features of the shown values and indicators of the tokens,
+        # times their vectors. Rows of zeros stand at the CLS tokens, so nothing of size n × l × d is concatenated.
+        zero_nl, none_nl = value_nl == 0, torch.zeros_like(value_nl, dtype=torch.bool)
+        masked_nl = none_nl if masked_nl is None else masked_nl
+        gene_masked_nl = none_nl if gene_masked_nl is None else gene_masked_nl
+        tokens = torch.stack([zero_nl & ~masked_nl, masked_nl, gene_masked_nl], dim=-1)
+        vectors = [self.value.vectors(), self.zero[None], self.mask[None], self.gene_mask[None]]
+        if self.state is not None:
+            gene_state_nl = none_nl if gene_state_nl is None else gene_state_nl
+            states = torch.arange(1, len(self.state) + 1, device=value_nl.device)
+            tokens = torch.cat([tokens, gene_state_nl.unsqueeze(-1) == states], dim=-1)
+            vectors.append(self.state)
+        features = self.value.features(value_nl) * ~(zero_nl | masked_nl).unsqueeze(-1)
+        vectors_fd = torch.cat(vectors)
+        features_nlf = F.pad(torch.cat([features.to(vectors_fd.dtype), tokens], dim=-1), (0, 0, k, 0))
+        x_nld = self.genes(F.pad(gene_nl, (k, 0)))
+        if gene_masked_nl is not none_nl:
+            x_nld.masked_fill_(F.pad(gene_masked_nl, (k, 0)).unsqueeze(-1), 0)
+        x_nld += features_nlf @ vectors_fd
+        x_nld[:, :k] = self.cls + self._metadata(metadata_nm).unsqueeze(1)
+        return self.norm(x_nld)
+
+    def _metadata(self, metadata_nm: torch.Tensor | None) -> torch.Tensor:
+        """Return the sum of the metadata columns' vectors; shape (n, d), or (1, d) when it is the same for all."""
+        if metadata_nm is None:
+            metadata_nm = self.cls.new_full((1, len(self.metadata)), -1, dtype=torch.long)
+        found = [table(code_n + 1) for table, code_n in zip(self.metadata, metadata_nm.T, strict=True)]
+        return sum(found) if found else self.cls.new_zeros(1, self.cls.shape[1])

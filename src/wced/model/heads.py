@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.autograd import Function
 
 
 class WholeCellDecoder(nn.Module):
@@ -31,8 +32,31 @@ class PositionDecoder(nn.Module):
         return self.layers(hidden_md).unbind(dim=-1)
 
 
+class GeneDecoder(nn.Sequential):
+    """Decode which gene stands at a position whose gene is hidden; logits (m, G)."""
+
+    def __init__(self, width: int, inner: int, vocabulary_size: int) -> None:
+        super().__init__(nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, vocabulary_size))
+
+
 class LabelHead(nn.Sequential):
     """Classify the CLS embedding; the only place with dropout (paper, 4.3)."""
 
     def __init__(self, width: int, classes: int, dropout: float) -> None:
         super().__init__(nn.Linear(width, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, classes))
+
+
+class _Reversal(Function):
+    @staticmethod
+    def forward(ctx, x: torch.Tensor, coefficient: float) -> torch.Tensor:
+        ctx.coefficient = coefficient
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return -ctx.coefficient * gradient, None
+
+
+def reversed_gradient(x: torch.Tensor, coefficient: float) -> torch.Tensor:
+    """Return `x`, whose gradient comes back multiplied by −coefficient (Ganin & Lempitsky 2015; paper, 12.5.4)."""
+    return _Reversal.apply(x, coefficient)

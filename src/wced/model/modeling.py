@@ -1,15 +1,16 @@
 """The whole model, as a Hugging Face model that `from_pretrained` and `save_pretrained` know."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from wced.model.backbone import Llama
+from wced.model import backbones
 from wced.model.configuration import WcedConfig
 from wced.model.embedding import CellEmbedding
-from wced.model.heads import LabelHead, PositionDecoder, WholeCellDecoder
+from wced.model.heads import GeneDecoder, LabelHead, PositionDecoder, WholeCellDecoder, reversed_gradient
 
 INPUT_STD = 0.2
 """Standard deviation of gene embeddings and input tokens at the start. No norm stands before the first attention, so
@@ -18,16 +19,22 @@ LLaMA's 0.02 would let it see next to nothing; docs/method.md has the measuremen
 
 @dataclass(frozen=True)
 class WcedOutput:
-    """What a forward pass gives: n cells, m predictions, C classes."""
+    """What a forward pass gives: n cells, m hidden values, h hidden genes, C classes. None where nothing decodes it."""
 
     cls_nkd: torch.Tensor
     """(n, k, d): what stands at the k CLS positions at last."""
-    detection_logits: torch.Tensor | None
-    """WCED: (n, G) for every gene; MLM: (m,) for the masked positions in row-major order; None when not asked for."""
-    values: torch.Tensor | None
-    """Predicted log1p_10k, of the same shape."""
-    label_logits: dict[str, torch.Tensor]
-    """(n, C) by label column; for the hierarchical head C is the number of leaves."""
+    detection_logits: torch.Tensor | None = None
+    """(n, G): WCED's logit of every gene being expressed."""
+    values: torch.Tensor | None = None
+    """(n, G): its log1p_10k of every gene."""
+    position_logits: torch.Tensor | None = None
+    """(m,): MLM's logit of the gene being expressed, at the positions with hidden values in row-major order."""
+    position_values: torch.Tensor | None = None
+    """(m,): its log1p_10k there."""
+    gene_logits: torch.Tensor | None = None
+    """(h, G): MLM's logits of every gene standing at a position whose gene is hidden, in row-major order."""
+    label_logits: dict[str, torch.Tensor] = field(default_factory=dict)
+    """(n, C) by label column; for the hierarchical head C is the number of leaves, for a number 1."""
 
     @property
     def cls_embedding(self) -> torch.Tensor:
@@ -36,23 +43,23 @@ class WcedOutput:
 
 
 class WcedModel(PreTrainedModel):
-    """Encoder, expression decoder of the objective, and label heads."""
+    """Encoder, decoders of expression, and label heads."""
 
     config_class = WcedConfig
     base_model_prefix = "wced"
 
     def __init__(self, config: WcedConfig) -> None:
         super().__init__(config)
-        width = config.hidden_size
-        self.embedding = CellEmbedding(
-            config.vocabulary_size, width, config.value_encoder, config.value_frequencies, config.cls_positions
-        )
-        self.backbone = Llama(width, config.num_hidden_layers, config.num_attention_heads, config.intermediate_size)
-        self.decoder: nn.Module = (
-            WholeCellDecoder(width, config.decoder_width, config.vocabulary_size)
-            if config.objective == "wced"
-            else PositionDecoder(width, config.decoder_width)
-        )
+        width, inner, genes = config.hidden_size, config.decoder_width, config.vocabulary_size
+        self.embedding = CellEmbedding(config)
+        self.backbone = backbones.build(config)
+        self.decoders = nn.ModuleDict()
+        if "wced" in config.decoders:
+            self.decoders["wced"] = WholeCellDecoder(width, inner, genes)
+        if "mlm" in config.decoders:
+            self.decoders["mlm"] = PositionDecoder(width, inner)
+            if config.hidden_genes:
+                self.decoders["genes"] = GeneDecoder(width, inner, genes)
         # Column names of obs are no module names when they hold dots; a ModuleDict would refuse those.
         self.label_heads = nn.ModuleList(
             LabelHead(width, head["classes"], config.head_dropout) for head in config.label_heads
@@ -68,16 +75,19 @@ class WcedModel(PreTrainedModel):
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=INPUT_STD)
         elif isinstance(module, CellEmbedding):
-            for token in (module.zero, module.mask, module.cls):
-                nn.init.normal_(token, std=INPUT_STD)
+            module.draw_tokens(INPUT_STD)
 
     def encode(
         self,
         gene: torch.Tensor,
         value: torch.Tensor,
         length: torch.Tensor,
-        masked: torch.Tensor,
+        masked: torch.Tensor | None = None,
         *,
+        gene_masked: torch.Tensor | None = None,
+        gene_state: torch.Tensor | None = None,
+        metadata: torch.Tensor | None = None,
+        full: bool | None = None,
         cls_only: bool,
     ) -> torch.Tensor:
         """Return hidden states, the k CLS positions first: (n, k, d) with `cls_only`, else (n, k + l, d).
@@ -85,16 +95,26 @@ class WcedModel(PreTrainedModel):
         Parameters
         ----------
         gene, value, masked
-            (n, l): vocabulary ids, log1p_10k values, and which values are hidden.
+            (n, l): vocabulary ids, encoded values, and which values are hidden (None: none).
         length
             (n,): positions that are there.
+        gene_masked, gene_state
+            (n, l): which genes are hidden, and in which state each is (0: in none).
+        metadata
+            (n, M): codes of the cell-level labels of `config.metadata`, −1 for unknown (None: all unknown).
+        full
+            Whether every position of every cell is there. None looks, for which a GPU must be waited for.
         cls_only
             Whether the last block may leave out all positions but CLS.
         """
         k = self.config.cls_positions
-        positions = torch.arange(k + gene.shape[1], device=gene.device)
-        present = None if bool((length == gene.shape[1]).all()) else positions < k + length[:, None]
-        return self.backbone(self.embedding(gene, value, masked), present, k if cls_only else None)
+        if full is None:
+            full = bool((length == gene.shape[1]).all())
+        present = None if full else torch.arange(k + gene.shape[1], device=gene.device) < k + length[:, None]
+        tokens = self.embedding(
+            gene, value, masked, gene_masked_nl=gene_masked, gene_state_nl=gene_state, metadata_nm=metadata
+        )
+        return self.backbone(tokens, present, k if cls_only else None)
 
     def forward(
         self,
@@ -103,26 +123,62 @@ class WcedModel(PreTrainedModel):
         length: torch.Tensor,
         masked: torch.Tensor | None = None,
         *,
+        gene_masked: torch.Tensor | None = None,
+        gene_state: torch.Tensor | None = None,
+        metadata: torch.Tensor | None = None,
+        full: bool | None = None,
+        masked_at: torch.Tensor | None = None,
+        gene_masked_at: torch.Tensor | None = None,
+        reversal: Mapping[str, float] | None = None,
         decode: bool = True,
     ) -> WcedOutput:
-        """Embed cells, and decode expression and labels when `decode`; see `encode` and `WcedOutput`."""
-        masked = torch.zeros_like(gene, dtype=torch.bool) if masked is None else masked
-        whole_cell = self.config.objective == "wced"
-        hidden = self.encode(gene, value, length, masked, cls_only=whole_cell or not decode)
-        cls, rest = hidden[:, : self.config.cls_positions], hidden[:, self.config.cls_positions :]
-        if not decode:
-            return WcedOutput(cls, None, None, {})
-        detection, values = self.decoder(cls[:, 0] if whole_cell else rest[masked])
-        return WcedOutput(cls, detection, values, self.label_logits(cls))
+        """Embed cells, and decode expression and labels when `decode`.
 
-    def label_logits(self, cls_nkd: torch.Tensor) -> dict[str, torch.Tensor]:
+        Parameters
+        ----------
+        gene, value, length, masked, gene_masked, gene_state, metadata, full
+            See `encode`.
+        masked_at, gene_masked_at
+            Int64: the flat places (row · l + position) where values and genes are hidden. None looks for them, for
+            which a GPU must be waited for.
+        reversal
+            By label column: what its head's gradient is multiplied by, turned around, on its way to the encoder.
+        decode
+            Whether anything but the CLS positions is asked for.
+        """
+        positions = decode and "mlm" in self.config.decoders and (masked is not None or gene_masked is not None)
+        hidden = self.encode(
+            gene, value, length, masked, gene_masked=gene_masked, gene_state=gene_state, metadata=metadata, full=full,
+            cls_only=not positions,
+        )  # fmt: skip
+        k = self.config.cls_positions
+        cls_nkd = hidden[:, :k]
+        if not decode:
+            return WcedOutput(cls_nkd)
+        found: dict[str, torch.Tensor] = {}
+        if "wced" in self.decoders:
+            found["detection_logits"], found["values"] = self.decoders["wced"](cls_nkd[:, 0])
+        if positions:
+            rest = hidden[:, k:].flatten(0, 1)
+            if masked is not None:
+                at = masked.flatten().nonzero()[:, 0] if masked_at is None else masked_at
+                found["position_logits"], found["position_values"] = self.decoders["mlm"](rest[at])
+            if gene_masked is not None and "genes" in self.decoders:
+                at = gene_masked.flatten().nonzero()[:, 0] if gene_masked_at is None else gene_masked_at
+                found["gene_logits"] = self.decoders["genes"](rest[at])
+        return WcedOutput(cls_nkd, **found, label_logits=self.label_logits(cls_nkd, reversal))
+
+    def label_logits(
+        self, cls_nkd: torch.Tensor, reversal: Mapping[str, float] | None = None
+    ) -> dict[str, torch.Tensor]:
         """Return the logits of every label head, by column, each read from its own CLS position; cells × k × d."""
-        return {
-            spec["column"]: head(cls_nkd[:, spec.get("cls_position", 0)])
-            for spec, head in zip(self.config.label_heads, self.label_heads, strict=True)
-        }
+        reversal, found = reversal or {}, {}
+        for spec, head in zip(self.config.label_heads, self.label_heads, strict=True):
+            cls_nd, column = cls_nkd[:, spec.get("cls_position", 0)], spec["column"]
+            found[column] = head(reversed_gradient(cls_nd, reversal[column]) if column in reversal else cls_nd)
+        return found
 
     @property
     def encoder_parameters(self) -> int:
-        """Number of parameters that make the embedding: everything but decoder and heads."""
+        """Number of parameters that make the embedding: everything but decoders and heads."""
         return sum(p.numel() for part in (self.embedding, self.backbone) for p in part.parameters())

@@ -1,15 +1,19 @@
-"""Losses, one module each: expression decoding, hierarchical cross-entropy, flat classification, and their sum."""
+"""Losses, one module each, and their sum. Every one is a `Term`: a total and what it is divided by."""
 
 from wced.objectives.classification import FlatLabelLoss
 from wced.objectives.combination import weighted_mean
-from wced.objectives.expression import ExpressionLosses, masked_position_losses, whole_cell_losses
+from wced.objectives.expression import hidden_gene_term, masked_position_terms, whole_cell_terms
 from wced.objectives.hierarchical import HierarchicalCrossEntropy
+from wced.objectives.regression import NumberLoss
+from wced.objectives.term import Term
 
 __all__ = [
-    "ExpressionLosses",
     "FlatLabelLoss",
     "HierarchicalCrossEntropy",
-    "masked_position_losses",
+    "NumberLoss",
+    "Term",
+    "hidden_gene_term",
+    "masked_position_terms",
     "weighted_mean",
-    "whole_cell_losses",
+    "whole_cell_terms",
 ]

@@ -1,35 +1,86 @@
 """What happens beside the steps of a training: gene errors to files, saving the state, telling how far it is."""
 
+import signal
+import threading
+import time
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import lightning as L
 import numpy as np
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+import torch
+from lightning.pytorch.callbacks import Callback
 
 from wced import tables
-from wced.pretraining.gene_statistics import cell_values, masked_values, measured_cells, nonzero
+from wced.pretraining.gene_blocks import blocks_of
+from wced.pretraining.gene_statistics import cell_values, masked_values
+from wced.pretraining.gene_tables import gene_table, write_sums
 from wced.pretraining.module import PretrainingModule
 from wced.pretraining.state import TrainingState
 from wced.shards.batches import BatchDataset
+
+STOPPED = 143
+"""Exit status of a training that SIGTERM ended, as a shell would have it (128 + 15)."""
 
 
 class GeneErrorFiles(Callback):
     """Write the gene errors of every validation epoch into the training state."""
 
-    def __init__(self, state: TrainingState, name: str, validation: BatchDataset) -> None:
+    def __init__(self, state: TrainingState, name: str, validation: BatchDataset, decoders: list[str]) -> None:
+        """Look at the validation cells once: their values are what errors are compared with."""
         self.state, self.name, self.vocabulary = state, name, validation.source.vocabulary
-        expressed = nonzero(cell_values(validation.source, "validation"), len(self.vocabulary))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            self.zero_fraction = 1 - expressed.n / measured_cells(validation.source, "validation")
-        masked = validation.encoding.select > 0
-        self.null = nonzero(masked_values(validation), len(self.vocabulary)) if masked else expressed
+        self.blocks = blocks_of(validation.source, "validation")
+        self.values = {}
+        if decoders:
+            self.values["wced"] = cell_values(validation.source, "validation", self.blocks)
+        if "mlm" in decoders:
+            self.values["mlm"] = masked_values(validation, self.blocks)
 
     def on_validation_end(self, trainer: L.Trainer, module: PretrainingModule) -> None:
-        """Write the epoch's table."""
+        """Write the epoch's tables."""
         epoch = trainer.current_epoch + 1
-        frame = module.gene_errors.table(self.name, epoch, self.vocabulary, self.zero_fraction, self.null)
-        if trainer.is_global_zero:
-            tables.write(frame, tables.GENE_ERRORS, self.state.gene_errors(epoch))
+        for decoder, errors in module.gene_errors.items():
+            sums = errors.sums()
+            if trainer.is_global_zero:
+                what, values = (self.name, decoder, epoch, self.vocabulary), self.values[decoder]
+                frame = gene_table(*what, sums, values, self.values["wced"].zero_fraction_g)
+                tables.write(frame, tables.GENE_ERRORS, self.state.gene_errors(decoder, epoch))
+                write_sums(self.state.gene_error_sums(decoder, epoch), *what, self.blocks, sums, values)
+
+
+class AdaptiveChoice(Callback):
+    """Let badly predicted genes be chosen for prediction more often, by their errors in the last validation.
+
+    A gene's weight is its error over that of the null, between `LOWEST` and `HIGHEST`, and 1 without an error. The
+    weights are part of the training state.
+    """
+
+    LOWEST, HIGHEST = 0.25, 4.0
+
+    def __init__(self, train: BatchDataset, null_mae: np.ndarray) -> None:
+        self.train, self.null_mae = train, null_mae
+        self.weights: torch.Tensor | None = None
+
+    def on_validation_end(self, trainer: L.Trainer, module: PretrainingModule) -> None:
+        """Set the weights of the next epoch."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = module.gene_errors["mlm"].sums().nonzero_mae_g / self.null_mae
+        share = np.where(np.isfinite(share), np.clip(share, self.LOWEST, self.HIGHEST), 1.0)
+        self._set(torch.from_numpy(share))
+
+    def _set(self, weights: torch.Tensor) -> None:
+        self.weights = weights
+        self.train.set_gene_weights(weights.numpy())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the weights in force."""
+        return {"weights": self.weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take the weights of a resumed training."""
+        if state["weights"] is not None:
+            self._set(state["weights"])
 
 
 def made_step(trainer: L.Trainer, batch_index: int) -> bool:
@@ -37,19 +88,51 @@ def made_step(trainer: L.Trainer, batch_index: int) -> bool:
     return (batch_index + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
 
 
-class Saving(ModelCheckpoint):
-    """Save the training state now and then, where training can go on from exactly.
+class Saving(Callback):
+    """Save the training state now and then, and when SIGTERM comes, where training can go on from exactly.
 
-    Gradients that wait for the rest of their step are not part of the state. After the last batch of an epoch
-    Lightning would go on with the next epoch, and leave out the validation of this one.
+    Gradients that wait for the rest of their step are not part of the state, so it is saved between steps. After the
+    last batch of an epoch Lightning would go on with the next epoch, and leave out the validation of this one; so the
+    state is saved one step earlier, and a kill during validation costs that step and the validation.
     """
+
+    def __init__(self, path: Path, every_seconds: float) -> None:
+        self.path, self.every_seconds = path, every_seconds
+        self._stop, self._saved = False, time.monotonic()
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Take SIGTERM from Lightning, which would end the training without saving, or in the middle of a step."""
+        self._saved = time.monotonic()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._asked)
+
+    def _asked(self, number: int, frame: FrameType | None) -> None:
+        self._stop = True
+        print("SIGTERM: the training state is saved at the end of this step", flush=True)
+
+    @staticmethod
+    def _any_rank(trainer: L.Trainer, decision: bool) -> bool:
+        return trainer.strategy.reduce_boolean_decision(decision, all=False) if trainer.world_size > 1 else decision
 
     def on_train_batch_end(
         self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_index: int
     ) -> None:
-        """Save when it is time and a step was made, except at the end of an epoch."""
-        if made_step(trainer, batch_index) and not trainer.is_last_batch:
-            super().on_train_batch_end(trainer, module, outputs, batch, batch_index)
+        """Save when it is time, when the epoch or the training ends, where a step was made."""
+        if not made_step(trainer, batch_index) or trainer.is_last_batch:
+            return
+        stop = self._any_rank(trainer, self._stop)
+        before_last = batch_index + 1 + trainer.accumulate_grad_batches >= trainer.num_training_batches
+        late = self._any_rank(trainer, time.monotonic() - self._saved >= self.every_seconds)
+        if stop or before_last or late:
+            trainer.save_checkpoint(self.path, weights_only=False)
+            self._saved = time.monotonic()
+        if stop:
+            raise SystemExit(STOPPED)
+
+    def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """End at once in a validation, which begins anew from the state that was saved before it."""
+        if self._any_rank(trainer, self._stop):
+            raise SystemExit(STOPPED)
 
 
 class QuietProgress(Callback):

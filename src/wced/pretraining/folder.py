@@ -1,6 +1,7 @@
 """The checkpoint folder: a Hugging Face model with the genes, labels and ontology that give it meaning."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,29 +36,62 @@ class Checkpoint:
     """The Cell Ontology of the training labels; None for a model without a hierarchical head."""
 
 
-def save(checkpoint: Checkpoint, folder: str | Path) -> None:
-    """Write the files of a checkpoint into an existing folder."""
+FILES = ("config.json", "model.safetensors", "vocabulary.tsv", "labels.json", "ontology.json", "README.md")
+"""What a checkpoint's folder may hold; nothing else is fetched or read."""
+
+
+def save(checkpoint: Checkpoint, folder: str | Path, card: str | None = None) -> None:
+    """Write the files of a checkpoint, with its model card, into an existing folder."""
     folder = Path(folder)
     checkpoint.model.save_pretrained(folder)
+    if card is not None:
+        (folder / "README.md").write_text(card)
     checkpoint.vocabulary.write(folder / "vocabulary.tsv")
     checkpoint.labels.write(folder / "labels.json")
     if checkpoint.ontology is not None:
         (folder / "ontology.json").write_text(json.dumps(checkpoint.ontology.to_json(), indent=1) + "\n")
 
 
-def load(folder: str | Path) -> Checkpoint:
-    """Read a checkpoint folder, in evaluation mode.
+def found(name: str | Path) -> Path:
+    """Return the folder of a checkpoint: a path, or `owner/name` on the Hugging Face hub, which is fetched.
 
     Raises
     ------
     WcedError
-        If a file is missing, of another format version, or does not fit the others.
+        If there is neither such a folder nor such a model on the hub.
     """
-    folder = Path(folder)
+    if Path(name).is_dir() or not re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", str(name)):
+        return Path(name)
+    from huggingface_hub import snapshot_download
+
+    repository, _, revision = str(name).partition("@")
+    try:
+        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(FILES)))
+    except (OSError, ValueError) as failure:  # the hub's errors are among these
+        reason = str(failure).strip().partition("\n")[0]
+        raise WcedError(f"{name}: no such folder, and not to be had from the model hub: {reason}") from None
+
+
+def load(name: str | Path) -> Checkpoint:
+    """Read a checkpoint, in evaluation mode. Weights come from safetensors only; no pickle is ever opened.
+
+    Parameters
+    ----------
+    name
+        Folder, or `owner/name` (and, if wanted, `@revision`) on the Hugging Face hub.
+
+    Raises
+    ------
+    WcedError
+        If a file is missing, of another format version, damaged, or does not fit the others.
+    """
+    folder = found(name)
     try:
         settings = json.loads(existing(folder / "config.json", "a checkpoint's config").read_text())
     except ValueError:
         raise WcedError(f"{folder / 'config.json'}: not a checkpoint's config") from None
+    if not isinstance(settings, dict):
+        raise WcedError(f"{folder / 'config.json'}: not a checkpoint's config")
     if settings.get("model_type") != WcedConfig.model_type:
         raise WcedError(f"{folder / 'config.json'}: model_type is {settings.get('model_type')}, not wced")
     if settings.get("format_version") != FORMAT_VERSION:
@@ -80,12 +114,14 @@ def _read_model(folder: Path) -> WcedModel:
     """Read the weights; refuse what Transformers would fill up with random ones."""
     path = existing(folder / "model.safetensors", "the weights of a checkpoint")
     try:
-        model, found = WcedModel.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
+        model, info = WcedModel.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
     except SafetensorError as failure:
         raise WcedError(f"{path}: not whole: {failure}") from None
     except RuntimeError:
         raise WcedError(f"{path}: does not fit config.json: weights of another shape") from None
+    except (TypeError, ValueError) as failure:
+        raise WcedError(f"{folder / 'config.json'}: not a checkpoint's config: {failure}") from None
     for what in ("missing_keys", "unexpected_keys"):
-        if found[what]:
-            raise WcedError(f"{path}: does not fit config.json: {what.replace('_', ' ')}, such as {min(found[what])}")
+        if info[what]:
+            raise WcedError(f"{path}: does not fit config.json: {what.replace('_', ' ')}, such as {min(info[what])}")
     return model

@@ -2,75 +2,162 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
+from typing import NamedTuple
 
+import numba
 import numpy as np
 
+from wced.pretraining.gene_blocks import Blocks
 from wced.shards.batches import BatchDataset
 from wced.shards.encode import Encoding, encode
 from wced.shards.order import CellSource
 
-_CELLS = 4096
+_CELLS = 1024
 
-Values = Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]
-"""Gives, each time it is called, the same pairs of flat arrays: vocabulary ids and values above 0."""
+
+class _Values(NamedTuple):
+    """Values of some cells, cell after cell."""
+
+    block_n: np.ndarray
+    """int64: block of each cell."""
+    dataset_n: np.ndarray
+    """Dataset code of each cell."""
+    offsets: np.ndarray
+    """int64, (n + 1,): where the values of each cell begin."""
+    gene: np.ndarray
+    """Vocabulary ids."""
+    value: np.ndarray
+    """float32: log1p_10k, also zeros."""
 
 
 @dataclass(frozen=True)
-class Nonzero:
-    """Non-zero values of each vocabulary gene; float64, (G,), NaN for a gene without any."""
+class ValueSums:
+    """What values add up to; blocks × genes."""
 
-    n: np.ndarray
-    """Number of values (0, not NaN, where there is none)."""
-    mean: np.ndarray
-    """Mean log1p_10k."""
-    null_mae: np.ndarray
-    """Mean absolute deviation from that mean: the error of a null model that always predicts it."""
+    n_bg: np.ndarray
+    """int64: values, also zeros."""
+    nonzero_bgs: np.ndarray
+    """float64, blocks × genes × 4, of the values x that are not zero: their number, Σx, Σx², and Σ|x − mean|, where
+    the mean is the gene's over all blocks (NaN where it was not asked for)."""
+
+    @cached_property
+    def n_g(self) -> np.ndarray:
+        """Values of each gene."""
+        return self.n_bg.sum(axis=0)
+
+    @cached_property
+    def _nonzero_gs(self) -> np.ndarray:
+        return self.nonzero_bgs.sum(axis=0)
+
+    @cached_property
+    def n_nonzero_g(self) -> np.ndarray:
+        """Those that are not zero; int64."""
+        return self._nonzero_gs[:, 0].astype(np.int64)
+
+    @cached_property
+    def zero_fraction_g(self) -> np.ndarray:
+        """Share of zeros, NaN for a gene without values."""
+        with np.errstate(invalid="ignore"):
+            return 1 - self.n_nonzero_g / self.n_g
+
+    @cached_property
+    def mean_g(self) -> np.ndarray:
+        """Mean of the values that are not zero; NaN where there are none."""
+        return self._mean(1)
+
+    @cached_property
+    def null_mae_g(self) -> np.ndarray:
+        """Their mean absolute deviation from it: the error of a null model that always predicts it."""
+        return self._mean(3)
+
+    def _mean(self, which: int) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            return self._nonzero_gs[:, which] / self._nonzero_gs[:, 0]
 
 
-def nonzero(values: Values, vocabulary_size: int) -> Nonzero:
-    """Compute mean and deviation in two passes, in memory that does not grow with the values."""
-    n, total, deviation = np.zeros((3, vocabulary_size))
-    for gene, value in values():
-        n += np.bincount(gene, minlength=vocabulary_size)
-        total += np.bincount(gene, value, minlength=vocabulary_size)
-    with np.errstate(invalid="ignore"):
-        mean = total / n
-        for gene, value in values():
-            deviation += np.bincount(gene, np.abs(value - mean[gene]), minlength=vocabulary_size)
-        return Nonzero(n, mean, deviation / n)
+def cell_values(source: CellSource, split: str, blocks: Blocks | None = None, *, null: bool = True) -> ValueSums:
+    """Return the sums over all cells of a split, of the genes that their datasets measured.
 
+    Parameters
+    ----------
+    source, split
+        Which cells.
+    blocks
+        Blocks of the split; None for one block of everything.
+    null
+        Whether deviations from the mean are wanted, which needs a second pass over the cells.
+    """
+    bounds, _ = source.blocks(split, _CELLS)
 
-def cell_values(shards: CellSource, split: str) -> Values:
-    """Return all non-zero values of the cells of a split."""
-    bounds, _ = shards.blocks(split, _CELLS)
-
-    def values() -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    def values() -> Iterable[_Values]:
         for start, stop in pairwise(bounds):
-            block = shards.views(shards.places(split, start, stop))
-            batch = encode(block, shards.measured_dv, Encoding(length=1), training=False)
-            yield batch.target_gene, batch.target_value
+            cells = source.views(source.places(split, start, stop))
+            batch = encode(cells, source.measured_dv, Encoding(length=1), training=False)
+            block_n = _blocks(blocks, batch.dataset, batch.soma_joinid)
+            yield _Values(block_n, batch.dataset, batch.target_offsets, batch.target_gene, batch.target_value)
 
-    return values
+    count = 1 if blocks is None else len(blocks)
+    cells_bd = np.zeros((count, len(source.measured_dv)))
+    nonzero_bgs = np.zeros((count, source.measured_dv.shape[1], 4))
+    for part in values():
+        np.add.at(cells_bd, (part.block_n, part.dataset_n), 1)
+        _add_values(part.block_n, part.offsets, part.gene, part.value, nonzero_bgs)
+    n_bg = (cells_bd @ source.measured_dv).astype(np.int64)
+    return _with_deviations(values, ValueSums(n_bg, nonzero_bgs), null)
 
 
-def masked_values(dataset: BatchDataset) -> Values:
-    """Return the non-zero values at the masked positions of epoch 0 of a masked language modelling dataset."""
+def masked_values(dataset: BatchDataset, blocks: Blocks) -> ValueSums:
+    """Return the sums over the masked positions of epoch 0 of a masked language modelling dataset."""
 
-    def values() -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    def values() -> Iterable[_Values]:
         for step in range(dataset.steps()):
-            batch = dataset[0, step]
-            at = batch["masked"] & (batch["position_target"] > 0)
-            yield batch["gene"][at].numpy(), batch["position_target"][at].numpy()
+            batch = {name: tensor.numpy() for name, tensor in dataset[0, step].items()}
+            masked, offsets = batch["masked"], np.zeros(len(batch["masked"]) + 1, np.int64)
+            np.cumsum(np.count_nonzero(masked, axis=1), out=offsets[1:])
+            block_n = _blocks(blocks, batch["dataset"], batch["soma_joinid"])
+            yield _Values(block_n, batch["dataset"], offsets, batch["gene"][masked], batch["position_target"][masked])
 
-    return values
+    genes = dataset.source.measured_dv.shape[1]
+    n_bg, nonzero_bgs = np.zeros((len(blocks), genes), np.int64), np.zeros((len(blocks), genes, 4))
+    for part in values():
+        np.add.at(n_bg, (np.repeat(part.block_n, np.diff(part.offsets)), part.gene), 1)
+        _add_values(part.block_n, part.offsets, part.gene, part.value, nonzero_bgs)
+    return _with_deviations(values, ValueSums(n_bg, nonzero_bgs), null=True)
 
 
-def measured_cells(shards: CellSource, split: str) -> np.ndarray:
-    """Return, per vocabulary gene, the number of a split's cells whose dataset measured it; float64, (G,)."""
-    bounds, _ = shards.blocks(split, _CELLS)
-    per_dataset = np.zeros(len(shards.dataset_ids), np.int64)
-    for start, stop in pairwise(bounds):
-        codes = shards.column("dataset", shards.places(split, start, stop))
-        per_dataset += np.bincount(codes, minlength=len(per_dataset))
-    return per_dataset @ shards.measured_dv.astype(np.float64)
+def _blocks(blocks: Blocks | None, dataset_n: np.ndarray, soma_joinid_n: np.ndarray) -> np.ndarray:
+    return np.zeros(len(dataset_n), np.int64) if blocks is None else blocks.of(dataset_n, soma_joinid_n)
+
+
+def _with_deviations(values: Callable[[], Iterable[_Values]], sums: ValueSums, null: bool) -> ValueSums:
+    """Fill in the deviations from the means."""
+    if not null:
+        sums.nonzero_bgs[:, :, 3] = np.nan
+        return sums
+    mean_g = sums.mean_g
+    for part in values():
+        _add_deviations(part.block_n, part.offsets, part.gene, part.value, mean_g, sums.nonzero_bgs)
+    return ValueSums(sums.n_bg, sums.nonzero_bgs)
+
+
+@numba.njit(nogil=True, cache=True)
+def _add_values(block_n, offsets, gene, value, nonzero_bgs):
+    """Add number, value and square of what is not zero."""
+    for i in np.argsort(block_n):  # so that a block's sums stay in the cache
+        for k in range(offsets[i], offsets[i + 1]):
+            if value[k] > 0:
+                x = np.float64(value[k])
+                nonzero_bgs[block_n[i], gene[k], 0] += 1
+                nonzero_bgs[block_n[i], gene[k], 1] += x
+                nonzero_bgs[block_n[i], gene[k], 2] += x * x
+
+
+@numba.njit(nogil=True, cache=True)
+def _add_deviations(block_n, offsets, gene, value, mean_g, nonzero_bgs):
+    """Add the absolute deviation from the gene's mean of what is not zero."""
+    for i in np.argsort(block_n):  # so that a block's sums stay in the cache
+        for k in range(offsets[i], offsets[i + 1]):
+            if value[k] > 0:
+                nonzero_bgs[block_n[i], gene[k], 3] += abs(np.float64(value[k]) - mean_g[gene[k]])

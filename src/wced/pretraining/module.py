@@ -3,101 +3,114 @@
 from typing import Any
 
 import lightning as L
-import numpy as np
 import pandas as pd
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from wced.config.pretraining import Checkpoint
 from wced.model import WcedModel, WcedOutput
-from wced.objectives import (
-    FlatLabelLoss,
-    HierarchicalCrossEntropy,
-    masked_position_losses,
-    weighted_mean,
-    whole_cell_losses,
-)
+from wced.objectives import Term, weighted_mean
 from wced.pretraining.gene_errors import GeneErrors
+from wced.pretraining.losses import Losses
+from wced.pretraining.optimiser import made_optimiser
 from wced.shards.batches import TensorBatch
-from wced.shards.vocabulary import LABEL_COLUMNS
 
 
 class PretrainingModule(L.LightningModule):
-    """Train one model; per-epoch metrics are kept in `metric_rows` and travel with the training state."""
+    """Train one model; per-epoch metrics are kept in `metric_rows` and travel with the training state.
+
+    Everything random in a step (dropout) is drawn from (seed, step, rank), so that a resumed training needs no state of
+    random generators.
+    """
 
     def __init__(
         self,
         model: WcedModel,
         section: Checkpoint,
+        losses: Losses,
+        gene_errors: dict[str, GeneErrors],
         *,
-        measured_dv: np.ndarray,
-        descendant_leaves_cl: dict[str, np.ndarray],
+        seed: int,
         steps: int,
         steps_per_epoch: int,
         progress_every: int,
+        metadata_at: list[int] = (),
+        metadata_dropout: float = 0.0,
     ) -> None:
         """Put the parts together.
 
         Parameters
         ----------
-        model, section
-            The model and how it is trained.
-        measured_dv
-            bool, datasets × genes.
-        descendant_leaves_cl
-            By column of a hierarchical head: bool, classes × leaves.
+        model, section, losses
+            The model, how it is trained, and its objectives.
+        gene_errors
+            By decoder (`wced`, `mlm`): the sums of its errors.
+        seed
+            Seed of dropout.
         steps, steps_per_epoch
             Optimiser steps of the whole training and of an epoch.
         progress_every
             Steps between rows of the training metrics.
+        metadata_at
+            Which columns of a batch's `labels` are the model's metadata.
+        metadata_dropout
+            Probability with which training hides a cell's metadata.
         """
         super().__init__()
-        self.model, self.section = model, section
+        self.model, self.section, self.losses = model, section, losses
+        self.gene_errors = nn.ModuleDict(gene_errors)
+        self.seed, self.metadata_at, self.metadata_dropout = seed, list(metadata_at), metadata_dropout
         self.steps, self.steps_per_epoch, self.progress_every = steps, steps_per_epoch, progress_every
-        self.register_buffer("measured_dv", torch.from_numpy(measured_dv), persistent=False)
-        self.label_losses = nn.ModuleList(
-            HierarchicalCrossEntropy(descendant_leaves_cl[head.column])
-            if head.loss == "hierarchical"
-            else FlatLabelLoss(head.focal_gamma if head.loss == "focal" else 0.0)
-            for head in section.label_heads
-        )
-        self.weights = {"detection": section.detection_weight, "value": section.value_weight} | {
-            head.column: head.weight for head in section.label_heads
-        }
-        self.gene_errors = GeneErrors(model.config.vocabulary_size)
+        self.average: AveragedModel | None = None
+        if section.ema_decay is not None:
+            self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(section.ema_decay))
+            self.average.requires_grad_(False)
         self.metric_rows: list[list[Any]] = []
         self._sums: dict[str, torch.Tensor] = {}
-        self._resumed: dict[str, Any] | None = None
 
-    def losses(self, batch: TensorBatch, output: WcedOutput) -> dict[str, torch.Tensor]:
-        """Return every loss that has something to say about this batch, by name; scalars in float32."""
-        if self.section.objective == "wced":
-            expression = whole_cell_losses(
-                output.detection_logits, output.values, _target_row(batch), batch["target_gene"], batch["target_value"],
-                self.measured_dv[batch["dataset"].long()],
-            )  # fmt: skip
-        else:
-            target = batch["position_target"][batch["masked"]]
-            expression = masked_position_losses(output.detection_logits, output.values, target)
-        found = {"detection": expression.detection, "value": expression.value}
-        for head, loss in zip(self.section.label_heads, self.label_losses, strict=True):
-            per_cell = loss(output.label_logits[head.column], self._codes(batch, head.column))
-            if len(per_cell):
-                found[head.column] = per_cell.mean()
-        return found
+    @property
+    def trained(self) -> WcedModel:
+        """What is validated and written: the moving average of the weights, where there is one."""
+        return self.model if self.average is None else self.average.module
 
-    @staticmethod
-    def _codes(batch: TensorBatch, column: str) -> torch.Tensor:
-        return batch["labels"][:, LABEL_COLUMNS.index(column)]
+    @property
+    def epochs_done(self) -> float:
+        """Epochs (with a fraction) of optimiser steps made so far, for schedules."""
+        return self.global_step / self.steps_per_epoch
 
-    def _joined(self, step: int) -> dict[str, float]:
-        """Return the weights in force at a step: label heads join after the reconstruction-only epochs."""
-        waiting = step < self.section.reconstruction_only_epochs * self.steps_per_epoch
-        labels = {head.column for head in self.section.label_heads}
-        return {name: 0.0 if waiting and name in labels else weight for name, weight in self.weights.items()}
+    def on_before_batch_transfer(self, batch: TensorBatch, dataloader_idx: int) -> TensorBatch:
+        """Add what follows from a batch while it is still on the CPU, so that no GPU has to be waited for."""
+        if "target_offsets" in batch:
+            counts = batch["target_offsets"].diff()
+            batch["target_row"] = torch.repeat_interleave(torch.arange(len(counts)), counts)
+        for name in ("masked", "gene_masked"):
+            if name in batch:
+                batch[f"{name}_at"] = batch[name].flatten().nonzero()[:, 0]
+        batch["full"] = bool((batch["length"] == batch["gene"].shape[1]).all())
+        return batch
 
-    def _forward(self, batch: TensorBatch) -> WcedOutput:
-        return self.model(batch["gene"], batch["value"], batch["length"], batch.get("masked"))
+    def _forward(self, model: WcedModel, batch: TensorBatch, *, training: bool) -> WcedOutput:
+        metadata = batch["labels"][:, self.metadata_at].long() if self.metadata_at else None
+        if metadata is not None and training:
+            hidden = torch.rand(metadata.shape, device=metadata.device) < self.metadata_dropout
+            metadata = metadata.masked_fill(hidden, -1)
+        names = ("masked", "gene_masked", "gene_state", "full", "masked_at", "gene_masked_at")
+        return model(
+            batch["gene"], batch["value"], batch["length"], metadata=metadata,
+            reversal=self.losses.reversal(self.epochs_done) if training else None,
+            **{name: batch[name] for name in names if name in batch},
+        )  # fmt: skip
+
+    def _over_ranks(self, terms: dict[str, Term]) -> dict[str, Term]:
+        """Divide by the counts of all ranks, so that the mean of their gradients is that of the whole step's mean."""
+        if self.trainer.world_size == 1:
+            return terms
+        counts = self.trainer.strategy.reduce(torch.stack([term.count for term in terms.values()]), reduce_op="sum")
+        return {
+            name: Term(term.total * self.trainer.world_size, count)
+            for (name, term), count in zip(terms.items(), counts, strict=True)
+        }
 
     def training_step(self, batch: TensorBatch, batch_index: int) -> torch.Tensor:
         """Return the weighted mean of the losses of a batch."""
@@ -105,71 +118,71 @@ class PretrainingModule(L.LightningModule):
         # a resumed training writes the same rows.
         if self.global_step % self.progress_every == 0 and batch_index % self.section.accumulate == 0:
             self._write_rows("train")
-        losses = self.losses(batch, self._forward(batch))
-        total = weighted_mean(losses, self._joined(self.global_step))
-        self._collect({"loss": total, **losses}, weight=1)
+        batches = self.current_epoch * (2**24) + batch_index
+        torch.manual_seed((self.seed * 2**40 + batches) * 4096 + self.global_rank & (2**63 - 1))
+        terms = self.losses(batch, self._forward(self.model, batch, training=True))
+        total = weighted_mean(self._over_ranks(terms), self.losses.weights(self.epochs_done))
+        self._collect({"loss": Term(total, torch.ones_like(total)), **terms})
         self.log("loss", total, prog_bar=True, logger=False)
         return total
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Make a step, then let the moving average follow."""
+        super().optimizer_step(*args, **kwargs)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
 
     def on_validation_epoch_start(self) -> None:
         """Start the sums of a validation epoch; training metrics since the last row are written first."""
         self._write_rows("train")
-        self.gene_errors.reset()
+        for errors in self.gene_errors.values():
+            errors.reset()
 
     def validation_step(self, batch: TensorBatch, batch_index: int) -> None:
         """Add a batch to the metrics and gene errors of the epoch."""
-        output = self._forward(batch)
-        losses = self.losses(batch, output)
-        for head, loss in zip(self.section.label_heads, self.label_losses, strict=True):
-            correct = loss.correct(output.label_logits[head.column], self._codes(batch, head.column))
-            if len(correct):  # a label's loss and accuracy are means over the cells that have it
-                scores = {head.column: losses[head.column], f"{head.column}_accuracy": correct.float().mean()}
-                self._collect(scores, weight=len(correct))
-        expression = {name: losses[name] for name in ("detection", "value")}
-        self._collect({"loss": weighted_mean(losses, self.weights), **expression}, weight=len(batch["length"]))
-        if self.section.objective == "wced":
-            self._whole_cell_errors(batch, output)
-        else:
-            at = batch["masked"]
-            self.gene_errors.update(
-                batch["gene"][at], output.detection_logits, output.values, batch["position_target"][at]
-            )
-
-    def _whole_cell_errors(self, batch: TensorBatch, output: WcedOutput) -> None:
-        target_ng = torch.zeros(output.values.shape, device=self.device)
-        target_ng[_target_row(batch), batch["target_gene"].long()] = batch["target_value"]
-        measured = self.measured_dv[batch["dataset"].long()]
-        gene_ng = torch.arange(target_ng.shape[1], device=self.device).expand_as(target_ng)
-        self.gene_errors.update(
-            gene_ng[measured], output.detection_logits[measured], output.values[measured], target_ng[measured]
-        )
+        output = self._forward(self.trained, batch, training=False)
+        self._collect(self.losses(batch, output) | self.losses.correct(batch, output))
+        if "wced" in self.gene_errors:
+            self.gene_errors["wced"].update_cells(batch, output, self.losses.measured(batch))
+        if "mlm" in self.gene_errors:
+            self.gene_errors["mlm"].update_positions(batch, output)
 
     def on_validation_epoch_end(self) -> None:
         """Write the epoch's validation metrics."""
         self._write_rows("validation")
 
-    def _collect(self, values: dict[str, torch.Tensor], weight: int) -> None:
-        for name, value in values.items():
-            pair = torch.stack([value.detach().double() * weight, value.new_tensor(weight, dtype=torch.float64)])
+    def _collect(self, terms: dict[str, Term]) -> None:
+        for name, term in terms.items():
+            pair = torch.stack([term.total.detach().double(), term.count.double()])
             self._sums[name] = self._sums[name] + pair if name in self._sums else pair
 
+    def _summed(self) -> dict[str, torch.Tensor]:
+        """Return the sums since the last row over all ranks; every rank has the same names, in the same order."""
+        if not self._sums:
+            return {}
+        pairs = self.trainer.strategy.reduce(torch.stack(list(self._sums.values())), reduce_op="sum")
+        return dict(zip(self._sums, pairs, strict=True))
+
     def _write_rows(self, split: str) -> None:
-        # One sum over processes of the same names in all of them: some may not have seen every label.
-        columns = [head.column for head in self.section.label_heads]
-        names = ["loss", "detection", "value", *columns, *(f"{column}_accuracy" for column in columns)]
-        nothing = torch.zeros(2, dtype=torch.float64, device=self.device)
-        pairs = torch.stack([self._sums.get(name, nothing) for name in names])
-        pairs = self.trainer.strategy.reduce(pairs, reduce_op="sum")
-        for name, (total, weight) in zip(names, pairs.tolist(), strict=True):
-            if weight > 0:
-                self.metric_rows.append([split, self.current_epoch + 1, self.global_step, name, total / weight])
+        means = {
+            name: total / count
+            for name, (total, count) in ((name, pair.tolist()) for name, pair in self._summed().items())
+            if count > 0
+        }
+        if split == "validation":
+            weights = {name: weight for name, weight in self.losses.weights().items() if name in means}
+            means = {"loss": sum(weights[name] * means[name] for name in weights) / sum(weights.values()), **means}
+            for name, value in means.items():
+                self.log(f"validation_{name}", value, logger=False)
+        for name, value in means.items():
+            self.metric_rows.append([split, self.current_epoch + 1, self.global_step, name, value])
         self._sums = {}
 
     @property
     def running_loss(self) -> float:
         """Mean training loss of this process since the last row of metrics."""
-        total, weight = self._sums["loss"].tolist()
-        return total / weight
+        total, count = self._sums["loss"].tolist()
+        return total / count
 
     def metrics_table(self, checkpoint: str) -> pd.DataFrame:
         """Return the rows of `tables.METRICS` written so far."""
@@ -177,64 +190,24 @@ class PretrainingModule(L.LightningModule):
         return frame.assign(checkpoint=checkpoint)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put metrics and the states of the random generators into the training state."""
-        checkpoint["wced"] = {
-            "metric_rows": self.metric_rows,
-            "sums": self._sums,
-            "cpu_rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
-        }
+        """Put metrics into the training state: the rows, and the sums of all ranks since the last one."""
+        checkpoint["wced"] = {"metric_rows": self.metric_rows, "sums": self._summed()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take metrics back; the random generators are set when training starts."""
-        self._resumed = checkpoint["wced"]
-
-    def on_train_start(self) -> None:
-        """Go on with the metrics and the random numbers of a resumed training."""
-        if self._resumed is None:
-            return
-        self.metric_rows = self._resumed["metric_rows"]
-        self._sums = {name: pair.to(self.device) for name, pair in self._resumed["sums"].items()}
-        torch.set_rng_state(self._resumed["cpu_rng"])
-        if self._resumed["cuda_rng"] is not None and self.device.type == "cuda":
-            torch.cuda.set_rng_state(self._resumed["cuda_rng"], self.device)
-        self._resumed = None
+        """Take metrics back; the sums go to the first rank, because they are those of all."""
+        self.metric_rows = checkpoint["wced"]["metric_rows"]
+        first = self.trainer.is_global_zero
+        self._sums = {name: pair.to(self.device) * float(first) for name, pair in checkpoint["wced"]["sums"].items()}
 
     def configure_gradient_clipping(
         self, optimizer: torch.optim.Optimizer, gradient_clip_val: float | None = None, **_: Any
     ) -> None:
         """Clip the norm of all gradients; Lightning's own refuses fused optimisers even where nothing is scaled."""
-        torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), gradient_clip_val)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """Return AdamW, decaying the weights of linear layers only, and its schedule per step."""
-        settings = self.section.optimiser
-        decayed = {id(m.weight) for m in self.model.modules() if isinstance(m, nn.Linear)}
-        parameters = [p for p in self.model.parameters() if p.requires_grad]
-        optimiser = torch.optim.AdamW(
-            [
-                {"params": [p for p in parameters if id(p) in decayed], "weight_decay": settings.weight_decay},
-                {"params": [p for p in parameters if id(p) not in decayed], "weight_decay": 0.0},
-            ],
-            lr=settings.learning_rate,
-            betas=settings.betas,
-            # Lightning unscales float16 gradients before it clips them, which a fused optimiser would do once more.
-            fused=not str(self.trainer.precision).startswith("16"),
-        )
-        warmup = torch.optim.lr_scheduler.LinearLR(
-            optimiser, start_factor=1 / max(settings.warmup_steps, 1), total_iters=max(settings.warmup_steps, 1)
-        )
-        rest = max(self.steps - settings.warmup_steps, 1)
-        after = (
-            torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, rest, eta_min=settings.learning_rate / 10)
-            if settings.schedule == "cosine"
-            else torch.optim.lr_scheduler.ConstantLR(optimiser, factor=1.0)
-        )
-        schedule = torch.optim.lr_scheduler.SequentialLR(optimiser, [warmup, after], [settings.warmup_steps])
+        """Return AdamW and its schedule per step."""
+        # Lightning unscales float16 gradients before it clips them, which a fused optimiser would do once more.
+        fused = not str(self.trainer.precision).startswith("16")
+        optimiser, schedule = made_optimiser(self.model, self.section.optimiser, self.steps, fused=fused)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def _target_row(batch: TensorBatch) -> torch.Tensor:
-    """Return the cell of every flat target; int64, (t,)."""
-    offsets = batch["target_offsets"]
-    return torch.repeat_interleave(torch.arange(len(offsets) - 1, device=offsets.device), offsets.diff())

@@ -39,12 +39,20 @@ class TrainingState:
     @property
     def last(self) -> Path | None:
         """Lightning's newest checkpoint, or None when training begins."""
-        path = self.folder / "last.ckpt"
-        return path if path.exists() else None
+        return self.path if self.path.exists() else None
 
-    def gene_errors(self, epoch: int) -> Path:
-        """Where the gene errors of an epoch (from 1) stand until all epochs are done."""
-        return self.folder / f"gene_errors-{epoch:04d}.parquet"
+    @property
+    def path(self) -> Path:
+        """Where Lightning's newest checkpoint is written."""
+        return self.folder / "last.ckpt"
+
+    def gene_errors(self, decoder: str, epoch: int) -> Path:
+        """Where the gene errors of a decoder in an epoch (from 1) stand until all epochs are done."""
+        return self.folder / f"gene_errors-{decoder}-{epoch:04d}.parquet"
+
+    def gene_error_sums(self, decoder: str, epoch: int) -> Path:
+        """Where the sums by block behind them stand."""
+        return self.folder / f"gene_error_sums-{decoder}-{epoch:04d}.parquet"
 
     def finish(self) -> None:
         """Remove the checkpoint's states, once its folder is written."""

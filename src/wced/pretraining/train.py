@@ -1,16 +1,12 @@
 """Pretrain one checkpoint: from shards to a Hugging Face folder, resuming where a killed job stopped."""
 
 import sys
-import warnings
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
-import pandas as pd
 import torch
-from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, RichProgressBar
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
@@ -18,17 +14,17 @@ from wced import tables
 from wced.config import pretraining as config
 from wced.errors import WcedError
 from wced.files import whole_folder
-from wced.model import WcedConfig, WcedModel
-from wced.ontology.cell_ontology import load as load_ontology
-from wced.ontology.cut import OntologyCut, cut
+from wced.model.parameters import parameters_by_part
 from wced.pretraining import folder
-from wced.pretraining.callbacks import GeneErrorFiles, QuietProgress, Saving
-from wced.pretraining.gene_statistics import cell_values, measured_cells, nonzero
+from wced.pretraining.build import build_model, encoding_of, hierarchy, order_of, start_from_statistics
+from wced.pretraining.callbacks import AdaptiveChoice, GeneErrorFiles, QuietProgress, Saving
+from wced.pretraining.card import card
+from wced.pretraining.gene_errors import GeneErrors
+from wced.pretraining.gene_tables import joined
+from wced.pretraining.losses import Losses
 from wced.pretraining.module import PretrainingModule
 from wced.pretraining.state import TrainingState
 from wced.shards.batches import BatchDataset, BatchLoader
-from wced.shards.encode import Encoding
-from wced.shards.order import Order
 from wced.shards.reader import ShardSet
 
 
@@ -38,105 +34,6 @@ def precision_of(word: str) -> str:
         return word
     native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.cpu._is_avx512_bf16_supported()
     return "bf16-mixed" if native else "32-true"
-
-
-def encoding_of(section: config.Checkpoint) -> Encoding:
-    """Return how a checkpoint's section turns cells into sequences."""
-    mlm = section.objective == "mlm"
-    return Encoding(
-        length=section.input.length,
-        subset=section.input.subset,
-        values=section.input.values,
-        bins=section.input.bins,
-        zeros=section.input.zeros,
-        nonzero_ratio=section.input.nonzero_ratio,
-        nonzero_only=section.input.nonzero_only,
-        dropout=section.input.dropout,
-        select=section.masking.select if mlm else 0.0,
-        mask=section.masking.mask if mlm else 0.0,
-        cell_target=not mlm,
-    )
-
-
-def order_of(section: config.Order) -> Order:
-    """Return in which order a checkpoint's section visits the training cells."""
-    settings = section.model_dump(exclude={"bucket_steps"})
-    return Order(**settings | {"field": "dataset" if section.field == "dataset_id" else section.field})
-
-
-def classes_of(shards: ShardSet, column: str) -> tuple[str, ...]:
-    """Return the classes of a label; raise WcedError if the shards lack the column or it has no class."""
-    classes = shards.labels.classes.get(column)
-    if not classes:
-        raise WcedError(f"label_heads: the shards hold no class of {column}")
-    return classes
-
-
-def hierarchy(shards: ShardSet, section: config.Checkpoint) -> tuple[OntologyCut | None, dict[str, np.ndarray]]:
-    """Return the ontology cut to the classes of the hierarchical heads, and each head's classes × leaves mask."""
-    columns = [head.column for head in section.label_heads if head.loss == "hierarchical"]
-    if not columns:
-        return None, {}
-    ontology = load_ontology()
-    current = {column: [ontology.current(term) for term in classes_of(shards, column)] for column in columns}
-    terms = {term for column in columns for term in current[column] if term is not None}
-    graph = cut(ontology, terms)
-    empty = np.zeros(len(graph.leaves), bool)
-    masks = {
-        column: np.stack([graph.descendant_leaves_tl[graph.index[term]] if term else empty for term in current[column]])
-        for column in columns
-    }
-    return graph, masks
-
-
-def build_model(
-    shards: ShardSet, size: config.Model, section: config.Checkpoint, graph: OntologyCut | None, seed: int
-) -> WcedModel:
-    """Return the untrained model of a section, its weights drawn from `seed`.
-
-    Raises
-    ------
-    WcedError
-        If a label head names a column that has no class.
-    """
-    heads: list[dict[str, Any]] = []
-    for head in section.label_heads:
-        classes = classes_of(shards, head.column)
-        outputs = len(graph.leaves) if head.loss == "hierarchical" and graph else len(classes)
-        heads.append({"column": head.column, "loss": head.loss, "classes": outputs, "cls_position": head.cls_position})
-    torch.manual_seed(seed)
-    return WcedModel(
-        WcedConfig(
-            vocabulary_size=len(shards.vocabulary),
-            vocabulary_sha256=shards.vocabulary.sha256,
-            hidden_size=size.hidden_size,
-            num_hidden_layers=size.layers,
-            num_attention_heads=size.heads,
-            intermediate_size=size.intermediate_size,
-            value_encoder=size.value_encoder,
-            value_frequencies=size.value_frequencies,
-            cls_positions=size.cls_positions,
-            decoder_width=size.decoder_width,
-            head_dropout=size.head_dropout,
-            objective=section.objective,
-            label_heads=heads,
-            input=section.input.model_dump(),
-        )
-    )
-
-
-@torch.no_grad()
-def start_from_statistics(model: WcedModel, shards: ShardSet) -> None:
-    """Set the biases of the whole-cell decoder to each gene's log-odds of expression and mean value.
-
-    Training then starts at the null model instead of spending its first epoch on reaching it.
-    """
-    if model.config.objective != "wced":
-        return
-    train = nonzero(cell_values(shards, "train"), len(shards.vocabulary))
-    rate = np.clip(train.n / np.maximum(measured_cells(shards, "train"), 1), 1e-4, 1 - 1e-4)
-    model.decoder.detection.bias.copy_(torch.from_numpy(np.log(rate / (1 - rate))))
-    model.decoder.value.bias.copy_(torch.from_numpy(np.nan_to_num(train.mean)))
 
 
 def pretrain(
@@ -152,7 +49,8 @@ def pretrain(
     Parameters
     ----------
     output
-        Folder to make: `model/` (Hugging Face), `metrics.tsv`, `gene_errors.parquet`.
+        Folder to make: `model/` (Hugging Face), `metrics.tsv`, and, where expression is decoded, `gene_errors.parquet`
+        and `gene_error_sums.parquet`.
     shard_folder
         Folder with index.json and its shards.
     state_root
@@ -162,7 +60,7 @@ def pretrain(
     name
         Which of its checkpoints.
     seed
-        Seed of weights, order of cells and sequences.
+        Seed of weights, order of cells, sequences and dropout.
 
     Returns
     -------
@@ -173,6 +71,8 @@ def pretrain(
     ------
     WcedError
         If the shards are damaged, there is nothing to train or validate on, or a label head has no classes.
+    SystemExit
+        With status 143, after SIGTERM; the same call goes on where it stopped.
     """
     checkpoint = section.checkpoints[name]
     shards = ShardSet(shard_folder, verify=True)
@@ -191,39 +91,69 @@ def pretrain(
     graph, masks = hierarchy(shards, checkpoint)
     model = build_model(shards, section.model, checkpoint, graph, seed)
     start_from_statistics(model, shards)
+    model.backbone.gradient_checkpointing = checkpoint.gradient_checkpointing
+    print("parameters:", ", ".join(f"{part} {n:,}" for part, n in parameters_by_part(model).items()), flush=True)
 
-    encoding, order, bucket_steps = encoding_of(checkpoint), order_of(checkpoint.order), checkpoint.order.bucket_steps
+    encoding, bucket_steps = encoding_of(checkpoint), checkpoint.order.bucket_steps
     common = {"batch_size": checkpoint.batch_size, "seed": seed}
-    train = BatchDataset(shards, "train", encoding, training=True, order=order, bucket_steps=bucket_steps, **common)
+    train = BatchDataset(
+        shards, "train", encoding, training=True, order=order_of(checkpoint.order), bucket_steps=bucket_steps, **common
+    )
     # Masked language modelling validates on the same masks each epoch; whole-cell decoding on whole inputs.
-    validation = BatchDataset(shards, "validation", encoding, training=checkpoint.objective == "mlm", **common)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
-        trainer = L.Trainer(**_trainer_options(section, checkpoint, state, GeneErrorFiles(state, name, validation)))
-        rank, ranks = trainer.global_rank, trainer.world_size
-        loading = {"workers": section.workers, "pin_memory": torch.cuda.is_available()}
-        loaders = [BatchLoader(dataset, rank=rank, ranks=ranks, **loading) for dataset in (train, validation)]
-        steps_per_epoch = -(-len(loaders[0]) // checkpoint.accumulate)
-        module = PretrainingModule(
-            model,
+    validation = BatchDataset(shards, "validation", encoding, training=checkpoint.mlm is not None, **common)
+    errors = GeneErrorFiles(state, name, validation, model.config.decoders)
+    callbacks = [Saving(state.path, section.save_every_minutes * 60), errors]
+    if checkpoint.mlm is not None and checkpoint.mlm.choice == "adaptive":
+        callbacks.append(AdaptiveChoice(train, errors.values["mlm"].null_mae_g))
+    if checkpoint.early_stop is not None:
+        stop = checkpoint.early_stop
+        callbacks.append(EarlyStopping(f"validation_{stop.metric}", patience=stop.patience, mode="min"))
+    trainer = L.Trainer(**_trainer_options(section, checkpoint, callbacks))
+    rank, ranks = trainer.global_rank, trainer.world_size
+    loading = {"workers": section.workers, "pin_memory": torch.cuda.is_available()}
+    loaders = [BatchLoader(dataset, rank=rank, ranks=ranks, **loading) for dataset in (train, validation)]
+    steps_per_epoch = -(-len(loaders[0]) // checkpoint.accumulate)
+    module = PretrainingModule(
+        model,
+        checkpoint,
+        Losses(
             checkpoint,
             measured_dv=shards.measured_dv,
+            label_columns=shards.label_columns,
+            number_columns=shards.number_columns,
             descendant_leaves_cl=masks,
-            steps=steps_per_epoch * checkpoint.epochs,
-            steps_per_epoch=steps_per_epoch,
-            progress_every=section.progress_every,
-        )
-        if state.last:
-            print(f"resuming from {state.last}", flush=True)
-        trainer.fit(module, *loaders, ckpt_path=state.last, weights_only=True)
+            standard={h["column"]: (h["mean"], h["std"]) for h in model.config.label_heads if h["loss"] == "mse"},
+        ),
+        {decoder: GeneErrors(len(shards.vocabulary), errors.blocks) for decoder in model.config.decoders},
+        seed=seed,
+        steps=steps_per_epoch * checkpoint.epochs,
+        steps_per_epoch=steps_per_epoch,
+        progress_every=section.progress_every,
+        metadata_at=[shards.label_columns.index(column) for column in section.model.metadata],
+        metadata_dropout=section.model.metadata_dropout,
+    )
+    if checkpoint.compile:
+        for block in model.backbone.blocks:
+            block.compile()
+    if state.last:
+        print(f"resuming from {state.last}", flush=True)
+    trainer.fit(module, *loaders, ckpt_path=state.last, weights_only=True)
 
     if trainer.is_global_zero:
         with whole_folder(output) as temporary:
             (temporary / "model").mkdir()
-            folder.save(folder.Checkpoint(model, shards.vocabulary, shards.labels, graph), temporary / "model")
-            tables.write(module.metrics_table(name), tables.METRICS, temporary / "metrics.tsv")
-            epochs = [pd.read_parquet(state.gene_errors(epoch + 1)) for epoch in range(checkpoint.epochs)]
-            tables.write(pd.concat(epochs), tables.GENE_ERRORS, temporary / "gene_errors.parquet")
+            metrics = module.metrics_table(name)
+            folder.save(
+                folder.Checkpoint(module.trained, shards.vocabulary, shards.labels, graph),
+                temporary / "model",
+                card=card(name, checkpoint, module.trained, shards, metrics),
+            )
+            tables.write(metrics, tables.METRICS, temporary / "metrics.tsv")
+            epochs = range(1, int(metrics["epoch"].max()) + 1)
+            done = [(decoder, epoch) for decoder in model.config.decoders for epoch in epochs]
+            if done:
+                joined(temporary / "gene_errors.parquet", [state.gene_errors(*which) for which in done])
+                joined(temporary / "gene_error_sums.parquet", [state.gene_error_sums(*which) for which in done])
         state.finish()
     return {
         "device": str(module.device),
@@ -238,18 +168,14 @@ def pretrain(
 
 
 def _trainer_options(
-    section: config.Pretraining, checkpoint: config.Checkpoint, state: TrainingState, gene_errors: Callback
+    section: config.Pretraining, checkpoint: config.Checkpoint, callbacks: list[Callback]
 ) -> dict[str, Any]:
     terminal = sys.stderr.isatty()
-    saving = Saving(
-        dirpath=state.folder, filename="last", train_time_interval=timedelta(minutes=section.save_every_minutes),
-        enable_version_counter=False,
-    )  # fmt: skip
     return {
         "accelerator": "auto",
         "devices": section.devices,
-        # A batch may lack every label of a head, and heads wait for the reconstruction-only epochs. Buffers hold each
-        # process's own sums of gene errors, which must not be overwritten with those of the first.
+        # Heads may wait for their schedule. Buffers hold each process's own sums of gene errors, which must not be
+        # overwritten with those of the first.
         "strategy": (
             DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if section.devices > 1 else "auto"
         ),
@@ -257,11 +183,12 @@ def _trainer_options(
         "max_epochs": checkpoint.epochs,
         "accumulate_grad_batches": checkpoint.accumulate,
         "gradient_clip_val": checkpoint.optimiser.clip,
-        "callbacks": [saving, gene_errors, RichProgressBar() if terminal else QuietProgress()],
+        "callbacks": [*callbacks, RichProgressBar() if terminal else QuietProgress()],
         # A Slurm job is one allocation in which this process starts its ranks itself; Lightning would otherwise
         # expect one Slurm task per GPU.
         "plugins": [LightningEnvironment()],
         "logger": False,
+        "enable_checkpointing": False,
         "enable_progress_bar": terminal,
         "enable_model_summary": False,
         "use_distributed_sampler": False,

@@ -123,7 +123,7 @@ def loss_figure(metrics: pd.DataFrame, checkpoints: Sequence[str]) -> Figure:
 
 
 def gene_figure(errors: pd.DataFrame, checkpoints: Sequence[str], min_nonzero: int) -> Figure:
-    """Return, for every checkpoint, how well genes are quantified and detected against how rarely they are expressed.
+    """Return, for every decoder, how well genes are quantified and detected against how rarely they are expressed.
 
     Parameters
     ----------
@@ -134,12 +134,15 @@ def gene_figure(errors: pd.DataFrame, checkpoints: Sequence[str], min_nonzero: i
     min_nonzero
         Validation cells that must express a gene for it to be shown.
     """
+    pairs = errors.groupby(["checkpoint", "decoder"]).size().index
+    shown = [(name, decoder) for name in checkpoints for decoder in ("wced", "mlm") if (name, decoder) in pairs]
     errors = reliable(errors, min_nonzero)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.4 * len(checkpoints), 5.8), layout="constrained")
-        axes = figure.subplots(2, len(checkpoints), squeeze=False, sharex=True, sharey="row")
-        for column, checkpoint in enumerate(checkpoints):
-            genes = errors[errors["checkpoint"] == checkpoint].sort_values("zero_fraction")
+        figure = Figure(figsize=(4.4 * len(shown), 5.8), layout="constrained")
+        axes = figure.subplots(2, len(shown), squeeze=False, sharex=True, sharey="row")
+        for column, (checkpoint, decoder) in enumerate(shown):
+            genes = errors[(errors["checkpoint"] == checkpoint) & (errors["decoder"] == decoder)]
+            genes = genes.sort_values("zero_fraction")
             mae, auc = axes[:, column]
             beats = genes["improvement"] > 0
             for axis, value in ((mae, "rescaled_mae"), (auc, "detection_auc")):
@@ -157,7 +160,9 @@ def gene_figure(errors: pd.DataFrame, checkpoints: Sequence[str], min_nonzero: i
             mae.plot(bins["zero_fraction"].median(), bins["rescaled_null_mae"].median(), color="black", lw=1.5, ls="--")
             auc.axhline(0.5, color="black", lw=1, ls="--")
             auc.set(xlabel="share of validation cells that do not express the gene", xlim=(0, 1), ylim=(None, 1.01))
-            mae.set_title(f"{checkpoint}: {beats.sum():,} of {len(genes):,} genes beat the null")
+            several = sum(name == checkpoint for name, _ in shown) > 1
+            title = f"{checkpoint} ({decoder})" if several else checkpoint
+            mae.set_title(f"{title}: {beats.sum():,} of {len(genes):,} genes beat the null")
         if len(errors):
             axes[0, 0].set_ylim(0, errors[["rescaled_mae", "rescaled_null_mae"]].quantile(0.995).max() * 1.1)
         axes[0, 0].set_ylabel("rescaled MAE where expressed\n(lower is better)")

@@ -1,3 +1,3 @@
 """Memory-mapped Arrow shards of raw counts, and the batches that are made from them."""
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3

@@ -4,7 +4,8 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import fields
+from dataclasses import fields, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,8 @@ import torch
 from torch.utils.data import Dataset
 
 from wced.shards.cells import RaggedCells
-from wced.shards.encode import Batch, Encoding, encode
+from wced.shards.choice import choice_probabilities
+from wced.shards.encode import Batch, Encoding, encode, mask_limits
 from wced.shards.order import CellSource, EpochOrder, Order
 
 TensorBatch = dict[str, torch.Tensor]
@@ -22,6 +24,9 @@ SEQUENTIAL = Order(strategy="sequential")
 
 AHEAD = 2
 """Batches that each worker makes ahead of the one handed out."""
+
+SAMPLE_CELLS = 4096
+"""Cells that say how often sequences hold each gene, where genes are not chosen uniformly."""
 
 
 def to_tensors(batch: Batch | RaggedCells) -> TensorBatch:
@@ -41,6 +46,8 @@ class BatchKey(NamedTuple):
 
 class BatchDataset(Dataset):
     """Item (epoch, step, rank, ranks) is a whole batch, finished; the same wherever and whenever it is made.
+
+    (As long as the weights of genes are the same: whoever sets them has to set them again when it resumes.)
 
     An epoch of N cells has S = ⌈N / (batch_size · ranks)⌉ steps. Step s holds the cells from ⌊N·s/S⌋ to ⌊N·(s+1)/S⌋ of
     the epoch's order, dealt out to the ranks in turn: every cell once, as many batches for every rank, and sizes that
@@ -87,6 +94,8 @@ class BatchDataset(Dataset):
         self.training, self.seed, self.bucket_steps = training, seed, bucket_steps
         self.order = EpochOrder(source, split, order, seed)
         self._window: tuple[tuple[int, int, int], list[np.ndarray]] | None = None
+        self._weights_g: np.ndarray | None = None
+        self._limits: np.ndarray | None = None
         self._lock = threading.Lock()  # the order keeps what it used last, and several threads may ask
 
     def steps(self, ranks: int = 1) -> int:
@@ -107,7 +116,47 @@ class BatchDataset(Dataset):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Be made anew in another process (torch's own DataLoader with workers); a lock does not travel."""
-        return _made_anew, (self._arguments,)
+        return _made_anew, (self._arguments, self._weights_g)
+
+    def set_gene_weights(self, weights_g: np.ndarray | None) -> None:
+        """Choose positions of some genes more often for prediction than those of others, from the next batch made on.
+
+        To be called between epochs: batches made ahead have the weights of before.
+
+        Parameters
+        ----------
+        weights_g
+            (genes,): relative weights, at least 0 (see `wced.shards.choice`); None for all genes alike. On average over
+            the positions of this dataset's sequences the encoding's share `select` stays.
+
+        Raises
+        ------
+        ValueError
+            If there is no masking, or the weights are none.
+        """
+        if weights_g is None:
+            self._weights_g = self._limits = None
+            return
+        if not (self.training and self.encoding is not None and self.encoding.select > 0):
+            raise ValueError("genes can only have weights where training chooses positions for prediction")
+        chosen_g = choice_probabilities(weights_g, self._positions_g, self.encoding.select)
+        self._weights_g, self._limits = np.array(weights_g), mask_limits(self.encoding, chosen_g)
+
+    @cached_property
+    def _positions_g(self) -> np.ndarray:
+        """Return how often the sequences of the first cells of epoch 0 hold each gene, and once more; int64."""
+        with self._lock:
+            places = self.order.cells(0, 0, min(SAMPLE_CELLS, len(self.order)))
+        encoding = replace(self.encoding, select=0.0, cell_target=False)
+        positions_g = np.ones(self.source.measured_dv.shape[1], np.int64)
+        for part in np.split(places, range(self.batch_size, len(places), self.batch_size)):
+            batch = encode(
+                self.source.views(part), self.source.measured_dv, encoding, training=True, seed=self.seed,
+                measured_d=self.source.measured_d,
+            )  # fmt: skip
+            there = np.arange(batch.gene.shape[1]) < batch.length[:, None]
+            positions_g += np.bincount(batch.gene[there], minlength=len(positions_g))
+        return positions_g
 
     def _step_cells(self, epoch: int, step: int, steps: int) -> np.ndarray:
         """Return the cells of a step over all ranks, sorted by length within windows of `bucket_steps`."""
@@ -140,7 +189,7 @@ class BatchDataset(Dataset):
         return to_tensors(
             encode(
                 cells, self.source.measured_dv, self.encoding, training=self.training, seed=self.seed, epoch=key.epoch,
-                measured_d=self.source.measured_d,
+                measured_d=self.source.measured_d, limits=self._limits,
             )
         )  # fmt: skip
 
@@ -217,5 +266,7 @@ class BatchLoader:
         self._state = dict(self._next)
 
 
-def _made_anew(arguments: dict[str, Any]) -> BatchDataset:
-    return BatchDataset(**arguments)
+def _made_anew(arguments: dict[str, Any], weights_g: np.ndarray | None) -> BatchDataset:
+    dataset = BatchDataset(**arguments)
+    dataset.set_gene_weights(weights_g)
+    return dataset

@@ -22,6 +22,10 @@ class RaggedCells:
     """int32, (n,): row of the measured-gene mask."""
     labels: np.ndarray
     """int32, (n, label columns): class codes, -1 for unknown."""
+    numbers: np.ndarray | None = None
+    """float32, (n, number columns): NaN for unknown; None where there are none."""
+    perturbed: np.ndarray | None = None
+    """int32, (n, m): vocabulary ids of the perturbed genes, -1 for none; None where nobody has noted them."""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -37,6 +41,8 @@ class RaggedCells:
             soma_joinid=self.soma_joinid,
             dataset=self.dataset,
             labels=self.labels,
+            numbers=self.numbers,
+            perturbed=self.perturbed,
             owner=self,
         )
 
@@ -59,6 +65,10 @@ class CellViews:
     """int32, (n,)."""
     labels: np.ndarray
     """int32, (n, label columns)."""
+    numbers: np.ndarray | None
+    """float32, (n, number columns), or None."""
+    perturbed: np.ndarray | None
+    """int32, (n, m), or None."""
     owner: object
     """What the memory belongs to, so that it lives as long as this."""
 

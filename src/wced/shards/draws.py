@@ -16,6 +16,9 @@ DROPOUT, SUBSET, ZEROS, MASK = range(4)
 UNIT = 65536
 """Draws of yes or no have 16 bits: probabilities are rounded to this many steps."""
 
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+"""What SplitMix64 adds to its state for each draw: 2^64 by the golden ratio."""
+
 
 @numba.njit(inline="always")
 def mixed(z):
@@ -30,13 +33,13 @@ def stream(seed, epoch, joinid, purpose):
     """Return the first state of a stream."""
     state = mixed(np.uint64(seed) * np.uint64(0xD1342543DE82EF95) + np.uint64(purpose))
     state = mixed(state ^ np.uint64(joinid))
-    return mixed(state + np.uint64(epoch) * np.uint64(0x9E3779B97F4A7C15))
+    return mixed(state + np.uint64(epoch) * GOLDEN)
 
 
 @numba.njit(inline="always")
 def advanced(state):
     """Return the next state of a stream; its draw is `mixed` of that."""
-    return state + np.uint64(0x9E3779B97F4A7C15)
+    return state + GOLDEN
 
 
 @numba.njit(inline="always")
@@ -45,81 +48,71 @@ def below(bits, n):
     return np.int64(((bits >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32))
 
 
-@numba.njit(nogil=True, cache=True)
-def survivors(state, n, dropped, kept):
-    """Write the places in [0, n) that survive to `kept`, ascending; return how many.
+@numba.njit(inline="always")
+def numbers(state, n, draws):
+    """Return n random numbers in [0, UNIT), uint16: the parts of the next draws of a stream, the lowest bits first.
 
-    Each is dropped with probability `dropped` / UNIT; four share a draw.
+    They lie in `draws`, which has room for n / 4, rounded up. Several are made at a time, as none waits for another.
     """
-    count, limit, bits = 0, np.uint64(dropped), np.uint64(0)
-    for k in range(n):
-        if k & 3 == 0:
-            state = advanced(state)
-            bits = mixed(state)
-        kept[count] = k
-        count += (bits & np.uint64(0xFFFF)) >= limit
-        bits >>= np.uint64(16)
-    return count
+    for draw in range((n + 3) // 4):
+        draws[draw] = mixed(state + np.uint64(draw + 1) * GOLDEN)
+    return draws.view(np.uint16)[:n]
+
+
+@numba.njit(nogil=True, cache=True)
+def survivors(state, counts, dropped, stays, draws):
+    """Write to `stays` which of a cell's genes survive; return how many, and the sum of their counts.
+
+    Each is dropped with probability `dropped` / UNIT. `draws` is memory to work in, as for `numbers`.
+    """
+    number, limit = numbers(state, len(counts), draws), np.int32(dropped)
+    for j in range(len(counts)):
+        stays[j] = np.int32(number[j]) >= limit
+    n_stays, total = 0, np.uint64(0)
+    for j in range(len(counts)):
+        n_stays += stays[j]
+        total += np.uint64(counts[j]) * np.uint64(stays[j])
+    return n_stays, total
 
 
 @numba.njit(nogil=True, cache=True)
 def number_of_survivors(state, n, dropped):
-    """Return what `survivors` would, without writing, and three times as fast: no draw waits for the one before."""
+    """Return what `survivors` would, without writing."""
     count, limit = 0, np.uint64(dropped)
     for draw in range(n // 4):
-        bits = mixed(state + np.uint64(draw + 1) * np.uint64(0x9E3779B97F4A7C15))
+        bits = mixed(state + np.uint64(draw + 1) * GOLDEN)
         count += (bits & np.uint64(0xFFFF)) >= limit
         count += ((bits >> np.uint64(16)) & np.uint64(0xFFFF)) >= limit
         count += ((bits >> np.uint64(32)) & np.uint64(0xFFFF)) >= limit
         count += (bits >> np.uint64(48)) >= limit
-    bits = mixed(state + np.uint64(n // 4 + 1) * np.uint64(0x9E3779B97F4A7C15))
+    bits = mixed(state + np.uint64(n // 4 + 1) * GOLDEN)
     for _ in range(n % 4):
         count += (bits & np.uint64(0xFFFF)) >= limit
         bits >>= np.uint64(16)
     return count
 
 
-@numba.njit(inline="always")
-def survivors_sum(state, counts, dropped):
-    """Return the sum of the counts at the places that `survivors` would write."""
-    total, limit, n = np.uint64(0), np.uint64(dropped), len(counts)
-    for draw in range(n // 4):
-        bits = mixed(state + np.uint64(draw + 1) * np.uint64(0x9E3779B97F4A7C15))
-        for lane in range(4):
-            survives = np.uint64(((bits >> np.uint64(16 * lane)) & np.uint64(0xFFFF)) >= limit)
-            total += survives * np.uint64(counts[4 * draw + lane])
-    bits = mixed(state + np.uint64(n // 4 + 1) * np.uint64(0x9E3779B97F4A7C15))
-    for j in range(n - n % 4, n):
-        if (bits & np.uint64(0xFFFF)) >= limit:
-            total += np.uint64(counts[j])
-        bits >>= np.uint64(16)
-    return total
-
-
 @numba.njit(nogil=True, cache=True)
-def random_subset(state, kept, n, size, marked):
-    """Reduce the first n values of `kept` to a uniformly random subset, in their order.
+def random_subset(state, n, n_stays, size, stays, before, draws):
+    """Reduce the `n_stays` of n places that are True in `stays` to a uniformly random subset of `size`.
 
-    The smaller part, those to leave out or those to keep, is drawn one by one, again where a draw was there already.
-    `marked` is all False, before and after, and has room for n.
+    Each is left out by a number of its own, so that about `size` remain; then single places are drawn and taken out or
+    put back until just as many do. Neither prefers any place, so every subset is as likely as another.
+    `before`, as long as `stays`, and `draws`, as for `numbers`, are memory to work in.
     """
-    leave_out = 2 * size >= n
-    wanted = n - size if leave_out else size
-    done = 0
-    while done < wanted:
+    number, limit, left = numbers(state, n, draws), np.int32((n_stays - size) * UNIT // n_stays), 0
+    for j in range(n):
+        before[j] = stays[j]
+        stays[j] &= np.int32(number[j]) >= limit
+        left += stays[j]
+    state += np.uint64((n + 3) // 4) * GOLDEN
+    too_many = left > size
+    while left != size:
         state = advanced(state)
-        bits = mixed(state)
-        for half in (bits, bits << np.uint64(32)):
-            place = below(half, n)
-            if done < wanted and not marked[place]:
-                marked[place] = True
-                done += 1
-    taken = 0
-    for k in range(n):
-        value = kept[k]
-        kept[taken] = value
-        taken += marked[k] != leave_out
-    marked[:n] = False
+        place = below(mixed(state), n)
+        if before[place] and stays[place] == too_many:
+            stays[place] = not too_many
+            left += -1 if too_many else 1
 
 
 @numba.njit(nogil=True, cache=True)

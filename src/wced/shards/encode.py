@@ -5,6 +5,7 @@ larger than needed, the second fills them. Both draw the same numbers (`wced.sha
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from wced.shards.cells import CellViews, RaggedCells
 from wced.shards.draws import UNIT
 from wced.shards.kernels import expressed_room, fill, sequence_lengths
 from wced.shards.memory import arrays
+from wced.shards.perturbations import mark_perturbed
 
 VALUES = ("log1p_10k", "ranks", "bins")
 ZERO_MODES = ("exclude", "include", "interleave")
@@ -46,12 +48,21 @@ class Encoding:
     """Share of positions chosen for prediction (0 for no masked language modelling)."""
     mask: float = 0.0
     """Share of the chosen positions whose value is hidden."""
+    hide_genes: float = 0.0
+    """Share of the chosen positions whose gene is hidden instead, while the value stays visible."""
     cell_target: bool = True
     """Whether a batch has the values of all expressed genes as a flat target."""
 
     def __post_init__(self) -> None:
         if self.values not in VALUES or self.zeros not in ZERO_MODES or self.subset not in ("random", "most_expressed"):
             raise ValueError(f"no such encoding: {self}")
+        if self.mask + self.hide_genes > 1:
+            raise ValueError(f"mask {self.mask} and hide_genes {self.hide_genes} are shares that add up to more than 1")
+
+    @cached_property
+    def limits(self) -> np.ndarray:
+        """What `mask_limits` says where all genes are chosen as often."""
+        return mask_limits(self, self.select)
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,8 @@ class Batch:
     """int64, (n,): positions that are there; the rest is padding."""
     masked: np.ndarray | None
     """bool, (n, l): positions whose value the model must not see, in training with `select`."""
+    gene_masked: np.ndarray | None
+    """bool, (n, l): positions whose gene the model must not see (`gene` has it as the target), with `hide_genes`."""
     position_target: np.ndarray | None
     """float32, (n, l): log1p_10k over the whole cell at every position, with `select`."""
     target_offsets: np.ndarray | None
@@ -78,6 +91,10 @@ class Batch:
     """int32, (n,): row of the measured-gene mask."""
     labels: np.ndarray
     """int32, (n, label columns): class codes, -1 for unknown."""
+    numbers: np.ndarray | None
+    """float32, (n, number columns): NaN for unknown; where the source has such columns."""
+    gene_state: np.ndarray | None
+    """int8, (n, l): 1 where the gene was perturbed in the cell, else 0; where the source knows of perturbations."""
     soma_joinid: np.ndarray
     """int64, (n,): identity of each cell."""
 
@@ -85,6 +102,25 @@ class Batch:
 def measured_counts(measured_dv: np.ndarray) -> np.ndarray:
     """Return how many genes each dataset measured; int64, (datasets,)."""
     return np.count_nonzero(measured_dv, axis=1).astype(np.int64)
+
+
+def mask_limits(encoding: Encoding, chosen: float | np.ndarray) -> np.ndarray:
+    """Return the limits below which a position's number makes its value, or else its gene, hidden.
+
+    Parameters
+    ----------
+    encoding
+        Shares of chosen positions whose value and whose gene is hidden.
+    chosen
+        Probability that a position is chosen; or (genes,), that one which holds each gene is.
+
+    Returns
+    -------
+    numpy.ndarray
+        int32, (2, 1 or genes), of numbers in [0, UNIT).
+    """
+    shares = np.array([encoding.mask, encoding.mask + encoding.hide_genes])
+    return np.round(shares[:, None] * np.atleast_1d(chosen) * UNIT).astype(np.int32)
 
 
 def encode(
@@ -96,6 +132,7 @@ def encode(
     seed: int = 0,
     epoch: int = 0,
     measured_d: np.ndarray | None = None,
+    limits: np.ndarray | None = None,
 ) -> Batch:
     """Return the batch of some cells.
 
@@ -114,6 +151,8 @@ def encode(
         With a cell's soma_joinid, the seed of its streams.
     measured_d
         What `measured_counts` says of `measured_dv`, to spare counting for every batch.
+    limits
+        What `mask_limits` says of the encoding, where genes differ in how often they are chosen.
 
     Returns
     -------
@@ -133,26 +172,34 @@ def encode(
         seed, epoch, lengths, zeros_n,
     )  # fmt: skip
     mlm, shape = encoding.select > 0, (n, int(lengths.max(initial=1)))
+    hides_genes = mlm and training and encoding.hide_genes > 0
     targets = (int(cells.offsets[-1]) if encoding.cell_target else 0,)
     made = arrays(
         {
             "gene": (shape, np.int32),
             "value": (shape, np.float32),
             "masked": (shape if mlm and training else (0, 0), np.bool_),
+            "gene_masked": (shape if hides_genes else (0, 0), np.bool_),
             "position_target": (shape if mlm else (0, 0), np.float32),
             "target_gene": (targets, np.int32),
             "target_value": (targets, np.float32),
+            "gene_state": (shape if cells.perturbed is not None else (0, 0), np.int8),
         }
     )
+    gene_state = made.pop("gene_state")
     fill(
         cells.offsets, cells.gene_at, cells.count_at, cells.like, cells.soma_joinid, cells.dataset, measured_dv,
         measured_d,
         expressed_room(encoding.length, interleave, encoding.nonzero_ratio), training and encoding.subset == "random",
         VALUES.index(encoding.values), encoding.bins if encoding.values == "bins" else 0, dropped,
-        round(encoding.select * encoding.mask * UNIT), training, seed, epoch, lengths, zeros_n, *made.values(),
+        encoding.limits if limits is None else limits, training, seed, epoch, lengths, zeros_n, *made.values(),
     )  # fmt: skip
+    if cells.perturbed is not None:
+        mark_perturbed(made["gene"], lengths, cells.perturbed, gene_state)
     if not (mlm and training):
         made["masked"] = None
+    if not hides_genes:
+        made["gene_masked"] = None
     if not mlm:
         made["position_target"] = None
     if not encoding.cell_target:
@@ -163,5 +210,7 @@ def encode(
         target_offsets=cells.offsets if encoding.cell_target else None,
         dataset=cells.dataset,
         labels=cells.labels,
+        numbers=cells.numbers,
+        gene_state=None if cells.perturbed is None else gene_state,
         soma_joinid=cells.soma_joinid,
     )

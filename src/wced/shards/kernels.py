@@ -2,6 +2,9 @@
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 from wced.shards.draws import (
     DROPOUT,
@@ -12,10 +15,10 @@ from wced.shards.draws import (
     below,
     mixed,
     number_of_survivors,
+    numbers,
     random_subset,
     stream,
     survivors,
-    survivors_sum,
 )
 from wced.shards.mapped import pointer
 
@@ -24,6 +27,31 @@ TARGET_SUM = 10_000.0
 
 SMALL = 32
 """Most counts of a cell are below this: what becomes of them is looked up in a table made once per cell."""
+
+CACHE_LINE = 64
+"""Bytes that memory hands out at once."""
+
+
+@intrinsic
+def _prefetch(typing_context, address):
+    """Have the cache line at an address fetched, without waiting for it."""
+
+    def generate(context, builder, signature, arguments):
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        function = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        fetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], function)
+        to_read, second_level, data = (ir.Constant(number, value) for value in (0, 2, 1))
+        builder.call(fetch, [builder.inttoptr(arguments[0], byte), to_read, second_level, data])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@numba.njit(inline="always")
+def _prefetch_bytes(address, size):
+    """Have some memory fetched, without waiting for it."""
+    for at in range(address, address + size, CACHE_LINE):
+        _prefetch(at)
 
 
 @numba.njit(inline="always")
@@ -68,40 +96,39 @@ def sequence_lengths(
 
 
 @numba.njit(inline="always")
-def _log1p_table(total, table):
-    """Fill the table with log1p_10k of every small count of a cell."""
-    scale = TARGET_SUM / total
+def _log1p_table(scale, table):
+    """Fill the table with log1p_10k of every small count of a cell, `scale` being TARGET_SUM / total."""
     for count in range(1, SMALL):
         table[count] = np.log(1.0 + count * scale)  # in float64 as good as log1p for a float32, and twice as fast
 
 
 @numba.njit(nogil=True, cache=True)
-def _small_and_large(counts, kept, n, large):
-    """Return how often each small count occurs, and how many large ones there are, which are written to `large`."""
+def _small_and_large(counts, stays, large):
+    """Return how often each small count stays, and how many large ones do, which are written to `large`."""
     number_of, n_large = np.zeros(SMALL, np.int64), 0
-    for k in range(n):
-        count = counts[kept[k]]
+    for j in range(len(counts)):
+        count = counts[j]
         if count < SMALL:
-            number_of[count] += 1
-        else:
+            number_of[count] += stays[j]
+        elif stays[j]:
             large[n_large] = count
             n_large += 1
     return number_of, n_large
 
 
 @numba.njit(nogil=True, cache=True)
-def _rank_table(counts, kept, n, bins, table, large):
-    """Fill the table with the rank (or bin, where `bins` > 0) of every small count; return the number of large ones.
+def _rank_table(counts, stays, n, bins, table, large):
+    """Fill the table with the rank (or bin, where `bins` > 0) of every small count among the n that stay.
 
-    The large ones stand sorted in `large`.
+    Returns the large ones, sorted, which lie in `large`.
     """
-    number_of, n_large = _small_and_large(counts, kept, n, large)
+    number_of, n_large = _small_and_large(counts, stays, large)
     large[:n_large].sort()
     lower = 0
     for count in range(SMALL):
         table[count] = _rank_value(lower, lower + number_of[count], n, bins)
         lower += number_of[count]
-    return n_large
+    return large[:n_large]
 
 
 @numba.njit(inline="always")
@@ -112,9 +139,21 @@ def _rank_value(lower, upper, n, bins):
 
 
 @numba.njit(nogil=True, cache=True)
-def _most_expressed(counts, kept, n, size, large):
-    """Reduce the first n of `kept` to the places with the largest counts, in their order; ties go to the first."""
-    number_of, n_large = _small_and_large(counts, kept, n, large)
+def _large_value(count, scale, ranked, n, bins):
+    """Return the value of a count beyond the table: its rank or bin where there are `ranked`, else log1p_10k.
+
+    This is called, not inlined: numba would count references to the array in the loop over all genes.
+    """
+    if len(ranked) == 0:
+        return np.float32(np.log(1.0 + count * scale))
+    lower, upper = np.searchsorted(ranked, count, side="left"), np.searchsorted(ranked, count, side="right")
+    return np.float32(_rank_value(n - len(ranked) + lower, n - len(ranked) + upper, n, bins))
+
+
+@numba.njit(nogil=True, cache=True)
+def _most_expressed(counts, stays, size, large):
+    """Reduce the places that are True in `stays` to the `size` with the largest counts; ties go to the first."""
+    number_of, n_large = _small_and_large(counts, stays, large)
     above, threshold = 0, np.int64(0)  # counts above the threshold are all taken, those at it as far as they fit
     if n_large >= size:
         large[:n_large].sort()
@@ -125,176 +164,172 @@ def _most_expressed(counts, kept, n, size, large):
         while above + number_of[threshold] < size:
             above += number_of[threshold]
             threshold -= 1
-    taken, at_threshold = 0, size - above
-    for k in range(n):
-        place = kept[k]
-        count = np.int64(counts[place])
-        fits = count == threshold and at_threshold > 0
-        kept[taken] = place
-        taken += count > threshold or fits
+    at_threshold = size - above
+    for j in range(len(counts)):
+        count = np.int64(counts[j])
+        fits = stays[j] and count == threshold and at_threshold > 0
+        stays[j] = (stays[j] and count > threshold) or fits
         at_threshold -= fits
 
 
 @numba.njit(nogil=True, cache=True)
-def _add_zeros(state, cell_gene, measured_g, measured, training, wanted, gene, taken):
-    """Write `wanted` genes that the dataset measured and the cell does not express to `gene`; `taken` is all False."""
+def _add_zeros(state, cell_gene, measured_g, measured, training, wanted, gene, free):
+    """Write `wanted` genes that the dataset measured and the cell does not express to `gene`.
+
+    `free`, with a place for every gene, is memory to work in.
+    """
     n_genes, n = len(measured_g), len(cell_gene)
+    for g in range(n_genes):  # as a slice numba would copy it fifty times as slowly
+        free[g] = measured_g[g]
     for j in range(n):
-        taken[cell_gene[j]] = True
+        free[cell_gene[j]] = False
+    done = 0
     if training and 4 * (measured - n - wanted) > n_genes:
-        done = 0  # more than a quarter of all genes would still do after the last draw: draw until all are new
+        # More than a quarter of all genes would still do after the last draw: draw until all are new.
         while done < wanted:
             state = advanced(state)
             g = below(mixed(state), n_genes)
-            if not taken[g] and measured_g[g]:
-                taken[g] = True
-                gene[done] = g
-                done += 1
-        for k in range(wanted):
-            taken[gene[k]] = False
-    else:
-        there = 0
-        for g in range(n_genes):
-            there += measured_g[g] and not taken[g]
-        done, seen = 0, 0
-        for g in range(n_genes):
-            if not measured_g[g] or taken[g]:
-                continue
-            if training:  # Knuth's algorithm S
-                state = advanced(state)
-                chosen = below(mixed(state), there - seen) < wanted - done
-            else:
-                chosen = (seen + 1) * wanted // there > seen * wanted // there
-            seen += 1
-            if chosen:
-                gene[done] = g
-                done += 1
-    for j in range(n):
-        taken[cell_gene[j]] = False
+            gene[done] = g  # where it is no new one the next overwrites it; a branch for that nobody could foresee
+            done += free[g]
+            free[g] = False
+        return
+    there, seen = np.count_nonzero(free), 0
+    for g in range(n_genes):
+        if not free[g]:
+            continue
+        if training:  # Knuth's algorithm S
+            state = advanced(state)
+            chosen = below(mixed(state), there - seen) < wanted - done
+        else:
+            chosen = (seen + 1) * wanted // there > seen * wanted // there
+        seen += 1
+        if chosen:
+            gene[done] = g
+            done += 1
+
+
+@numba.njit(nogil=True, cache=True)
+def _write(genes, counts, stays, used, table, scale, ranked, n_ranked, bins, gene, value):
+    """Write the first `used` genes that stay, and their values.
+
+    Values of small counts are in the table; others follow from `scale` or, where values are ranks, from the large
+    counts among the `n_ranked` that have ranks, which are `ranked`, sorted.
+    """
+    if used == len(genes):
+        for k in range(used):
+            count = counts[k]
+            gene[k] = genes[k]
+            value[k] = table[count] if count < SMALL else _large_value(count, scale, ranked, n_ranked, bins)
+        return
+    k = 0
+    for j in range(len(genes)):
+        if k == used:
+            break
+        # The next gene that stays overwrites one that does not; a branch for that nobody could foresee.
+        count = counts[j]
+        gene[k] = genes[j]
+        value[k] = table[count] if count < SMALL else _large_value(count, scale, ranked, n_ranked, bins)
+        k += stays[j]
+
+
+@numba.njit(nogil=True, cache=True)
+def _write_mask(state, limits, gene, draws, masked):
+    """Choose each position whose number is below the limit: one for all, or that of the position's gene."""
+    number = numbers(state, len(masked), draws)
+    if len(limits) > 1:
+        for k in range(len(masked)):
+            masked[k] = np.int32(number[k]) < limits[gene[k]]
+        return
+    limit = limits[0]
+    for k in range(len(masked)):
+        masked[k] = np.int32(number[k]) < limit
 
 
 @numba.njit(nogil=True, cache=True)
 def fill(
     offsets, gene_at, count_at, like, soma_joinid, dataset, measured_dv, measured_d,
-    room, random, values, bins, dropped, hidden, training, seed, epoch, lengths, zeros_n,
-    gene, value, masked, position_target, target_gene, target_value,
+    room, random, values, bins, dropped, limits, training, seed, epoch, lengths, zeros_n,
+    gene, value, masked, gene_masked, position_target, target_gene, target_value,
 ):  # fmt: skip
     """Fill the arrays of a batch; those that are not asked for have no rows."""
-    largest = 0
+    largest = gene.shape[1]
     for i in range(len(offsets) - 1):
         largest = max(largest, offsets[i + 1] - offsets[i])
-    kept = np.empty(largest + 1, np.int32)  # places in the cell of the genes that survive dropout, then of the used
-    large, marked = np.empty(largest, np.uint32), np.zeros(largest, np.bool_)
-    taken = np.zeros(measured_dv.shape[1] if zeros_n.any() else 0, np.bool_)
+    stays, before = np.empty(largest, np.bool_), np.empty(largest, np.bool_)
+    draws, large = np.empty(largest // 4 + 1, np.uint64), np.empty(largest, np.uint32)
+    free = np.empty(measured_dv.shape[1] if zeros_n.any() else 0, np.bool_)
     whole_table, table = np.zeros(SMALL, np.float32), np.zeros(SMALL, np.float32)
     mlm, cell_target = len(position_target) > 0, len(target_gene) > 0
     for i in range(len(offsets) - 1):
         begin, n = offsets[i], offsets[i + 1] - offsets[i]
+        used, length = lengths[i] - zeros_n[i], lengths[i]
         genes = numba.carray(pointer(gene_at[i]), n, like.dtype)
         counts = numba.carray(pointer(count_at[i]), n, np.uint32)
+        if i + 2 < len(offsets):
+            # Cells lie anywhere in the files, so the processor can not guess where it will read next.
+            _prefetch_bytes(gene_at[i + 1], like.itemsize * (offsets[i + 2] - offsets[i + 1]))
+            _prefetch_bytes(count_at[i + 1], 4 * (offsets[i + 2] - offsets[i + 1]))
 
+        # The targets: all that the cell expresses.
         total = np.uint64(0)
         for j in range(n):
             total += np.uint64(counts[j])
-        if (cell_target or mlm or values == 0) and n > 0:
-            _log1p_table(np.float64(total), whole_table)
+        whole_scale = TARGET_SUM / max(np.float64(total), 1.0)
+        if cell_target or mlm or values == 0:
+            _log1p_table(whole_scale, whole_table)
         if cell_target:
-            for j in range(n):
-                count = counts[j]
-                target_gene[begin + j] = genes[j]
-                if count < SMALL:
-                    target_value[begin + j] = whole_table[count]
-                else:
-                    target_value[begin + j] = np.log(1.0 + count * (TARGET_SUM / np.float64(total)))
+            to = slice(begin, begin + n)
+            _write(
+                genes, counts, stays, n, whole_table, whole_scale, large[:0], n, bins, target_gene[to], target_value[to]
+            )
 
-        n_kept, kept_total = n, total
-        used = lengths[i] - zeros_n[i]
-        simple = training and dropped > 0 and values == 0 and not mlm and 1 < used < room
-        if simple:
-            # All that survive are used: no list of them is needed.
+        # Which genes stay after dropout, and the values that follow from them.
+        n_stays, stays_total = n, total
+        if training and dropped > 0:
             state = stream(seed, epoch, soma_joinid[i], DROPOUT)
-            kept_total = survivors_sum(state, counts, dropped)
-            _log1p_table(np.float64(kept_total), table)
-            scale = TARGET_SUM / np.float64(kept_total)
-            limit, bits, k = np.uint64(dropped), np.uint64(0), 0
-            for j in range(n):
-                if k == used:
-                    break
-                if j & 3 == 0:
-                    state = advanced(state)
-                    bits = mixed(state)
-                count = counts[j]
-                # The next survivor overwrites a gene that is dropped; a branch for that nobody could foresee.
-                gene[i, k] = genes[j]
-                if count < SMALL:
-                    value[i, k] = table[count]
-                else:
-                    value[i, k] = np.log(1.0 + count * scale)
-                k += (bits & np.uint64(0xFFFF)) >= limit
-                bits >>= np.uint64(16)
-        elif training and dropped > 0:
-            n_kept = survivors(stream(seed, epoch, soma_joinid[i], DROPOUT), n, dropped, kept)
-            if n_kept == 0 and n > 0:
-                kept[0] = below(mixed(stream(seed, epoch, soma_joinid[i], SUBSET)), n)
-                n_kept = 1
-                kept_total = np.uint64(counts[kept[0]])
-            else:
-                kept_total = survivors_sum(stream(seed, epoch, soma_joinid[i], DROPOUT), counts, dropped)
+            n_stays, stays_total = survivors(state, counts, dropped, stays, draws)
+            if n_stays == 0 and n > 0:
+                place = below(mixed(stream(seed, epoch, soma_joinid[i], SUBSET)), n)
+                stays[place], n_stays, stays_total = True, 1, np.uint64(counts[place])
         else:
-            for j in range(n):
-                kept[j] = j
+            stays[:n] = True
+        scale, n_ranked, ranked = TARGET_SUM / max(np.float64(stays_total), 1.0), n_stays, large[:0]
+        if values > 0 and n > 0:
+            ranked = _rank_table(counts, stays, n_stays, bins, table, large)
+        elif stays_total == total:
+            for count in range(SMALL):
+                table[count] = whole_table[count]
+        else:
+            _log1p_table(scale, table)
 
-        if not simple:
-            n_large = 0
-            if values > 0:
-                n_large = _rank_table(counts, kept, n_kept, bins, table, large)
-            elif kept_total == total:
-                table[:] = whole_table
-            else:
-                _log1p_table(np.float64(kept_total), table)
-            scale, n_ranked = TARGET_SUM / max(np.float64(kept_total), 1.0), n_kept
-            if n_kept > room:
-                ranked = large[:n_large].copy() if values > 0 else large[:0]
-                if random:
-                    random_subset(stream(seed, epoch, soma_joinid[i], SUBSET), kept, n_kept, room, marked)
-                else:
-                    _most_expressed(counts, kept, n_kept, room, large)
-                large[: len(ranked)] = ranked
-            for k in range(used):
-                j = kept[k]
-                count = counts[j]
-                gene[i, k] = genes[j]
-                if count < SMALL:
-                    value[i, k] = table[count]
-                elif values == 0:
-                    value[i, k] = np.log(1.0 + count * scale)
-                else:
-                    lower = n_ranked - n_large + np.searchsorted(large[:n_large], count, side="left")
-                    upper = n_ranked - n_large + np.searchsorted(large[:n_large], count, side="right")
-                    value[i, k] = _rank_value(lower, upper, n_ranked, bins)
-        if mlm and values == 0 and kept_total == total:
-            position_target[i, :used] = value[i, :used]  # nothing is dropped, so the input has the whole cell's values
-            position_target[i, used:] = 0
+        # Which of them are used, and the input.
+        if n_stays > room and random:
+            random_subset(stream(seed, epoch, soma_joinid[i], SUBSET), n, n_stays, room, stays, before, draws)
+        elif n_stays > room:
+            ranked = ranked.copy()
+            _most_expressed(counts, stays, room, large)
+        _write(genes, counts, stays, used, table, scale, ranked, n_ranked, bins, gene[i], value[i])
+        value[i, used:] = 0
+        if mlm and values == 0 and stays_total == total:
+            for k in range(gene.shape[1]):
+                position_target[i, k] = value[i, k]  # nothing is dropped, so the input has the whole cell's values
         elif mlm:
-            for k in range(used):
-                count = counts[kept[k]]
-                if count < SMALL:
-                    position_target[i, k] = whole_table[count]
-                else:
-                    position_target[i, k] = np.log(1.0 + count * (TARGET_SUM / np.float64(total)))
+            _write(
+                genes, counts, stays, used, whole_table, whole_scale, large[:0], n, bins, gene[i], position_target[i]
+            )
             position_target[i, used:] = 0
+
         if zeros_n[i] > 0:
             state = advanced(stream(seed, epoch, soma_joinid[i], ZEROS))
             measured_g, measured = measured_dv[dataset[i]], measured_d[dataset[i]]
-            _add_zeros(state, genes, measured_g, measured, training, zeros_n[i], gene[i, used:], taken)
-        value[i, used:] = 0
-        gene[i, lengths[i] :] = 0
+            _add_zeros(state, genes, measured_g, measured, training, zeros_n[i], gene[i, used:], free)
+        gene[i, length:] = 0
+        state = stream(seed, epoch, soma_joinid[i], MASK)
         if len(masked):
-            state, bits = stream(seed, epoch, soma_joinid[i], MASK), np.uint64(0)
-            for k in range(lengths[i]):
-                if k & 3 == 0:
-                    state = advanced(state)
-                    bits = mixed(state)
-                masked[i, k] = (bits & np.uint64(0xFFFF)) < np.uint64(hidden)
-                bits >>= np.uint64(16)
-            masked[i, lengths[i] :] = False
+            _write_mask(state, limits[0], gene[i], draws, masked[i, :length])
+            masked[i, length:] = False
+        if len(gene_masked):
+            _write_mask(state, limits[1], gene[i], draws, gene_masked[i, :length])
+            gene_masked[i, length:] = False
+            for k in range(length):  # the same numbers, of which the lower ones have hidden the value
+                gene_masked[i, k] &= not masked[i, k]

@@ -90,12 +90,12 @@ def copy_column(cells, starts, column_at, values):
 
 @numba.njit(nogil=True, cache=True)
 def copy_columns(cells, starts, columns_at, values):
-    """Copy several int32 columns of some cells; `columns_at` has a row, `values` a column for each."""
+    """Copy several columns of one type of some cells; `columns_at` has a row, `values` a column for each."""
     for i in range(len(cells)):
         piece = _piece_of(cells[i], starts)
         row = cells[i] - starts[piece]
         for k in range(len(columns_at)):
-            values[i, k] = numba.carray(pointer(columns_at[k, piece]), row + 1, np.int32)[row]
+            values[i, k] = numba.carray(pointer(columns_at[k, piece]), row + 1, values.dtype)[row]
 
 
 @numba.njit(nogil=True, cache=True)

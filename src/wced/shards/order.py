@@ -27,7 +27,11 @@ class CellSource(Protocol):
     vocabulary: Vocabulary
     """Genes."""
     labels: Labels
-    """Classes of the label columns."""
+    """What is known of a cell besides its counts: classes of the label columns, for example."""
+    label_columns: tuple[str, ...]
+    """Names of the columns of a batch's `labels`."""
+    number_columns: tuple[str, ...]
+    """Names of the columns of a batch's `numbers`."""
     dataset_ids: list[str]
     """Datasets in the order of their codes."""
     measured_dv: np.ndarray
@@ -47,7 +51,7 @@ class CellSource(Protocol):
         """Return the bounds (places) of blocks that have `block_cells` of them, and how many each has."""
 
     def column(self, name: str, cells: np.ndarray) -> np.ndarray:
-        """Return `soma_joinid`, or the codes of `dataset` or a label column, -1 for unknown, of cells by place."""
+        """Return a column of `wced.shards.facts.fact_types` of cells by place; codes are -1 for unknown."""
 
     def offsets(self, cells: np.ndarray) -> np.ndarray:
         """Return where each cell's genes begin and end in flat arrays of these cells; int64, (n + 1,)."""

@@ -11,12 +11,9 @@ from wced.files import existing, sha256
 from wced.shards import FORMAT_VERSION, mapped
 from wced.shards.cells import CellViews, RaggedCells, id_dtype
 from wced.shards.encode import measured_counts
+from wced.shards.facts import SPLITS, fact_types
 from wced.shards.memory import arrays
-from wced.shards.vocabulary import LABEL_COLUMNS, Labels, Vocabulary, read_measured, versioned_json
-from wced.shards.write import SPLITS
-
-COLUMNS = {"soma_joinid": np.int64, "split": np.int8, "dataset": np.int32, **dict.fromkeys(LABEL_COLUMNS, np.int32)}
-"""Columns with one value for each cell, and their types."""
+from wced.shards.vocabulary import Labels, Vocabulary, read_measured, versioned_json
 
 
 class ShardSet:
@@ -27,7 +24,9 @@ class ShardSet:
     Attributes
     ----------
     vocabulary, labels
-        Genes and classes.
+        Genes, and what is known of a cell besides its counts.
+    label_columns, number_columns
+        Names of the columns of a batch's `labels` and `numbers`.
     dataset_ids, measured_dv, measured_d
         Datasets in the order of their codes; bool, datasets × genes: which genes each measured; how many, int64.
     """
@@ -45,6 +44,7 @@ class ShardSet:
         index = versioned_json(folder / "index.json", "the index of the shards")
         self.vocabulary = Vocabulary.read(folder / "vocabulary.tsv")
         self.labels = Labels.read(folder / "labels.json")
+        self.label_columns, self.number_columns = self.labels.columns, self.labels.number_columns
         self.dataset_ids, self.measured_dv = read_measured(folder / "measured.arrow")
         self.measured_d = measured_counts(self.measured_dv)
         if self.vocabulary.sha256 != index["vocabulary_sha256"]:
@@ -55,14 +55,18 @@ class ShardSet:
             if sha256(existing(folder / name, "a file of the index")) != checksum:
                 raise WcedError(f"{folder / name}: not the file that the index was made with")
         self._batches: list[pa.RecordBatch] = []  # keeps the mapped files open
+        self._types = fact_types(self.labels)
         for row in index["shards"]:
             self._batches += _open_shard(folder / row["file"], row, index, verify)
         sizes = [batch.num_rows for batch in self._batches]
         self._starts = np.cumsum([0, *sizes], dtype=np.int64)[:-1]
         self._sizes = np.array(sizes, np.int64)
         self._cells = int(self._sizes.sum())
-        self._at = {name: _addresses(batch[name] for batch in self._batches) for name in COLUMNS}
-        self._labels_at = np.stack([self._at[name] for name in LABEL_COLUMNS])
+        self._at = {name: _addresses(batch[name] for batch in self._batches) for name in self._types}
+        self._labels_at, self._numbers_at = (
+            np.array([self._at[name] for name in names], np.int64).reshape(len(names), len(self._batches))
+            for names in (self.label_columns, self.number_columns)
+        )
         self._at["gene"] = _addresses(batch["gene"].values for batch in self._batches)
         self._at["count"] = _addresses(batch["count"].values for batch in self._batches)
         self._at["offsets"] = _addresses(batch["gene"].offsets for batch in self._batches)
@@ -109,8 +113,8 @@ class ShardSet:
         return bounds[: blocks + 1], cells[:blocks]
 
     def column(self, name: str, cells: np.ndarray) -> np.ndarray:
-        """Return a column of `COLUMNS` (`dataset` and labels as codes, -1 for unknown) for the cells at some places."""
-        values = np.empty(len(cells), COLUMNS[name])
+        """Return a column of `wced.shards.facts.fact_types` for the cells at some places; codes are -1 for unknown."""
+        values = np.empty(len(cells), self._types[name])
         mapped.copy_column(cells, self._starts, self._at[name], values)
         return values
 
@@ -145,12 +149,21 @@ class ShardSet:
         )  # fmt: skip
         return CellViews(offsets, gene_at, count_at, like, **self._facts(cells), owner=self)
 
-    def _facts(self, cells: np.ndarray) -> dict[str, np.ndarray]:
+    def _facts(self, cells: np.ndarray) -> dict[str, np.ndarray | None]:
         """Return what is known of cells besides their counts."""
-        labels = np.empty((len(cells), len(LABEL_COLUMNS)), np.int32)
+        labels, numbers = np.empty((len(cells), len(self.label_columns)), np.int32), None
         mapped.copy_columns(cells, self._starts, self._labels_at, labels)
-        joinid, dataset = (self.column(name, cells) for name in ("soma_joinid", "dataset"))
-        return {"soma_joinid": joinid, "dataset": dataset, "labels": labels}
+        if self.number_columns:
+            numbers = np.empty((len(cells), len(self.number_columns)), np.float32)
+            mapped.copy_columns(cells, self._starts, self._numbers_at, numbers)
+        perturbations = self.labels.perturbations
+        return {
+            "soma_joinid": self.column("soma_joinid", cells),
+            "dataset": self.column("dataset", cells),
+            "labels": labels,
+            "numbers": numbers,
+            "perturbed": None if perturbations is None else perturbations.gene_pm[self.column("perturbed", cells)],
+        }
 
 
 def _open_shard(path: Path, row: dict[str, Any], index: dict[str, Any], verify: bool) -> list[pa.RecordBatch]:

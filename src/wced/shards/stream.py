@@ -15,8 +15,9 @@ from wced.errors import WcedError
 from wced.shards.cells import CellViews, RaggedCells
 from wced.shards.counts import CountReader, Counts, copy_cells
 from wced.shards.encode import measured_counts
-from wced.shards.vocabulary import LABEL_COLUMNS, Labels, Vocabulary, read_measured
-from wced.shards.write import SPLITS, batch_bounds, cell_columns
+from wced.shards.facts import SPLITS, facts_of
+from wced.shards.vocabulary import Labels, Vocabulary, read_measured
+from wced.shards.write import batch_bounds
 
 BLOCK_CELLS = 256
 """Cells of a block where nobody has asked for blocks of another size."""
@@ -31,7 +32,9 @@ class CensusCells:
     Attributes
     ----------
     vocabulary, labels
-        Genes and classes.
+        Genes, and what is known of a cell besides its counts.
+    label_columns, number_columns
+        Names of the columns of a batch's `labels` and `numbers`.
     dataset_ids, measured_dv, measured_d
         Datasets in the order of their codes; bool, datasets × genes: which genes each measured; how many, int64.
     """
@@ -69,11 +72,12 @@ class CensusCells:
         self._cached_cells = cached_cells
         self.vocabulary = Vocabulary.read(vocabulary)
         self.labels = Labels.read(Path(vocabulary).parent / "labels.json")
+        self.label_columns, self.number_columns = self.labels.columns, self.labels.number_columns
         self.dataset_ids, self.measured_dv = read_measured(Path(vocabulary).parent / "measured.arrow")
         self.measured_d = measured_counts(self.measured_dv)
         frame = read_cells(cells)
         self._nnz = frame["nnz"].to_numpy(np.int64)
-        self._columns = cell_columns(frame, self.labels, self.dataset_ids)
+        self._columns = facts_of(frame, self.labels, self.dataset_ids)
         self._census = open_census(section, collection)
         experiment = self._census["census_data"][section.organism]
         self._reader = CountReader(experiment, self.vocabulary, section)
@@ -128,7 +132,7 @@ class CensusCells:
         return np.concatenate([[0], places[block_cells - 1 :: block_cells] + 1, rest]).astype(np.int64)
 
     def column(self, name: str, cells: np.ndarray) -> np.ndarray:
-        """Return `soma_joinid`, or the codes of `dataset` or a label column, -1 for unknown, of cells by place."""
+        """Return a column of `wced.shards.facts.fact_types` for the cells at some places; codes are -1 for unknown."""
         return self._columns[name][cells]
 
     def offsets(self, cells: np.ndarray) -> np.ndarray:
@@ -179,10 +183,23 @@ class CensusCells:
             counts = self._kept[key][1]
             copy_cells(row, counts.offsets, counts.gene, counts.count, at, offsets, gene, count)
         self._forget()
-        labels = np.stack([self.column(name, cells) for name in LABEL_COLUMNS], axis=1)
-        return RaggedCells(
-            offsets, gene, count, self.column("soma_joinid", cells), self.column("dataset", cells), labels
-        )
+        return RaggedCells(offsets, gene, count, **self._facts(cells))
+
+    def _facts(self, cells: np.ndarray) -> dict[str, np.ndarray | None]:
+        """Return what is known of cells besides their counts."""
+        labels = np.empty((len(cells), len(self.label_columns)), np.int32)
+        numbers = np.empty((len(cells), len(self.number_columns)), np.float32)
+        for values, names in ((labels, self.label_columns), (numbers, self.number_columns)):
+            for k, name in enumerate(names):
+                values[:, k] = self.column(name, cells)
+        perturbations = self.labels.perturbations
+        return {
+            "soma_joinid": self.column("soma_joinid", cells),
+            "dataset": self.column("dataset", cells),
+            "labels": labels,
+            "numbers": numbers if self.number_columns else None,
+            "perturbed": None if perturbations is None else perturbations.gene_pm[self.column("perturbed", cells)],
+        }
 
     def _read(self, keys: list[tuple[int, int]]) -> None:
         """Read blocks from X, as many at once as memory is meant to hold."""

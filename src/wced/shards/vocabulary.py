@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +11,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from wced.config.corpus import LABEL_COLUMNS
 from wced.errors import WcedError
 from wced.files import existing, whole_file
 from wced.shards import FORMAT_VERSION
+from wced.shards.perturbations import Perturbations
 
-LABEL_COLUMNS = (
-    "cell_type_ontology_term_id",
-    "tissue_ontology_term_id",
-    "tissue_general_ontology_term_id",
-    "donor_id",
-    "assay_ontology_term_id",
-)
-"""Columns of cells.parquet that shards carry as codes."""
+UNKNOWN = ("unknown", "", "na", "nan")
 
-UNKNOWN = ("unknown", "", "na")
+LOCAL_COLUMNS = ("donor_id", "batch")
+"""Columns whose values mean something within their dataset only."""
 
 
 def versioned_json(path: str | Path, what: str) -> dict[str, Any]:
@@ -98,12 +94,22 @@ def make_vocabulary(genes: pd.DataFrame, measured_ids: Sequence[str]) -> Vocabul
 
 @dataclass(frozen=True)
 class Labels:
-    """Classes of every label column: those that occur in training cells."""
+    """What shards say of a cell besides its counts: classes of label columns, numbers, and perturbed genes."""
 
     classes: dict[str, tuple[str, ...]]
-    """Sorted classes by column; a class's code is its place. Donors are named `dataset_id:donor_id`."""
+    """Sorted classes by column, those that occur in training cells; a class's code is its place. Donors (and other
+    values of `LOCAL_COLUMNS`) are named `dataset_id:donor_id`."""
     unknown_in_validation: dict[str, dict[str, int]]
     """By column, validation cells of each class that train lacks; they count as unknown."""
+    number_columns: tuple[str, ...] = ()
+    """Columns of numbers."""
+    perturbations: Perturbations | None = None
+    """What the values of the column of perturbed genes mean, where there is one."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Label columns, in their order."""
+        return tuple(self.classes)
 
     def codes(self, column: str, values: pd.Series) -> np.ndarray:
         """Return the code of each value, -1 where it is unknown; int32."""
@@ -111,11 +117,7 @@ class Labels:
 
     def write(self, path: str | Path) -> None:
         """Write `labels.json`."""
-        record = {
-            "format_version": FORMAT_VERSION,
-            "classes": self.classes,
-            "unknown_in_validation": self.unknown_in_validation,
-        }
+        record = {"format_version": FORMAT_VERSION, **asdict(self)}
         with whole_file(path) as temporary:
             temporary.write_text(json.dumps(record, indent=1) + "\n")
 
@@ -123,32 +125,84 @@ class Labels:
     def read(cls, path: str | Path) -> "Labels":
         """Read `labels.json`."""
         record = versioned_json(path, "a table of labels")
-        return cls(
-            {column: tuple(classes) for column, classes in record["classes"].items()}, record["unknown_in_validation"]
-        )
+        classes = {column: tuple(names) for column, names in record["classes"].items()}
+        perturbed = record["perturbations"]
+        if perturbed is not None:
+            genes = {value: tuple(ids) for value, ids in perturbed["genes"].items()}
+            perturbed = Perturbations(perturbed["column"], genes, perturbed["unmarked"])
+        return cls(classes, record["unknown_in_validation"], tuple(record["number_columns"]), perturbed)
 
 
 def label_values(cells: pd.DataFrame, column: str) -> pd.Series:
     """Return a label column as strings that are unique over the corpus: donors carry their dataset's name."""
     values = cells[column].astype(str)
-    if column == "donor_id":
+    if column in LOCAL_COLUMNS:
         known = ~values.isin(UNKNOWN)
         values = values.where(~known, cells["dataset_id"].astype(str) + ":" + values)
     return values
 
 
-def make_labels(cells: pd.DataFrame) -> Labels:
-    """Return the classes of all label columns from the selected cells (`split` says which are for training)."""
+def number_values(cells: pd.DataFrame, column: str) -> np.ndarray:
+    """Return a column as numbers, NaN for unknown; float32, (cells,).
+
+    Raises
+    ------
+    WcedError
+        If it has text that is no number and does not say unknown, or a number beyond float32.
+    """
+    values = cells[column]
+    if isinstance(values.dtype, pd.CategoricalDtype) or not pd.api.types.is_numeric_dtype(values.dtype):
+        codes, texts = pd.factorize(values.astype(str))
+        found = pd.to_numeric(pd.Series(texts).where(~texts.isin(UNKNOWN)), errors="coerce")
+        bad = texts[found.isna() & ~texts.isin(UNKNOWN)]
+        if len(bad):
+            raise WcedError(f"shards.number_columns: {column} of cells.parquet has {bad[0]!r}, which is no number")
+        values = found.to_numpy(np.float64)[codes]
+    with np.errstate(over="ignore"):
+        numbers = np.asarray(values, np.float64).astype(np.float32)
+    if np.isinf(numbers).any():
+        raise WcedError(f"shards.number_columns: {column} of cells.parquet has a number that no float32 holds")
+    return numbers
+
+
+def make_labels(
+    cells: pd.DataFrame,
+    columns: Sequence[str] = LABEL_COLUMNS,
+    number_columns: Sequence[str] = (),
+    perturbations: Perturbations | None = None,
+) -> Labels:
+    """Return what shards say of cells, from the selected cells (`split` says which are for training).
+
+    Parameters
+    ----------
+    cells
+        All rows of cells.parquet.
+    columns, number_columns
+        Columns of labels and of numbers.
+    perturbations
+        Perturbed genes, if any.
+
+    Raises
+    ------
+    WcedError
+        If there is no such column, or one of numbers has something else.
+    """
+    for key, names in (("label_columns", columns), ("number_columns", number_columns)):
+        for name in names:
+            if name not in cells:
+                raise WcedError(f"shards.{key}: cells.parquet has no column {name}")
+    for name in number_columns:
+        number_values(cells, name)
     train = (cells["split"] == "train").to_numpy()
     classes, unknown = {}, {}
-    for column in LABEL_COLUMNS:
+    for column in columns:
         values = label_values(cells, column)
         known = ~values.isin(UNKNOWN).to_numpy()
         classes[column] = tuple(sorted(values[known & train].unique()))
         lost = values[known & ~train]
         lost = lost[~lost.isin(set(classes[column]))].value_counts().sort_index()
         unknown[column] = {str(name): int(n) for name, n in lost.items()}
-    return Labels(classes, unknown)
+    return Labels(classes, unknown, tuple(number_columns), perturbations)
 
 
 def write_measured(path: str | Path, dataset_ids: Sequence[str], measured_dv: np.ndarray) -> None:

@@ -17,13 +17,11 @@ from wced.files import existing, sha256, whole_file
 from wced.shards import FORMAT_VERSION
 from wced.shards.cells import id_dtype
 from wced.shards.counts import CountReader, Counts
-from wced.shards.vocabulary import LABEL_COLUMNS, Labels, Vocabulary, label_values
+from wced.shards.facts import SPLITS, fact_types, facts_of
+from wced.shards.vocabulary import Labels, Vocabulary
 
 if TYPE_CHECKING:
     import tiledbsoma
-
-SPLITS = ("train", "validation")
-"""Splits in the order of their codes."""
 
 BATCH_NONZEROS = 2**25
 """Most non-zeros (over all genes) of the cells of a record batch: what is read from X and held at once. With the six
@@ -89,19 +87,20 @@ def inputs_sha256(cells: str | Path, vocabulary: str | Path) -> str:
     return hashlib.sha256("\n".join(sha256(existing(path, what)) for path, what in files).encode()).hexdigest()
 
 
-def shard_schema(vocabulary: Vocabulary, *, number: int = 0, count: int = 1, inputs: str = "") -> pa.Schema:
+def shard_schema(
+    vocabulary: Vocabulary, labels: Labels, *, number: int = 0, count: int = 1, inputs: str = ""
+) -> pa.Schema:
     """Return the Arrow schema of a shard; its metadata names the format, the vocabulary, the shard and its inputs."""
+    types = {
+        "soma_joinid": pa.int64(),
+        "gene": pa.list_(pa.from_numpy_dtype(id_dtype(len(vocabulary)))),
+        "count": pa.list_(pa.uint32()),
+        "total_counts": pa.int64(),
+        "vocabulary_counts": pa.int64(),
+        **{name: pa.from_numpy_dtype(dtype) for name, dtype in fact_types(labels).items()},
+    }
     return pa.schema(
-        [
-            pa.field("soma_joinid", pa.int64(), nullable=False),
-            pa.field("gene", pa.list_(pa.from_numpy_dtype(id_dtype(len(vocabulary)))), nullable=False),
-            pa.field("count", pa.list_(pa.uint32()), nullable=False),
-            pa.field("total_counts", pa.int64(), nullable=False),
-            pa.field("vocabulary_counts", pa.int64(), nullable=False),
-            pa.field("split", pa.int8(), nullable=False),
-            pa.field("dataset", pa.int32(), nullable=False),
-            *[pa.field(column, pa.int32(), nullable=False) for column in LABEL_COLUMNS],
-        ],
+        [pa.field(name, kind, nullable=False) for name, kind in types.items()],
         metadata={
             "wced.format_version": str(FORMAT_VERSION),
             "wced.vocabulary_sha256": vocabulary.sha256,
@@ -110,16 +109,6 @@ def shard_schema(vocabulary: Vocabulary, *, number: int = 0, count: int = 1, inp
             "wced.shards": str(count),
         },
     )
-
-
-def cell_columns(cells: pd.DataFrame, labels: Labels, dataset_ids: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return what a shard holds of rows of cells.parquet: soma_joinid, and codes of split, dataset and labels."""
-    return {
-        "soma_joinid": cells["soma_joinid"].to_numpy(),
-        "split": pd.Index(SPLITS).get_indexer(cells["split"]).astype(np.int8),
-        "dataset": pd.Index(dataset_ids).get_indexer(cells["dataset_id"].astype(str)).astype(np.int32),
-        **{column: labels.codes(column, label_values(cells, column)) for column in LABEL_COLUMNS},
-    }
 
 
 def _record_batch(columns: dict[str, np.ndarray], counts: Counts, schema: pa.Schema) -> pa.RecordBatch:
@@ -169,7 +158,7 @@ def write_shard(
     cells
         The shard's rows of cells.parquet.
     vocabulary, labels
-        Genes and classes of the run.
+        Genes of the run, and what is held of a cell besides its counts.
     dataset_ids
         Datasets in the order of their codes.
     batch_cells
@@ -184,13 +173,14 @@ def write_shard(
     Raises
     ------
     WcedError
-        If a cell has a dataset that `dataset_ids` lacks, a count is none, or X cannot be read.
+        If a cell has a dataset that `dataset_ids` lacks, a column of `labels` is missing, a count is none, or X cannot
+        be read.
     """
     foreign = set(cells["dataset_id"].astype(str)) - set(dataset_ids)
     if foreign:
         raise WcedError(f"{path}: dataset {min(foreign)} is not among the measured datasets")
     reader = CountReader(experiment, vocabulary, section)
-    schema = shard_schema(vocabulary, number=number, count=count, inputs=inputs)
+    schema = shard_schema(vocabulary, labels, number=number, count=count, inputs=inputs)
     nonzeros = cells["nnz"].to_numpy(np.int64)
     bounds = batch_bounds(nonzeros, batch_cells)
     with whole_file(path) as temporary, pa.ipc.new_file(temporary, schema) as writer:
@@ -199,7 +189,7 @@ def write_shard(
             counts = reader.read(
                 rows["soma_joinid"].to_numpy(), nonzeros[start:stop], rows["dataset_id"], f"shard {number}"
             )
-            batch = _record_batch(cell_columns(rows, labels, dataset_ids), counts, schema)
+            batch = _record_batch(facts_of(rows, labels, dataset_ids), counts, schema)
             writer.write_batch(batch, custom_metadata={BATCH_SHA256: batch_sha256(batch)})
 
 
@@ -223,10 +213,10 @@ def write_index(path: str | Path, shards: Sequence[str | Path], cells: str | Pat
         If a shard is missing, truncated or damaged, has another format version, was made from other inputs, or stands
         in another place.
     """
-    genes, inputs = Vocabulary.read(vocabulary), inputs_sha256(cells, vocabulary)
-    rows = []
+    genes, labels = Vocabulary.read(vocabulary), Labels.read(Path(vocabulary).with_name("labels.json"))
+    inputs, rows = inputs_sha256(cells, vocabulary), []
     for number, shard in enumerate(map(Path, shards)):
-        expected = shard_schema(genes, number=number, count=len(shards), inputs=inputs)
+        expected = shard_schema(genes, labels, number=number, count=len(shards), inputs=inputs)
         with pa.memory_map(str(existing(shard, "a shard"))) as source:
             try:
                 rows.append(_index_row(shard, source, expected))
@@ -238,7 +228,9 @@ def write_index(path: str | Path, shards: Sequence[str | Path], cells: str | Pat
         "vocabulary_sha256": genes.sha256,
         "inputs_sha256": inputs,
         "files": {name: sha256(Path(vocabulary).with_name(name)) for name in VOCABULARY_FILES},
-        "label_columns": LABEL_COLUMNS,
+        "label_columns": labels.columns,
+        "number_columns": labels.number_columns,
+        "perturbed_column": None if labels.perturbations is None else labels.perturbations.column,
         "cells": sum(row["cells"] for row in rows),
         "shards": rows,
     }

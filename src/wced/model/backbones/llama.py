@@ -1,8 +1,11 @@
 """A bidirectional LLaMA without positions: the order of genes means nothing (paper, section 4.3)."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 
 class Attention(nn.Module):
@@ -21,14 +24,17 @@ class Attention(nn.Module):
         q = self.query(x_nld if queries is None else x_nld[:, :queries])
         k, v = self.key_value(x_nld).chunk(2, dim=-1)
         q, k, v = (part.view(n, -1, self.heads, width // self.heads).transpose(1, 2) for part in (q, k, v))
+        mixed = self.mix(q, k, v, present_nl)
+        return self.out(mixed.transpose(1, 2).reshape(n, -1, width))
+
+    def mix(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, present_nl: torch.Tensor | None) -> torch.Tensor:
+        """Average values by the softmax of queries times keys; each (n, heads, positions, width of a head)."""
         mask = None if present_nl is None else present_nl[:, None, None, :]
         if q.device.type == "cpu":
             # The CPU's flash kernel is several times slower in bfloat16 than in float32, forward and backward.
             with torch.autocast("cpu", enabled=False):
-                mixed = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask=mask).to(q.dtype)
-        else:
-            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return self.out(mixed.transpose(1, 2).reshape(n, -1, width))
+                return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask=mask).to(q.dtype)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
 
 class SwiGLU(nn.Module):
@@ -46,16 +52,12 @@ class SwiGLU(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block.
+    """Pre-norm transformer block."""
 
-    The first block of a stack has no norm before attention, so that the magnitudes of the input embeddings reach it
-    as they are.
-    """
-
-    def __init__(self, width: int, heads: int, inner: int, *, first: bool) -> None:
+    def __init__(self, attention: nn.Module, width: int, inner: int, *, attention_norm: bool = True) -> None:
         super().__init__()
-        self.attention_norm = nn.Identity() if first else nn.RMSNorm(width, eps=1e-6)
-        self.attention = Attention(width, heads)
+        self.attention_norm = nn.RMSNorm(width, eps=1e-6) if attention_norm else nn.Identity()
+        self.attention = attention
         self.feed_forward_norm = nn.RMSNorm(width, eps=1e-6)
         self.feed_forward = SwiGLU(width, inner)
 
@@ -66,13 +68,14 @@ class Block(nn.Module):
         return x_nld + self.feed_forward(self.feed_forward_norm(x_nld))
 
 
-class Llama(nn.Module):
-    """A stack of blocks and a final RMSNorm."""
+class Stack(nn.Module):
+    """Blocks and a final RMSNorm."""
 
-    def __init__(self, width: int, layers: int, heads: int, inner: int) -> None:
+    def __init__(self, blocks: Iterable[Block], width: int) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(Block(width, heads, inner, first=i == 0) for i in range(layers))
+        self.blocks = nn.ModuleList(blocks)
         self.norm = nn.RMSNorm(width, eps=1e-6)
+        self.gradient_checkpointing = False
 
     def forward(self, x_nld: torch.Tensor, present_nl: torch.Tensor | None, queries: int | None = None) -> torch.Tensor:
         """Encode; when only the first `queries` positions are wanted, the last block computes no others.
@@ -86,6 +89,21 @@ class Llama(nn.Module):
         queries
             Number of leading positions wanted, None for all.
         """
-        for block in self.blocks[:-1]:
-            x_nld = block(x_nld, present_nl)
-        return self.norm(self.blocks[-1](x_nld, present_nl, queries))
+        for i, block in enumerate(self.blocks, 1):
+            wanted = queries if i == len(self.blocks) else None
+            if self.gradient_checkpointing and self.training:
+                x_nld = checkpoint(block, x_nld, present_nl, wanted, use_reentrant=False)
+            else:
+                x_nld = block(x_nld, present_nl, wanted)
+        return self.norm(x_nld)
+
+
+class Llama(Stack):
+    """The paper's encoder.
+
+    Its first block has no norm before attention, so that the magnitudes of the input embeddings reach it as they are.
+    """
+
+    def __init__(self, width: int, layers: int, heads: int, inner: int) -> None:
+        blocks = (Block(Attention(width, heads), width, inner, attention_norm=i > 0) for i in range(layers))
+        super().__init__(blocks, width)

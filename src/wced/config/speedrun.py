@@ -1,0 +1,61 @@
+"""Config of the speedrun: how good an embedding is after so many minutes of training."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from wced.config.base import Section
+from wced.config.pretraining import Pretraining
+
+
+class Speedrun(Section):
+    """Time to quality: a recipe is trained for minutes, and its embeddings are scored on the way."""
+
+    recipe: Pretraining
+    """What is trained: one checkpoint, whose name is the recipe's. Its `epochs` do not count, because minutes do; the
+    learning rate warms up over its steps and then follows the share of the minutes that is over."""
+    minutes: list[Annotated[float, Field(gt=0)]] = Field([1.0, 2.0, 5.0, 10.0], min_length=1)
+    """Minutes of training after which the model is scored, ascending; the last ends it. The untrained model is always
+    scored."""
+    seeds: list[Annotated[int, Field(ge=0)]] = Field([0, 1, 2], min_length=1)
+    """Seeds of trainings, one after the other."""
+    datasets: list[str] = []
+    """Datasets of the table that are scored and are no part of the corpus; those held out only when asked for."""
+    validation: list[str] = []
+    """Datasets of the corpus whose validation cells are scored, as `validation_<dataset>`: development data."""
+    pooling: list[str] = Field(["cls"], min_length=1)
+    """What the embedding is made of, as in `wced embed`."""
+    batch_size: int = Field(256, ge=1)
+    """Cells embedded at once; it does not change the result."""
+    neighbours: int = Field(15, ge=5)
+    """Nearest neighbours of the integration's graph, as in `benchmarks.zero_shot_integration`."""
+    folds: int = Field(5, ge=2)
+    """Folds of the probe, as in `benchmarks.cell_type_classification`."""
+    min_class_size: int = Field(10, ge=2)
+    """Cells that a class needs to be probed for, as in `benchmarks.cell_type_classification`."""
+    n_top_genes: int = Field(2000, ge=10)
+    """Highly variable genes of the baselines `hvg` and `pca`."""
+    n_components: int = Field(50, ge=2)
+    """Principal components of the baseline `pca`."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Speedrun":
+        if len(self.recipe.checkpoints) != 1:
+            raise ValueError(f"recipe.checkpoints: a recipe is one checkpoint, here are {len(self.recipe.checkpoints)}")
+        checkpoint = self.recipe.checkpoints[self.name]
+        if self.recipe.devices > 1:
+            raise ValueError("recipe.devices: a speedrun trains on one")
+        if checkpoint.early_stop is not None or (checkpoint.mlm is not None and checkpoint.mlm.choice == "adaptive"):
+            raise ValueError("recipe: early_stop and adaptive choices need validations, which a speedrun does not make")
+        if sorted(set(self.minutes)) != self.minutes:
+            raise ValueError("minutes: they must ascend")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds: one stands there twice")
+        if not self.datasets and not self.validation:
+            raise ValueError("there is nothing to score: give datasets or validation")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Name of the recipe."""
+        return next(iter(self.recipe.checkpoints))

@@ -1,0 +1,209 @@
+"""What a model reads of an AnnData: raw counts of its genes, and the labels and gene states that it takes in."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+
+from wced.embedding.matching import GeneMatch, match_genes, symbols_of
+from wced.errors import WcedError
+from wced.pretraining.folder import Checkpoint
+from wced.shards.cells import RaggedCells, from_csr, id_dtype
+from wced.shards.perturbations import Perturbations, gene_ids_of
+from wced.shards.vocabulary import Vocabulary
+
+MIN_GENE_SHARE = 0.1
+"""Cells that measured a smaller share of the vocabulary are refused, unless it is asked for otherwise."""
+
+PERTURBED = "perturbed_gene"
+"""Column of obs that names the perturbed genes of a cell, for models that know the gene state `perturbed`."""
+
+ROWS = 8192
+"""Cells that are read and checked at once; of a file that stays on disk, no more are in memory as they are."""
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """Cells as a model reads them, in the order of the AnnData."""
+
+    cells: RaggedCells
+    """Raw counts of the vocabulary's genes; perturbed genes only for a model that knows this state."""
+    measured_v: np.ndarray
+    """bool, (vocabulary,): genes that the AnnData has."""
+    metadata_nm: np.ndarray | None
+    """int64, cells × metadata columns of the model: class codes, -1 for unknown. None for a model without."""
+    facts: dict[str, Any]
+    """How the input fitted the model: shares, numbers and names, for people and for uns."""
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    @property
+    def summary(self) -> str:
+        """One line that says how well the input fitted."""
+        said = self.facts
+        parts = [
+            f"{len(self)} cells; {said['genes']} of {said['vocabulary']} genes of the vocabulary "
+            f"({said['gene_share']:.1%}) with {said['count_share']:.1%} of the counts, by {said['gene_names']}"
+        ]
+        if said["by_symbol"]:
+            parts.append(f"{said['by_symbol']} of them by symbol")
+        if said["duplicates"]:
+            parts.append(f"{said['duplicates']} duplicates added up")
+        if said["empty_cells"]:
+            parts.append(f"{said['empty_cells']} cells without any of these genes")
+        parts += [f"{column} unknown for {n} cells" for column, n in said.get("unknown", {}).items()]
+        if "perturbed_cells" in said:
+            parts.append(f"{said['perturbed_cells']} cells with a perturbed gene")
+        return "; ".join(parts)
+
+
+def read_cells(
+    adata: AnnData,
+    checkpoint: Checkpoint,
+    *,
+    layer: str | None = None,
+    use_raw: bool = False,
+    gene_column: str | None = None,
+    min_gene_share: float = MIN_GENE_SHARE,
+) -> ModelInput:
+    """Read what a model needs; `adata` stays as it is, and may be backed by its file.
+
+    Parameters
+    ----------
+    adata
+        Cells × genes. Of obs, the columns of `model.config.metadata` are read where there are some, with values as in
+        the checkpoint's labels, and `perturbed_gene` if the model knows that state (Ensembl ids or symbols, several
+        with `;` between).
+    checkpoint
+        The model.
+    layer
+        Layer that holds the raw counts; None for X.
+    use_raw
+        Whether counts and genes are those of `adata.raw`.
+    gene_column
+        Column of var that names the genes, see `match_genes`; None looks for it.
+    min_gene_share
+        Smallest share of the vocabulary's genes that must be there, between 0 and 1.
+
+    Raises
+    ------
+    WcedError
+        If there are no raw counts where they should be, or too few genes of the vocabulary.
+    """
+    matrix, where, var = _matrix(adata, layer, use_raw)
+    vocabulary = checkpoint.vocabulary
+    match = match_genes(var, vocabulary, gene_column)
+    share = match.found / len(vocabulary)
+    if share < min_gene_share:
+        raise WcedError(
+            f"{match.source}: {match.found} of the model's {len(vocabulary)} genes are there ({share:.1%}), fewer "
+            f"than the {min_gene_share:.1%} asked for"
+        )
+    others = [f"layers[{name!r}]" for name in adata.layers if name != layer]
+    others += ["raw"] if adata.raw is not None and not use_raw else []
+    cells, count_share = _counts(matrix, where, match, vocabulary, others)
+    facts = {
+        "counts": where,
+        "gene_names": match.source,
+        "vocabulary": len(vocabulary),
+        "genes": match.found,
+        "gene_share": share,
+        "by_symbol": match.by_symbol,
+        "duplicates": int((match.id_g >= 0).sum()) - match.found,
+        "count_share": count_share,
+        "empty_cells": int((np.diff(cells.offsets) == 0).sum()),
+    }
+    measured_v = np.zeros(len(vocabulary), bool)
+    measured_v[match.id_g[match.id_g >= 0]] = True
+    metadata_nm = None
+    if columns := [entry["column"] for entry in checkpoint.model.config.metadata]:
+        metadata_nm = _codes(adata.obs, columns, checkpoint)
+        facts["unknown"] = dict(zip(columns, (metadata_nm < 0).sum(axis=0).tolist(), strict=True))
+    if "perturbed" in checkpoint.model.config.gene_states:
+        cells = replace(cells, perturbed=_perturbed(adata.obs, vocabulary))
+        facts["perturbed_cells"] = int((cells.perturbed >= 0).any(axis=1).sum())
+    return ModelInput(cells, measured_v, metadata_nm, facts)
+
+
+def _matrix(adata: AnnData, layer: str | None, use_raw: bool) -> tuple[Any, str, pd.DataFrame]:
+    """Return the matrix of counts, what it is called, and its genes."""
+    if use_raw:
+        if layer is not None:
+            raise WcedError(f"layer {layer} and use_raw: only one of them can be asked for")
+        if adata.raw is None:
+            raise WcedError("raw: the AnnData has none")
+        return adata.raw.X, "raw.X", adata.raw.var
+    if layer is None:
+        return adata.X, "X", adata.var
+    if layer not in adata.layers:
+        raise WcedError(f"layers: there is no {layer}; there are {', '.join(adata.layers) or 'none'}")
+    return adata.layers[layer], f"layers[{layer!r}]", adata.var
+
+
+def _counts(
+    matrix: Any, where: str, match: GeneMatch, vocabulary: Vocabulary, others: list[str]
+) -> tuple[RaggedCells, float]:
+    """Return the counts of the vocabulary's genes, and their share of all counts."""
+    refusal = f"{where}: not raw counts (whole numbers, none negative)"
+    refusal += f"; they may stand in {', '.join(others)}" if others else ""
+    if matrix is None:
+        raise WcedError(refusal)
+    if getattr(matrix, "format", None) == "csc":  # whose rows can only be had all at once
+        matrix = (matrix if sparse.issparse(matrix) else matrix.to_memory()).tocsr()
+    columns = np.flatnonzero(match.id_g >= 0)
+    ids, place = np.unique(match.id_g[columns], return_inverse=True)
+    summing_gu = None
+    if len(ids) < len(columns):  # several columns are one gene
+        summing_gu = sparse.csr_matrix((np.ones(len(columns)), (columns, place)), (len(match.id_g), len(ids)))
+    parts, total, kept = [], 0.0, 0.0
+    for start in range(0, max(matrix.shape[0], 1), ROWS):
+        rows = matrix[start : start + ROWS]
+        counts_ng = sparse.csr_matrix(rows if sparse.issparse(rows) else np.asarray(rows))
+        data = counts_ng.data
+        if data.size and not (data.min() >= 0 and data.max() < 2**32 and np.array_equal(data, np.round(data))):
+            raise WcedError(refusal)
+        total += data.sum(dtype=np.float64)
+        if summing_gu is None:
+            part = from_csr(counts_ng, match.id_g, len(vocabulary))
+        else:
+            part = from_csr(counts_ng.astype(np.float64) @ summing_gu, ids, len(vocabulary))
+        kept += part.count.sum(dtype=np.float64)
+        parts.append(part)
+    return _joined(parts, len(vocabulary)), kept / total if total else 0.0
+
+
+def _joined(parts: list[RaggedCells], vocabulary_size: int) -> RaggedCells:
+    n = sum(map(len, parts))
+    return RaggedCells(
+        offsets=np.concatenate([[0], *(np.diff(part.offsets) for part in parts)]).cumsum().astype(np.int64),
+        gene=np.concatenate([part.gene for part in parts]).astype(id_dtype(vocabulary_size), copy=False),
+        count=np.concatenate([part.count for part in parts]),
+        soma_joinid=np.arange(n, dtype=np.int64),
+        dataset=np.zeros(n, np.int32),
+        labels=np.full((n, 0), -1, np.int32),
+    )
+
+
+def _codes(obs: pd.DataFrame, columns: list[str], checkpoint: Checkpoint) -> np.ndarray:
+    """Return class codes, cells × columns, int64; -1 where obs has no such column or a value that is no class."""
+    code_nm = np.full((len(obs), len(columns)), -1, np.int64)
+    for m, column in enumerate(columns):
+        if column in obs:
+            code_nm[:, m] = checkpoint.labels.codes(column, obs[column])
+    return code_nm
+
+
+def _perturbed(obs: pd.DataFrame, vocabulary: Vocabulary) -> np.ndarray:
+    """Return the vocabulary ids of each cell's perturbed genes, cells × most of one, int32; -1 for none."""
+    values = obs[PERTURBED].astype(str) if PERTURBED in obs else pd.Series("", index=obs.index)
+    unique = pd.unique(values)
+    named = gene_ids_of(unique, vocabulary, symbols_of(vocabulary))
+    ids = {
+        value: tuple(sorted({g for g in genes.values() if g >= 0})) for value, genes in zip(unique, named, strict=True)
+    }
+    perturbations = Perturbations(PERTURBED, {value: genes for value, genes in ids.items() if genes}, {})
+    return perturbations.gene_pm[perturbations.codes(values)]

@@ -1,0 +1,168 @@
+"""From a checkpoint's section and its shards to an untrained model."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from wced.config import pretraining as config
+from wced.errors import WcedError
+from wced.files import existing, sha256
+from wced.genes.embeddings import read_gene_embeddings
+from wced.model import WcedConfig, WcedModel
+from wced.model.modeling import INPUT_STD
+from wced.ontology.cell_ontology import load as load_ontology
+from wced.ontology.cut import OntologyCut, cut
+from wced.pretraining.gene_statistics import cell_values
+from wced.shards.encode import Encoding
+from wced.shards.order import CellSource, Order
+
+_CELLS = 65536
+
+
+def encoding_of(section: config.Checkpoint) -> Encoding:
+    """Return how a checkpoint's section turns cells into sequences."""
+    mlm = section.mlm
+    return Encoding(
+        length=section.input.length,
+        subset=section.input.subset,
+        values=section.input.values,
+        bins=section.input.bins,
+        zeros=section.input.zeros,
+        nonzero_ratio=section.input.nonzero_ratio,
+        nonzero_only=section.input.nonzero_only,
+        dropout=section.input.dropout,
+        select=mlm.select if mlm else 0.0,
+        mask=mlm.mask if mlm else 0.0,
+        hide_genes=mlm.hide_genes if mlm else 0.0,
+        cell_target=section.wced is not None,
+    )
+
+
+def order_of(section: config.Order) -> Order:
+    """Return in which order a checkpoint's section visits the training cells."""
+    settings = section.model_dump(exclude={"bucket_steps"})
+    return Order(**settings | {"field": "dataset" if section.field == "dataset_id" else section.field})
+
+
+def classes_of(shards: CellSource, column: str) -> tuple[str, ...]:
+    """Return the classes of a label; raise WcedError if the shards lack the column or it has no class."""
+    if column not in shards.label_columns:
+        raise WcedError(f"{column}: no label of the shards, which have {', '.join(shards.label_columns)}")
+    classes = shards.labels.classes.get(column)
+    if not classes:
+        raise WcedError(f"label_heads: the shards hold no class of {column}")
+    return classes
+
+
+def standard_of(shards: CellSource, column: str) -> tuple[float, float]:
+    """Return mean and standard deviation of a number over the training cells that have it.
+
+    Raises
+    ------
+    WcedError
+        If the shards lack the column, or its numbers are all the same or unknown.
+    """
+    if column not in shards.number_columns:
+        raise WcedError(f"{column}: no number of the shards; list it in shards.number_columns")
+    places = shards.places("train")
+    parts = [shards.column(column, places[start : start + _CELLS]) for start in range(0, len(places), _CELLS)]
+    numbers = np.concatenate(parts).astype(np.float64)
+    known = numbers[~np.isnan(numbers)]
+    if not len(known) or known.std() == 0:
+        raise WcedError(f"label_heads: {column} is the same or unknown in all training cells")
+    return float(known.mean()), float(known.std())
+
+
+def hierarchy(shards: CellSource, section: config.Checkpoint) -> tuple[OntologyCut | None, dict[str, np.ndarray]]:
+    """Return the ontology cut to the classes of the hierarchical heads, and each head's classes × leaves mask."""
+    columns = [head.column for head in section.label_heads if head.loss == "hierarchical"]
+    if not columns:
+        return None, {}
+    ontology = load_ontology()
+    current = {column: [ontology.current(term) for term in classes_of(shards, column)] for column in columns}
+    terms = {term for column in columns for term in current[column] if term is not None}
+    graph = cut(ontology, terms)
+    empty = np.zeros(len(graph.leaves), bool)
+    masks = {
+        column: np.stack([graph.descendant_leaves_tl[graph.index[term]] if term else empty for term in current[column]])
+        for column in columns
+    }
+    return graph, masks
+
+
+def build_model(
+    shards: CellSource, size: config.Model, section: config.Checkpoint, graph: OntologyCut | None, seed: int
+) -> WcedModel:
+    """Return the untrained model of a section, its weights drawn from `seed`.
+
+    Raises
+    ------
+    WcedError
+        If a label head or the metadata name a column that the shards lack, or the file of gene embeddings is bad.
+    """
+    given = size.gene_embeddings and _given(size.gene_embeddings, shards.vocabulary.gene_ids)
+    torch.manual_seed(seed)
+    model = WcedModel(
+        WcedConfig(
+            vocabulary_size=len(shards.vocabulary),
+            vocabulary_sha256=shards.vocabulary.sha256,
+            backbone=size.backbone,
+            hidden_size=size.hidden_size,
+            num_hidden_layers=size.layers,
+            num_attention_heads=size.heads,
+            intermediate_size=size.intermediate_size,
+            value_encoder=size.value_encoder,
+            value_frequencies=size.value_frequencies,
+            trainable_frequencies=size.trainable_frequencies,
+            embedding_norm=size.embedding_norm,
+            given_genes=int(given[1].sum()) if given else 0,
+            given_width=given[0].shape[1] if given else 0,
+            given_trainable=bool(size.gene_embeddings and size.gene_embeddings.trainable),
+            metadata=[{"column": name, "classes": len(classes_of(shards, name))} for name in size.metadata],
+            gene_states=[] if shards.labels.perturbations is None else ["perturbed"],
+            cls_positions=size.cls_positions,
+            decoders=[name for name in ("wced", "mlm") if getattr(section, name) is not None],
+            hidden_genes=section.mlm is not None and section.mlm.hide_genes > 0,
+            decoder_width=size.decoder_width,
+            head_dropout=size.head_dropout,
+            label_heads=[_head(shards, head, graph) for head in section.label_heads],
+            input=section.input.model_dump(),
+        )
+    )
+    if given:
+        matrix_gw, has_row_v = map(torch.from_numpy, given)
+        model.embedding.give(matrix_gw, has_row_v, INPUT_STD)
+    return model
+
+
+def _head(shards: CellSource, head: config.LabelHead, graph: OntologyCut | None) -> dict[str, Any]:
+    spec = {"column": head.column, "loss": head.loss, "cls_position": head.cls_position}
+    if head.loss == "mse":
+        mean, std = standard_of(shards, head.column)
+        return spec | {"classes": 1, "mean": mean, "std": std}
+    classes = classes_of(shards, head.column)
+    return spec | {"classes": len(graph.leaves) if head.loss == "hierarchical" and graph else len(classes)}
+
+
+def _given(section: config.GivenGenes, gene_ids: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    path = existing(Path(section.path), "gene embeddings")
+    if section.sha256 is not None and sha256(path) != section.sha256:
+        raise WcedError(f"{path}: its checksum is not the one in model.gene_embeddings.sha256")
+    return read_gene_embeddings(path, gene_ids)
+
+
+@torch.no_grad()
+def start_from_statistics(model: WcedModel, shards: CellSource) -> None:
+    """Set the biases of the whole-cell decoder to each gene's log-odds of expression and mean value.
+
+    Training then starts at the null model instead of spending its first epoch on reaching it.
+    """
+    if "wced" not in model.config.decoders:
+        return
+    train = cell_values(shards, "train", null=False)
+    rate = np.clip(train.n_nonzero_g / np.maximum(train.n_g, 1), 1e-4, 1 - 1e-4)
+    decoder = model.decoders["wced"]
+    decoder.detection.bias.copy_(torch.from_numpy(np.log(rate / (1 - rate))))
+    decoder.value.bias.copy_(torch.from_numpy(np.nan_to_num(train.mean_g)))

@@ -1,0 +1,82 @@
+"""The model card of a checkpoint folder: what it is, what it was trained on, how well it does."""
+
+import pandas as pd
+import yaml
+
+from wced.config.pretraining import Checkpoint
+from wced.model import WcedModel
+from wced.model.parameters import parameters_by_part
+from wced.shards.order import CellSource
+
+HOW_TO = """```python
+import wced
+
+wced.tl.embed(adata, "path/of/this/folder")      # adata.obsm["X_wced"]
+wced.tl.annotate(adata, "path/of/this/folder")   # with a cell type head
+```"""
+
+
+def card(name: str, section: Checkpoint, model: WcedModel, shards: CellSource, metrics: pd.DataFrame) -> str:
+    """Return the text of README.md: front matter that model hubs read, then what a person wants to know.
+
+    Parameters
+    ----------
+    name, section
+        The checkpoint and how it was trained.
+    model
+        What came out.
+    shards
+        What it was trained on.
+    metrics
+        Rows of `tables.METRICS`; those of the last validation are quoted.
+    """
+    last = metrics[(metrics["split"] == "validation") & (metrics["epoch"] == metrics["epoch"].max())]
+    front = {"library_name": "wced", "tags": ["single-cell", "transcriptomics", "wced"], "license": "apache-2.0"}
+    objectives = [*model.config.decoders, *(f"{head.column} ({head.loss})" for head in section.label_heads)]
+    return "\n".join(
+        [
+            "---",
+            yaml.safe_dump(front, sort_keys=False).strip(),
+            "---",
+            f"# {name}",
+            "",
+            "A transcriptomic foundation model of the `wced` pipeline, which implements BMFM-RNA: give it raw counts",
+            "of human cells, it gives embeddings, the expression of every gene, and labels.",
+            "",
+            HOW_TO,
+            "",
+            "## Training",
+            "",
+            f"- objectives: {', '.join(objectives)}",
+            f"- corpus: {shards.count('train'):,} training and {shards.count('validation'):,} validation cells of "
+            f"{len(shards.dataset_ids)} datasets; {len(shards.vocabulary):,} genes",
+            f"- datasets: {', '.join(_first(shards.dataset_ids, 20))}",
+            f"- epochs: {section.epochs}; cells in a batch of one process: {section.batch_size}",
+            "",
+            "| part | parameters |",
+            "|---|---:|",
+            *(f"| {part} | {count:,} |" for part, count in parameters_by_part(model).items()),
+            "",
+            "Last validation:",
+            "",
+            "| metric | value |",
+            "|---|---:|",
+            *(f"| {row.metric} | {row.value:.4g} |" for row in last.itertuples()),
+            "",
+            "## Limits",
+            "",
+            "Human cells and protein-coding genes only. Labels are those of the corpus: a cell type that it lacks is",
+            "never predicted. Embeddings carry technical differences between datasets.",
+            "",
+            "## Settings",
+            "",
+            "```yaml",
+            yaml.safe_dump(section.model_dump(mode="json"), sort_keys=False).strip(),
+            "```",
+            "",
+        ]
+    )
+
+
+def _first(names: tuple[str, ...], n: int) -> list[str]:
+    return [*names[:n], *([f"and {len(names) - n} more"] if len(names) > n else [])]

@@ -1,0 +1,265 @@
+"""Teach a pretrained model a column of labels of an AnnData."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from sklearn.metrics import accuracy_score, f1_score
+
+from wced import tables
+from wced.config import pretraining as config
+from wced.config.finetuning import Finetuning
+from wced.embedding.annotation import annotate
+from wced.embedding.inputs import ModelInput
+from wced.errors import WcedError
+from wced.files import whole_folder
+from wced.ontology.cell_ontology import load as load_ontology
+from wced.pretraining import folder
+from wced.pretraining.anndata_source import SPLITS, AnnDataSource
+from wced.pretraining.build import encoding_of, hierarchy
+from wced.pretraining.callbacks import QuietProgress
+from wced.pretraining.finetune_card import card
+from wced.pretraining.finetune_model import Tuning, with_new_head
+from wced.pretraining.finetune_split import LabelledCells, labelled_cells
+from wced.pretraining.losses import Losses
+from wced.pretraining.module import PretrainingModule
+from wced.pretraining.train import precision_of
+from wced.shards.batches import BatchDataset, BatchLoader
+from wced.shards.order import Order
+from wced.shards.vocabulary import Labels
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """A fine-tuned model and how well it does."""
+
+    checkpoint: folder.Checkpoint
+    """The model of the best epoch; its last label head is the new one. An ordinary checkpoint, in evaluation mode."""
+    section: Finetuning
+    """How it was trained."""
+    column: str
+    """What it learned."""
+    name: str
+    """Its name in the tables."""
+    metrics: pd.DataFrame
+    """Rows of `tables.METRICS`; those of the best epoch have accuracy and macro F1 of `predictions` too."""
+    predictions: pd.DataFrame
+    """One row per validation and test cell: `cell`, `split`, `label`, `predicted`, `probability` (of what is
+    predicted)."""
+    best_epoch: int
+    """Epoch of the smallest validation loss, from 1."""
+    trained_parameters: int
+    """Number of parameters that were trained."""
+    notes: tuple[str, ...]
+    """How many cells there were of what, and what was left out."""
+
+
+class _BestEpoch(Callback):
+    """Keep the weights of the epoch with the smallest validation loss."""
+
+    def __init__(self, tuning: Tuning) -> None:
+        self.tuning, self.loss, self.epoch, self.step = tuning, float("inf"), 0, 0
+
+    def on_validation_end(self, trainer: L.Trainer, module: PretrainingModule) -> None:
+        """Look at the epoch's loss."""
+        loss = float(trainer.callback_metrics["validation_loss"])
+        if loss < self.loss:
+            self.loss, self.epoch, self.step = loss, trainer.current_epoch + 1, trainer.global_step
+            self.tuning.keep()
+
+
+def finetune(
+    cells: ModelInput,
+    obs: pd.DataFrame,
+    column: str,
+    checkpoint: folder.Checkpoint,
+    section: Finetuning,
+    *,
+    seed: int = 0,
+    name: str = "finetuned",
+) -> Finetuned:
+    """Fine-tune a checkpoint.
+
+    Parameters
+    ----------
+    cells
+        What the model reads of an AnnData (`wced.embedding.inputs.read_cells`, with the same checkpoint).
+    obs
+        Its obs.
+    column
+        Column of obs to learn.
+    checkpoint
+        The pretrained model, which stays as it is.
+    section
+        How.
+    seed
+        Seed of what is held out, of the head's weights, and of order, sequences and dropout.
+    name
+        Name of the result in tables.
+
+    Raises
+    ------
+    WcedError
+        If the labels or the split are not as they should be (`labelled_cells`), do not fit the checkpoint
+        (`with_new_head`), are no Cell Ontology ids for a hierarchical loss, or the validation loss was no number in any
+        epoch.
+    """
+    found = labelled_cells(obs, column, np.diff(cells.cells.offsets) == 0, section, seed)
+    source = _source(cells, found, column, checkpoint)
+    if section.loss == "hierarchical":
+        _check_terms(found.classes, column)
+    training = _training(section, column, checkpoint)
+    graph, masks = hierarchy(source, training)
+    if graph is not None and len(graph.leaves) < 2:
+        raise WcedError(f"{column}: all its classes are ancestors of one of them; a hierarchy needs two leaves")
+    model = with_new_head(checkpoint, column, len(found.classes), graph, section, seed)
+    tuning = Tuning(model, section)
+    trained_parameters = sum(value.numel() for value in tuning.trained.values())
+    best, metrics = _fit(tuning, source, training, masks, section, seed, name)
+    new = Labels(
+        checkpoint.labels.classes | {column: found.classes},
+        checkpoint.labels.unknown_in_validation | {column: found.unseen},
+        checkpoint.labels.number_columns,
+        checkpoint.labels.perturbations,
+    )
+    ontology = checkpoint.ontology if graph is None else graph
+    if all(head["loss"] != "hierarchical" for head in model.config.label_heads):
+        ontology = None
+    tuned = folder.Checkpoint(tuning.finish(), checkpoint.vocabulary, new, ontology)
+    predictions = _predictions(tuned, cells, source, found, column, section, obs.index)
+    scores = [
+        [name, split, best.epoch, best.step, f"{column}_{metric}", value]
+        for split, rows in predictions.groupby("split", sort=False)
+        for metric, value in (
+            ("predicted_accuracy", accuracy_score(rows["label"], rows["predicted"])),
+            ("predicted_macro_f1", f1_score(rows["label"], rows["predicted"], average="macro")),
+        )
+    ]
+    return Finetuned(
+        checkpoint=tuned, section=section, column=column, name=name,
+        metrics=pd.concat([metrics, pd.DataFrame(scores, columns=["checkpoint", *metrics.columns.drop("checkpoint")])]),
+        predictions=predictions, best_epoch=best.epoch, trained_parameters=trained_parameters, notes=found.notes,
+    )  # fmt: skip
+
+
+def write(tuned: Finetuned, output: str | Path, *, base: str) -> None:
+    """Write `model/` (an ordinary checkpoint's folder), `metrics.tsv` and `predictions.parquet`.
+
+    Parameters
+    ----------
+    tuned
+        What `finetune` returned.
+    output
+        Folder to make.
+    base
+        SHA-256 of the weights that it started from, for the model card.
+    """
+    with whole_folder(output) as temporary:
+        (temporary / "model").mkdir()
+        folder.save(tuned.checkpoint, temporary / "model", card=card(tuned, base))
+        tables.write(tuned.metrics, tables.METRICS, temporary / "metrics.tsv")
+        tuned.predictions.to_parquet(temporary / "predictions.parquet", index=False)
+
+
+def _source(cells: ModelInput, found: LabelledCells, column: str, checkpoint: folder.Checkpoint) -> AnnDataSource:
+    """Return the cells with the codes of the label and of the metadata that the model reads."""
+    metadata = [entry["column"] for entry in checkpoint.model.config.metadata]
+    codes = {name: cells.metadata_nm[:, m] for m, name in enumerate(metadata)} | {column: found.code_n}
+    classes = {name: checkpoint.labels.classes[name] for name in metadata} | {column: found.classes}
+    return AnnDataSource(cells, checkpoint.vocabulary, Labels(classes, {}), codes, found.split_n)
+
+
+def _check_terms(classes: tuple[str, ...], column: str) -> None:
+    ontology = load_ontology()
+    for term in classes:
+        if ontology.current(term) is None:
+            raise WcedError(
+                f"{column}: {term!r} is not in the Cell Ontology {ontology.version}; loss hierarchical wants its ids"
+            )
+
+
+def _training(section: Finetuning, column: str, checkpoint: folder.Checkpoint) -> config.Checkpoint:
+    """Say in the words of pretraining what is trained, with the input of the checkpoint."""
+    weight = section.reconstruction
+    head = {"column": column, "loss": section.loss, "focal_gamma": section.focal_gamma}
+    changed = {} if section.dropout is None else {"dropout": section.dropout}
+    return config.Checkpoint(
+        wced=config.WholeCell(detection_weight=weight, value_weight=weight) if weight else None,
+        label_heads=[config.LabelHead(**head, cls_position=section.cls_position)],
+        input=config.Input(**checkpoint.model.config.input | changed),
+        epochs=section.epochs,
+        batch_size=section.batch_size,
+        optimiser=section.optimiser,
+    )
+
+
+def _fit(
+    tuning: Tuning,
+    source: AnnDataSource,
+    training: config.Checkpoint,
+    masks: dict[str, np.ndarray],
+    section: Finetuning,
+    seed: int,
+    name: str,
+) -> tuple[_BestEpoch, pd.DataFrame]:
+    """Train until the validation loss no longer falls; return the best epoch and the metrics of all."""
+    column, encoding = training.label_heads[0].column, encoding_of(training)
+    order = Order(strategy="weighted", field=column, exponent=section.balance) if section.balance else Order()
+    common = {"batch_size": section.batch_size, "seed": seed}
+    datasets = (
+        BatchDataset(source, "train", encoding, training=True, order=order, **common),
+        BatchDataset(source, "validation", encoding, training=False, **common),
+    )
+    loaders = [BatchLoader(dataset, pin_memory=torch.cuda.is_available()) for dataset in datasets]
+    module = PretrainingModule(
+        tuning.model.train(),
+        training,
+        Losses(
+            training, measured_dv=source.measured_dv, label_columns=source.label_columns, number_columns=(),
+            descendant_leaves_cl=masks, standard={},
+        ),
+        {},
+        seed=seed,
+        steps=len(loaders[0]) * section.epochs,
+        steps_per_epoch=len(loaders[0]),
+        progress_every=section.progress_every,
+        metadata_at=[i for i, name in enumerate(source.label_columns) if name != column],
+    )  # fmt: skip
+    best = _BestEpoch(tuning)
+    stopping = [] if section.patience is None else [EarlyStopping("validation_loss", patience=section.patience)]
+    trainer = L.Trainer(
+        accelerator="auto", devices=1, precision=precision_of(section.precision), max_epochs=section.epochs,
+        gradient_clip_val=section.optimiser.clip, callbacks=[best, *stopping, QuietProgress()],
+        plugins=[LightningEnvironment()], logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, use_distributed_sampler=False, num_sanity_val_steps=0,
+    )  # fmt: skip
+    trainer.fit(module, *loaders)
+    if not best.epoch:
+        raise WcedError(f"{column}: the validation loss was no number in any epoch; lower optimiser.learning_rate")
+    return best, module.metrics_table(name)
+
+
+def _predictions(
+    tuned: folder.Checkpoint,
+    cells: ModelInput,
+    source: AnnDataSource,
+    found: LabelledCells,
+    column: str,
+    section: Finetuning,
+    obs_names: pd.Index,
+) -> pd.DataFrame:
+    """Return what `wced annotate` says of validation and test cells, the most probable leaf of a hierarchy."""
+    parts = []
+    for split in SPLITS[1:]:
+        places = source.places(split)
+        metadata_nm = None if cells.metadata_nm is None else cells.metadata_nm[places]
+        held_out = replace(cells, cells=source.take(places), metadata_nm=metadata_nm)
+        said = annotate(held_out, obs_names[places].astype(str), tuned, column=column, batch_size=section.batch_size)
+        said = said.rename(columns={"predicted_term": "predicted"}).assign(split=split, label=found.value_n[places])
+        parts.append(said[["cell", "split", "label", "predicted", "probability"]])
+    return pd.concat(parts, ignore_index=True)

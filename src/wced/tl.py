@@ -1,0 +1,162 @@
+"""Tools for AnnData objects, in the way of scanpy: `wced.tl.embed(adata, checkpoint)`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # torch and anndata take seconds to import: only when they are used
+    from anndata import AnnData
+
+    from wced.embedding.inputs import ModelInput
+    from wced.pretraining.folder import Checkpoint
+
+
+def embed(
+    adata: AnnData,
+    checkpoint: str | Path | Checkpoint,
+    *,
+    pooling: str | Sequence[str] = "cls",
+    layer: str | None = None,
+    use_raw: bool = False,
+    gene_column: str | None = None,
+    min_gene_share: float = 0.1,
+    batch_size: int = 256,
+    key_added: str = "X_wced",
+    copy: bool = False,
+) -> AnnData | None:
+    """Embed cells.
+
+    Parameters
+    ----------
+    adata
+        Raw counts of human cells, cells × genes; also backed by its file. Cells are neither reordered nor dropped.
+    checkpoint
+        Folder of a checkpoint's model, a name on the Hugging Face hub (`owner/name`), or what
+        `wced.pretraining.folder.load` returned.
+    pooling
+        `cls`, `cls:2` (any CLS position), `mean` (over genes), `head:COLUMN` (hidden layer of a label head), or several
+        of these, side by side; see `wced.embedding.pooling.Pooling`.
+    layer, use_raw
+        Layer that holds the raw counts, or whether `adata.raw` does; by default X.
+    gene_column
+        Column of var with Ensembl ids or symbols; None takes var_names or a usual column, whichever finds most genes.
+    min_gene_share
+        Smallest share of the model's genes that must be found.
+    batch_size
+        Most cells at once; it does not change the result.
+    key_added
+        Key in obsm and in `uns["wced"]`.
+    copy
+        Whether to return a copy instead of changing `adata`.
+
+    Returns
+    -------
+    AnnData or None
+        Sets `obsm[key_added]` (float32, cells × width) and `uns["wced"][key_added]`, which says how it was made and how
+        well the genes fitted.
+
+    Raises
+    ------
+    WcedError
+        If counts, genes, pooling or checkpoint do not fit, in one sentence that says why.
+    """
+    from wced.embedding import inference
+    from wced.embedding.pooling import Pooling
+
+    adata, loaded, cells = _read(adata, checkpoint, copy, layer, use_raw, gene_column, min_gene_share)
+    pooled = Pooling(pooling, loaded.model)
+    adata.obsm[key_added] = inference.embed(cells, loaded, pooling=pooled, batch_size=batch_size)
+    _note(adata, key_added, {"pooling": pooled.name}, checkpoint, cells)
+    return adata if copy else None
+
+
+def annotate(
+    adata: AnnData,
+    checkpoint: str | Path | Checkpoint,
+    *,
+    column: str | None = None,
+    method: str = "leaf_argmax",
+    layer: str | None = None,
+    use_raw: bool = False,
+    gene_column: str | None = None,
+    min_gene_share: float = 0.1,
+    batch_size: int = 256,
+    key_added: str = "wced",
+    copy: bool = False,
+) -> AnnData | None:
+    """Predict labels of cells: cell types of the Cell Ontology, or what another label head of the checkpoint tells.
+
+    Parameters
+    ----------
+    adata, checkpoint, layer, use_raw, gene_column, min_gene_share, batch_size, copy
+        As in `embed`.
+    column
+        Label column of the head; None for that over the Cell Ontology.
+    method
+        `leaf_argmax` (the most probable leaf) or `greedy` (from the root always the most probable child).
+    key_added
+        Beginning of the names of new columns of obs, and key in `uns["wced"]` (with the column behind it).
+
+    Returns
+    -------
+    AnnData or None
+        Sets, for the Cell Ontology: obs `wced_cell_type` (name), `wced_cell_type_ontology_term_id`, `wced_probability`.
+        For another head of column NAME_ontology_term_id or NAME: `wced_NAME` (name), `wced_NAME_ontology_term_id`,
+        `wced_NAME_probability`; for a number `wced_NAME` only. And `uns["wced"]["wced_COLUMN"]`, as `embed` does.
+
+    Raises
+    ------
+    WcedError
+        If counts, genes or checkpoint do not fit, or there is no such head.
+    """
+    from wced.embedding import annotation
+
+    adata, loaded, cells = _read(adata, checkpoint, copy, layer, use_raw, gene_column, min_gene_share)
+    given, column = column, annotation.ontology_column(loaded) if column is None else column
+    frame = annotation.annotate(cells, adata.obs_names, loaded, column=column, method=method, batch_size=batch_size)
+    name = column.removesuffix("_ontology_term_id")
+    if "predicted_value" in frame:
+        adata.obs[f"{key_added}_{name}"] = frame["predicted_value"].to_numpy()
+    else:
+        probability = "probability" if given is None else f"{name}_probability"
+        adata.obs[f"{key_added}_{column}"] = frame["predicted_term"].astype("category").array
+        if name != column:
+            adata.obs[f"{key_added}_{name}"] = frame["predicted_label"].astype("category").array
+        adata.obs[f"{key_added}_{probability}"] = frame["probability"].to_numpy()
+    _note(adata, f"{key_added}_{column}", {"column": column, "method": method}, checkpoint, cells)
+    return adata if copy else None
+
+
+def _read(
+    adata: AnnData,
+    checkpoint: str | Path | Checkpoint,
+    copy: bool,
+    layer: str | None,
+    use_raw: bool,
+    gene_column: str | None,
+    min_gene_share: float,
+) -> tuple[AnnData, Checkpoint, ModelInput]:
+    """Return what is written to, the model, and the cells as it reads them."""
+    from wced.embedding.inputs import read_cells
+    from wced.pretraining.folder import load
+
+    loaded = load(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
+    cells = read_cells(
+        adata, loaded, layer=layer, use_raw=use_raw, gene_column=gene_column, min_gene_share=min_gene_share
+    )
+    print(cells.summary)
+    if copy:
+        adata = adata.to_memory() if adata.isbacked else adata.copy()
+    return adata, loaded, cells
+
+
+def _note(
+    adata: AnnData, key: str, params: dict[str, Any], checkpoint: str | Path | Checkpoint, cells: ModelInput
+) -> None:
+    """Say in uns how something was made."""
+    name = str(checkpoint) if isinstance(checkpoint, str | Path) else "loaded before"
+    adata.uns["wced"] = {
+        **adata.uns.get("wced", {}), key: {"checkpoint": name, "params": params, "input": cells.facts},
+    }  # fmt: skip

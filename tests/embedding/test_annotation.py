@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+import torch
+
+from wced.embedding import annotation
+from wced.embedding.annotation import annotate, hierarchical, lineage_of_terms, ontology_column
+from wced.embedding.inference import label_logits
+from wced.embedding.inputs import read_cells
+from wced.errors import WcedError
+from wced.ontology.cut import OntologyCut
+
+CELL_TYPE, TISSUE = "cell_type_ontology_term_id", "tissue_ontology_term_id"
+
+#          a
+#        /   \
+#       b     c        b is more probable than c, but c has the best leaf
+#      / \   / \
+#     d   e f   g      f has the parents b and c
+CUT = OntologyCut(
+    tuple("abcdefg"), ("A", "B", "C", "D", "E", "F", "G"), ((), (0,), (0,), (1,), (1,), (1, 2), (2,))
+)  # fmt: skip
+
+
+@pytest.fixture
+def annotated(checkpoint, adata):
+    cells = read_cells(adata, checkpoint)
+    return lambda **how: annotate(cells, adata.obs_names, checkpoint, batch_size=3, **how)
+
+
+def test_the_most_probable_leaf(checkpoint, adata, annotated):
+    cells = read_cells(adata, checkpoint)
+    logits = label_logits(cells, checkpoint, CELL_TYPE, batch_size=7)
+    with torch.no_grad():  # so that the leaves share the cells
+        checkpoint.model.label_heads[0][-1].bias[0] -= float(np.median(logits[:, 0] - logits[:, 1])) + 1e-3
+    logits = label_logits(cells, checkpoint, CELL_TYPE, batch_size=7)
+    frame = annotated()
+    p_nl = torch.softmax(torch.from_numpy(logits).double(), 1)
+    assert list(frame.columns) == ["cell", "predicted_term", "probability", "predicted_label", "lineage"]
+    assert frame["cell"].tolist() == adata.obs_names.tolist()
+    leaves = {"CL:2": ("two", "CL:0;CL:2"), "CL:3": ("three", "CL:0;CL:1;CL:3")}  # CL:1 has a child
+    assert frame["predicted_term"].tolist() == np.array(list(leaves))[p_nl.argmax(1)].tolist()
+    assert frame["predicted_term"].nunique() == 2
+    np.testing.assert_allclose(frame["probability"], p_nl.max(1).values, rtol=1e-5)
+    found = list(zip(frame["predicted_label"], frame["lineage"], strict=True))
+    assert found == [leaves[term] for term in frame["predicted_term"]]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 100])
+def test_greedy_goes_to_the_more_probable_child(rows, monkeypatch):
+    monkeypatch.setattr(annotation, "ROWS", rows)
+    p_nl = np.array([[0.25, 0.25, 0.1, 0.4], [0.1, 0.2, 0.6, 0.1], [0.0, 0.1, 0.2, 0.7]])  # of d, e, f, g
+    with np.errstate(divide="ignore"):
+        logits = np.log(p_nl)
+    terms, probability = hierarchical(CUT, logits, "leaf_argmax")
+    assert terms.tolist() == [6, 5, 6] and np.allclose(probability, [0.4, 0.6, 0.7])
+    terms, probability = hierarchical(CUT, logits, "greedy")
+    assert terms.tolist() == [3, 5, 6] and np.allclose(probability, [0.25, 0.6, 0.7])
+
+
+def test_greedy_is_asked_for_by_its_name(annotated, monkeypatch):
+    monkeypatch.setattr(OntologyCut, "greedy", lambda self, logits: np.zeros(len(logits), np.int64))
+    frame = annotated(method="greedy")
+    assert (frame["predicted_term"] == "CL:0").all() and np.allclose(frame["probability"], 1)
+
+
+def test_a_lineage_has_ancestors_before_descendants():
+    assert lineage_of_terms(CUT) == ["a", "a;b", "a;c", "a;b;d", "a;b;e", "a;b;c;f", "a;c;g"]
+
+
+def test_classes_of_a_flat_head(checkpoint, adata, annotated):
+    frame = annotated(column=TISSUE)
+    logits = label_logits(read_cells(adata, checkpoint), checkpoint, TISSUE, batch_size=7)
+    p_nc = torch.softmax(torch.from_numpy(logits).double(), 1)
+    assert list(frame.columns) == ["cell", "predicted_term", "probability", "predicted_label"]
+    classes = checkpoint.labels.classes[TISSUE]
+    assert frame["predicted_term"].tolist() == [classes[i] for i in p_nc.argmax(1)]
+    np.testing.assert_allclose(frame["probability"], p_nc.max(1).values, rtol=1e-5)
+    names = {"UBERON:0000178": "blood", "UBERON:0002048": "lung", "here": "here"}
+    assert frame["predicted_label"].tolist() == [names[term] for term in frame["predicted_term"]]
+
+
+def test_a_number_has_the_unit_of_the_training_cells(checkpoint, adata, annotated):
+    logits = label_logits(read_cells(adata, checkpoint), checkpoint, "age", batch_size=7)[:, 0]
+    frame = annotated(column="age")
+    assert list(frame.columns) == ["cell", "predicted_value"]
+    np.testing.assert_allclose(frame["predicted_value"], 40 + 10 * logits, rtol=1e-5)
+
+
+def test_no_cell_is_no_error(checkpoint, adata):
+    cells = read_cells(adata[:0].copy(), checkpoint)
+    for column, columns in ((None, 5), (TISSUE, 4), ("age", 2)):
+        frame = annotate(cells, adata.obs_names[:0], checkpoint, column=column, batch_size=3)
+        assert frame.shape == (0, columns)
+
+
+def test_what_the_checkpoint_cannot_tell_is_refused(annotated, make, adata):
+    with pytest.raises(WcedError, match=r"^donor_id: the checkpoint has no such label head; it has cell_type"):
+        annotated(column="donor_id")
+    with pytest.raises(WcedError, match=r"^method: best is none of leaf_argmax, greedy$"):
+        annotated(method="best")
+    with pytest.raises(WcedError, match=f"^method: greedy .* that of {TISSUE} is flat"):
+        annotated(column=TISSUE, method="greedy")
+    flat = make(heads=[{"column": "donor_id", "loss": "focal", "classes": 3}], ontology=None)
+    with pytest.raises(WcedError, match=r"no head over the Cell Ontology; its label heads: donor_id$"):
+        ontology_column(flat)

@@ -1,0 +1,55 @@
+# Time to quality: a recipe trained for minutes of the clock, scored on the way. Not part of `all`: it measures.
+if RUN.speedrun is not None:
+    DEVELOPMENT = [name for name in RUN.speedrun.datasets if DATASETS[name].role != "held_out"]
+
+    # Two cores, whatever the machine has, so that minutes are the same everywhere; run nothing beside it.
+    rule speedrun:
+        input:
+            index=rules.shard_index.output.index,
+            shards=SHARDS,
+            vocabulary=rules.vocabulary.output.vocabulary,
+            labels=rules.vocabulary.output.labels,
+            measured=rules.vocabulary.output.measured,
+            sources=expand(rules.source.output.h5ad, dataset=DEVELOPMENT),
+        output:
+            folder=directory(f"{OUT}/speedrun/development"),
+        log:
+            f"{OUT}/logs/speedrun/development.log",
+        benchmark:
+            f"{OUT}/benchmarks_timing/speedrun/development.tsv"
+        conda:
+            "../../envs/wced.yaml"
+        threads: 2
+        resources:
+            mem_mb=8000,
+            runtime=600,
+        params:
+            section=dump(RUN.speedrun),
+            table=RUN.sources.table,
+            sources=f"{OUT}/corpus/sources",
+            held_out="",
+            version=(PRETRAINING_VERSION, EMBEDDING_VERSION, BENCHMARKS_VERSION),
+        shell:
+            "wced speedrun --index {input.index} --sources {params.sources} --section {params.section:q}"
+            " --table {params.table} {params.held_out} --output {output.folder} > {log} 2>&1"
+
+    use rule speedrun as speedrun_held_out with:
+        input:
+            index=rules.shard_index.output.index,
+            shards=SHARDS,
+            vocabulary=rules.vocabulary.output.vocabulary,
+            labels=rules.vocabulary.output.labels,
+            measured=rules.vocabulary.output.measured,
+            sources=expand(rules.source.output.h5ad, dataset=RUN.speedrun.datasets),
+        output:
+            folder=directory(f"{OUT}/speedrun/held_out"),
+        log:
+            f"{OUT}/logs/speedrun/held_out.log",
+        benchmark:
+            f"{OUT}/benchmarks_timing/speedrun/held_out.tsv"
+        params:
+            section=dump(RUN.speedrun),
+            table=RUN.sources.table,
+            sources=f"{OUT}/corpus/sources",
+            held_out="--held-out",
+            version=(PRETRAINING_VERSION, EMBEDDING_VERSION, BENCHMARKS_VERSION),
