@@ -73,7 +73,7 @@ def added(errors, batches, path="compiled"):
             errors.update_cells(batch, output, *measured)
         else:
             z, v = output.detection_logits.float(), output.values.float()
-            errors._add_cells(batch, z, v, torch.sigmoid(z), errors._blocks(batch), *measured)
+            errors._add_cells(batch, z, v, torch.sigmoid(z) * v, errors._blocks(batch), *measured)
     return errors
 
 

@@ -1,6 +1,7 @@
 """The checkpoint folder: a Hugging Face model with the genes, labels and ontology that give it meaning."""
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,10 @@ def found(name: str | Path) -> Path:
 
     repository, _, revision = str(name).partition("@")
     try:
-        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(FILES)))
+        fetched = snapshot_download(
+            repository, revision=revision or None, allow_patterns=list(FILES), endpoint=os.environ.get("HF_ENDPOINT")
+        )
+        return Path(fetched)
     except (OSError, ValueError) as failure:  # the hub's errors are among these
         reason = str(failure).strip().partition("\n")[0]
         raise WcedError(f"{name}: no such folder, and not to be had from the model hub: {reason}") from None

@@ -92,25 +92,25 @@ class GeneErrors(nn.Module):
             bool, cells × genes: False where the cell's dataset never measured the gene, which then does not count.
         """
         logit_ng, value_ng = (x.float().contiguous() for x in (output.detection_logits, output.values))
-        chance_ng = torch.sigmoid(logit_ng)
+        expected_ng = torch.sigmoid(logit_ng).mul_(value_ng)
         block_n = self._blocks(batch)
         if logit_ng.device.type == "cpu":
-            self._add_compiled(batch, logit_ng, value_ng, chance_ng, block_n, measured_ng)
+            self._add_compiled(batch, logit_ng, value_ng, expected_ng, block_n, measured_ng)
         else:
-            self._add_cells(batch, logit_ng, value_ng, chance_ng, block_n, measured_ng)
+            self._add_cells(batch, logit_ng, value_ng, expected_ng, block_n, measured_ng)
 
     def _add_cells(
         self,
         batch: TensorBatch,
         logit_ng: torch.Tensor,
         value_ng: torch.Tensor,
-        chance_ng: torch.Tensor,
+        expected_ng: torch.Tensor,
         block_n: torch.Tensor,
         measured_ng: torch.Tensor,
     ) -> None:
         """Add dense predictions with operations of torch alone."""
         row_t, gene_t = batch["target_row"], batch["target_gene"].long()
-        self.expected_bg.index_add_(0, block_n, (chance_ng * value_ng).where(measured_ng, 0.0).double())
+        self.expected_bg.index_add_(0, block_n, expected_ng.where(measured_ng, 0.0).double())
         self._add_errors(
             gene_t, logit_ng[row_t, gene_t], value_ng[row_t, gene_t], batch["target_value"], block_n[row_t]
         )
@@ -123,7 +123,7 @@ class GeneErrors(nn.Module):
         batch: TensorBatch,
         logit_ng: torch.Tensor,
         value_ng: torch.Tensor,
-        chance_ng: torch.Tensor,
+        expected_ng: torch.Tensor,
         block_n: torch.Tensor,
         measured_ng: torch.Tensor,
     ) -> None:
@@ -133,11 +133,18 @@ class GeneErrors(nn.Module):
             self._count_waiting()
             if n > len(self._waiting_cg):
                 self._waiting_cg = np.empty((max(n, WAITING), logit_ng.shape[1]), np.int16)
+        logits, values, expected, measured, blocks = (
+            x.numpy() for x in (logit_ng, value_ng, expected_ng, measured_ng, block_n)
+        )
         targets = [batch[name].numpy() for name in ("target_offsets", "target_gene", "target_value")]
-        cells = [x.numpy() for x in (logit_ng, value_ng, chance_ng, measured_ng)]
-        blocks, to = block_n.numpy(), (self.expected_bg.numpy(), self.errors_bgs.numpy())
-        arrays = *cells, *targets, blocks, np.argsort(blocks), self._waiting_cg, self._waiting, *to
-        over_genes(lambda start, stop: gene_kernels.add_cells(*arrays, start, stop), logit_ng.shape[1])
+        to = blocks, np.argsort(blocks), self._waiting_cg, self._waiting
+        expected_bg, errors_bgs = self.expected_bg.numpy(), self.errors_bgs.numpy()
+
+        def work(start: int, stop: int) -> None:
+            gene_kernels.add_cells(logits, expected, measured, *to, expected_bg, start, stop)
+            gene_kernels.add_targets(logits, values, *targets, *to, errors_bgs, start, stop)
+
+        over_genes(work, logit_ng.shape[1])
         self._waiting += n
 
     def _count_waiting(self) -> None:

@@ -19,20 +19,12 @@ _TILE = 32
 
 
 @numba.njit(nogil=True, cache=True)
-def add_cells(
-    logit_ng, value_ng, chance_ng, measured_ng, offsets, gene_t, target_t, block_n, order_n, waiting_cg, first,
-    expected_bg, errors_bgs, start, stop,
-):  # fmt: skip
-    """Write what waits of n cells to the rows of `waiting_cg` from `first` on; add the rest to their blocks.
-
-    `chance_ng` is the probability of being expressed. Cell i expresses `gene_t[offsets[i]:offsets[i + 1]]`; these are
-    looked at when the cell's predictions have just been read.
-    """
+def add_cells(logit_ng, expected_ng, measured_ng, block_n, order_n, waiting_cg, first, expected_bg, start, stop):
+    """Write what waits of n cells to the rows of `waiting_cg` from `first` on; add `expected_ng` to their blocks."""
     least, most, unmeasured = np.float32(-HIGHEST), np.float32(HIGHEST), np.int16(UNMEASURED)
     for i in order_n:
-        logit, value, chance = logit_ng[i, start:stop], value_ng[i, start:stop], chance_ng[i, start:stop]
-        measured, waiting = measured_ng[i, start:stop], waiting_cg[first + i, start:stop]
-        total = expected_bg[block_n[i], start:stop]
+        logit, expected, measured = logit_ng[i, start:stop], expected_ng[i, start:stop], measured_ng[i, start:stop]
+        waiting, total = waiting_cg[first + i, start:stop], expected_bg[block_n[i], start:stop]
         for j in range(len(logit)):
             steps = logit[j] * np.float32(STEPS)
             steps = steps if steps > least else least  # and where it is not a number
@@ -40,14 +32,22 @@ def add_cells(
             code = np.int32(steps)
             code -= code > steps  # rounded down, which compilers know no quick way for
             waiting[j] = np.int16(2 * code) if measured[j] else unmeasured
-            total[j] += chance[j] * value[j] if measured[j] else np.float32(0)
+            total[j] += expected[j] if measured[j] else np.float32(0)
+
+
+@numba.njit(nogil=True, cache=True)
+def add_targets(
+    logit_ng, value_ng, offsets, gene_t, target_t, block_n, order_n, waiting_cg, first, errors_bgs, start, stop
+):  # fmt: skip
+    """Mark the expressed genes, of cell i `gene_t[offsets[i]:offsets[i + 1]]`; add their errors to the blocks."""
+    for i in order_n:
         for t in range(offsets[i], offsets[i + 1]):
             g = np.int64(gene_t[t])
             if start <= g < stop:
                 waiting_cg[first + i, g] |= 1
-                value_t, target = value_ng[i, g], target_t[t]
-                errors_bgs[block_n[i], g, 0] += abs((value_t if logit_ng[i, g] > 0 else np.float32(0)) - target)
-                errors_bgs[block_n[i], g, 1] += abs(value_t - target)
+                value, target = value_ng[i, g], target_t[t]
+                errors_bgs[block_n[i], g, 0] += abs((value if logit_ng[i, g] > 0 else np.float32(0)) - target)
+                errors_bgs[block_n[i], g, 1] += abs(value - target)
 
 
 @numba.njit(nogil=True, cache=True)
