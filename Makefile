@@ -4,7 +4,7 @@ PEERS_PYTHON ?= python3.12
 BIN := .venv/bin
 CORES ?= all
 
-.PHONY: demo test test-hard lint format lock docs throughput clean
+.PHONY: demo test test-hard lint format lock docs throughput speed clean
 
 # The environment is rebuilt when the lock changes; a half-made one is never used, because the stamp comes last.
 .venv/ready: envs/requirements.lock pyproject.toml
@@ -45,6 +45,12 @@ format: .venv/ready
 throughput: .venv/ready .venv-peers/ready
 	$(BIN)/wced throughput --output results/throughput/tables/throughput.tsv
 	$(BIN)/python -m wced.bench.page results/throughput/tables/throughput.tsv docs/throughput.md
+
+# Training steps and inference at the paper's size beside the best matrix products of the device; DEVICE=cuda for a GPU.
+DEVICE ?= cpu
+speed: .venv/ready
+	$(BIN)/wced bench-steps --device $(DEVICE) --output results/speed/tables/step_benchmark.tsv
+	$(BIN)/python -m wced.bench.page results/speed/tables/step_benchmark.tsv docs/speed.md
 
 # Files that are generated from others: the config's schema and README, the conda environment.
 docs: .venv/ready

@@ -2,6 +2,7 @@ import json
 import math
 import re
 from itertools import count, pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,12 +11,14 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
+from generated import write_generated_run
 from wced import cli, h5ad, tables
 from wced.bench import speedrun_training
 from wced.bench.speedrun_figure import figure
 from wced.bench.speedrun_scores import Scorer, scored_datasets
 from wced.bench.speedrun_training import learning_rate, train
 from wced.benchmarks import cell_type_classification, zero_shot_integration
+from wced.config import check, read
 from wced.config import section as read_section
 from wced.config.evaluation import Classification, Integration
 from wced.config.pretraining import Optimiser
@@ -24,10 +27,12 @@ from wced.corpus.datasets import read_datasets
 from wced.embedding import baselines
 from wced.embedding.files import read_embedding, write_embedding
 from wced.errors import WcedError
+from wced.files import sha256
 from wced.pretraining.module import PretrainingModule
 from wced.report.figures import save
 from wced.shards.reader import ShardSet
 
+CONFIG = Path(__file__).parents[2] / "config"
 CELL_TYPE = "cell_type_ontology_term_id"
 
 
@@ -137,7 +142,9 @@ def test_the_curve_tells_of_the_training(shards, finished):
     assert set(facts["trainings"]) == {"4", "5"} and facts["held_out"] is False
     last = recipe[recipe["seed"] == 5].iloc[-1]
     assert facts["trainings"]["5"]["steps"] == last["steps"] and facts["trainings"]["5"]["cells"] == last["cells_seen"]
-    assert re.search(r"seed 5, 1.5 min: \d+ steps, \d+ cells \(\d+/s\), loss \d", said)
+    assert re.search(r"seed 5, 0 min: 0 cells\n", said)
+    assert re.search(r"seed 5, 1.5 min: \d+ cells \(\d+/s\), loss \d", said)
+    assert facts["scored"] == {"validation_blood_symbols": {"role": "development", "sha256": None}}
 
 
 def test_held_out_datasets_are_scored_when_asked_for(made, tmp_path, clock):
@@ -146,6 +153,8 @@ def test_held_out_datasets_are_scored_when_asked_for(made, tmp_path, clock):
     curve = tables.read(tables.SPEEDRUN, tmp_path / "held_out" / "curve.tsv")
     assert set(curve["role"]) == {"held_out"} and set(curve["dataset"]) == {"held_blood"}
     assert set(curve["model"]) == {"recipe", "untrained", "pca", "hvg"}
+    facts = json.loads((tmp_path / "held_out.provenance.json").read_text())
+    assert facts["scored"] == {"held_blood": {"role": "held_out", "sha256": sha256(made.held_out)}}
     # PCA is scored as the benchmarks score it.
     adata = h5ad.read(made.held_out)
     path = tmp_path / "pca.h5ad"
@@ -345,3 +354,35 @@ def test_the_figure_shows_seeds_and_baselines(finished, tmp_path):
     across = {round(line.get_ydata()[0], 6) for line in axis.lines if len(line.get_xdata()) == 2}
     pca = curve[(curve["metric"] == "avg_bio") & (curve["model"] == "pca")]["value"].iloc[0]
     assert round(pca, 6) in across and len(across) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, None),
+        ({"datasets": ["lung_smartseq"]}, "datasets: lung_smartseq is in census.datasets"),
+        ({"validation": ["held_blood"]}, "validation: held_blood is not in census.datasets"),
+        (
+            {"checkpoint": {"label_heads": [{"column": "age", "loss": "mse"}]}},
+            r"speedrun\.recipe\.checkpoints\.quick\.label_heads: age is not in shards\.number_columns",
+        ),
+        ({"speed": 1}, r"speedrun: .*'speed' was unexpected"),
+    ],
+    ids=["good", "leaked", "elsewhere", "no_such_label", "unknown_key"],
+)
+def test_a_run_with_the_section_is_checked(tmp_path, changes, message):
+    path = write_generated_run(tmp_path, speedrun=settings(**changes))
+    if message is None:
+        assert read(path).speedrun.name == "quick"
+        return
+    with pytest.raises(WcedError, match=message):
+        read(path)
+
+
+def test_the_config_of_the_checkout_fits_the_demo():
+    demo, speedrun = (yaml.safe_load((CONFIG / f"{name}.yaml").read_text()) for name in ("demo", "speedrun"))
+    assert list(speedrun) == ["speedrun"]
+    found = check(demo | speedrun).speedrun
+    rows = read_datasets(CONFIG / "datasets.tsv")
+    assert {rows[name].role for name in found.datasets} <= {"development", "held_out"}
+    assert max(found.minutes) == 10 and len(found.seeds) == 3

@@ -8,12 +8,12 @@ from wced import cli
 COMMANDS = [
     "download", "gene-table", "source", "census", "cells",
     "vocabulary", "shard", "shard-index",
-    "pretrain",
-    "embed", "annotate", "embed-baseline", "concat",
+    "pretrain", "finetune",
+    "embed", "annotate", "attribute", "embed-baseline", "concat",
     "score-zero-shot-integration", "score-cell-type-classification", "score-zero-shot-annotation", "gather",
     "learnability",
     "umap", "figures", "timings", "report",
-    "throughput", "bench-selection",
+    "throughput", "bench-selection", "bench-steps", "speedrun",
 ]  # fmt: skip
 """In the order in which data flows; a row for each room."""
 

@@ -96,7 +96,7 @@ def test_unknown_keys_are_named(config, key):
         ("embedding.datasets", "c", "config, embedding.datasets: 'c' is not of type 'array'"),
         ("pretraining.model.backbone", "gpt", "config, pretraining.model.backbone: 'gpt' is not one"),
         ("pretraining.checkpoints.m.label_heads", [{"column": "x"}], "label_heads.0: 'loss' is a required property"),
-        ("pretraining.checkpoints.m.label_heads", [{"column": "sex", "loss": "focal"}], "sex is not in shards.label_columns"),
+        ("pretraining.checkpoints.m.label_heads", [{"column": "sex", "loss": "focal"}], "sex is not in shards.label"),
         ("pretraining.checkpoints.m.label_heads", [{"column": "age", "loss": "mse"}], "age is not in shards.number_"),
         ("pretraining.model.metadata", ["age"], "pretraining.model.metadata: age is not in shards.label_columns"),
         ("pretraining.checkpoints.m", {"label_heads": [{"column": "donor_id", "loss": "focal"}]}, "none decodes"),

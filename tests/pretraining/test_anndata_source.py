@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -32,8 +34,8 @@ def test_blocks_hold_every_used_cell_of_a_split_once(drawn, block_cells):
     for code, split in enumerate(SPLITS):
         expected = [i for i, (s, full) in enumerate(drawn) if s == code and full]
         bounds, cells = source.blocks(split, block_cells)
-        blocks = [source.places(split, a, b).tolist() for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
-        assert sum(blocks, []) == expected == source.places(split).tolist()
+        blocks = [source.places(split, a, b).tolist() for a, b in pairwise(bounds)]
+        assert [place for block in blocks for place in block] == expected == source.places(split).tolist()
         assert list(map(len, blocks)) == cells.tolist()
         assert source.count(split) == len(expected) and set(cells[:-1].tolist()) <= {block_cells}
 

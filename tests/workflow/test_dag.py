@@ -174,7 +174,7 @@ def test_killed_pretraining_resumes_and_finishes(finished, tmp_path):
     ]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as job:
         limit = time.monotonic() + 90
-        while not list(tmp_path.glob("state/*/gene_errors-0002.parquet")):
+        while not list(tmp_path.glob("state/*/gene_errors-wced-0002.parquet")):
             assert job.poll() is None and time.monotonic() < limit, job.stdout.read().decode()
             time.sleep(0.01)
         job.kill()

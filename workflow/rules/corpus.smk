@@ -165,8 +165,9 @@ rule cells:
         section=dump(RUN.cells),
         census=dump(RUN.census),
         collection=lambda wildcards, input: (f"--collection {quote(input.collection)}" if input.collection else ""),
+        keep=" ".join(f"--keep {quote(name)}" for name in RUN.shards.obs_columns),
         seed=RUN.seed,
         version=CORPUS_VERSION,
     shell:
-        "wced cells --section {params.section:q} --census {params.census:q} {params.collection} --seed {params.seed}"
+        "wced cells --section {params.section:q} --census {params.census:q} {params.collection} {params.keep} --seed {params.seed}"
         " --output {output.cells} --table {output.table} > {log} 2>&1"

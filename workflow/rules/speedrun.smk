@@ -26,7 +26,7 @@ if RUN.speedrun is not None:
         params:
             section=dump(RUN.speedrun),
             table=RUN.sources.table,
-            sources=f"{OUT}/corpus/sources",
+            sources=lambda wildcards: f"{OUT}/corpus/sources",
             held_out="",
             version=(PRETRAINING_VERSION, EMBEDDING_VERSION, BENCHMARKS_VERSION),
         shell:
@@ -50,6 +50,6 @@ if RUN.speedrun is not None:
         params:
             section=dump(RUN.speedrun),
             table=RUN.sources.table,
-            sources=f"{OUT}/corpus/sources",
+            sources=lambda wildcards: f"{OUT}/corpus/sources",
             held_out="--held-out",
             version=(PRETRAINING_VERSION, EMBEDDING_VERSION, BENCHMARKS_VERSION),

@@ -1,4 +1,4 @@
-"""Write the measured table into its page: `python -m wced.bench.page TABLE PAGE`."""
+"""Write a measured table into its page: `python -m wced.bench.page TABLE PAGE`."""
 
 import json
 import sys
@@ -54,23 +54,61 @@ def measured(frame: pd.DataFrame, record: dict) -> str:
     return "\n\n".join([head, *sections, "### Settings", "\n".join(listed)])
 
 
+STEP_TITLES = (
+    *("work", "device", "precision", "SwiGLU width", "length", "cells", "seconds (fastest to slowest)", "cells/s"),
+    *("tokens/s", "GFLOP", "GFLOP/s", "torch.matmul", "peak", "of torch.matmul", "of the peak", "peak MB"),
+    "padding (unsorted, in buckets)",
+)
+
+
+def measured_steps(frame: pd.DataFrame, record: dict) -> str:
+    """Return the measured part of the page from a table of `wced.tables.STEP_BENCHMARK` and how it was made."""
+    here, packages = record["machine"], record["packages"]
+    lines = [
+        f"Measured with version {record['wced']}, torch {packages['torch']} and {frame['threads'].iloc[0]} threads on "
+        f"{here['cores']} cores of '{here['processor']}', medians.",
+        "",
+        f"| {' | '.join(STEP_TITLES)} |",
+        "|---|---|---|" + "---:|" * (len(STEP_TITLES) - 3),
+    ]
+    for row in frame.itertuples():
+        rates = (row.flops, row.flops_per_second, row.matmul_flops_per_second, row.peak_flops_per_second)
+        lines.append(
+            f"| {row.work} | {row.device} | {row.precision} | {row.intermediate_size:,} | {row.length:,} "
+            f"| {row.batch_size} | {row.seconds:.3g} ({row.min:.3g} to {row.max:.3g}) | {row.cells_per_second:,.1f} "
+            f"| {row.tokens_per_second:,.0f} | {' | '.join(f'{rate / 1e9:,.0f}' for rate in rates)} "
+            f"| {row.share_of_matmul:.0%} | {row.share_of_peak:.0%} | {row.peak_mb:,.0f} "
+            f"| {row.padding:.1%} ({row.padding_unsorted:.1%}, {row.padding_bucketed:.1%}) |"
+        )
+    return "\n".join(lines)
+
+
+KINDS = {
+    "throughput": (tables.THROUGHPUT, measured),
+    "bench-steps": (tables.STEP_BENCHMARK, measured_steps),
+}
+"""By the command that made the table: its schema, and what is made of it."""
+
+
 def write_page(table: str | Path, page: str | Path) -> None:
     """Put the table between the marks of the page; the rest of the page stays as it is.
 
     Raises
     ------
     WcedError
-        If a file is missing, or the page has not both marks.
+        If a file is missing, the page has not both marks, or the table is of another kind.
     """
-    page = existing(page, "the page of the throughput")
+    page = existing(page, "the page of a measured table")
     before, begin, rest = page.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise WcedError(f"{page}: lacks the marks {BEGIN} and {END}")
-    frame = tables.read(tables.THROUGHPUT, table)
     record = json.loads(existing(provenance_path(table), "how the table was made").read_text())
+    if record["command"] not in KINDS:
+        raise WcedError(f"{table}: {record['command']} made it, whose tables have no page")
+    schema, made = KINDS[record["command"]]
     with whole_file(page) as temporary:
-        temporary.write_text(f"{before}{BEGIN}\n{measured(frame, record)}\n{END}{after}")
+        temporary.write_text(f"{before}{BEGIN}\n{made(tables.read(schema, table), record)}\n{END}{after}")
 
 
 if __name__ == "__main__":

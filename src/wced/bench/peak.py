@@ -26,8 +26,9 @@ def synchronize(device: str) -> None:
 
 
 class MatmulPeak:
-    """The best rate of some matrix products, each made once a turn, so that the machine's moods hit these and what is
-    measured between the turns alike.
+    """The best rate of some matrix products.
+
+    Each is made once a turn, so that the machine's moods hit these alike and what is measured between the turns.
     """
 
     def __init__(self, device: str, precision: str, positions: int, width: int, inner: int) -> None:

@@ -24,7 +24,7 @@ from wced.corpus.cells import select_cells
 from wced.corpus.census import BUFFERS, open_census
 from wced.errors import WcedError
 
-DATASETS, CELL_TYPES, TISSUES, ASSAYS, DONORS = 500, 700, 60, 12, 60
+DATASETS, CELL_TYPES, TISSUES, ASSAYS, DONORS, DISEASES, SEXES = 500, 700, 60, 12, 60, 120, 3
 """Sizes of the paper's corpus: 478 datasets; the Census names about 700 cell types."""
 
 CENSUS_CELLS = 62_600_000
@@ -91,6 +91,8 @@ class _Cells:
                 ("tissue", "tissue_ontology_term_id", "tissue_general", "tissue_general_ontology_term_id"), tissue
             ),
             "assay_ontology_term_id": self.assay_d[d],
+            "disease_ontology_term_id": d % DISEASES,
+            "sex_ontology_term_id": cell_type % SEXES,
             "donor_id": (rng.random(n) * self.donors_d[d]).astype(np.int64),
             "dataset_id": d,
         }
@@ -121,6 +123,8 @@ _NAMES = {
         ("tissue_ontology_term_id", "tissue_general_ontology_term_id"), _numbered("UBERON:{:07d}", TISSUES)
     ),
     "assay_ontology_term_id": _numbered("EFO:{:07d}", ASSAYS),
+    "disease_ontology_term_id": _numbered("MONDO:{:07d}", DISEASES),
+    "sex_ontology_term_id": _numbered("PATO:{:07d}", SEXES),
     "donor_id": _numbered("donor {}", DONORS),
     "dataset_id": _numbered("dataset-{:03d}", DATASETS),
 }

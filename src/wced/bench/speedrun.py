@@ -53,7 +53,7 @@ def speedrun(
     Returns
     -------
     dict
-        Facts for the provenance: the machine, and by seed what was trained and how fast.
+        Facts for the provenance: the machine, by seed what was trained and how fast, and what was scored.
 
     Raises
     ------
@@ -62,7 +62,8 @@ def speedrun(
     """
     logging.getLogger("czbenchmarks").setLevel(logging.WARNING)  # it tells of every probe
     shards = ShardSet(shard_folder, verify=True)
-    scorer = Scorer(shards, section, scored_datasets(shards, section, sources, rows, held_out=held_out))
+    datasets = scored_datasets(shards, section, sources, rows, held_out=held_out)
+    scorer = Scorer(shards, section, datasets)
     frames: list[pd.DataFrame] = []
 
     def add(scores: pd.DataFrame, model: str, seed: int, **trained: Any) -> None:
@@ -78,11 +79,8 @@ def speedrun(
     for seed in section.seeds:
 
         def take(snapshot: Snapshot, seed: int = seed) -> None:
-            print(
-                f"seed {seed}, {snapshot.minutes:g} min: {snapshot.steps} steps, {snapshot.cells} cells "
-                f"({snapshot.cells_per_second:.0f}/s), loss {snapshot.loss:.4f}",
-                flush=True,
-            )
+            rate = f" ({snapshot.cells_per_second:.0f}/s), loss {snapshot.loss:.4f}" if snapshot.steps else ""
+            print(f"seed {seed}, {snapshot.minutes:g} min: {snapshot.cells} cells{rate}", flush=True)
             add(
                 scorer.snapshot(snapshot), "recipe" if snapshot.minutes else "untrained", seed,
                 minutes=snapshot.minutes, steps=snapshot.steps, cells_seen=snapshot.cells,
@@ -94,4 +92,10 @@ def speedrun(
         tables.write(pd.concat(frames, ignore_index=True), tables.SPEEDRUN, temporary / "curve.tsv")
         # As written, so that the figure can be drawn again from the table.
         save(figure(tables.read(tables.SPEEDRUN, temporary / "curve.tsv"), SHOWN), temporary / "curve.svg")
-    return {"machine": machine(), "threads": torch.get_num_threads(), "trainings": facts, "held_out": held_out}
+    return {
+        "machine": machine(),
+        "threads": torch.get_num_threads(),
+        "trainings": facts,
+        "held_out": held_out,
+        "scored": {dataset.name: {"role": dataset.role, "sha256": dataset.sha256} for dataset in datasets},
+    }

@@ -21,6 +21,7 @@ from wced.embedding.inference import embed
 from wced.embedding.inputs import ModelInput, read_cells
 from wced.embedding.pooling import Pooling
 from wced.errors import WcedError
+from wced.files import sha256
 from wced.pretraining.folder import Checkpoint
 from wced.shards.reader import ShardSet
 
@@ -40,6 +41,8 @@ class Scored:
     """What a model trained on the shards has seen of them."""
     adata: AnnData
     """Raw counts as X; obs has `batch` and the cell type."""
+    sha256: str | None = None
+    """Checksum of its file; None for cells of the shards."""
 
 
 def scored_datasets(
@@ -73,8 +76,9 @@ def scored_datasets(
     chosen = [name for name in section.datasets if held_out or rows[name].role != "held_out"]
     found = [_validation(shards, name) for name in section.validation]
     for name in chosen:
-        role = "held_out" if rows[name].role == "held_out" else "development"
-        found.append(Scored(name, role, "none (dataset held out, by dataset id)", h5ad.read(f"{sources}/{name}.h5ad")))
+        path, role = Path(sources) / f"{name}.h5ad", "held_out" if rows[name].role == "held_out" else "development"
+        adata = h5ad.read(path, "a harmonised dataset to score")
+        found.append(Scored(name, role, "none (dataset held out, by dataset id)", adata, sha256(path)))
     if not found:
         raise WcedError("speedrun: all its datasets are held out; give development data, or --held-out")
     return found

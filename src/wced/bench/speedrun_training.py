@@ -146,7 +146,7 @@ class _Snapshots(Callback):
 def train(shards: ShardSet, section: Speedrun, seed: int, take: Callable[[Snapshot], None]) -> dict[str, Any]:
     """Train the recipe of a section for its minutes.
 
-    Everything but the clock is drawn from the seed: the same number of steps gives the same model.
+    Everything but the clock is drawn from the seed; the clock decides on learning rates and the number of steps.
 
     Parameters
     ----------

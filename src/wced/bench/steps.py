@@ -1,6 +1,6 @@
 """Training steps and embedding at the paper's size, timed in turn with the best matrix products of the device."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
@@ -35,7 +35,12 @@ WORKS = ("mlm_step", "wced_step", "embedding")
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 """Precisions of the table and Lightning's words for them."""
 
-CLASSES = {"cell_type_ontology_term_id": 700, "tissue_ontology_term_id": 200, "tissue_general_ontology_term_id": 60, "donor_id": 5000}  # fmt: skip
+CLASSES = {
+    "cell_type_ontology_term_id": 700,
+    "tissue_ontology_term_id": 200,
+    "tissue_general_ontology_term_id": 60,
+    "donor_id": 5000,
+}
 """Classes of the label heads, about as many as the Census has; of the first, cell types below which all others are."""
 
 LEAVES = 500
@@ -111,6 +116,19 @@ def padding(length_n: np.ndarray, batch_size: int) -> float:
     return 1 - float(length_n.sum()) / sum(int(part.max()) * len(part) for part in parts)
 
 
+class _Again:
+    """The same batch again and again."""
+
+    def __init__(self, batch: TensorBatch, steps: int) -> None:
+        self.batch, self.steps = batch, steps
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[TensorBatch]:
+        return (dict(self.batch) for _ in range(self.steps))
+
+
 class _Timed(Callback):
     """Take the time of every step after the first ones, each after a turn of matrix products."""
 
@@ -151,9 +169,9 @@ def _trained(case: Case, cells: RaggedCells, repeats: int, peak: MatmulPeak) -> 
         accelerator="gpu" if case.device == "cuda" else "cpu", devices=1, precision=PRECISIONS[case.precision],
         max_epochs=1, gradient_clip_val=section.optimiser.clip, callbacks=[timed], plugins=[LightningEnvironment()],
         logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-        use_distributed_sampler=False, num_sanity_val_steps=0,
+        use_distributed_sampler=False, num_sanity_val_steps=0, limit_val_batches=0,
     )  # fmt: skip
-    trainer.fit(module, [dict(batch) for _ in range(steps)])
+    trainer.fit(module, _Again(batch, steps), _Again(batch, 1))
     lengths = batch["length"].numpy()
     hidden = int(batch["masked"].sum()) if case.work == "mlm_step" else None
     return timed.seconds, step_flops(model.config, lengths, hidden), lengths

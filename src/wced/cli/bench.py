@@ -1,15 +1,16 @@
 """Commands that measure speed; they need no Snakemake."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands `throughput` and `bench-selection`."""
+    """Add the commands `throughput`, `bench-selection` and `bench-steps`."""
     app.command()(throughput)
     app.command("bench-selection")(bench_selection)
+    app.command("bench-steps")(bench_steps)
 
 
 def throughput(
@@ -71,3 +72,45 @@ def bench_selection(
         raise WcedError(f"--rows {rows}: a table has at least one cell")
     with recorded(output, command="bench-selection", section=SECTION.model_dump(), inputs={}):
         tables.write(measure(sizes, extrapolate_to), tables.SELECTION_BENCHMARK, output)
+
+
+def bench_steps(
+    output: Annotated[Path, typer.Option(help="Table to write.")],
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    works: Annotated[str, typer.Option(help="Works to measure, between commas.")] = "mlm_step,wced_step,embedding",
+    precisions: Annotated[
+        str, typer.Option(help="Precisions, between commas; one that the device does not multiply in gives no row.")
+    ] = "fp32,bf16",
+    widths: Annotated[str, typer.Option(help="Widths of the feed-forward layers, between commas.")] = "1024,1536",
+    lengths: Annotated[str, typer.Option(help="Lengths of the sequences, between commas.")] = "512,2048",
+    batch_size: Annotated[int, typer.Option(min=1, help="Cells of a step.")] = 8,
+    repeats: Annotated[int, typer.Option(min=1, help="Timed steps of each.")] = 5,
+) -> None:
+    """Measure training steps and embedding at the paper's size beside the device's best matrix products."""
+    from wced import tables
+    from wced.bench.machine import machine
+    from wced.bench.steps import measure
+    from wced.errors import WcedError
+    from wced.provenance import recorded
+
+    numbers = {}
+    for name, given in (("widths", widths), ("lengths", lengths)):
+        try:
+            numbers[name] = [int(number) for number in given.split(",")]
+        except ValueError:
+            raise WcedError(f"--{name} {given!r}: not whole numbers between commas") from None
+        if min(numbers[name]) < 2:
+            raise WcedError(f"--{name} {given}: one is below 2")
+    asked = {"device": device, "batch_size": batch_size, "repeats": repeats, **numbers}
+    asked |= {"works": works.split(","), "precisions": precisions.split(",")}
+    with recorded(output, command="bench-steps", section=asked, inputs={}) as facts:
+        facts["machine"] = machine()
+        tables.write(measure(**asked, done=_say), tables.STEP_BENCHMARK, output)
+
+
+def _say(row: dict[str, Any]) -> None:
+    print(
+        f"{row['work']} {row['precision']} width {row['intermediate_size']} length {row['length']}: "
+        f"{row['seconds']:.3f} s, {row['cells_per_second']:.1f} cells/s, {row['flops_per_second'] / 1e9:,.0f} GFLOP/s, "
+        f"{row['share_of_matmul']:.0%} of torch.matmul, {row['share_of_peak']:.0%} of the peak", flush=True,
+    )  # fmt: skip

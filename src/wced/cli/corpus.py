@@ -118,6 +118,7 @@ def cells(
     output: Annotated[Path, typer.Option(help="Selected cells to write (Parquet).")],
     table: Annotated[Path, typer.Option(help="Table of the corpus; those of QC, sampling and split go beside it.")],
     collection: Annotated[Path | None, typer.Option(help="Local collection; none for a remote Census.")] = None,
+    keep: Annotated[list[str] | None, typer.Option(help="Further columns of obs that the selected cells keep.")] = None,
 ) -> None:
     """Select, sample and split the cells of a run."""
     import time
@@ -127,7 +128,7 @@ def cells(
     from wced.provenance import recorded
 
     settings, where = read_section(Cells, section), read_section(Census, census)
-    given = {"cells": settings.model_dump(), "census": where.model_dump(), "seed": seed}
+    given = {"cells": settings.model_dump(), "census": where.model_dump(), "seed": seed, "keep": keep or []}
     with recorded(output, command="cells", section=given, inputs={}) as facts:
         began, facts["seconds_of_steps"] = time.perf_counter(), {}
 
@@ -136,4 +137,4 @@ def cells(
             print(f"cells: {step} done after {time.perf_counter() - began:.1f} s", flush=True)
 
         with open_census(where, collection) as handle:
-            select_cells(handle, where, settings, seed, output, table, done)
+            select_cells(handle, where, settings, seed, output, table, done, keep or [])

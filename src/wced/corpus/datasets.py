@@ -182,7 +182,11 @@ def _nested(row: dict[str, str]) -> dict[str, object]:
 
 def check_run(run: Run, datasets: dict[str, Dataset]) -> None:
     """Raise WcedError naming the first dataset that a run uses and the table lacks, or that the run must not use."""
-    for key, names in (("census.datasets", run.census.datasets), ("embedding.datasets", run.embedding.datasets)):
+    for key, names in (
+        ("census.datasets", run.census.datasets),
+        ("embedding.datasets", run.embedding.datasets),
+        ("speedrun.datasets", run.speedrun.datasets if run.speedrun else []),
+    ):
         for name in names:
             if name not in datasets:
                 raise WcedError(f"config, {key}: {name} is not in {run.sources.table}")

@@ -129,7 +129,7 @@ def _weights(
         yield part, torch.softmax(scores_pql, -1, out=scores_pql)
 
 
-def attention(
+def bfloat16_attention(
     q_nhqe: torch.Tensor, k_nhle: torch.Tensor, v_nhle: torch.Tensor, present_nl: torch.Tensor | None
 ) -> torch.Tensor:
     """Attend in bfloat16, for which torch's flash kernel is no quicker than for float32; a few heads at a time.

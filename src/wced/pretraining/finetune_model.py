@@ -8,6 +8,7 @@ from torch import nn
 from wced.config.finetuning import Finetuning
 from wced.errors import WcedError
 from wced.model import WcedConfig, WcedModel
+from wced.model.backbones import layers_of
 from wced.ontology.cut import OntologyCut
 from wced.pretraining.folder import Checkpoint
 
@@ -70,11 +71,6 @@ def with_new_head(
 
 def _stays(head: dict[str, Any], column: str, graph: OntologyCut | None) -> bool:
     return head["column"] != column and not (graph is not None and head["loss"] == "hierarchical")
-
-
-def layers_of(backbone: nn.Module, n: int) -> nn.ModuleList:
-    """Return the `n` layers of an encoder, whichever it is."""
-    return next(part for part in backbone.modules() if isinstance(part, nn.ModuleList) and len(part) == n)
 
 
 class Tuning:

@@ -14,6 +14,8 @@ from wced import tables
 from wced.config import pretraining as config
 from wced.errors import WcedError
 from wced.files import whole_folder
+from wced.model.backbones import layers_of
+from wced.model.cpu import keep_freed_memory
 from wced.model.parameters import parameters_by_part
 from wced.pretraining import folder
 from wced.pretraining.build import build_model, encoding_of, hierarchy, order_of, start_from_statistics
@@ -74,6 +76,8 @@ def pretrain(
     SystemExit
         With status 143, after SIGTERM; the same call goes on where it stopped.
     """
+    keep_freed_memory()
+    torch.backends.cuda.matmul.allow_tf32 = True  # where precision is float32; no effect without a GPU
     checkpoint = section.checkpoints[name]
     shards = ShardSet(shard_folder, verify=True)
     for split in ("train", "validation"):
@@ -133,8 +137,8 @@ def pretrain(
         metadata_dropout=section.model.metadata_dropout,
     )
     if checkpoint.compile:
-        for block in model.backbone.blocks:
-            block.compile()
+        for layer in layers_of(model.backbone, model.config.num_hidden_layers):
+            layer.compile()
     if state.last:
         print(f"resuming from {state.last}", flush=True)
     trainer.fit(module, *loaders, ckpt_path=state.last, weights_only=True)

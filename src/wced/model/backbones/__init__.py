@@ -34,3 +34,8 @@ def build(config: WcedConfig) -> nn.Module:
     backbone = getattr(import_module(f"{__name__}.{config.backbone}"), CLASSES[config.backbone])
     shape = (config.hidden_size, config.num_hidden_layers, config.num_attention_heads, config.intermediate_size)
     return backbone(*shape)
+
+
+def layers_of(backbone: nn.Module, n: int) -> nn.ModuleList:
+    """Return the `n` layers of an encoder, whichever it is."""
+    return next(part for part in backbone.modules() if isinstance(part, nn.ModuleList) and len(part) == n)

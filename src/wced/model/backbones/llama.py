@@ -7,6 +7,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from wced.model.cpu import Linear, bfloat16_attention
+
 
 class Attention(nn.Module):
     """Multi-head attention of every position to every other, no causal mask, no rotary positions."""
@@ -14,9 +16,9 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.query = nn.Linear(width, width, bias=False)
-        self.key_value = nn.Linear(width, 2 * width, bias=False)
-        self.out = nn.Linear(width, width, bias=False)
+        self.query = Linear(width, width)
+        self.key_value = Linear(width, 2 * width)
+        self.out = Linear(width, width)
 
     def forward(self, x_nld: torch.Tensor, present_nl: torch.Tensor | None, queries: int | None) -> torch.Tensor:
         """Attend; only the first `queries` positions ask (None: all), every present position answers."""
@@ -29,11 +31,9 @@ class Attention(nn.Module):
 
     def mix(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, present_nl: torch.Tensor | None) -> torch.Tensor:
         """Average values by the softmax of queries times keys; each (n, heads, positions, width of a head)."""
+        if q.device.type == "cpu" and q.dtype == torch.bfloat16 and not torch.compiler.is_compiling():
+            return bfloat16_attention(q, k, v, present_nl)
         mask = None if present_nl is None else present_nl[:, None, None, :]
-        if q.device.type == "cpu":
-            # The CPU's flash kernel is several times slower in bfloat16 than in float32, forward and backward.
-            with torch.autocast("cpu", enabled=False):
-                return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask=mask).to(q.dtype)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
 
@@ -42,8 +42,8 @@ class SwiGLU(nn.Module):
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
-        self.gate_up = nn.Linear(width, 2 * inner, bias=False)
-        self.out = nn.Linear(inner, width, bias=False)
+        self.gate_up = Linear(width, 2 * inner)
+        self.out = Linear(inner, width)
 
     def forward(self, x_nld: torch.Tensor) -> torch.Tensor:
         """Transform each position; shape is kept."""

@@ -1,0 +1,119 @@
+import platform
+import resource
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from wced.model import cpu
+from wced.model.backbones.llama import Llama
+
+NEEDS_ONEDNN = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")
+
+
+@pytest.fixture
+def onednn(monkeypatch):
+    """Every product by oneDNN, whatever the processor and the size."""
+    monkeypatch.setattr(cpu, "MKL_IS_SLOW", True)
+    monkeypatch.setattr(cpu, "LARGE", 0)
+
+
+def with_gradients(function, *inputs):
+    """Return a function's result and the gradients of its sum of squares."""
+    inputs = [part.detach().clone().requires_grad_() for part in inputs]
+    result = function(*inputs)
+    return result.detach(), *torch.autograd.grad(result.square().sum(), inputs)
+
+
+@NEEDS_ONEDNN
+@pytest.mark.parametrize(("width_in", "width_out"), [(24, 40), (40, 24)])
+@pytest.mark.parametrize("shape", [(7,), (3, 5)], ids=["rows", "cells"])
+def test_a_product_by_onednn_is_the_product(onednn, width_in, width_out, shape):
+    torch.manual_seed(0)
+    layer, x = cpu.Linear(width_in, width_out), torch.randn(*shape, width_in)
+
+    def by_layer(x, weight):
+        return torch.func.functional_call(layer, {"weight": weight}, (x,))
+
+    found = with_gradients(by_layer, x, layer.weight)
+    expected = with_gradients(F.linear, x.double(), layer.weight.double())
+    for ours, exact in zip(found, expected, strict=True):
+        assert ours.shape == exact.shape and (ours - exact).abs().max() <= 1e-5 * exact.abs().max()
+
+
+@NEEDS_ONEDNN
+def test_an_encoder_by_onednn_is_the_same(onednn, monkeypatch):
+    torch.manual_seed(0)
+    encoder, x = Llama(32, 2, 2, 48), torch.randn(2, 9, 32)
+
+    def passed():
+        encoder.zero_grad()
+        result = encoder(x, None, 1)
+        result.square().sum().backward()
+        return [result.detach(), *(parameter.grad for parameter in encoder.parameters())]
+
+    ours = passed()
+    monkeypatch.setattr(cpu, "MKL_IS_SLOW", False)
+    for found, expected in zip(ours, passed(), strict=True):
+        assert (found - expected).abs().max() <= 1e-5 * max(expected.abs().max(), 1)
+
+
+@NEEDS_ONEDNN
+def test_weights_that_do_not_learn_get_no_gradient(onednn):
+    layer = cpu.Linear(4, 6).requires_grad_(False)
+    x = torch.randn(3, 4, requires_grad=True)
+    layer(x).sum().backward()
+    assert torch.allclose(x.grad, layer.weight.sum(0).expand(3, 4), atol=1e-6) and layer.weight.grad is None
+
+
+def test_layers_are_linear_layers_to_others():
+    assert isinstance(cpu.Linear(3, 4), nn.Linear) and cpu.Linear(3, 4).bias is None
+
+
+@pytest.mark.parametrize("scores", [1, 200, 2**21], ids=["one head", "some heads", "all heads"])
+@pytest.mark.parametrize("queries", [1, 11])
+@pytest.mark.parametrize("padded", [False, True], ids=["full", "padded"])
+def test_attention_in_bfloat16_is_attention(monkeypatch, scores, queries, padded):
+    monkeypatch.setattr(cpu, "SCORES", scores)
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(3, length, 2, 8).bfloat16().transpose(1, 2) for length in (queries, 11, 11))
+    present = torch.arange(11) < torch.tensor([11, 4, 1])[:, None] if padded else None
+    mask = None if present is None else present[:, None, None]
+    found = with_gradients(lambda *qkv: cpu.bfloat16_attention(*qkv, present), q, k, v)
+    expected = with_gradients(
+        lambda *qkv: F.scaled_dot_product_attention(*qkv, attn_mask=mask), q.double(), k.double(), v.double()
+    )
+    for ours, exact in zip(found, expected, strict=True):
+        assert ours.shape == exact.shape and (ours - exact).abs().max() <= 0.03 * exact.abs().max()
+
+
+def test_attention_in_bfloat16_takes_scores_apart_as_softmax_does():
+    """A score far above the others takes all of the weight, and ones far below do no harm."""
+    q = torch.full((1, 1, 1, 4), 100.0).bfloat16()
+    k = torch.tensor([-1.0, 0.0, 1.0]).view(1, 1, 3, 1).expand(1, 1, 3, 4).bfloat16()
+    v = torch.tensor([5.0, 6.0, 7.0]).view(1, 1, 3, 1).bfloat16()
+    assert cpu.bfloat16_attention(q, k, v.expand(1, 1, 3, 4), None).tolist() == [[[[7.0] * 4]]]
+
+
+def test_an_encoder_in_bfloat16_is_near_float32():
+    torch.manual_seed(0)
+    encoder, x = Llama(32, 2, 2, 48), torch.randn(2, 9, 32)
+    exact = encoder(x, None)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = encoder(x, None)
+    assert (found.float() - exact).abs().max() < 0.05 * exact.abs().max()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep memory")
+def test_memory_that_is_freed_is_kept():
+    cpu.keep_freed_memory()
+
+    def faults(times):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(times):
+            torch.ones(2**24)  # 64 MiB, freed at once
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    faults(10)  # until a place is found that fits
+    assert faults(10) < 2**26 / resource.getpagesize()
