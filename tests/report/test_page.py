@@ -79,7 +79,8 @@ def write_results(folder) -> None:
             n_nonzero = 3 * gene + 5
             errors.append(
                 row(tables.GENE_ERRORS, checkpoint=checkpoint, decoder="wced", gene_id=f"g{gene}", n=100,
-                    n_nonzero=n_nonzero, zero_fraction=1 - n_nonzero / 100, rescaled_mae=rng.uniform(0.1, 1), rescaled_null_mae=0.5)
+                    n_nonzero=n_nonzero, zero_fraction=1 - n_nonzero / 100,
+                    rescaled_mae=rng.uniform(0.1, 1), rescaled_null_mae=0.5)
             )  # fmt: skip
         for epoch in (1, 2):
             for metric in ("loss", "detection", "cell_type_ontology_term_id_accuracy"):
