@@ -102,6 +102,7 @@ def test_unknown_keys_are_named(config, key):
         ("pretraining.checkpoints.m", {"label_heads": [{"column": "donor_id", "loss": "focal"}]}, "none decodes"),
         ("pretraining.checkpoints.m", {}, "config, pretraining.checkpoints.m: there is no objective"),
         ("pretraining.checkpoints.m.wced", {"detection_weight": 0, "value_weight": 0}, "wced: all weights are 0"),
+        ("pretraining.checkpoints.m.early_stop", {"metric": "auc"}, "early_stop.metric: auc is none of loss, wced_det"),
         ("pretraining.checkpoints.m.mlm", {"mask": 0.7, "hide_genes": 0.4}, "mask 0.7 + hide_genes 0.4 is not"),
         ("pretraining.model.value_encoder", "table", "input.values: model.value_encoder table wants bins"),
         ("pretraining.model.heads", None, "config, pretraining.model.heads: None is not of type 'integer'"),
@@ -119,7 +120,8 @@ def test_unknown_keys_are_named(config, key):
     ],
     ids=[
         "type", "minimum", "pattern", "choice", "open_maximum", "maximum", "no_list", "objective", "missing",
-        "column", "number", "metadata", "labels_alone", "nothing_to_learn", "weightless", "shares", "table", "null",
+        "column", "number", "metadata", "labels_alone", "nothing_to_learn", "weightless", "early_stop", "shares",
+        "table", "null",
         "heads", "leaked", "not_embedded", "uri_and_datasets", "version_and_datasets", "no_corpus", "concat",
         "untrained", "reserved", "reserved_concat", "checkpoint_name",
     ],

@@ -284,6 +284,11 @@ class Checkpoint(Section):
         for column in columns:
             if columns.count(column) > 1:
                 raise ValueError(f"label_heads: {column} stands there twice")
+        if self.early_stop is not None:
+            decoded = [name for name in ("wced", "mlm") if getattr(self, name) is not None]
+            metrics = ["loss", *(f"{name}_{part}" for name in decoded for part in ("detection", "value")), *columns]
+            if self.early_stop.metric not in metrics:
+                raise ValueError(f"early_stop.metric: {self.early_stop.metric} is none of {', '.join(metrics)}")
         return self
 
 
