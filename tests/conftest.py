@@ -1,8 +1,10 @@
+import faulthandler
 import os
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 
 from generated import write_generated_run
 
@@ -50,3 +52,10 @@ def made(tmp_path_factory):
         shards.shard(paths.cells, vocabulary, census, run.shards.model_dump_json(), i, file, collection=paths.census)
     shards.shard_index(files, paths.cells, vocabulary, paths.shards / "index.json")
     return paths
+
+
+@pytest.fixture(autouse=True)
+def crashes_leave_a_trace(request):
+    """Lightning puts back the signal handlers that Python knows of, and so takes faulthandler's away."""
+    yield
+    faulthandler.enable(request.config.stash[fault_handler_stderr_fd_key])
