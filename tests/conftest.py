@@ -58,4 +58,5 @@ def made(tmp_path_factory):
 def crashes_leave_a_trace(request):
     """Lightning puts back the signal handlers that Python knows of, and so takes faulthandler's away."""
     yield
+    faulthandler.disable()
     faulthandler.enable(request.config.stash[fault_handler_stderr_fd_key])
