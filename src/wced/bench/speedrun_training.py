@@ -16,8 +16,15 @@ from wced.config.speedrun import Speedrun
 from wced.errors import WcedError
 from wced.model import WcedModel
 from wced.ontology.cut import OntologyCut
-from wced.pretraining.build import build_model, encoding_of, hierarchy, order_of, start_from_statistics
-from wced.pretraining.losses import Losses
+from wced.pretraining.build import (
+    build_model,
+    compile_layers,
+    encoding_of,
+    hierarchy,
+    losses_of,
+    order_of,
+    start_from_statistics,
+)
 from wced.pretraining.module import PretrainingModule
 from wced.pretraining.train import precision_of
 from wced.shards.batches import BatchDataset, BatchLoader
@@ -193,14 +200,7 @@ def train(shards: ShardSet, section: Speedrun, seed: int, take: Callable[[Snapsh
     module = _TimedModule(
         model,
         checkpoint,
-        Losses(
-            checkpoint,
-            measured_dv=shards.measured_dv,
-            label_columns=shards.label_columns,
-            number_columns=shards.number_columns,
-            descendant_leaves_cl=masks,
-            standard={h["column"]: (h["mean"], h["std"]) for h in model.config.label_heads if h["loss"] == "mse"},
-        ),
+        losses_of(shards, checkpoint, model, masks),
         {},
         seed=seed,
         steps=steps_per_epoch,
@@ -212,8 +212,7 @@ def train(shards: ShardSet, section: Speedrun, seed: int, take: Callable[[Snapsh
         budget=section.minutes[-1],
     )
     if checkpoint.compile:
-        for block in model.backbone.blocks:
-            block.compile()
+        compile_layers(model)
     trainer.fit(module, loader)
     return {
         "device": str(module.device),

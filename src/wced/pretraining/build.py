@@ -11,10 +11,12 @@ from wced.errors import WcedError
 from wced.files import existing, sha256
 from wced.genes.embeddings import read_gene_embeddings
 from wced.model import WcedConfig, WcedModel
+from wced.model.backbones import layers_of
 from wced.model.modeling import INPUT_STD
 from wced.ontology.cell_ontology import load as load_ontology
 from wced.ontology.cut import OntologyCut, cut
 from wced.pretraining.gene_statistics import cell_values
+from wced.pretraining.losses import Losses
 from wced.shards.encode import Encoding
 from wced.shards.order import CellSource, Order
 
@@ -135,6 +137,24 @@ def build_model(
         matrix_gw, has_row_v = map(torch.from_numpy, given)
         model.embedding.give(matrix_gw, has_row_v, INPUT_STD)
     return model
+
+
+def losses_of(shards: CellSource, section: config.Checkpoint, model: WcedModel, masks: dict[str, np.ndarray]) -> Losses:
+    """Return the losses of a section over the columns of the shards; `masks` is what `hierarchy` returned."""
+    return Losses(
+        section,
+        measured_dv=shards.measured_dv,
+        label_columns=shards.label_columns,
+        number_columns=shards.number_columns,
+        descendant_leaves_cl=masks,
+        standard={h["column"]: (h["mean"], h["std"]) for h in model.config.label_heads if h["loss"] == "mse"},
+    )
+
+
+def compile_layers(model: WcedModel) -> None:
+    """Let torch.compile each layer of the encoder, whichever it is; names of weights stay."""
+    for layer in layers_of(model.backbone, model.config.num_hidden_layers):
+        layer.compile()
 
 
 def _head(shards: CellSource, head: config.LabelHead, graph: OntologyCut | None) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class GeneErrorFiles(Callback):
         self.blocks = blocks_of(validation.source, "validation")
         self.values = {}
         if decoders:
-            self.values["wced"] = cell_values(validation.source, "validation", self.blocks)
+            self.values["wced"] = cell_values(validation.source, "validation", self.blocks, null="wced" in decoders)
         if "mlm" in decoders:
             self.values["mlm"] = masked_values(validation, self.blocks)
 
@@ -111,8 +111,12 @@ class Saving(Callback):
         print("SIGTERM: the training state is saved at the end of this step", flush=True)
 
     @staticmethod
-    def _any_rank(trainer: L.Trainer, decision: bool) -> bool:
-        return trainer.strategy.reduce_boolean_decision(decision, all=False) if trainer.world_size > 1 else decision
+    def _on_any_rank(trainer: L.Trainer, *decisions: bool) -> list[bool]:
+        """Return which decisions any rank has made; every rank must ask."""
+        if trainer.world_size == 1:
+            return list(decisions)
+        made = torch.tensor(decisions, dtype=torch.int32, device=trainer.strategy.root_device)
+        return [count > 0 for count in trainer.strategy.reduce(made, reduce_op="sum").tolist()]
 
     def on_train_batch_end(
         self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_index: int
@@ -120,9 +124,9 @@ class Saving(Callback):
         """Save when it is time, when the epoch or the training ends, where a step was made."""
         if not made_step(trainer, batch_index) or trainer.is_last_batch:
             return
-        stop = self._any_rank(trainer, self._stop)
+        late = time.monotonic() - self._saved >= self.every_seconds
+        stop, late = self._on_any_rank(trainer, self._stop, late)
         before_last = batch_index + 1 + trainer.accumulate_grad_batches >= trainer.num_training_batches
-        late = self._any_rank(trainer, time.monotonic() - self._saved >= self.every_seconds)
         if stop or before_last or late:
             trainer.save_checkpoint(self.path, weights_only=False)
             self._saved = time.monotonic()
@@ -131,7 +135,7 @@ class Saving(Callback):
 
     def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """End at once in a validation, which begins anew from the state that was saved before it."""
-        if self._any_rank(trainer, self._stop):
+        if any(self._on_any_rank(trainer, self._stop)):
             raise SystemExit(STOPPED)
 
 

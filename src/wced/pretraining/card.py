@@ -2,6 +2,7 @@
 
 import pandas as pd
 import yaml
+from pydantic import BaseModel
 
 from wced.config.pretraining import Checkpoint
 from wced.model import WcedModel
@@ -14,6 +15,14 @@ import wced
 wced.tl.embed(adata, "path/of/this/folder")      # adata.obsm["X_wced"]
 wced.tl.annotate(adata, "path/of/this/folder")   # with a cell type head
 ```"""
+
+
+def sheet(name: str, lines: list[str], section: BaseModel) -> str:
+    """Return a model card: front matter that model hubs read, a heading, some lines, and the settings of a section."""
+    front = {"library_name": "wced", "tags": ["single-cell", "transcriptomics", "wced"], "license": "apache-2.0"}
+    settings = yaml.safe_dump(section.model_dump(mode="json"), sort_keys=False).strip()
+    head = ["---", yaml.safe_dump(front, sort_keys=False).strip(), "---", f"# {name}", ""]
+    return "\n".join([*head, *lines, "", "## Settings", "", "```yaml", settings, "```", ""])
 
 
 def card(name: str, section: Checkpoint, model: WcedModel, shards: CellSource, metrics: pd.DataFrame) -> str:
@@ -31,15 +40,10 @@ def card(name: str, section: Checkpoint, model: WcedModel, shards: CellSource, m
         Rows of `tables.METRICS`; those of the last validation are quoted.
     """
     last = metrics[(metrics["split"] == "validation") & (metrics["epoch"] == metrics["epoch"].max())]
-    front = {"library_name": "wced", "tags": ["single-cell", "transcriptomics", "wced"], "license": "apache-2.0"}
     objectives = [*model.config.decoders, *(f"{head.column} ({head.loss})" for head in section.label_heads)]
-    return "\n".join(
+    return sheet(
+        name,
         [
-            "---",
-            yaml.safe_dump(front, sort_keys=False).strip(),
-            "---",
-            f"# {name}",
-            "",
             "A transcriptomic foundation model of the `wced` pipeline, which implements BMFM-RNA: give it raw counts",
             "of human cells, it gives embeddings, the expression of every gene, and labels.",
             "",
@@ -67,14 +71,8 @@ def card(name: str, section: Checkpoint, model: WcedModel, shards: CellSource, m
             "",
             "Human cells and protein-coding genes only. Labels are those of the corpus: a cell type that it lacks is",
             "never predicted. Embeddings carry technical differences between datasets.",
-            "",
-            "## Settings",
-            "",
-            "```yaml",
-            yaml.safe_dump(section.model_dump(mode="json"), sort_keys=False).strip(),
-            "```",
-            "",
-        ]
+        ],
+        section,
     )
 
 

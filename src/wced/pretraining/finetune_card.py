@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-import yaml
+from wced.pretraining.card import sheet
 
 if TYPE_CHECKING:
     from wced.pretraining.finetune import Finetuned
@@ -17,18 +17,13 @@ wced.tl.annotate(adata, "path/of/this/folder", column="{column}")
 
 def card(tuned: "Finetuned", base: str) -> str:
     """Return the text of README.md; `base` is the SHA-256 of the weights that fine-tuning started from."""
-    front = {"library_name": "wced", "tags": ["single-cell", "transcriptomics", "wced"], "license": "apache-2.0"}
     metrics = tuned.metrics
     last = metrics[(metrics["split"] != "train") & (metrics["epoch"] == tuned.best_epoch)]
     changed = tuned.section.mode != "frozen"
     classes = tuned.checkpoint.labels.classes[tuned.column]
-    return "\n".join(
+    return sheet(
+        tuned.name,
         [
-            "---",
-            yaml.safe_dump(front, sort_keys=False).strip(),
-            "---",
-            f"# {tuned.name}",
-            "",
             f"A transcriptomic foundation model of the `wced` pipeline, fine-tuned to predict `{tuned.column}`",
             "from the raw counts of human cells.",
             "",
@@ -53,12 +48,6 @@ def card(tuned: "Finetuned", base: str) -> str:
             "The encoder was changed for these classes: embeddings say less about what does not tell them apart."
             if changed
             else "The encoder is that of the checkpoint it started from.",
-            "",
-            "## Settings",
-            "",
-            "```yaml",
-            yaml.safe_dump(tuned.section.model_dump(mode="json"), sort_keys=False).strip(),
-            "```",
-            "",
-        ]
+        ],
+        tuned.section,
     )

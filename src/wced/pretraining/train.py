@@ -14,16 +14,22 @@ from wced import tables
 from wced.config import pretraining as config
 from wced.errors import WcedError
 from wced.files import whole_folder
-from wced.model.backbones import layers_of
 from wced.model.cpu import keep_freed_memory
 from wced.model.parameters import parameters_by_part
 from wced.pretraining import folder
-from wced.pretraining.build import build_model, encoding_of, hierarchy, order_of, start_from_statistics
+from wced.pretraining.build import (
+    build_model,
+    compile_layers,
+    encoding_of,
+    hierarchy,
+    losses_of,
+    order_of,
+    start_from_statistics,
+)
 from wced.pretraining.callbacks import AdaptiveChoice, GeneErrorFiles, QuietProgress, Saving
 from wced.pretraining.card import card
 from wced.pretraining.gene_errors import GeneErrors
 from wced.pretraining.gene_tables import joined
-from wced.pretraining.losses import Losses
 from wced.pretraining.module import PretrainingModule
 from wced.pretraining.state import TrainingState
 from wced.shards.batches import BatchDataset, BatchLoader
@@ -94,7 +100,8 @@ def pretrain(
     state = TrainingState(state_root, identity, Path(shard_folder) / "index.json")
     graph, masks = hierarchy(shards, checkpoint)
     model = build_model(shards, section.model, checkpoint, graph, seed)
-    start_from_statistics(model, shards)
+    if state.last is None:  # a resumed training gets its weights from there
+        start_from_statistics(model, shards)
     model.backbone.gradient_checkpointing = checkpoint.gradient_checkpointing
     print("parameters:", ", ".join(f"{part} {n:,}" for part, n in parameters_by_part(model).items()), flush=True)
 
@@ -120,14 +127,7 @@ def pretrain(
     module = PretrainingModule(
         model,
         checkpoint,
-        Losses(
-            checkpoint,
-            measured_dv=shards.measured_dv,
-            label_columns=shards.label_columns,
-            number_columns=shards.number_columns,
-            descendant_leaves_cl=masks,
-            standard={h["column"]: (h["mean"], h["std"]) for h in model.config.label_heads if h["loss"] == "mse"},
-        ),
+        losses_of(shards, checkpoint, model, masks),
         {decoder: GeneErrors(len(shards.vocabulary), errors.blocks) for decoder in model.config.decoders},
         seed=seed,
         steps=steps_per_epoch * checkpoint.epochs,
@@ -137,8 +137,7 @@ def pretrain(
         metadata_dropout=section.model.metadata_dropout,
     )
     if checkpoint.compile:
-        for layer in layers_of(model.backbone, model.config.num_hidden_layers):
-            layer.compile()
+        compile_layers(model)
     if state.last:
         print(f"resuming from {state.last}", flush=True)
     trainer.fit(module, *loaders, ckpt_path=state.last, weights_only=True)
