@@ -20,7 +20,7 @@ from wced.bench.speedrun_training import learning_rate, train
 from wced.benchmarks import cell_type_classification, zero_shot_integration
 from wced.config import check, read
 from wced.config import section as read_section
-from wced.config.evaluation import Classification, Integration
+from wced.config.benchmarks import Classification, Integration
 from wced.config.pretraining import Optimiser
 from wced.config.speedrun import Speedrun
 from wced.corpus.datasets import read_datasets

@@ -5,7 +5,7 @@ from anndata import AnnData
 from scipy import stats
 
 from wced.benchmarks.cell_type_classification import score
-from wced.config.evaluation import Classification
+from wced.config.benchmarks import Classification
 
 SECTION = Classification(datasets=["d"], folds=3, min_class_size=8)
 

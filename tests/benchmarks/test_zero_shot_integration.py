@@ -4,7 +4,7 @@ import pytest
 from anndata import AnnData
 
 from wced.benchmarks.zero_shot_integration import score
-from wced.config.evaluation import Integration
+from wced.config.benchmarks import Integration
 
 SECTION = Integration(datasets=["d"], neighbours=10)
 BIO, BATCH = ["nmi", "ari", "asw_label"], ["graph_connectivity", "asw_batch"]

@@ -13,7 +13,7 @@ from wced import h5ad
 from wced.bench.speedrun_training import Snapshot
 from wced.benchmarks import cell_type_classification, zero_shot_integration
 from wced.benchmarks.scores import CELL_TYPE
-from wced.config.evaluation import Classification, Integration
+from wced.config.benchmarks import Classification, Integration
 from wced.config.speedrun import Speedrun
 from wced.corpus.datasets import Dataset
 from wced.embedding import baselines

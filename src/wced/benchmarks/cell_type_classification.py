@@ -11,7 +11,7 @@ import pandas as pd
 from anndata import AnnData
 
 from wced.benchmarks.scores import CELL_TYPE, Score, known, missing, rows
-from wced.config.evaluation import Classification
+from wced.config.benchmarks import Classification
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import pandas as pd
 from anndata import AnnData
 
 from wced.benchmarks.scores import CELL_TYPE, Score, known, missing, rows
-from wced.config.evaluation import Integration
+from wced.config.benchmarks import Integration
 
 TASK = "zero_shot_integration"
 BIO = ("nmi", "ari", "asw_label")

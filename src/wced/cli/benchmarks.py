@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from wced.config import section as read_section
-from wced.config.evaluation import Annotation, Classification, Integration
+from wced.config.benchmarks import Annotation, Classification, Integration
 
 Embedding = Annotated[Path, typer.Option(help="Embedding of a dataset by a model (h5ad).")]
 Section = Annotated[str, typer.Option("--section", help="Section of the config, as JSON.")]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wced.config.evaluation import Embedding
+from wced.config.embedding import Embedding
 from wced.config.run import section as read_section
 
 Input = Annotated[Path, typer.Option("--input", help="h5ad with raw counts of human cells.")]

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from wced.config import section as read_section
-from wced.config.evaluation import Learnability
+from wced.config.learnability import Learnability
 
 
 def register(app: typer.Typer) -> None:

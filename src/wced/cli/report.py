@@ -7,7 +7,7 @@ import typer
 
 from wced.config import Run
 from wced.config import section as read_section
-from wced.config.evaluation import Report
+from wced.config.report import Report
 
 
 def register(app: typer.Typer) -> None:

@@ -9,9 +9,12 @@ import yaml
 from pydantic import Field, model_validator
 
 from wced.config.base import Section
+from wced.config.benchmarks import Benchmarks
 from wced.config.corpus import Cells, Census, Genes, Shards, Sources
-from wced.config.evaluation import Benchmarks, Embedding, Learnability, Report
+from wced.config.embedding import Embedding
+from wced.config.learnability import Learnability
 from wced.config.pretraining import Pretraining
+from wced.config.report import Report
 from wced.config.speedrun import Speedrun
 from wced.errors import WcedError
 from wced.files import existing

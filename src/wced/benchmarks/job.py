@@ -1,0 +1,96 @@
+"""What a benchmark is made of: a job to score, the metrics it gives, and figures with the numbers behind them.
+
+A benchmark is one module here, named as its key in the config, with `TITLE`, `METRICS` and `score(job)`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from anndata import AnnData
+
+from wced.config.benchmarks import Task
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is shown."""
+
+    name: str
+    """As in the table of scores."""
+    title: str
+    """Heading of its column."""
+    meaning: str = ""
+    """One sentence for the caption."""
+    headline: bool = False
+    """Whether the text says which model is best at it."""
+    ranks: bool = True
+    """Whether it measures the model, so that the best value is marked."""
+    higher_is_better: bool = True
+    """Which end is the best."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model on one dataset, with what the task's section says that it needs."""
+
+    run: str
+    """Name of the run."""
+    seed: int
+    """Seed of everything that the task draws."""
+    section: Any
+    """The task's section of the config."""
+    embedding: AnnData
+    """As `wced.embedding.files.read_embedding` gives it: the embedding as X, the dataset's obs, what it is in uns."""
+    neighbours: Any = None
+    """`wced.benchmarks.neighbours.Neighbours` of the embedding; for tasks that need `neighbours`."""
+    annotation: pd.DataFrame | None = None
+    """One row per cell, as `wced annotate` writes it; None too where a model has no ontology head."""
+    checkpoint: Path | None = None
+    """Folder of the pretrained model (config.json, model.safetensors, …); None too for baselines."""
+    source: Path | None = None
+    """The harmonised dataset, raw counts (h5ad)."""
+    figures: Path | None = None
+    """Folder that the task may write figures to; None for no figures."""
+
+    @property
+    def model(self) -> str:
+        """Name of the model that is scored."""
+        return self.embedding.uns["wced"]["model"]
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset."""
+        return self.embedding.uns["wced"]["dataset"]
+
+
+def save_figure(folder: Path, name: str, figure: Any, *, title: str, caption: str, data: pd.DataFrame) -> None:
+    """Write a matplotlib figure as SVG and PDF, with its caption and the numbers behind it.
+
+    Parameters
+    ----------
+    folder
+        Folder to write to; made when it is not there.
+    name
+        Stem of the files `<name>.svg`, `.pdf`, `.tsv` (the numbers) and `.md` (the caption).
+    figure
+        The matplotlib figure; it is closed.
+    title
+        Short heading; also the text for who can not see the figure.
+    caption
+        What was done, of how many cells, and what the colours mean.
+    data
+        The numbers that the figure shows.
+    """
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    folder.mkdir(parents=True, exist_ok=True)
+    # No date and no random ids, so that the same figure gives the same bytes.
+    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None}, bbox_inches="tight")
+        figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None}, bbox_inches="tight")
+    plt.close(figure)
+    data.to_csv(folder / f"{name}.tsv", sep="\t", index=False, float_format="%.6g")
+    (folder / f"{name}.md").write_text(f"# {title}\n\n{caption}\n")

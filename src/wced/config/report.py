@@ -1,0 +1,14 @@
+"""Config of the page that shows a run."""
+
+from pydantic import Field
+
+from wced.config.base import Section
+
+
+class Report(Section):
+    """The page that shows a run."""
+
+    title: str = "wced"
+    """Heading of the page."""
+    umap_neighbours: int = Field(15, ge=2)
+    """Neighbours of the UMAP figures."""
