@@ -1,9 +1,12 @@
 # From single cells to pretrained models and what they learned. Rules are in workflow/rules, in flow order.
 
+import sys
+
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 from wced.config import check
+from wced.corpus.availability import check_files, in_words, unavailable
 from wced.corpus.datasets import check_run, read_datasets
 from wced.errors import WcedError
 
@@ -19,8 +22,15 @@ try:
     RUN = check(config)
     DATASETS = read_datasets(RUN.sources.table)
     check_run(RUN, DATASETS)
+    # Held-out datasets whose files nobody has brought: the run goes on without them, and says so.
+    SKIPPED = unavailable(RUN, DATASETS)
+    RUN = RUN.without([row["dataset"] for row in SKIPPED])
+    check_files(RUN, DATASETS)
 except WcedError as error:
     raise WorkflowError(str(error)) from None
+
+for row in SKIPPED:
+    print(in_words(row), file=sys.stderr)
 
 OUT = f"{RUN.results}/{RUN.run}"
 
@@ -32,7 +42,26 @@ include: "workflow/rules/pretraining.smk"
 include: "workflow/rules/embedding.smk"
 include: "workflow/rules/benchmarks.smk"
 include: "workflow/rules/speedrun.smk"
+
+
+if RUN.annotation is not None:
+
+    include: "workflow/rules/annotation.smk"
+
+
+if RUN.benchmarks.gene_level is not None:
+
+    include: "workflow/rules/gene_level.smk"
+
+
 include: "workflow/rules/learnability.smk"
+
+
+if RUN.ablation is not None:
+
+    include: "workflow/rules/ablation.smk"
+
+
 include: "workflow/rules/report.smk"
 
 

@@ -6,8 +6,9 @@ import torch
 
 from wced.config.pretraining import Checkpoint, Model
 from wced.objectives import weighted_mean
-from wced.pretraining.build import build_model, encoding_of, hierarchy, losses_of, start_from_statistics
+from wced.pretraining.build import build_model, encoding_of, hierarchy, losses_of
 from wced.pretraining.module import PretrainingModule
+from wced.pretraining.start import start_from_statistics
 from wced.shards.batches import BatchDataset
 
 SIZE = Model(hidden_size=32, layers=2, heads=2, intermediate_size=64, decoder_width=64, head_dropout=0.0)
@@ -29,7 +30,7 @@ def learn_by_heart(shards, objective):
     section = Checkpoint.model_validate(OBJECTIVES[objective] | {"input": {"length": 48}})
     graph, masks = hierarchy(shards, section)
     model = build_model(shards, SIZE, section, graph, seed=1)
-    start_from_statistics(model, shards)
+    start_from_statistics(model, shards, SIZE, 1)
     losses = losses_of(shards, section, model, masks)
     module = PretrainingModule(model, section, losses, {}, seed=0, steps=STEPS, steps_per_epoch=1, progress_every=9)
     module.trainer = SimpleNamespace(world_size=1, global_step=0)

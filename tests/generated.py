@@ -276,8 +276,9 @@ def write_generated_run(folder: Path, **overrides: Any) -> Path:
             "batch_size": 64,
         },
         "benchmarks": {
-            "zero_shot_integration": {"datasets": ["held_blood"], "neighbours": 30},
-            "cell_type_classification": {"datasets": ["held_blood", "held_lung"], "folds": 2},
+            "neighbours": 30,
+            "zero_shot_integration": {"datasets": ["held_blood"]},
+            "czi": {"datasets": ["held_blood", "held_lung"], "folds": 2},
             "zero_shot_annotation": {"datasets": ["held_lung"]},
         },
         "learnability": {"min_nonzero": 5, "top": 5},

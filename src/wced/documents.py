@@ -71,7 +71,7 @@ def _default(field: typing.Any) -> str:
     value = field.get_default(call_default_factory=True)
     if isinstance(value, Section):
         return "see there"
-    return f"`{json.dumps(value)}`"
+    return f"`{json.dumps(value, default=lambda section: section.model_dump(exclude_defaults=True))}`"
 
 
 def _meaning(field: typing.Any) -> str:

@@ -49,7 +49,7 @@ SCORES = Table(
         Column("ci_high", "float", "upper end of the 95% interval"),
         Column("ci_method", "str", "how the interval was made", optional=True),
         Column("n", "int", "cells scored"),
-        Column("n_params", "int", "trained parameters of the model that embeds; 0 for baselines"),
+        Column("n_params", "int", "weights of what embeds, or loadings fitted on the corpus; 0 without"),
         Column("width", "int", "dimensions of the embedding"),
         Column("seed", "int", "seed of everything random in the score"),
         Column("source", "str", "here, published or external"),
@@ -299,6 +299,302 @@ LEARNABILITY_SUMMARY = Table(
     ("checkpoint", "decoder"),
 )
 
+LEAKAGE = Table(
+    "leakage",
+    (
+        Column("dataset", "str", "dataset that is scored"),
+        Column("corpus_dataset", "str", "dataset of the corpus that cells were found in, or `all`"),
+        Column("cells", "int", "cells that are scored"),
+        Column("compared", "int", "of these, cells whose counts were compared: they express enough shared genes"),
+        Column("by_joinid", "int", "cells found by observation_joinid"),
+        Column("by_hash", "int", "cells found by their counts of all genes that both datasets measured"),
+        Column("found", "int", "cells found either way"),
+    ),
+    ("dataset", "corpus_dataset"),
+)
+
+SKIPPED = Table(
+    "skipped",
+    (
+        Column("dataset", "str", "dataset of the config that this run leaves out"),
+        Column("title", "str", "what it is"),
+        Column("missing", "str", "files that are not there"),
+        Column("accession", "str", "where they come from", optional=True),
+    ),
+    ("dataset",),
+)
+
+PUBLISHED = Table(
+    "published",
+    (
+        Column("table", "str", "table or section of the paper"),
+        Column("task", "str", "task of wced, or what the numbers are about"),
+        Column("dataset", "str", "dataset, gene or group of genes, as the paper calls it"),
+        Column("model", "str", "model, as the paper calls it"),
+        Column("metric", "str", "name of the score"),
+        Column("value", "float", "the number; empty where the text has lost it"),
+        Column("protocol", "str", "how it was computed, as far as the text says"),
+        Column("note", "str", "begins with `not in the text` exactly when there is no value", optional=True),
+    ),
+    ("table", "task", "dataset", "model", "metric"),
+)
+
+GENE_LEARNABILITY = Table(
+    "gene_learnability",
+    (
+        Column("checkpoint", "str", "checkpoint"),
+        Column("decoder", "str", "what predicted: wced or mlm"),
+        Column("gene_id", "str", "Ensembl id"),
+        Column("gene_symbol", "str", "symbol"),
+        Column("family", "str", "functional family; `not annotated` where the annotation lacks the gene"),
+        Column("program", "str", "expression program; likewise"),
+        Column("program_is_proxy", "bool", "whether a set of genes behind the programs is a proxy"),
+        Column("n_nonzero", "int", "values scored where the gene is expressed"),
+        Column("zero_fraction", "float", "share of validation cells that do not express it, where it was measured"),
+        Column("regime", "str", "sparse or dense, by zero fraction; empty where that is not known", optional=True),
+        Column("detection_auc", "float", "area under the ROC curve of expressed or not"),
+        Column("rescaled_mae", "float", "error where expressed, in units of the mean non-zero value"),
+        Column("rescaled_null_mae", "float", "the null's error in the same units"),
+        Column("improvement", "float", "1 - rescaled_mae / rescaled_null_mae"),
+        Column("expected_mae", "float", "rescaled MAE that the trend expects at this zero fraction"),
+        Column("local_sd", "float", "standard deviation of log rescaled MAE around the trend, near this zero fraction"),
+        Column("z", "float", "(log rescaled_mae - log expected_mae) / local_sd; empty exactly when `reason` is filled"),
+        Column("difference", "float", "how far the error is from the trend, in the unit of `practical_scale`"),
+        Column("call", "str", "winner, loser, neither, or not judged"),
+        Column("winner_share", "float", "share of the draws of validation blocks in which it is a winner"),
+        Column("loser_share", "float", "the same, a loser"),
+        Column("reason", "str", "why the gene is not judged", optional=True),
+    ),
+    ("checkpoint", "decoder", "gene_id"),
+    value="z",
+)
+
+LEARNABILITY_FACTS = Table(
+    "learnability_facts",
+    (
+        Column("checkpoint", "str", "checkpoint"),
+        Column("decoder", "str", "what predicted: wced or mlm"),
+        Column("regime", "str", "all genes, or the sparse or dense ones"),
+        Column("measure", "str", "what was counted or estimated"),
+        Column("value", "float", "empty exactly when `reason` is filled"),
+        Column("ci_low", "float", "lower end of the 95% interval"),
+        Column("ci_high", "float", "upper end of the 95% interval"),
+        Column("ci_method", "str", "how the interval was made, or why there is none", optional=True),
+        Column("n", "int", "genes, or families where the measure is over families"),
+        Column("published", "str", "the paper's number for this decoder, where its text has one", optional=True),
+        Column("reason", "str", "why there is no value", optional=True),
+    ),
+    ("checkpoint", "decoder", "regime", "measure"),
+    value="value",
+)
+
+LEARNABILITY_FAMILIES = Table(
+    "learnability_families",
+    (
+        Column("checkpoint", "str", "checkpoint"),
+        Column("decoder", "str", "what predicted: wced or mlm"),
+        Column("family", "str", "functional family, the most learnable first"),
+        Column("genes", "int", "genes with errors"),
+        Column("reliable", "int", "of these, genes that enough validation values express; all below is of these"),
+        Column("median_improvement", "float", "1 - MAE / the null's; empty exactly when `reason` is filled"),
+        Column("ci_low", "float", "lower end of the 95% interval of median_improvement"),
+        Column("ci_high", "float", "upper end"),
+        Column("ci_method", "str", "how the interval was made, or why there is none", optional=True),
+        Column("tier", "str", "1 (most learnable) to 4, by median_improvement", optional=True),
+        Column("beat_null_fraction", "float", "share of genes that beat the null"),
+        Column("median_rescaled_mae", "float", "median rescaled MAE"),
+        Column("median_zero_fraction", "float", "median zero fraction"),
+        Column("auc_genes", "int", "reliable genes with enough zeros scored for a detection AUC"),
+        Column("median_auc", "float", "median detection AUC over them"),
+        Column("min_auc", "float", "smallest detection AUC of them"),
+        Column("median_z", "float", "median Z of the genes that are judged"),
+        Column("converged_epoch", "float", "epoch from which the median rescaled MAE stays near the last epoch's"),
+        Column("reason", "str", "why there is no value", optional=True),
+    ),
+    ("checkpoint", "decoder", "family"),
+    value="median_improvement",
+)
+
+LEARNABILITY_DYNAMICS = Table(
+    "learnability_dynamics",
+    (
+        Column("checkpoint", "str", "checkpoint"),
+        Column("decoder", "str", "what predicted: wced or mlm"),
+        Column("family", "str", "functional family with enough reliable genes"),
+        Column("epoch", "int", "epoch, from 1"),
+        Column("genes", "int", "genes that are reliable in the last epoch and have an error in this one"),
+        Column("median_rescaled_mae", "float", "median over them"),
+        Column("median_improvement", "float", "median over them"),
+        Column("median_auc", "float", "median detection AUC over those with enough zeros scored"),
+        Column("converged", "bool", "whether the median rescaled MAE stays near the last epoch's from here on"),
+    ),
+    ("checkpoint", "decoder", "family", "epoch"),
+)
+
+LEARNABILITY_ENRICHMENT = Table(
+    "learnability_enrichment",
+    (
+        Column("checkpoint", "str", "checkpoint"),
+        Column("decoder", "str", "what predicted: wced or mlm"),
+        Column("regime", "str", "all genes, or the sparse or dense ones"),
+        Column("axis", "str", "program or family"),
+        Column("group", "str", "program or family"),
+        Column("against", "str", "group that it is compared with"),
+        Column("genes", "int", "judged genes of the group"),
+        Column("winners", "int", "of these, winners"),
+        Column("losers", "int", "of these, losers"),
+        Column("winner_rate", "float", "winners / genes"),
+        Column("rate_low", "float", "lower end of its 95% interval (Wilson)"),
+        Column("rate_high", "float", "upper end"),
+        Column("genes_against", "int", "judged genes compared with"),
+        Column("winners_against", "int", "of these, winners"),
+        Column("odds_ratio", "float", "odds of being a winner / those of the genes compared with"),
+        Column("ci_low", "float", "lower end of its 95% interval: exact, given the margins, genes independent"),
+        Column("ci_high", "float", "upper end"),
+        Column("fisher_p", "float", "Fisher's exact test, two-sided"),
+        Column("fisher_q", "float", "the same, Benjamini-Hochberg over the axis in this regime"),
+        Column("blocks_low", "float", "2.5% percentile of the odds ratio over draws of validation blocks"),
+        Column("blocks_high", "float", "97.5% percentile"),
+        Column("permuted", "float", "median odds ratio after shuffling the labels of the axis"),
+        Column("permuted_low", "float", "2.5% percentile of these"),
+        Column("permuted_high", "float", "97.5% percentile of these"),
+        Column("permuted_p", "float", "share of shuffles with as extreme a number of winners, two-sided"),
+        Column("median_z", "float", "median Z of the group"),
+        Column("median_z_against", "float", "median Z of the genes compared with"),
+        Column("mann_whitney_p", "float", "Mann-Whitney test of Z, two-sided"),
+        Column("mann_whitney_q", "float", "the same, Benjamini-Hochberg over the axis in this regime"),
+        Column("proxies", "str", "sets of genes behind the programs that are proxies", optional=True),
+        Column("published_odds_ratio", "str", "the BMFM-RNA paper's, where its text has one", optional=True),
+        Column("published_winner_rate", "str", "the same of winner_rate", optional=True),
+        Column("reason", "str", "why there is no odds ratio", optional=True),
+    ),
+    ("checkpoint", "decoder", "regime", "axis", "group", "against"),
+    value="odds_ratio",
+)
+
+LEARNABILITY_AGREEMENT = Table(
+    "learnability_agreement",
+    (
+        Column("model_a", "str", "checkpoint and decoder"),
+        Column("model_b", "str", "checkpoint and decoder"),
+        Column("regime", "str", "all genes, or the sparse or dense ones"),
+        Column("measure", "str", "what was counted or estimated"),
+        Column("value", "float", "empty exactly when `reason` is filled"),
+        Column("p", "float", "p-value of the measure, where it has one"),
+        Column("n", "int", "genes or families that the measure is over"),
+        Column("published", "str", "the paper's number for WCED and MLM, where its text has one", optional=True),
+        Column("reason", "str", "why there is no value", optional=True),
+    ),
+    ("model_a", "model_b", "regime", "measure"),
+    value="value",
+)
+
+LEARNABILITY_EXCLUSIVE = Table(
+    "learnability_exclusive",
+    (
+        Column("model_a", "str", "checkpoint and decoder"),
+        Column("model_b", "str", "checkpoint and decoder"),
+        Column("family", "str", "functional family"),
+        Column("genes", "int", "genes that both models judge"),
+        Column("shared", "int", "winners of both"),
+        Column("only_a", "int", "winners of model_a only"),
+        Column("only_b", "int", "winners of model_b only"),
+        Column("only_a_unjudged", "int", "winners of model_a that model_b does not judge"),
+        Column("only_b_unjudged", "int", "winners of model_b that model_a does not judge"),
+    ),
+    ("model_a", "model_b", "family"),
+)
+
+LEARNABILITY_SENSITIVITY = Table(
+    "learnability_sensitivity",
+    (
+        Column("checkpoint", "str", "checkpoint"),
+        Column("decoder", "str", "what predicted: wced or mlm"),
+        Column("key", "str", "key of the config that is changed; `none` for the config itself"),
+        Column("setting", "str", "its value"),
+        Column("judged", "int", "genes with a Z"),
+        Column("winners", "int", "winners"),
+        Column("winners_sparse", "int", "of these, in the sparse regime"),
+        Column("losers", "int", "losers"),
+        Column("same_winners", "int", "winners that are winners under the config too"),
+        Column("variance_explained", "float", "share of the variance of log rescaled MAE that the trend explains"),
+    ),
+    ("checkpoint", "decoder", "key", "setting"),
+)
+
+LEARNABILITY_SIMULATION = Table(
+    "learnability_simulation",
+    (
+        Column("checkpoint", "str", "checkpoint whose sparsity, trend and local standard deviations were simulated"),
+        Column("decoder", "str", "what predicted: wced or mlm"),
+        Column("planted_z", "float", "Z of the planted winners is minus this; 0: nothing is planted"),
+        Column("repeats", "int", "simulated data sets"),
+        Column("genes", "int", "genes of each"),
+        Column("planted", "int", "of these, planted winners"),
+        Column("recall", "float", "share of planted winners that are found; empty exactly when `reason` is filled"),
+        Column("false_positive_rate", "float", "share of the other genes that are called winners"),
+        Column("precision", "float", "share of planted genes among those called winners"),
+        Column("losers_rate", "float", "share of the other genes that are called losers"),
+        Column("reason", "str", "why there is no value", optional=True),
+    ),
+    ("checkpoint", "decoder", "planted_z"),
+    value="recall",
+)
+
+GENE_ANNOTATION = Table(
+    "gene_annotation",
+    (
+        Column("gene_id", "str", "Ensembl id of a protein-coding gene"),
+        Column("gene_symbol", "str", "symbol"),
+        Column("family_row", "str", "row of the family rules that took the gene"),
+        Column("family", "str", "functional family"),
+        Column("program", "str", "expression program: dissociation, cell_cycle, constitutive, identity or unassigned"),
+        Column("program_is_proxy", "bool", "whether a proxy stands for any of the sets that the programs rest on"),
+        Column("proxies", "str", "which of these sets are proxies, with `; ` between", optional=True),
+        Column("tf_superclass", "str", "TFClass superclass (number) of a transcription factor", optional=True),
+        Column("dissociation", "bool", "responds to dissociation"),
+        Column("cell_cycle", "bool", "of the cell cycle"),
+        Column("housekeeping", "bool", "constitutive in all tissues"),
+        Column("identity", "bool", "cell type enriched or group enriched"),
+        Column("tissue_specificity_tau", "float", "tau over tissues: 0 even, 1 in one tissue only"),
+        Column("n_tissues", "float", "tissues in which it has at least 1 nTPM; empty where unknown"),
+        Column("cell_type_specificity_tau", "float", "tau over cell types"),
+        Column("n_cell_types", "float", "cell types in which it has at least 1 nTPM; empty where unknown"),
+        Column("cell_type_specificity", "str", "category of cell type specificity", optional=True),
+    ),
+    ("gene_id",),
+)
+
+GENE_ANNOTATION_SOURCES = Table(
+    "gene_annotation_sources",
+    (
+        Column("column", "str", "column of gene_annotation"),
+        Column("source", "str", "what says it"),
+        Column("version", "str", "archive or file, and release", optional=True),
+        Column("sha256", "str", "SHA-256 of the archive, or of the file", optional=True),
+        Column("proxy", "bool", "whether it stands for a source that was not given"),
+        Column("names", "int", "names or ids of genes in the source"),
+        Column("names_unmapped", "int", "of these, names without an Ensembl id in the gene table"),
+        Column("genes", "int", "protein-coding genes that it says something of"),
+        Column("note", "str", "the rule, and what is to be known"),
+    ),
+    ("column", "source"),
+)
+
+GENE_GROUPS = Table(
+    "gene_groups",
+    (
+        Column("axis", "str", "family or program"),
+        Column("row", "str", "place in the order of the rules"),
+        Column("group", "str", "family or program"),
+        Column("genes", "int", "protein-coding genes in it"),
+        Column("published_genes", "float", "genes that the BMFM-RNA paper has in it, of 19,027; empty for own rules"),
+        Column("rule", "str", "what makes a gene belong, when no row before has taken it"),
+        Column("reading", "str", "how an ambiguous rule was read, or what is a proxy", optional=True),
+    ),
+    ("axis", "group"),
+)
+
 ATTRIBUTIONS = Table(
     "attributions",
     (
@@ -438,6 +734,92 @@ STEP_BENCHMARK = Table(
     ("work", "device", "precision", "intermediate_size", "length", "batch_size"),
 )
 
+COMPARISONS = Table(
+    "comparisons",
+    (
+        Column("run", "str", "name of the run"),
+        Column("task", "str", "benchmark"),
+        Column("protocol", "str", "how the scores were computed"),
+        Column("label", "str", "obs column that was the truth"),
+        Column("metric", "str", "name of the score"),
+        Column("higher_is_better", "bool", "which end of the metric is the best"),
+        Column("model_a", "str", "one model"),
+        Column("model_b", "str", "the other"),
+        Column("datasets", "int", "datasets on which both have a score"),
+        Column("difference", "float", "mean over these of a's score minus b's"),
+        Column("ci_low", "float", "lower end of the 95% interval"),
+        Column("ci_high", "float", "upper end of the 95% interval"),
+        Column("ci_method", "str", "how the interval was made", optional=True),
+        Column("wins_a", "int", "datasets on which a is better"),
+        Column("wins_b", "int", "datasets on which b is better; the others are ties"),
+        Column("p", "float", "two-sided p-value of no difference"),
+        Column("p_adjusted", "float", "the same, corrected for all pairs of models at this metric"),
+        Column("test", "str", "test and correction", optional=True),
+        Column("p_reason", "str", "why there is no p-value", optional=True),
+        Column("reason", "str", "why there is no difference", optional=True),
+    ),
+    ("run", "task", "protocol", "label", "metric", "model_a", "model_b"),
+    value="difference",
+)
+
+RANKING = Table(
+    "ranking",
+    (
+        Column("run", "str", "name of the run"),
+        Column("task", "str", "benchmark"),
+        Column("protocol", "str", "how the scores were computed"),
+        Column("label", "str", "obs column that was the truth"),
+        Column("metric", "str", "name of the score"),
+        Column("dataset", "str", "dataset, or `all` for the means over datasets"),
+        Column("model", "str", "checkpoint or baseline"),
+        Column("n_params", "int", "trained parameters of the model that embeds; 0 for baselines"),
+        Column("width", "int", "dimensions of the embedding"),
+        Column("datasets", "int", "datasets behind the row"),
+        Column("value", "float", "the score; of `all`, the mean over datasets"),
+        Column("rank", "float", "1 for the best of the models with a score, ties share the mean of their ranks"),
+        Column("rank_sd", "float", "standard deviation of the rank over datasets; of `all` only"),
+        Column("z", "float", "standard deviations better than the mean of the models; empty where all are alike"),
+        Column("z_sd", "float", "standard deviation of z over datasets; of `all` only"),
+        Column("reason", "str", "why there is no value", optional=True),
+    ),
+    ("run", "task", "protocol", "label", "metric", "dataset", "model"),
+    value="value",
+)
+
+ABLATION = Table(
+    "ablation",
+    (
+        Column("checkpoint", "str", "checkpoint"),
+        Column("levels", "str", "its level of each factor"),
+        Column("task", "str", "benchmark; `ablation` for the reconstruction of validation cells"),
+        Column("metric", "str", "name of the score"),
+        Column("dataset", "str", "dataset, or `mean` over all of them"),
+        Column("protocol", "str", "how the score was computed"),
+        Column("label", "str", "what was the truth"),
+        Column("value", "float", "the score; empty exactly when `reason` is filled"),
+        Column("ci_low", "float", "lower end of the 95% interval"),
+        Column("ci_high", "float", "upper end of the 95% interval"),
+        Column("ci_method", "str", "how the interval was made", optional=True),
+        Column("n", "int", "cells or genes scored; of a mean, datasets"),
+        Column("reason", "str", "why there is no value", optional=True),
+    ),
+    ("checkpoint", "task", "metric", "dataset", "protocol", "label"),
+    value="value",
+)
+
+ABLATION_EFFECTS = Table(
+    "ablation_effects",
+    (
+        Column("factor", "str", "what differs"),
+        Column("level_a", "str", "one level of the factor"),
+        Column("level_b", "str", "the other"),
+        Column("others", "str", "levels of the other factors; `mean` of scores averaged over them", optional=True),
+        *(column for column in COMPARISONS.columns if column.name not in ("run", "model_a", "model_b")),
+    ),
+    ("factor", "level_a", "level_b", "others", "task", "protocol", "label", "metric"),
+    value="difference",
+)
+
 TABLES = {
     table.name: table
     for table in (
@@ -455,6 +837,21 @@ TABLES = {
         GENE_ERROR_SUMS,
         LEARNABILITY,
         LEARNABILITY_SUMMARY,
+        GENE_LEARNABILITY,
+        LEARNABILITY_FACTS,
+        LEARNABILITY_FAMILIES,
+        LEARNABILITY_DYNAMICS,
+        LEARNABILITY_ENRICHMENT,
+        LEARNABILITY_AGREEMENT,
+        LEARNABILITY_EXCLUSIVE,
+        LEARNABILITY_SENSITIVITY,
+        LEARNABILITY_SIMULATION,
+        LEAKAGE,
+        SKIPPED,
+        PUBLISHED,
+        GENE_ANNOTATION,
+        GENE_ANNOTATION_SOURCES,
+        GENE_GROUPS,
         ATTRIBUTIONS,
         METRICS,
         UMAP,
@@ -462,6 +859,10 @@ TABLES = {
         THROUGHPUT,
         STEP_BENCHMARK,
         SPEEDRUN,
+        COMPARISONS,
+        ABLATION,
+        ABLATION_EFFECTS,
+        RANKING,
     )
 }
 

@@ -11,16 +11,18 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
+from clouds import job
 from generated import write_generated_run
 from wced import cli, h5ad, tables
 from wced.bench import speedrun_training
 from wced.bench.speedrun_figure import figure
 from wced.bench.speedrun_scores import Scorer, scored_datasets
 from wced.bench.speedrun_training import learning_rate, train
-from wced.benchmarks import cell_type_classification, zero_shot_integration
+from wced.benchmarks import czi, zero_shot_integration
 from wced.config import check, read
 from wced.config import section as read_section
-from wced.config.benchmarks import Classification, Integration
+from wced.config.benchmarks import Integration
+from wced.config.benchmarks.czi import Czi
 from wced.config.pretraining import Optimiser
 from wced.config.speedrun import Speedrun
 from wced.corpus.datasets import read_datasets
@@ -162,13 +164,10 @@ def test_held_out_datasets_are_scored_when_asked_for(made, tmp_path, clock):
         path, baselines.pca(adata, 100, 5, 4), adata.obs, model="pca", dataset="held_blood", n_params=0, leakage="x"
     )
     embedding = read_embedding(path)
-    probe = Classification(datasets=["held_blood"], folds=2, min_class_size=4)
-    expected = pd.concat(
-        [
-            zero_shot_integration.score(embedding, Integration(datasets=["held_blood"], neighbours=5), run="r", seed=4),
-            cell_type_classification.score(embedding, probe, run="r", seed=4),
-        ]
-    )
+    probe = Czi(datasets=["held_blood"], folds=2, min_class_size=4, seed=4)
+    integration = job(embedding, Integration(datasets=["held_blood"]), seed=4, count=5)
+    probed = czi.label_prediction(job(embedding, probe, seed=4))
+    expected = pd.concat([zero_shot_integration.score(integration), probed])
     found = curve[curve["model"] == "pca"].set_index("metric")["value"]
     np.testing.assert_allclose(found[expected["metric"]], expected["value"], rtol=1e-5)
 

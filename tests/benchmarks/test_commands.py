@@ -10,7 +10,6 @@ from wced import tables
 from wced.cli import benchmarks as commands
 from wced.embedding.files import write_embedding
 from wced.errors import WcedError
-from wced.ontology import cut, load
 
 
 @pytest.fixture
@@ -29,40 +28,46 @@ def embedding(tmp_path):
     names = [f"c{i}" for i in range(30)]
     obs = pd.DataFrame({"cell_type_ontology_term_id": types, "batch": ["x"] * 15 + ["y"] * 15}, index=names)
     write_embedding(tmp_path / "m.h5ad", x_nd, obs, model="m", dataset="d", n_params=3, leakage="none")
-    predicted = pd.DataFrame({"cell": names, "predicted_term": "CL:0000625", "probability": 0.5})
-    predicted.to_parquet(tmp_path / "m.parquet")
-    (tmp_path / "ontology.json").write_text(json.dumps(cut(load(), ["CL:0000625", "CL:0000236"]).to_json()))
     return tmp_path / "m.h5ad"
+
+
+def invoke(app, *given):
+    done = CliRunner().invoke(app, [str(part) for part in given], catch_exceptions=False)
+    assert done.exit_code == 0
 
 
 def score(app, task, embedding, *more, section) -> pd.DataFrame:
     output = embedding.parent / f"{task}.tsv"
-    given = [f"score-{task}", "--embedding", embedding, "--section", json.dumps({"datasets": ["d"], **section})]
-    given += ["--run", "r", "--seed", 0, "--output", output, *more]
-    done = CliRunner().invoke(app, [str(part) for part in given], catch_exceptions=False)
-    assert done.exit_code == 0
+    invoke(app, "score", task, "--embedding", embedding, "--section", json.dumps({"datasets": ["d"], **section}),
+           "--run", "r", "--seed", 0, "--output", output, *more)  # fmt: skip
     assert (embedding.parent / f"{task}.tsv.provenance.json").exists()
     return tables.read(tables.SCORES, output).set_index("metric")
 
 
+def test_integration_of_an_embedding_and_its_neighbours(app, embedding):
+    graph = embedding.with_suffix(".npz")
+    invoke(app, "neighbours", "--embedding", embedding, "--count", 5, "--seed", 0, "--output", graph)
+    assert (embedding.parent / "m.npz.provenance.json").exists()
+    figures = embedding.parent / "figures"
+    table = score(app, "zero_shot_integration", embedding, "--neighbours", graph, "--figures", figures, section={})
+    assert len(table) == 8 and table["value"].between(0, 1).all()
+    assert figures.is_dir() and not list(figures.iterdir())
+
+
+def test_probes_of_an_embedding(app, embedding):
+    table = score(app, "czi", embedding, section={"folds": 2, "min_class_size": 5})
+    assert table.loc[["macro_f1", "macro_f1_lr", "accuracy"], "value"].between(0.3, 1).all()
+
+
 @pytest.mark.parametrize(
-    ("task", "section", "n_metrics"),
+    ("task", "section", "message"),
     [
-        pytest.param("zero-shot-integration", {"neighbours": 5}, 8, id="integration"),
-        pytest.param("cell-type-classification", {"folds": 2, "min_class_size": 5}, 8, id="classification"),
+        pytest.param("tea_making", {}, "tea_making: no such benchmark; there are zero_shot_integration, ", id="task"),
+        pytest.param("zero_shot_integration", {}, "Integration needs --neighbours", id="neighbours"),
+        pytest.param("czi", {"fold": 2}, "--section, fold: Extra inputs", id="section"),
     ],
 )
-def test_scores_of_an_embedding(app, embedding, task, section, n_metrics):
-    table = score(app, task, embedding, section=section)
-    assert len(table) == n_metrics and table["value"].between(0, 1).all()
-
-
-def test_annotation_with_and_without_an_ontology_head(app, embedding):
-    files = ["--annotation", embedding.with_suffix(".parquet"), "--ontology", embedding.parent / "ontology.json"]
-    values = score(app, "zero-shot-annotation", embedding, *files, section={})["value"]
-    assert values["accuracy_exact"] == 0  # CD8 T cells are predicted; the truth is T cell, B cell and monocyte
-    assert values["accuracy_exact_or_descendant"] == pytest.approx(1 / 3)
-    assert values["reachable_lineage"] == pytest.approx(2 / 3)
-    assert score(app, "zero-shot-annotation", embedding, section={})["value"].isna().all()
-    with pytest.raises(WcedError, match="together or not at all"):
-        score(app, "zero-shot-annotation", embedding, *files[:2], section={})
+def test_what_is_wrong_is_named_and_nothing_is_written(app, embedding, task, section, message):
+    with pytest.raises(WcedError, match=message):
+        score(app, task, embedding, "--figures", embedding.parent / "figures", section=section)
+    assert not (embedding.parent / f"{task}.tsv").exists() and not (embedding.parent / "figures").exists()

@@ -15,3 +15,11 @@ def test_a_value_that_is_not_finite_becomes_an_empty_one():
     found = table("m", good=Score(0.5), bad=Score(np.inf), none=missing("because")).set_index("metric")
     assert found["reason"].to_dict() == {"good": "", "bad": "the metric is not finite", "none": "because"}
     assert found["value"].isna().tolist() == [False, True, True]
+
+
+def test_a_score_may_be_of_fewer_cells_and_of_another_label():
+    facts = {"model": "m", "dataset": "d", "n_params": 5, "width": 1, "leakage": "none"}
+    embedding = AnnData(X=np.zeros((1, 1), np.float32), uns={"wced": facts})
+    scores = {"all": Score(0.5), "some": Score(0.5, n=3)}
+    found = rows(embedding, scores, run="r", task="t", protocol="p", split="all", n=9, seed=0, label="drug")
+    assert found["n"].tolist() == [9, 3] and set(found["label"]) == {"drug"}

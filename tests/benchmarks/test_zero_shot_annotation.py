@@ -1,10 +1,15 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
 from statsmodels.stats.proportion import proportion_confint
 
-from wced.benchmarks.zero_shot_annotation import score
+from wced.benchmarks import lcad, zero_shot_annotation
+from wced.benchmarks.job import Job
+from wced.benchmarks.zero_shot_annotation import METRICS, score
+from wced.config.benchmarks.zero_shot_annotation import ZeroShotAnnotation
 from wced.errors import WcedError
 from wced.ontology import CellOntology, cut
 
@@ -15,26 +20,40 @@ ONTOLOGY = CellOntology(
     parents={"r": (), "a": ("r",), "b": ("r",), "c": ("a",), "d": ("a",), "e": ("b",), "x": ("d",)},
     replacements={"old_c": "c"},
 )
-CUT = cut(ONTOLOGY, ["c", "d", "e"])
+CUT = cut(ONTOLOGY, ["c", "d", "e"])  # its leaves
 TRUE = ["c", "c", "a", "x", "b", "old_c", "unknown", "CELL LINE"]
 PREDICTED = ["c", "d", "c", "d", "c", "c", "c", "c"]
 #           exact  no  finer coarser no exact
+LEAVES = np.array([[0.9, 0.1, 0.0], [0.4, 0.6, 0.0], [0.45, 0.2, 0.35], [0.3, 0.5, 0.2], [0.4, 0.05, 0.55],
+                   [0.5, 0.3, 0.2], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])  # fmt: skip
+#   greedy: c, d, c (a has 0.65), d, e, c
 
 
-def embedding(true=TRUE) -> AnnData:
-    obs = pd.DataFrame({"cell_type_ontology_term_id": pd.Categorical(true)}, index=[f"c{i}" for i in range(len(true))])
-    facts = {"model": "m", "dataset": "d", "n_params": 5, "width": 1, "leakage": "none"}
-    return AnnData(X=np.zeros((len(true), 1), np.float32), obs=obs, uns={"wced": facts})
+@pytest.fixture(autouse=True)
+def small_ontology(monkeypatch):
+    monkeypatch.setattr(zero_shot_annotation, "load", lambda: ONTOLOGY)
 
 
-def annotation(predicted=PREDICTED) -> pd.DataFrame:
+def annotation(predicted=PREDICTED, leaves=LEAVES) -> pd.DataFrame:
     cells = [f"c{i}" for i in range(len(predicted))]
-    return pd.DataFrame({"cell": cells, "predicted_term": predicted, "probability": 0.5})
+    frame = pd.DataFrame({"cell": cells, "predicted_term": predicted, "probability": 0.5})
+    return frame if leaves is None else frame.assign(leaf_probabilities=list(leaves.astype(np.float32)))
 
 
-def scored(**changes):
-    given = {"annotation": annotation(), "cut": CUT, **changes}
-    return score(embedding(), run="r", seed=0, ontology=ONTOLOGY, **given).set_index("metric")
+@pytest.fixture
+def job(tmp_path):
+    def make(true=TRUE, section=None, **changes) -> Job:
+        (tmp_path / "model").mkdir(exist_ok=True)
+        (tmp_path / "model/ontology.json").write_text(json.dumps(changes.pop("cut", CUT).to_json()))
+        obs = pd.DataFrame(
+            {"cell_type_ontology_term_id": pd.Categorical(true)}, index=[f"c{i}" for i in range(len(true))]
+        )
+        facts = {"model": "m", "dataset": "d", "n_params": 5, "width": 1, "leakage": "none"}
+        embedding = AnnData(X=np.zeros((len(true), 1), np.float32), obs=obs, uns={"wced": facts})
+        given = {"annotation": annotation(), "checkpoint": tmp_path / "model", **changes}
+        return Job("r", 0, ZeroShotAnnotation(datasets=["d"], **(section or {})), embedding, **given)
+
+    return make
 
 
 @pytest.mark.parametrize(
@@ -44,44 +63,139 @@ def scored(**changes):
         ("accuracy_exact_or_descendant", 3),
         ("accuracy_exact_or_ancestor", 3),
         ("accuracy_lineage", 4),
+        ("greedy_exact", 2),
+        ("greedy_exact_or_descendant", 4),  # e is a kind of b
+        ("greedy_lineage", 5),
         ("reachable_exact", 3),  # c, c, old_c are leaves of the cut; a, x and b are not
         ("reachable_lineage", 6),
     ],
 )
-def test_by_hand(metric, hits):
-    row = scored().loc[metric]
+def test_shares_by_hand(job, metric, hits):
+    row = score(job()).set_index("metric").loc[metric]
     assert row["value"] == pytest.approx(hits / 6)
     assert (row["ci_low"], row["ci_high"]) == pytest.approx(proportion_confint(hits, 6, method="wilson"))
     assert row["ci_method"] == "Wilson" and row["n"] == 6
 
 
-def test_a_type_that_no_leaf_is_related_to_is_out_of_reach():
-    reach = scored(cut=cut(ONTOLOGY, ["e"]))["value"]
+def test_macro_depths_and_lcad_by_hand(job):
+    table = score(job()).set_index("metric")
+    assert table.loc["macro_exact", "value"] == pytest.approx((2 / 3 + 0 + 0 + 0) / 4)  # of c, a, x, b
+    assert table.loc["macro_exact_or_descendant", "value"] == pytest.approx((2 / 3 + 1 + 0 + 0) / 4)
+    # Common ancestors: c, a, a, d, r, c; truths are 2, 2, 1, 3, 1, 2 deep.
+    depths = table.loc[[f"accuracy_depth_{depth}" for depth in (1, 2, 3)], ["value", "n"]]
+    assert depths.to_numpy().tolist() == [[pytest.approx(5 / 6), 6], [pytest.approx(3 / 4), 4], [0, 1]]
+    assert table.loc["greedy_depth_1", "value"] == 1 and "accuracy_depth_4" not in table.index
+    # c–d: 2 links, a–c: 1, x–d: 1, b–c: 3
+    assert table.loc["lcad_errors", ["value", "n"]].tolist() == [pytest.approx(7 / 4), 4]
+    assert table.loc["lcad", ["value", "n"]].tolist() == [pytest.approx(7 / 6), 6]
+    assert table.loc["lcad", "ci_method"] == lcad.BOOTSTRAP
+
+
+def test_a_type_that_no_leaf_is_related_to_is_out_of_reach(job):
+    reach = score(job(cut=cut(ONTOLOGY, ["e"]), annotation=annotation(leaves=None))).set_index("metric")["value"]
     assert reach["reachable_exact"] == 0
     assert reach["reachable_lineage"] == pytest.approx(1 / 6)  # only b
 
 
-def test_cells_left_out_are_counted():
-    assert set(scored()["split"]) == {
-        "all cells but 1 without a cell type and 1 whose label is not in the Cell Ontology"
+def test_cells_left_out_are_counted_and_their_labels_named(job):
+    assert set(score(job())["split"]) == {
+        "all cells but 1 without a cell type and 1 whose label is not in the Cell Ontology (CELL LINE: 1)"
     }
 
 
-def test_a_model_without_an_ontology_head_has_rows_with_that_reason():
-    table = scored(annotation=None, cut=None)
-    assert len(table) == 6 and table["value"].isna().all()
+def test_every_metric_of_the_task_has_a_row(job):
+    whole = set(score(job())["metric"])
+    assert {metric.name for metric in METRICS} < whole
+    for given in ({"annotation": None, "checkpoint": None}, {"annotation": annotation(leaves=None)}):
+        assert set(score(job(**given))["metric"]) == whole
+
+
+def test_a_model_without_an_ontology_head_has_rows_with_that_reason(job):
+    table = score(job(annotation=None, checkpoint=None))
+    assert table["value"].isna().all()
     assert set(table["reason"]) == {"no ontology head"} and set(table["n"]) == {6}
 
 
-def test_a_dataset_without_cell_ontology_terms_has_rows_with_that_reason():
-    table = score(
-        embedding(["unknown"] * 3), run="r", seed=0, ontology=ONTOLOGY, annotation=annotation(["c"] * 3), cut=CUT
-    )
+def test_an_annotation_without_probabilities_has_no_greedy_decoding(job):
+    table = score(job(annotation=annotation(leaves=None))).set_index("metric")
+    greedy = [metric for metric in table.index if metric.startswith("greedy")]
+    assert greedy and all("no leaf probabilities" in reason for reason in table.loc[greedy, "reason"])
+    assert (table.drop(index=greedy)["reason"] == "").all()
+
+
+def test_a_dataset_without_cell_ontology_terms_has_rows_with_that_reason(job, tmp_path):
+    table = score(job(["unknown"] * 8, figures=tmp_path / "figures"))
     assert set(table["reason"]) == {"no cell has a Cell Ontology term"} and set(table["n"]) == {0}
+    assert not (tmp_path / "figures").exists()
 
 
-def test_an_annotation_of_other_cells_is_refused():
+def test_what_does_not_fit_is_refused(job):
     with pytest.raises(WcedError, match="its cells are not those of the embedding"):
-        scored(annotation=annotation().iloc[::-1])
+        score(job(annotation=annotation().iloc[::-1]))
     with pytest.raises(WcedError, match="nonsense"):
-        scored(annotation=annotation(["nonsense"] * 8))
+        score(job(annotation=annotation(["nonsense"] * 8)))
+    later = CellOntology("v1", {"r": "R", "z": "Z"}, {"r": (), "z": ("r",)}, {})
+    with pytest.raises(WcedError, match=r"ontology.json: z is not in the Cell Ontology v0$"):
+        score(job(cut=cut(later, ["z"])))
+    with pytest.raises(
+        WcedError, match=r"^annotation of d by m: probabilities of 2 leaves, but .*ontology.json has 3$"
+    ):
+        score(job(annotation=annotation(leaves=LEAVES[:, :2])))
+
+
+def test_figures_and_the_numbers_behind_them(job, tmp_path):
+    folder = tmp_path / "figures"
+    score(job(figures=folder, section={"graph_min_probability": 0.2, "flow_labels": 2, "graph_label": {"d": "old_c"}}))
+    names = {"label_flow", "labels", "depths", "label_nodes", "greedy_descent"}
+    assert {path.name for path in folder.iterdir()} == {
+        f"{n}.{end}" for n in names for end in ("svg", "pdf", "tsv", "md")
+    }
+
+    read = {name: pd.read_csv(folder / f"{name}.tsv", sep="\t", keep_default_na=False) for name in names}
+    flow = read["label_flow"].set_index(["source", "target", "kind"])["cells"].to_dict()
+    # Of the true labels c (3 cells) and a are shown, of the predicted ones both.
+    assert flow == {
+        ("C", "C", "exact"): 2, ("C", "D", "miss"): 1, ("A", "C", "descendant"): 1,
+        ("other labels", "C", "other"): 1, ("other labels", "D", "other"): 1,
+    }  # fmt: skip
+    nodes = read["label_nodes"].set_index("term")
+    # Means over the three cells of c: of c 0.6, d 1/3, e 1/15 (left out, as is b).
+    assert nodes["probability"].to_dict() == {"r": 1, "a": pytest.approx(14 / 15), "c": 0.6, "d": pytest.approx(1 / 3)}
+    assert nodes["kind"].to_dict() == {"r": "ancestor", "a": "ancestor", "c": "exact", "d": "miss"}
+    assert nodes["leaf"].to_dict() == {"r": False, "a": False, "c": True, "d": True}
+    descent = read["greedy_descent"].set_index(["step", "source", "target", "kind"])["cells"].to_dict()
+    assert descent == {
+        (0, "R", "A", "exact"): 5, (0, "R", "A", "other"): 2, (0, "R", "B", "exact"): 1,
+        (1, "A", "C", "exact"): 3, (1, "A", "C", "other"): 2, (1, "A", "D", "exact"): 1, (1, "A", "D", "miss"): 1,
+        (1, "B", "E", "exact"): 1,
+    }  # fmt: skip
+    labels = read["labels"].set_index("label")
+    assert labels["mapping"].to_dict() == {
+        "c": "a leaf of the model", "old_c": "a leaf of the model",
+        "a": "above leaves of the model: finer labels only", "b": "above leaves of the model: finer labels only",
+        "x": "below a leaf of the model: coarser labels only",
+        "unknown": "no label", "CELL LINE": "not in the Cell Ontology",
+    }  # fmt: skip
+    assert labels.loc["c", ["cells", "exact", "miss", "most_predicted"]].tolist() == [2, "0.5", "0.5", "C"]
+    assert "CELL LINE (1: not in the Cell Ontology), unknown (1: no label)" in (folder / "labels.md").read_text()
+
+
+def test_the_same_figures_have_the_same_bytes(job, tmp_path):
+    for name in ("one", "two"):
+        score(job(figures=tmp_path / name))
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
+
+
+def test_few_cells_are_drawn_as_one(job, tmp_path):
+    score(job(figures=tmp_path / "figures", section={"descent_min_share": 0.2}))
+    descent = pd.read_csv(tmp_path / "figures/greedy_descent.tsv", sep="\t")
+    pooled = descent[descent["target"] == "other labels"]
+    assert pooled[["step", "source", "cells", "kind"]].to_numpy().tolist() == [
+        [0, "R", 1, "other"], [1, "other labels", 1, "other"],
+    ]  # fmt: skip
+
+
+def test_a_label_to_draw_that_no_cell_has_is_refused(job, tmp_path):
+    with pytest.raises(WcedError, match=r"^graph_label: no cell of d is labelled e$"):
+        score(job(figures=tmp_path / "figures", section={"graph_label": {"d": "e"}}))

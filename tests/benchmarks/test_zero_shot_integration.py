@@ -1,34 +1,20 @@
 import numpy as np
 import pandas as pd
 import pytest
-from anndata import AnnData
 
-from wced.benchmarks.zero_shot_integration import score
+from clouds import clouds, job
+from wced.benchmarks.resampling import group_means, interval
+from wced.benchmarks.scib import BATCH, BIO, Part, weighted
+from wced.benchmarks.zero_shot_integration import METRICS, score
 from wced.config.benchmarks import Integration
 
-SECTION = Integration(datasets=["d"], neighbours=10)
-BIO, BATCH = ["nmi", "ari", "asw_label"], ["graph_connectivity", "asw_batch"]
-
-
-def embedding(cell_type, batch, seed=0) -> AnnData:
-    """Cells that scatter around a centre of their type, with a small shift by batch."""
-    rng = np.random.default_rng(seed)
-    types, batches = pd.factorize(np.array(cell_type))[0], pd.factorize(np.array(batch))[0]
-    x_nd = rng.normal(size=(len(types), 4)).astype(np.float32)
-    x_nd[:, 0] += 4 * types
-    x_nd[:, 1] += batches
-    obs = pd.DataFrame(
-        {"cell_type_ontology_term_id": pd.Categorical(cell_type), "batch": pd.Categorical(batch)},
-        index=[f"c{i}" for i in range(len(types))],
-    )
-    facts = {"model": "m", "dataset": "d", "n_params": 5, "width": 4, "leakage": "none"}
-    return AnnData(X=x_nd, obs=obs, uns={"wced": facts})
+SECTION = Integration(datasets=["d"])
 
 
 @pytest.fixture(scope="module")
 def scored():
-    cells = embedding(["CL:1", "CL:2", "CL:3", "unknown"] * 30, (["x"] * 4 + ["y"] * 4) * 15)
-    return cells, score(cells, SECTION, run="r", seed=3)
+    cells = clouds(["CL:1", "CL:2", "CL:3", "unknown"] * 30, (["x"] * 4 + ["y"] * 4) * 15)
+    return cells, score(job(cells, SECTION, seed=3, count=10))
 
 
 def test_parts_are_those_of_scib_metrics(scored):
@@ -53,6 +39,17 @@ def test_parts_are_those_of_scib_metrics(scored):
         assert values[metric] == pytest.approx(value, abs=1e-6), metric
 
 
+def test_asw_batch_passes_over_the_types_that_scib_metrics_passes_over():
+    import scib_metrics
+
+    types = ["CL:1"] * 30 + ["CL:2"] * 20 + ["CL:3"] * 2 + ["CL:4"] * 20
+    batches = ["x", "y"] * 15 + ["x"] * 20 + ["x", "y"] + ["x", "y", "z", "x"] * 5
+    cells = clouds(types, batches)
+    found = score(job(cells, SECTION, count=8)).set_index("metric")["value"]
+    expected = scib_metrics.silhouette_batch(cells.X, np.array(types), np.array(batches))
+    assert found["asw_batch"] == pytest.approx(expected, abs=1e-6)
+
+
 def test_composites_by_hand(scored):
     values = scored[1].set_index("metric")["value"]
     bio = (values["nmi"] + values["ari"] + values["asw_label"]) / 3
@@ -62,16 +59,40 @@ def test_composites_by_hand(scored):
     assert values["overall"] == pytest.approx(0.6 * bio + 0.4 * batch)
 
 
+def test_the_draws_of_a_composite_are_those_of_its_parts():
+    a, b = Part(1.0, np.array([1.0, 2.0, 3.0])), Part(5.0, np.array([3.0, 2.0, 1.0]))
+    made = weighted({"a": a, "b": b}, {"a": 0.5, "b": 0.5})
+    # Where one goes up the other goes down: their mean does not vary at all.
+    assert made.value == 3 and made.drawn_s.tolist() == [2, 2, 2] and made.score.ci_low == 3
+    assert weighted({"a": a, "b": Part(reason="because")}, {"a": 1, "b": 1}).score.reason == "because"
+
+
+def test_intervals_are_around_the_values_and_shrink_with_more_cells(scored):
+    def widths(table):
+        assert ((table["ci_low"] <= table["value"]) & (table["value"] <= table["ci_high"])).all()
+        return (table["ci_high"] - table["ci_low"]).to_numpy()[[0, 2, 3]]
+
+    many = clouds(["CL:1", "CL:2", "CL:3", "unknown"] * 300, (["x"] * 4 + ["y"] * 4) * 150)
+    few, more = widths(scored[1]), widths(score(job(many, SECTION, seed=3, count=10)))
+    assert (more < 0.5 * few).all()
+
+
+def test_a_cell_outside_the_largest_piece_lowers_the_draws_that_have_it():
+    value = interval(0.9, group_means(np.array([1.0] * 9 + [0.0]), np.zeros(10, int), np.ones((5, 10))))
+    assert (value.ci_low, value.ci_high) == (0.9, 0.9)  # every draw has it once
+
+
 def test_rows_say_what_was_scored(scored):
     table = scored[1]
+    assert table["metric"].tolist() == [metric.name for metric in METRICS]
     assert set(table["n"]) == {90} and set(table["split"]) == {"all cells but 30 without a cell type"}
     assert set(table["model"]) == {"m"} and set(table["n_params"]) == {5} and set(table["seed"]) == {3}
-    assert table["protocol"].str.contains(r"scib-metrics \d+\.\d+\.\d+", regex=True).all()
+    assert table["protocol"].str.contains(r"scib-metrics \d+\.\d+\.\d+.*10 neighbours", regex=True).all()
 
 
 def test_the_same_seed_gives_the_same_scores(scored):
     cells, table = scored
-    pd.testing.assert_frame_equal(table, score(cells, SECTION, run="r", seed=3))
+    pd.testing.assert_frame_equal(table, score(job(cells, SECTION, seed=3, count=10)))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +117,7 @@ def test_the_same_seed_gives_the_same_scores(scored):
     ],
 )
 def test_what_cannot_be_computed_is_empty_with_its_reason(cell_type, batch, empty, reason):
-    table = score(embedding(cell_type, batch), SECTION, run="r", seed=0).set_index("metric")
+    table = score(job(clouds(cell_type, batch), SECTION, count=10)).set_index("metric")
     assert sorted(table.index[table["value"].isna()]) == sorted(empty)
     assert table.loc[empty, "reason"].str.contains(reason).all()
     assert (table.loc[table["value"].notna(), "reason"] == "").all()

@@ -6,12 +6,13 @@ import pytest
 from wced import cli
 
 COMMANDS = [
-    "download", "gene-table", "source", "census", "cells",
+    "download", "gene-table", "source", "skipped", "census", "cells", "czi-dataset",
     "vocabulary", "shard", "shard-index",
     "pretrain", "finetune",
-    "embed", "annotate", "attribute", "embed-baseline", "concat",
-    "score-zero-shot-integration", "score-cell-type-classification", "score-zero-shot-annotation", "gather",
-    "learnability",
+    "joinids", "leakage", "embed", "annotate", "attribute", "fit-corpus-pca", "embed-baseline", "embed-external",
+    "concat",
+    "neighbours", "score", "compare", "ablation", "gene-embeddings", "score-genes", "gather",
+    "fetch", "gene-annotation", "learnability",
     "umap", "figures", "timings", "report",
     "throughput", "bench-selection", "bench-steps", "speedrun",
 ]  # fmt: skip

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from wced.config import check, read, section
+from wced.config import check, json_schema, read, section
+from wced.config.benchmarks import Benchmarks, Integration
 from wced.config.pretraining import Pretraining
 from wced.corpus.datasets import check_run, read_datasets
 from wced.errors import WcedError
@@ -22,7 +23,7 @@ def config():
         "embedding": {"datasets": ["c"]},
         "benchmarks": {
             "zero_shot_integration": {"datasets": ["c"]},
-            "cell_type_classification": {"datasets": []},
+            "czi": {"datasets": []},
             "zero_shot_annotation": {"datasets": []},
         },
     }
@@ -72,7 +73,7 @@ def test_paper_config_is_the_papers():
         "cells.filter.speed", "cells.filter.mads.speed", "cells.split.speed", "shards.speed", "pretraining.speed",
         "pretraining.model.speed", "pretraining.checkpoints.m.speed", "pretraining.checkpoints.m.input.speed",
         "pretraining.checkpoints.m.wced.speed", "pretraining.checkpoints.m.optimiser.speed", "embedding.speed",
-        "benchmarks.speed", "benchmarks.zero_shot_integration.speed", "benchmarks.cell_type_classification.speed",
+        "benchmarks.speed", "benchmarks.zero_shot_integration.speed", "benchmarks.czi.speed",
         "benchmarks.zero_shot_annotation.speed", "learnability.speed", "report.speed",
     ],
 )  # fmt: skip
@@ -163,6 +164,62 @@ def test_a_config_is_read_from_yaml(tmp_path, config):
 def test_a_section_survives_the_command_line(config):
     pretraining = check(config).pretraining
     assert section(Pretraining, pretraining.model_dump_json()) == pretraining
+
+
+def test_a_benchmark_without_datasets_or_that_is_null_is_not_run(config):
+    config["benchmarks"]["czi"] = None
+    assert list(check(config).benchmarks.tasks) == ["zero_shot_integration"]
+    config["benchmarks"] = {}
+    assert check(config).benchmarks.tasks == {} and check(config).benchmarks.tables == []
+
+
+def test_the_gene_level_benchmark_needs_the_annotation(config):
+    config["benchmarks"]["gene_level"] = {}
+    with pytest.raises(WcedError, match=r"^config: benchmarks\.gene_level needs the section annotation$"):
+        check(config)
+    config["annotation"] = {}
+    assert check(config).benchmarks.tables == ["zero_shot_integration", "gene_level"]
+
+
+def test_models_of_a_benchmark(config):
+    config["pretraining"]["checkpoints"]["n"] = {"mlm": {}}
+    config["embedding"] |= {"untrained": "m", "untrained_seeds": [5], "concat": ["m", "n"], "baselines": ["pca"]}
+    config["embedding"]["external"] = {"theirs": {"embeddings": "{dataset}.h5ad", "n_params": 1}}
+    config["benchmarks"]["finetuned_annotation"] = {"datasets": ["c"]}
+    run = check(config)
+    every = ["m", "n", "concat", "untrained", "untrained_5", "pca", "theirs"]
+    assert run.models == run.models_of("zero_shot_integration") == every
+    assert run.models_of("finetuned_annotation") == ["m", "n"]
+    kinds = ["model", "model", "model", "baseline", "baseline", "baseline", "external"]
+    assert [run.kind(name) for name in every] == kinds
+    assert (run.kind("m_decoder"), run.kind("random")) == ("model", "baseline")
+
+
+def test_a_run_without_a_dataset_neither_embeds_nor_scores_it(config):
+    config["embedding"]["datasets"] = ["c", "d"]
+    config["benchmarks"] = {
+        "zero_shot_integration": {"datasets": ["c", "d"]},
+        "zero_shot_annotation": {"datasets": ["c"]},
+    }
+    run = check(config).without(["c"])
+    assert run.embedding.datasets == ["d"]
+    assert {task: section.datasets for task, section in run.benchmarks.tasks.items()} == {
+        "zero_shot_integration": ["d"]
+    }
+    assert check(config).without([]) == check(config)
+
+
+def test_every_section_of_the_benchmarks_is_a_task():
+    kinds = Benchmarks.kinds()
+    assert set(kinds) == set(Benchmarks.model_fields) - {"neighbours", "gene_level"}
+    assert Benchmarks.kind("zero_shot_integration") is Integration
+    with pytest.raises(WcedError, match=f"^tea: no such benchmark; there are {', '.join(kinds)}$"):
+        Benchmarks.kind("tea")
+
+
+def test_every_section_has_a_name_of_its_own():
+    # Of two with the same name the schema has both with the names of their modules, and config/README.md has one.
+    assert [name for name in json_schema()["$defs"] if "__" in name] == []
 
 
 def test_values_do_not_change_after_reading(config):

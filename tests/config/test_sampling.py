@@ -9,7 +9,7 @@ SMALLEST = {
     "pretraining": {"checkpoints": {"m": {"wced": {}}}}, "embedding": {"datasets": []},
     "benchmarks": {
         name: {"datasets": []}
-        for name in ("zero_shot_integration", "cell_type_classification", "zero_shot_annotation")
+        for name in ("zero_shot_integration", "czi", "zero_shot_annotation")
     },
 }  # fmt: skip
 

@@ -269,3 +269,61 @@ def test_missing_values_are_unknown(run, tmp_path, table):
     assert adata.obs["donor_id"].tolist() == ["1.0", "unknown", "2.0"]
     assert adata.obs["sex"].tolist() == ["female", "unknown", "unknown"]
     assert qc["cells_unlabelled"].item() == 1
+
+
+def test_columns_beside_those_of_the_schema(run, tmp_path, table):
+    obs = {"dose": [10.0, np.nan, 1e4], "drug name": pd.Categorical(["a", None, "b"]), "sex": ["m", "f", "f"]}
+    write_small(tmp_path / "x.h5ad", np.ones((3, 1)), table["gene_id"].tolist()[:1], **obs)
+    path = {"path": str(tmp_path / "x.h5ad")}
+    row = dataset(path, extra_obs="obs.dose;drug=obs.drug name|b=B;obs.drug name")
+    adata, _ = run(row)
+    assert tuple(adata.obs.columns) == (*OBS_COLUMNS, "dose", "drug", "drug name")
+    np.testing.assert_array_equal(adata.obs["dose"], obs["dose"])
+    assert adata.obs["dose"].dtype == np.float64, "numbers stay numbers"
+    assert adata.obs["drug"].tolist() == ["a", "unknown", "B"]
+    assert adata.obs["drug name"].tolist() == ["a", "unknown", "b"]
+    for wrong, words in (("obs.sex", "sex is in the schema"), ("obs.none", "there is no column obs.none")):
+        with pytest.raises(WcedError, match=f"dataset x, extra_obs: {words}"):
+            run(dataset(path, extra_obs=wrong))
+
+
+def log1p_10k(counts):
+    return np.log1p(1e4 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)).astype(np.float32)
+
+
+def test_log_normalised_values_are_read_as_such(run, tmp_path, table):
+    """From the harmonised file a model or a baseline computes the values that were published."""
+    rng, ids = np.random.default_rng(0), table["gene_id"].tolist()[:40]
+    values = log1p_10k(rng.negative_binomial(0.3, 0.01, (30, 40)).astype(np.float64))
+    row = small(tmp_path, values, ids, values="log1p_10k", role="held_out")
+    adata, qc = run(row)
+    assert adata.uns["counts_made_of"] == "log1p_10k" and qc["cells"].item() == 30
+    stored = adata.X.toarray().astype(np.float64)
+    assert (stored == np.rint(stored)).all(), "whole numbers, as every room expects them"
+    np.testing.assert_allclose(log1p_10k(stored), values, atol=6e-4)
+    # Genes left out by the publisher take their counts along; what is left still counts per 10,000.
+    part, _ = run(small(tmp_path, values[:, :20], ids[:20], values="log1p_10k", role="held_out"))
+    np.testing.assert_array_equal(part.X.toarray(), adata[part.obs_names, ids[:20]].X.toarray())
+
+
+@pytest.mark.parametrize(
+    ("matrix", "words"),
+    [
+        (np.array([[1, 2, 4]]), "all values are whole numbers, so they are no log1p"),
+        (np.array([[1.5, 2, 9.5]]), "by its values a cell has 13368.* counts per 10,000"),
+        (np.array([[1.5, 2, 4000.5]]), "counts per 10,000, so they are no natural logarithms"),
+        (np.array([[1.5, -0.5, 2]]), "gene ENSG.* in cell c0 is -0.5, which is negative"),
+        (np.array([[1.5, np.nan, 2]]), "is nan, which is not a finite number"),
+    ],
+    ids=["counts", "another total", "no logarithm", "scaled", "not finite"],
+)
+def test_values_that_are_no_logarithms_are_refused(run, tmp_path, table, matrix, words):
+    row = small(tmp_path, matrix, table["gene_id"].tolist()[:3], values="log1p_10k", role="held_out")
+    with pytest.raises(WcedError, match=words):
+        run(row)
+
+
+def test_log_normalised_values_are_never_guessed(run, tmp_path, table):
+    row = small(tmp_path, log1p_10k(np.array([[1.0, 3, 5]])), table["gene_id"].tolist()[:3], role="held_out")
+    with pytest.raises(WcedError, match="is not a whole number"):
+        run(row)

@@ -103,3 +103,13 @@ def test_what_the_checkpoint_cannot_tell_is_refused(annotated, make, adata):
     flat = make(heads=[{"column": "donor_id", "loss": "focal", "classes": 3}], ontology=None)
     with pytest.raises(WcedError, match=r"no head over the Cell Ontology; its label heads: donor_id$"):
         ontology_column(flat)
+
+
+def test_probabilities_of_the_leaves(checkpoint, adata, annotated):
+    logits = label_logits(read_cells(adata, checkpoint), checkpoint, CELL_TYPE, batch_size=7)
+    frame = annotated(probabilities=True)
+    found = np.stack(frame["leaf_probabilities"])
+    np.testing.assert_allclose(found, torch.softmax(torch.from_numpy(logits).double(), 1), rtol=1e-4)
+    assert found.dtype == np.float32 and np.allclose(found.max(1), frame["probability"], rtol=1e-4)
+    with pytest.raises(WcedError, match=f"^probabilities: .* that of {TISSUE} is flat$"):
+        annotated(column=TISSUE, probabilities=True)

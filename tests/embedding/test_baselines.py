@@ -1,10 +1,13 @@
+from typing import get_args
+
 import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
 from scipy import sparse
 
-from wced.embedding.baselines import LEAKAGE, hvg, pca
+from wced.config.embedding import Baseline, Embedding
+from wced.embedding.baselines import BASELINES, LEAKAGE, LEAKAGE_BATCH, Cells, hvg, pca
 from wced.embedding.files import concatenate, read_embedding, write_embedding
 from wced.errors import WcedError
 
@@ -64,13 +67,69 @@ def test_pca_refuses_more_components_than_there_are(counts):
         pca(counts, 50, 50, seed=0)
 
 
+SETTINGS = Embedding(datasets=[], n_top_genes=60, n_components=6, scvi={"epochs": 2, "latent": 3})
+
+
+@pytest.fixture
+def batched(counts) -> Cells:
+    """The same cells in two batches, of which one has more of every gene of the second half."""
+    counts.obs["batch"] = pd.Categorical(["x", "y"] * 40)
+    dense = counts.X.toarray()
+    dense[1::2, 100:] *= 3
+    counts.X = sparse.csr_matrix(dense)
+    counts.var_names = [f"ENSG{i:011d}" for i in range(200)]
+    return Cells(counts, SETTINGS, seed=1)
+
+
+def test_every_baseline_of_the_config_has_a_function():
+    assert tuple(BASELINES) == get_args(Baseline)
+
+
+def test_harmony_is_harmonypys_of_the_principal_components(batched):
+    from harmonypy import run_harmony
+
+    found = BASELINES["harmony"](batched)
+    components = pca(batched.adata, 60, 6, seed=1)
+    theirs = run_harmony(components, batched.adata.obs, "batch", random_state=1, ncores=1, verbose=False).Z_corr
+    np.testing.assert_allclose(found.embedding_nd, theirs, rtol=1e-5, atol=1e-5)
+    assert found.embedding_nd.dtype == np.float32 and (found.leakage, found.n_params) == (LEAKAGE_BATCH, 0)
+
+    def apart(x_nd):
+        return np.linalg.norm(x_nd[::2].mean(axis=0) - x_nd[1::2].mean(axis=0))
+
+    assert apart(found.embedding_nd) < 0.5 * apart(components)
+
+
+def test_harmony_of_one_batch_is_pca_and_says_so(batched):
+    batched.adata.obs["batch"] = "x"
+    found = BASELINES["harmony"](batched)
+    assert (found.embedding_nd == pca(batched.adata, 60, 6, seed=1)).all()
+    assert found.leakage == f"{LEAKAGE}; one batch, so the same as pca"
+
+
+def test_scvi_learns_the_same_from_the_same_seed_and_leaves_the_counts(batched):
+    before = batched.adata.X.copy()
+    found, again = (BASELINES["scvi"](batched) for _ in range(2))
+    other = BASELINES["scvi"](Cells(batched.adata, SETTINGS, seed=2))
+    assert found.embedding_nd.shape == (80, 3) and found.embedding_nd.dtype == np.float32
+    assert (found.embedding_nd == again.embedding_nd).all() and (found.embedding_nd != other.embedding_nd).any()
+    # of the encoder's first layer alone: 60 genes to 128 units, and no batch, as scvi-tools tells only the decoder
+    assert found.n_params > 60 * 128 and found.leakage == LEAKAGE_BATCH
+    assert (before != batched.adata.X).nnz == 0 and list(batched.adata.obs) == ["batch"]
+
+
+def test_corpus_pca_needs_its_components(batched):
+    with pytest.raises(WcedError, match="fit-corpus-pca"):
+        BASELINES["corpus_pca"](batched)
+
+
 def test_written_and_read_again(tmp_path, obs):
     path = tmp_path / "e.h5ad"
     embedding_nd = np.arange(6, dtype=np.float32).reshape(3, 2)
     write_embedding(path, embedding_nd, obs, **FACTS)
     read = read_embedding(path)
     assert (embedding_nd == read.X).all() and read.X.dtype == np.float32
-    assert read.uns["wced"] == {**FACTS, "width": 2, "pooling": "none"}
+    assert read.uns["wced"] == {**FACTS, "width": 2, "pooling": "none", "source": "here"}
     pd.testing.assert_frame_equal(read.obs, obs)
 
 
@@ -113,6 +172,7 @@ def test_concatenation_stands_side_by_side_and_adds_up(tmp_path, obs):
     assert both.X.tolist() == [[0, 0, 1]] * 3
     assert both.uns["wced"] == {
         "model": "both", "dataset": "d", "n_params": 14, "width": 3, "leakage": LEAKAGE, "pooling": "none+cls+mean",
+        "source": "here",
     }  # fmt: skip
     pd.testing.assert_frame_equal(both.obs, obs)
 

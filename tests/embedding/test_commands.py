@@ -1,5 +1,6 @@
 import json
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
@@ -82,3 +83,84 @@ def test_refusals_say_why_and_leave_nothing(given, tmp_path, words, message):
     with pytest.raises(WcedError, match=message):
         run(words[0], *given, *words[1:], "--output", tmp_path / "out")
     assert not list(tmp_path.glob("out*"))
+
+
+@pytest.fixture(scope="module")
+def searched(made, tmp_path_factory):
+    """Return the folder in which a held-out dataset was looked for in the corpus."""
+    path = tmp_path_factory.mktemp("searched")
+    census, collection = made.run.census.model_dump_json(), made.census
+    run(
+        "joinids", "--cells", made.cells, "--census", census, "--collection", collection,
+        "--output", path / "joinids.parquet",
+    )  # fmt: skip
+    said = run(
+        "leakage", "--input", made.held_out, "--shards", made.shards, "--joinids", path / "joinids.parquet",
+        "--dataset", "held_blood", "--output", path / "leakage.tsv",
+    ).output  # fmt: skip
+    assert "held_blood: none (0 of 180 cells found in the corpus)" in said
+    return path
+
+
+def test_leakage_table_is_quoted_by_embeddings(given, searched, tmp_path):
+    table = tables.read(tables.LEAKAGE, searched / "leakage.tsv")
+    assert table["corpus_dataset"].tolist() == ["all"] and table["found"].tolist() == [0]
+    run("embed", *given, "--leakage-table", searched / "leakage.tsv", "--output", tmp_path / "e.h5ad")
+    assert read_embedding(tmp_path / "e.h5ad").uns["wced"]["leakage"] == "none (0 of 180 cells found in the corpus)"
+
+
+def test_corpus_pca(made, searched, tmp_path):
+    from wced.embedding.corpus_pca import fit
+    from wced.shards.reader import ShardSet
+
+    section = made.run.embedding.model_dump_json()
+    run("fit-corpus-pca", "--shards", made.shards, "--section", section, "--seed", 3, "--output", tmp_path / "c.npz")
+    options = ["--input", made.held_out, "--section", section, "--model", "corpus_pca", "--dataset", "held_blood"]
+    options += ["--corpus", tmp_path / "c.npz", "--leakage-table", searched / "leakage.tsv"]
+    run("embed-baseline", *options, "--output", tmp_path / "e.h5ad")
+    read = read_embedding(tmp_path / "e.h5ad")
+    expected = fit(ShardSet(made.shards), 10, 100_000, 3).embed(ad.read_h5ad(made.held_out))
+    np.testing.assert_array_equal(read.X, expected)
+    facts = read.uns["wced"]
+    assert facts["leakage"] == "none (0 of 180 cells found in the corpus)" and facts["source"] == "here"
+    assert facts["n_params"] == 11 * len(ShardSet(made.shards).vocabulary)
+
+
+def test_embed_external(made, tmp_path):
+    held = ad.read_h5ad(made.held_out)
+    order = np.random.default_rng(0).permutation(held.n_obs)
+    values = np.arange(2.0 * held.n_obs).reshape(-1, 2)
+    ad.AnnData(values[order], obs=held.obs.iloc[order][[]]).write_h5ad(tmp_path / "of_held_blood.h5ad")
+    section = {"embeddings": str(tmp_path / "of_{dataset}.h5ad"), "n_params": 5, "leakage": "trained on everything"}
+    options = ["--section", json.dumps(section), "--model", "theirs", "--dataset", "held_blood"]
+    run("embed-external", "--input", made.held_out, *options, "--output", tmp_path / "e.h5ad")
+    read = read_embedding(tmp_path / "e.h5ad")
+    assert (values == read.X).all() and read.obs["batch"].tolist() == held.obs["batch"].tolist()
+    assert read.uns["wced"] == {
+        "model": "theirs", "n_params": 5, "width": 2, "dataset": "held_blood", "leakage": "trained on everything",
+        "pooling": "none", "source": "external",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"embeddings": "one.h5ad", "n_params": 1}, "write {dataset} where its name stands"),
+        ({"embeddings": "{dataset}.h5ad"}, "n_params: Field required"),
+    ],
+    ids=["path", "n_params"],
+)
+def test_a_section_of_an_external_model_that_is_wrong(made, tmp_path, section, message):
+    with pytest.raises(WcedError, match=message):
+        run(
+            "embed-external", "--input", made.held_out, "--section", json.dumps(section), "--model", "theirs",
+            "--output", tmp_path / "e.h5ad",
+        )  # fmt: skip
+
+
+def test_a_baseline_that_nobody_knows(made, tmp_path):
+    with pytest.raises(WcedError, match="--model tsne: a baseline is one of hvg, pca"):
+        run(
+            "embed-baseline", "--input", made.held_out, "--section", made.run.embedding.model_dump_json(),
+            "--model", "tsne", "--output", tmp_path / "e.h5ad",
+        )  # fmt: skip

@@ -104,6 +104,12 @@ def test_how_genes_fitted_is_said(checkpoint, adata):
     )
 
 
+def test_counts_that_are_none_are_said_to_be(checkpoint, adata):
+    adata.uns["counts_made_of"] = "log1p_10k"
+    cells = read_cells(adata, checkpoint)
+    assert cells.facts["counts_made_of"] == "log1p_10k" and "; counts made of log1p_10k" in cells.summary
+
+
 def test_too_few_genes_are_refused_unless_allowed(checkpoint, adata):
     one = adata[:, [name in checkpoint.vocabulary.gene_ids[:4] for name in adata.var_names]].copy()
     with pytest.raises(WcedError, match=r"^var_names: 1 of the model's 20 genes are there \(5.0%\), fewer than the 10"):

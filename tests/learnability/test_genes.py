@@ -3,7 +3,16 @@ import pandas as pd
 import pytest
 
 from wced import tables
-from wced.learnability.genes import improvement, last_epoch, ranked, reliable, summary
+from wced.learnability.genes import (
+    NOT_ANNOTATED,
+    annotated,
+    improvement,
+    last_epoch,
+    proxies,
+    ranked,
+    reliable,
+    summary,
+)
 
 
 def errors(
@@ -95,27 +104,10 @@ def test_summary_by_hand():
     assert row["spearman_sparsity"] == pytest.approx(-0.8)  # ranks 4 3 2 1 against 1 3 2 4
 
 
-def test_command_writes_all_tables(tmp_path):
-    import typer
-    from typer.testing import CliRunner
-
-    from wced.cli import learnability as commands
-
-    for checkpoint in ("a", "b"):
-        frame = pd.concat([errors(checkpoint, 1), errors(checkpoint, 2)])
-        tables.write(frame, tables.GENE_ERRORS, tmp_path / f"{checkpoint}.parquet")
-    app = typer.Typer()
-    commands.register(app)
-    outputs = {
-        "--all-epochs": (tables.GENE_ERRORS, "all.parquet", 20),
-        "--gene-errors": (tables.GENE_ERRORS, "errors.tsv", 10),
-        "--ranked": (tables.LEARNABILITY, "ranked.tsv", 4),
-        "--summary": (tables.LEARNABILITY_SUMMARY, "summary.tsv", 2),
-    }
-    given = [str(tmp_path / f"{name}.parquet") for name in ("a", "b")]
-    for option, (_, name, _) in outputs.items():
-        given += [option, str(tmp_path / name)]
-    done = CliRunner().invoke(app, [*given, "--section", '{"min_nonzero": 50, "top": 1}'], catch_exceptions=False)
-    assert done.exit_code == 0
-    for table, name, n_rows in outputs.values():
-        assert len(tables.read(table, tmp_path / name)) == n_rows
+def test_annotation_is_joined_and_what_it_lacks_is_a_group():
+    known = pd.DataFrame({"gene_id": ["g1", "g0"], "family": ["B", "A"], "program": ["identity", "constitutive"]})
+    joined = annotated(errors(), known)
+    assert joined["family"].tolist() == ["A", "B"] + [NOT_ANNOTATED] * 3
+    assert joined["program"].tolist() == ["constitutive", "identity"] + [NOT_ANNOTATED] * 3
+    assert (annotated(errors(), None)["family"] == NOT_ANNOTATED).all()
+    assert proxies(None) == "" and proxies(known.assign(proxies="housekeeping")) == "housekeeping"

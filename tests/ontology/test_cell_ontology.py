@@ -78,3 +78,38 @@ def test_small_graph_by_hand():
     assert diamond.ancestors("c") == {"r", "a", "b", "c"}
     assert diamond.descendants("a") == {"a", "c"}
     assert diamond.current("old") == "c"
+
+
+#       r
+#      / \
+#     a   b       d has the parents a and c, so that its longest path from the root has three links
+#     |\  |
+#     | c e
+#     |/
+#     d
+UNEVEN = CellOntology(
+    version="test",
+    labels={name: name for name in "rabcde"},
+    parents={"r": (), "a": ("r",), "b": ("r",), "c": ("a",), "d": ("a", "c"), "e": ("b",)},
+    replacements={},
+)
+
+
+def test_depth_is_the_longest_path_from_the_root():
+    assert UNEVEN.depths == {"r": 0, "a": 1, "b": 1, "c": 2, "d": 3, "e": 2}
+
+
+def test_steps_up_are_the_fewest():
+    assert UNEVEN.steps_up("d") == {"d": 0, "a": 1, "c": 1, "r": 2}
+    with pytest.raises(WcedError, match="nonsense"):
+        UNEVEN.steps_up("nonsense")
+
+
+def test_depths_and_steps_of_the_real_ontology_are_those_of_networkx(ontology):
+    import networkx as nx
+
+    graph = nx.DiGraph((parent, term) for term in ontology.terms for parent in ontology.parents[term])
+    generations = {term: depth for depth, terms in enumerate(nx.topological_generations(graph)) for term in terms}
+    assert ontology.depths == generations
+    for term in ("CL:0000904", "CL:0000583", "CL:0000000"):
+        assert ontology.steps_up(term) == nx.single_target_shortest_path_length(graph, term)

@@ -128,3 +128,17 @@ def test_bad_json_and_bad_shapes_are_refused(diamond):
         OntologyCut(("a", "b"), ("A", "B"), ((), ()))
     with pytest.raises(WcedError, match="3 leaves"):
         diamond.leaf_argmax(np.zeros((2, 4)))
+
+
+def test_probabilities_of_leaves_roll_up_as_their_logits_do(diamond):
+    p_nl = np.array([[0.2, 0.3, 0.5]])
+    np.testing.assert_allclose(diamond.roll_up(p_nl), diamond.node_probabilities(np.log(p_nl)))
+    with pytest.raises(WcedError, match=r"shape \(1, 2\), expected cells × 3 leaves"):
+        diamond.roll_up(p_nl[:, :2])
+
+
+def test_descents_by_hand():
+    uneven = cut(ONTOLOGY, ["c", "d", "x"])  # x is one link further down than c and d
+    p_nl = np.array([[0.6, 0.3, 0.1], [0.0, 0.1, 0.9]])
+    passed = [[uneven.terms[term] for term in path] for path in uneven.descents(uneven.roll_up(p_nl))]
+    assert passed == [["r", "a", "c", "c"], ["r", "b", "e", "x"]]

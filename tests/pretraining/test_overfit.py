@@ -1,8 +1,8 @@
 """Every objective alone can learn a handful of cells by heart, which says that its gradients lead somewhere."""
 
 import pytest
-from by_heart import OBJECTIVES, learn_by_heart
 
+from by_heart import OBJECTIVES, learn_by_heart
 from wced.shards.reader import ShardSet
 
 

@@ -11,11 +11,12 @@ from wced import tables
 from wced.config.pretraining import Pretraining
 from wced.errors import WcedError
 from wced.pretraining import train
-from wced.pretraining.build import build_model, hierarchy, start_from_statistics
+from wced.pretraining.build import build_model, hierarchy
 from wced.pretraining.callbacks import STOPPED
 from wced.pretraining.folder import load
 from wced.pretraining.gene_statistics import cell_values
 from wced.pretraining.module import PretrainingModule
+from wced.pretraining.start import start_from_statistics
 from wced.pretraining.train import precision_of, pretrain
 from wced.shards.reader import ShardSet
 from wced.shards.vocabulary import Labels
@@ -345,7 +346,7 @@ def test_start_is_the_null_model(shards):
     settings = section().checkpoints["m"]
     graph, _ = hierarchy(shards, settings)
     model = build_model(shards, section().model, settings, graph, 0)
-    start_from_statistics(model, shards)
+    start_from_statistics(model, shards, section().model, 0)
     train_cells = shards.take(shards.places("train"))
     expressing = np.bincount(train_cells.gene, minlength=len(shards.vocabulary))
     rate = np.clip(expressing / np.maximum(cell_values(shards, "train").n_g, 1), 1e-4, 1 - 1e-4)
@@ -360,7 +361,7 @@ def test_a_decoder_of_positions_starts_as_drawn(shards):
     graph, _ = hierarchy(shards, settings)
     model = build_model(shards, section().model, settings, graph, 0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    start_from_statistics(model, shards)
+    start_from_statistics(model, shards, section().model, 0)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 

@@ -13,12 +13,13 @@ from scipy import sparse
 from typer.testing import CliRunner
 
 from wced import tables
+from wced.benchmarks.job import task_module
 from wced.cli import report as commands
 from wced.config import check
 from wced.errors import WcedError
 from wced.report.page import read_results, render
-from wced.report.pivots import TASKS
 
+TASKS = ["zero_shot_integration", "czi", "zero_shot_annotation"]
 MODELS = ["one", "two", "hvg"]
 RUN = {
     "run": "small",
@@ -59,20 +60,35 @@ def write_results(folder) -> None:
         tables.SAMPLING: [row(tables.SAMPLING, stratum=text, cells_there=60) for text in ("a", "b")],
         tables.SPLIT: [row(tables.SPLIT, method="within 3 types of the optimum")],
         tables.SPLIT_EXCEPTIONS: [row(tables.SPLIT_EXCEPTIONS, name=EVIL)],
+        tables.SKIPPED: [row(tables.SKIPPED, dataset="nowhere_to_be_found")],
+        tables.LEAKAGE: [row(tables.LEAKAGE, dataset="held", by_hash=543)],
     }
     for table, rows in selection.items():
         tables.write(pd.DataFrame(rows), table, folder / "tables" / f"{table.name}.tsv")
-    for task, (_, metrics) in TASKS.items():
+    for task in TASKS:
         rows = [
             row(tables.SCORES, task=task, dataset="held", model=model, metric=metric.name, n=321)
             | {"value": i / 10, "ci_method": "", "reason": ""}
             for i, model in enumerate(MODELS)
-            for metric in metrics
+            for metric in task_module(task).METRICS
         ]
         frame = pd.DataFrame(rows)
         if task == "zero_shot_annotation":
             frame.loc[frame["model"] == "hvg", ["value", "reason"]] = [np.nan, "no ontology head"]
         tables.write(frame, tables.SCORES, folder / "tables" / f"{task}.tsv")
+    for place, name in (("zero_shot_annotation/held.one", "flow"), ("comparison", "pareto")):
+        figures = folder / "benchmarks" / f"{place}.figures"
+        figures.mkdir(parents=True)
+        (figures / f"{name}.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+        (figures / f"{name}.md").write_text(f"# A {name} of {EVIL}\n\nOf nine cells.\n")
+    same = {"task": "zero_shot_integration", "reason": ""}
+    ranks = [
+        row(tables.RANKING, metric=metric, dataset=dataset, z=z) | same
+        for metric, dataset, z in (("avg_bio", "all", 0.444), ("avg_bio", "held", 0.445), ("nmi", "all", 0.446))
+    ]
+    tables.write(pd.DataFrame(ranks), tables.RANKING, folder / "tables" / "ranking.tsv")
+    pair = row(tables.COMPARISONS, metric="avg_bio", difference=0.4567) | same
+    tables.write(pd.DataFrame([pair]), tables.COMPARISONS, folder / "tables" / "comparisons.tsv")
     errors, metrics = [], []
     for checkpoint in ("one", "two"):
         for gene in range(30):
@@ -178,18 +194,41 @@ def test_all_tables_and_figures_are_there(page):
     reader = Reader(page)
     for expected in ("title of held", "cells dropped filter", "unknown in validation", "AvgBatch", "F1, logistic",
                      "Same lineage", "median rescaled mae", "improvement", "low_counts", "777", "120",
-                     "within 3 types", "max rss mb", "leakage"):  # fmt: skip
+                     "within 3 types", "max rss mb", "leakage", "543", "nowhere_to_be_found", "0.444",
+                     "0.457"):  # fmt: skip
         assert any(expected in text for text in reader.tables), expected
-    assert sum(tag == "img" for tag, _ in reader.tags) == 5
+    assert not any("0.445" in text or "0.446" in text for text in reader.tables)  # headline metrics over all datasets
+    assert sum(tag == "img" for tag, _ in reader.tags) == 7
     assert all(attributes["alt"] for tag, attributes in reader.tags if tag == "img")
 
 
 def test_the_text_says_what_was_done(page):
     assert "1,000 cells to train on and 190 to validate on, of 1,200." in page
     assert "Split by donor: corpus." in page
-    assert "the best trained model is two (0.100), 0.100 BELOW the best baseline, hvg (0.200)" in page
-    assert "no ontology head" in page and "321 cells" in page
+    assert "the best trained model is two (0.100), 0.100 WORSE than the best baseline, hvg (0.200)" in page
+    assert "no ontology head" in page and "n = 321" in page
     assert "min_nonzero: 10" in page  # the config
+
+
+def test_published_numbers_stand_below_those_of_the_run(results, tmp_path):
+    row = {"table": "Table 6", "task": "zero_shot_integration", "dataset": "held", "model": "Paper's", "value": 0.987}
+    published = pd.DataFrame([row | {"metric": "avg_bio", "protocol": "zero-shot", "note": ""}])
+    tables.write(published, tables.PUBLISHED, tmp_path / "table_6.tsv")
+    run = check({**RUN, "report": {"published": str(tmp_path)}})
+    page = render(read_results(results, run), run)
+    assert re.search(r'<tr class="published"><th>Paper&#39;s \(published\)<sup>b</sup></th>.*0\.987', page)
+    assert "<sup>b</sup> Table 6 of the paper: zero-shot." in page
+
+
+def test_figures_of_a_benchmark_stand_below_it_with_their_captions(page):
+    assert "<summary>Figures: held (1)</summary>" in page
+    assert re.search(r"<strong>A flow of &lt;script.*</strong> \(one\)\. Of nine cells\.</figcaption>", page)
+
+
+def test_a_run_without_benchmarks_has_a_page(results):
+    run = check({**RUN, "benchmarks": {}})
+    page = render(read_results(results, run), run)
+    assert "Zero-shot" not in page and "Models compared" not in page
 
 
 def test_the_same_run_gives_the_same_bytes(results, page, tmp_path):

@@ -1,74 +1,136 @@
 import pandas as pd
 import pytest
 
-from wced.report.pivots import TASKS, Metric, model_table, pivot, sampling_steps, verdict
+from wced.benchmarks.job import Metric
+from wced.report.pivots import Cell, model_table, pivots, sampling_steps, verdict
 
-METRIC = Metric("x", "X")
+UP, DOWN = Metric("up", "Up", headline=True), Metric("down", "Down", higher_is_better=False)
+METRICS = (UP, DOWN, Metric("reach", "Reach", ranks=False))
+COLUMNS = ["model", "metric", "value", "ci_low", "ci_high", "reason"]
+
+
+def scores(*rows, **common) -> pd.DataFrame:
+    """Return rows of tables.SCORES: model, metric, value, then the ends of the interval and the reason where given."""
+    filled = [(*row, *[None] * (5 - len(row)), "") if len(row) < 6 else row for row in rows]
+    frame = pd.DataFrame(filled, columns=COLUMNS).astype({"value": float, "ci_low": float, "ci_high": float})
+    facts = {"run": "r", "task": "t", "dataset": "d", "protocol": "p", "split": "all", "label": "l", "ci_method": "",
+             "n": 1234, "n_params": 3, "width": 2, "seed": 0, "source": "here", "leakage": "none (0 of 9)"}  # fmt: skip
+    return frame.assign(**facts | common)
+
+
+NONE = scores()
+
+
+def kind(model) -> str:
+    return {"hvg": "baseline", "scgpt": "external"}.get(model, "model")
+
+
+def shown(pivot) -> dict[str, tuple[Cell, ...]]:
+    return {row.model: row.cells for row in pivot.rows}
+
+
+def test_models_keep_their_order_and_gaps_are_explained():
+    rows = [("b", "up", 0.5), ("a", "up", 0.25), ("hvg", "up", None, None, None, "no head")]
+    (made,) = pivots(scores(*rows), METRICS, kind, NONE)
+    assert [(row.model, row.kind) for row in made.rows] == [("b", "model"), ("a", "model"), ("hvg", "baseline")]
+    assert [metric.name for metric in made.metrics] == ["up"]
+    assert shown(made)["hvg"] == (Cell("–", note="a"),) and made.notes == (("a", "no head"),)
+    assert (made.dataset, made.n, made.protocol, made.split) == ("d", 1234, "p", "all")
+
+
+def test_the_best_is_marked_and_what_its_interval_overlaps_is_a_tie():
+    rows = [("a", "up", 0.8, 0.7, 0.9), ("b", "up", 0.6, 0.5, 0.71), ("c", "up", 0.5, 0.4, 0.69), ("d", "up", 0.79)]
+    (made,) = pivots(scores(*rows), METRICS, kind, NONE)
+    assert [cells[0].mark for cells in shown(made).values()] == ["best", "tie", "", ""]
+    assert shown(made)["a"][0] == Cell("0.800", "0.700 to 0.900", "best")
+
+
+def test_the_lowest_is_best_where_lower_is_better_and_equal_values_are_all_best():
+    rows = [("a", "down", 0.2), ("b", "down", 0.1), ("c", "down", 0.1)]
+    (made,) = pivots(scores(*rows), METRICS, kind, NONE)
+    assert [cells[0].mark for cells in shown(made).values()] == ["", "best", "best"]
+
+
+def test_what_no_model_achieves_is_not_marked():
+    (made,) = pivots(scores(("a", "reach", 0.5), ("a", "up", 0.5)), METRICS, kind, NONE)
+    assert [cell.mark for cell in shown(made)["a"]] == ["best", ""]
+
+
+def test_a_metric_that_one_model_lacks_is_an_empty_cell_and_others_of_the_table_are_not_shown():
+    rows = [("a", "up", 0.5), ("a", "down", 0.5), ("b", "up", 0.4), ("a", "f1_of_a_class", 0.1)]
+    (made,) = pivots(scores(*rows), METRICS, kind, NONE)
+    assert len(made.metrics) == 2 and shown(made)["b"][1] == Cell("")
+
+
+def test_datasets_and_splits_stand_apart():
+    parts = [scores(("a", "up", 0.5), dataset=dataset, split=split) for dataset in "de" for split in ("x", "y")]
+    made = pivots(pd.concat(parts, ignore_index=True), METRICS, kind, NONE)
+    assert [(one.dataset, one.split) for one in made] == [("d", "x"), ("d", "y"), ("e", "x"), ("e", "y")]
+
+
+def test_leakage_is_marked_on_the_model():
+    parts = [scores(("a", "up", 0.5)), scores(("b", "up", 0.5), leakage="fitted on these cells")]
+    (made,) = pivots(pd.concat(parts, ignore_index=True), METRICS, kind, NONE)
+    assert [row.note for row in made.rows] == ["", "a"] and made.notes == (("a", "fitted on these cells"),)
+
+
+def test_published_numbers_stand_below_and_are_never_best():
+    published = pd.concat(
+        [
+            scores(("Paper", "up", 0.99), ("Paper", "f2", 1), protocol="table 4: scib", source="published"),
+            scores(("Lost", "up", None, None, None, "not in the text"), protocol="table 4: scib", source="published"),
+            scores(("Paper", "down", 0.1), protocol="table 5: f", source="published"),
+            scores(("Paper", "up", 0.98), dataset="another", source="published"),
+            scores(("Other", "f2", 0.98), source="published"),
+        ],
+        ignore_index=True,
+    )
+    (made,) = pivots(scores(("a", "up", 0.5), ("a", "down", 0.5)), METRICS, kind, published)
+    kinds = [(row.model, row.kind) for row in made.rows]
+    assert kinds == [("a", "model"), ("Paper", "published"), ("Lost", "published")]
+    assert shown(made)["a"][0].mark == "best" and shown(made)["Paper"] == (Cell("0.990"), Cell("0.100"))
+    assert shown(made)["Lost"] == (Cell("–", note="c"), Cell(""))
+    assert [row.note for row in made.rows] == ["", "a, b", "a"]
+    assert dict(made.notes) == {"a": "table 4: scib", "b": "table 5: f", "c": "not in the text"}
+    assert "0.99" not in " ".join(made.verdicts)
+
+
+def test_notes_go_on_after_z():
+    rows = [(f"m{i}", "up", None, None, None, f"reason {i}") for i in range(28)]
+    (made,) = pivots(scores(*rows), METRICS, kind, NONE)
+    assert [letter for letter, _ in made.notes][24:] == ["y", "z", "aa", "bb"]
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("rows", "metric", "said"),
     [
-        pytest.param({"ours": 0.7, "hvg": 0.5}, "0.200 above the best baseline, hvg (0.500)", id="above"),
-        pytest.param({"ours": 0.5, "hvg": 0.7}, "0.200 BELOW the best baseline, hvg (0.700)", id="below"),
-        pytest.param({"ours": 0.5, "hvg": 0.5}, "level with the best baseline", id="level"),
-        pytest.param({"ours": 0.5, "hvg": None}, "no baseline can be scored", id="no baseline"),
-        pytest.param({"ours": 0.5, "better": 0.6, "hvg": 0.1}, "the best trained model is better (0.600)", id="two"),
+        pytest.param(
+            [("ours", 0.7), ("hvg", 0.5)], UP, "0.200 better than the best baseline, hvg (0.500).", id="above"
+        ),
+        pytest.param([("ours", 0.5), ("hvg", 0.7)], UP, "0.200 WORSE than the best baseline, hvg (0.700).", id="below"),
+        pytest.param([("ours", 0.5), ("hvg", 0.7)], DOWN, "0.200 better than the best baseline, hvg", id="lower"),
+        pytest.param([("ours", 0.5), ("hvg", 0.5)], UP, "level with the best baseline", id="level"),
+        pytest.param([("ours", 0.5), ("scgpt", 0.9), ("hvg", 0.4)], UP, "best trained model is ours", id="external"),
+        pytest.param([("ours", 0.5), ("hvg", None)], UP, "no baseline can be scored", id="no baseline"),
+        pytest.param([("ours", 0.5), ("b", 0.6), ("hvg", 0.1)], UP, "the best trained model is b (0.600)", id="two"),
+        pytest.param(
+            [("ours", 0.5, 0.4, 0.6), ("hvg", 0.55, 0.45, 0.65)], UP, "; their 95% intervals overlap.", id="overlap"
+        ),
+        pytest.param([("ours", 0.5, 0.4, 0.6), ("hvg", 0.9, 0.8, 1.0)], UP, "hvg (0.900).", id="apart"),
+        pytest.param([("ours", None), ("hvg", None)], UP, "", id="nothing"),
     ],
 )
-def test_verdict_says_whether_a_baseline_wins(values, said):
-    assert said in verdict(pd.Series(values, dtype=float), METRIC, ["hvg"])
-
-
-def test_verdict_is_silent_where_nothing_was_scored():
-    assert verdict(pd.Series({"ours": None, "hvg": None}, dtype=float), METRIC, ["hvg"]) == ""
-
-
-def scores(task, values: dict[str, float | None]) -> pd.DataFrame:
-    rows = [
-        {
-            "run": "r", "task": task, "dataset": "d", "protocol": "p", "split": "all", "label": "l", "model": model,
-            "metric": metric.name, "value": value, "ci_low": None, "ci_high": None, "ci_method": "", "n": 1234,
-            "n_params": 3, "width": 2, "seed": 0, "source": "here", "leakage": "none",
-            "reason": "" if value is not None else "no head",
-        }
-        for model, value in values.items()
-        for metric in TASKS[task][1]
-    ]  # fmt: skip
-    return pd.DataFrame(rows).astype({"value": float, "ci_low": float, "ci_high": float})
-
-
-def test_pivot_marks_the_best_and_explains_gaps():
-    made = pivot(scores("zero_shot_annotation", {"b": 0.5, "a": 0.25, "hvg": None}), "zero_shot_annotation", {"hvg"})
-    cells = {model: row[0] for model, row in made.rows}
-    assert list(cells) == ["b", "a", "hvg"]
-    assert (cells["b"].value, cells["b"].best, cells["a"].best) == ("0.500", True, False)
-    assert (cells["hvg"].value, cells["hvg"].note) == ("–", "a") and made.notes == (("a", "no head"),)
-
-
-def test_reach_is_no_achievement_of_a_model():
-    made = pivot(scores("zero_shot_annotation", {"a": 0.5}), "zero_shot_annotation", set())
-    best = {metric.name: cell.best for metric, cell in zip(made.metrics, made.rows[0][1], strict=True)}
-    assert best["accuracy_exact"] and not best["reachable_exact"]
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_columns_are_the_metrics_that_the_task_gives(task):
-    import importlib
-
-    module = importlib.import_module(f"wced.benchmarks.{task}")
-    shown = {metric.name for metric in TASKS[task][1]}
-    if task == "zero_shot_integration":
-        assert shown == {*module.BIO, *module.BATCH, "avg_bio", "avg_batch", "overall"}
-    elif task == "cell_type_classification":
-        assert shown == {f"{m}{c}" for m in module.METRICS for c in ("", *(f"_{c}" for c in module.CLASSIFIERS))}
-    else:
-        assert shown == {*module.ACCURACIES, *module.REACHABLE}
+def test_verdict_says_whether_a_baseline_wins(rows, metric, said):
+    frame = scores(*[(model, metric.name, *values) for model, *values in rows]).set_index("model")
+    made = verdict(frame, metric, kind)
+    assert made.endswith(said) if said.endswith(".") or not said else said in made
+    assert bool(made) == bool(said)
 
 
 def test_model_table_has_one_row_per_model():
-    table = model_table([scores("zero_shot_annotation", {"a": 0.5, "b": 0.5})])
-    assert table["model"].tolist() == ["a", "b"] and table["dataset"].tolist() == ["d", "d"]
+    table = model_table([scores(("a", "up", 0.5), ("b", "up", 0.5)), scores(("a", "down", 0.5), dataset="e")])
+    assert table["model"].tolist() == ["a", "b"] and table["dataset"].tolist() == ["d, e", "d"]
+    assert model_table([]).empty
 
 
 def test_sampling_steps_sum_up_their_strata():

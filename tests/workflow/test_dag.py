@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import anndata as ad
 import pandas as pd
 import pytest
 import yaml
@@ -16,7 +17,8 @@ from generated import write_generated_run
 from wced import config, tables
 
 ROOT = Path(__file__).parents[2]
-MODELS = ["mlm_multitask", "wced_multitask", "concat", "untrained", "pca"]
+TASKS = ["zero_shot_integration", "czi", "zero_shot_annotation"]
+MODELS = ["mlm_multitask", "wced_multitask", "concat", "untrained", "pca", "elsewhere"]
 
 
 def snakemake(*arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -44,14 +46,34 @@ def planned(*arguments: str | Path) -> dict[str, int]:
     return {name: int(n) for name, n in re.findall(r"^(\w+)\s+(\d+)$", statistics[1].split("\n\n")[0], re.M)}
 
 
+def add_dataset(table: Path, name: str, like: str) -> None:
+    """Add a row to a table of datasets: another one with the file and the columns of one that is there."""
+    text = table.read_text()
+    row = next(line for line in text.splitlines() if f"\t{like}\t" in f"\t{line}\t").split("\t")
+    table.write_text(text + "\t".join(name if cell == like else cell for cell in row) + "\n")
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run the whole DAG once, with one held-out dataset and one baseline to keep it short; return the config's path."""
+    """Run the whole DAG once; return the config's path.
+
+    To keep it short there is one held-out dataset, which one row adds to the table, and one baseline. The model
+    `elsewhere`, which one entry adds to the config, is of another program's making.
+    """
     path = write_generated_run(tmp_path_factory.mktemp("run"))
+    add_dataset(path.with_name("datasets.tsv"), "added", like="held_blood")
+    cells = ad.read_h5ad(path.with_name("held_blood.h5ad"))
+    ad.AnnData(cells.X[::-1, :40].toarray(), obs=cells.obs[::-1][[]]).write_h5ad(path.with_name("elsewhere.added.h5ad"))
+    path.with_name("elsewhere.more.h5ad").touch()  # for a plan
     short = yaml.safe_load(path.read_text())
-    short["embedding"]["baselines"] = ["pca"]
-    for section in [short["embedding"], *short["benchmarks"].values()]:
-        section["datasets"] = ["held_blood"]
+    embeddings = str(path.with_name("elsewhere.{dataset}.h5ad"))
+    short["embedding"] |= {
+        "datasets": ["added"],
+        "baselines": ["pca"],
+        "external": {"elsewhere": {"embeddings": embeddings, "n_params": 7}},
+    }
+    for task in TASKS:
+        short["benchmarks"][task]["datasets"] = ["added"]
     path.write_text(yaml.safe_dump(short))
     snakemake("--cores", "2", "--show-failed-logs", "--configfile", path)
     return path
@@ -62,13 +84,58 @@ def results(path: Path) -> Path:
     return Path(run.results) / run.run
 
 
-def test_every_score_table_has_every_model_and_dataset(finished):
-    run = config.read(finished)
-    for task, section in run.benchmarks:
+def test_a_dataset_of_one_row_and_a_model_of_one_entry_are_in_every_table(finished):
+    assert config.read(finished).models == MODELS
+    page = (results(finished) / "report/index.html").read_text()
+    for task in TASKS:
         scores = tables.read(tables.SCORES, results(finished) / f"tables/{task}.tsv")
-        found = set(zip(scores["model"], scores["dataset"], strict=True))
-        assert found == {(model, dataset) for model in run.models for dataset in section.datasets}
-    assert run.models == MODELS
+        assert set(zip(scores["model"], scores["dataset"], strict=True)) == {(model, "added") for model in MODELS}
+    assert page.count("<th>elsewhere") == len(TASKS)
+
+
+@pytest.mark.parametrize(
+    ("change", "jobs"),
+    [
+        pytest.param(
+            {"datasets": ["added", "more"]}, {"source": 1, "embed": 2, "neighbours": 6, "score": 18}, id="dataset"
+        ),
+        pytest.param({"baselines": ["pca", "hvg"]}, {"embed_baseline": 1, "neighbours": 1, "score": 3}, id="model"),
+    ],
+)
+def test_a_further_dataset_or_model_makes_only_its_own_scores_again(finished, tmp_path, change, jobs):
+    edited = yaml.safe_load(finished.read_text())
+    table = tmp_path / "datasets.tsv"
+    table.write_text(Path(edited["sources"]["table"]).read_text())
+    add_dataset(table, "more", like="held_lung")
+    edited["sources"]["table"] = str(table)
+    edited["embedding"] |= change
+    for task in TASKS:
+        edited["benchmarks"][task]["datasets"] = edited["embedding"]["datasets"]
+    other = tmp_path / "edited.yaml"
+    other.write_text(yaml.safe_dump(edited))
+    plan = planned("--configfile", other)
+    assert {name: plan.get(name, 0) for name in jobs} == jobs
+    assert not {"cells", "shard", "pretrain", "learnability"} & set(plan)
+    assert plan["score_table"] == len(TASKS)
+
+
+def test_a_file_of_another_program_that_is_not_there_stops_the_run(finished, tmp_path):
+    edited = yaml.safe_load(finished.read_text())
+    edited["embedding"]["external"]["elsewhere"]["embeddings"] = f"{tmp_path}/{{dataset}}.h5ad"
+    other = tmp_path / "edited.yaml"
+    other.write_text(yaml.safe_dump(edited))
+    done = snakemake("--cores", "1", "--dry-run", "--configfile", other, check=False)
+    sentence = f"config, embedding.external.elsewhere: {tmp_path}/added.h5ad is not there"
+    assert done.returncode != 0 and sentence in done.stdout + done.stderr
+
+
+def test_a_benchmark_that_is_null_is_not_run(finished, tmp_path):
+    edited = yaml.safe_load(finished.read_text()) | {"run": "fewer"}
+    edited["benchmarks"] = {"zero_shot_annotation": {"datasets": ["added"]}, "czi": None}
+    other = tmp_path / "edited.yaml"
+    other.write_text(yaml.safe_dump(edited))
+    plan = planned("--configfile", other)
+    assert (plan["score"], plan["score_table"]) == (len(MODELS), 1) and "neighbours" not in plan
 
 
 def test_report_and_tables_are_there(finished):
@@ -97,15 +164,22 @@ def test_second_run_has_nothing_to_do(finished):
 
 def test_editing_the_probe_runs_the_probe_and_the_report_only(finished, tmp_path):
     edited = yaml.safe_load(finished.read_text())
-    section = edited["benchmarks"]["cell_type_classification"]
-    section["folds"] = 3
+    edited["benchmarks"]["czi"]["folds"] = 3
     other = tmp_path / "edited.yaml"
     other.write_text(yaml.safe_dump(edited))
     jobs = planned("--configfile", other)
-    probes = len(MODELS) * len(section["datasets"])
-    assert jobs.pop("cell_type_classification") == probes
-    assert jobs.pop("total") == probes + len(jobs)
-    assert set(jobs) == {"cell_type_classification_table", "timings", "report", "all"}
+    assert (jobs.pop("score"), jobs.pop("score_table")) == (len(MODELS), 1)
+    assert set(jobs) == {"compare", "timings", "report", "all", "total"}
+
+
+def test_another_number_of_neighbours_scores_only_what_needs_them(finished, tmp_path):
+    edited = yaml.safe_load(finished.read_text())
+    edited["benchmarks"]["neighbours"] = 20
+    other = tmp_path / "edited.yaml"
+    other.write_text(yaml.safe_dump(edited))
+    jobs = planned("--configfile", other)
+    assert (jobs.pop("neighbours"), jobs.pop("score"), jobs.pop("score_table")) == (len(MODELS), len(MODELS), 1)
+    assert set(jobs) == {"compare", "timings", "report", "all", "total"}
 
 
 def test_a_checkpoint_without_an_ontology_head_is_embedded_and_not_annotated(finished, tmp_path):
@@ -114,13 +188,14 @@ def test_a_checkpoint_without_an_ontology_head_is_embedded_and_not_annotated(fin
     other = tmp_path / "edited.yaml"
     other.write_text(yaml.safe_dump(edited))
     jobs = planned("--configfile", other)
-    assert (jobs["embed"], jobs["annotate"], jobs["zero_shot_annotation"]) == (2, 2, len(MODELS))
+    assert (jobs["embed"], jobs["annotate"], jobs["score"]) == (2, 2, len(MODELS) * len(TASKS))
 
 
 def test_one_table_can_be_asked_for(finished):
     table = results(finished) / "tables/zero_shot_integration.tsv"
-    jobs = planned("--configfile", finished, "--forcerun", "zero_shot_integration", "--", table)
-    assert set(jobs) == {"zero_shot_integration", "zero_shot_integration_table", "total"}
+    scores = sorted((results(finished) / "benchmarks/zero_shot_integration").glob("*.tsv"))
+    jobs = planned("--configfile", finished, "--forcerun", *scores, "--", table)
+    assert jobs == {"score": len(MODELS), "score_table": 1, "total": len(MODELS) + 1}
 
 
 @pytest.mark.parametrize(
@@ -153,8 +228,9 @@ def test_slurm_profile_sets_memory_partition_and_gpus_of_every_rule(tmp_path):
     # The demo itself, planned from nothing: another folder of results, and no config file but the default one.
     done = snakemake("--dry-run", "--profile", "slurm", "--config", f"results={tmp_path}")
     jobs = re.findall(r"^(?:local)?rule (\w+):\n(?:    .*\n)*?    resources: (.*)$", done.stdout + done.stderr, re.M)
-    # Archives are shared by runs and may be there already.
-    assert {name for name, _ in jobs} - {"all", "archive"} == set(rules) - {"archive"}
+    # Rules that the demo does not need are in the profile too; those of the speedrun, which measures time, are not.
+    written = "\n".join(path.read_text() for path in ROOT.glob("workflow/rules/*.smk"))
+    assert {name for name, _ in jobs} - {"all"} <= set(rules) == set(re.findall(r"^rule (\w+):", written, re.M))
     for name, text in jobs:
         if name != "all":
             found = dict(item.split("=", 1) for item in text.split(", "))

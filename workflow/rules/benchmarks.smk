@@ -1,17 +1,36 @@
-# Scores of embeddings: one job per task, dataset and model, then one table per task.
+# Scores of embeddings: one rule for all benchmarks, one job per benchmark, dataset and model.
 from wced.benchmarks import FORMAT_VERSION as BENCHMARKS_VERSION
 
+TASKS = RUN.benchmarks.tasks
 
-# A job is given its own dataset only, so that adding a dataset scores no other again.
-rule zero_shot_integration:
+
+def score_inputs(wildcards):
+    """Return what the benchmark reads, by the words of its section, as far as the model has it."""
+    dataset, model, section = wildcards.dataset, wildcards.model, TASKS[wildcards.task]
+    found = {
+        "embedding": f"{OUT}/embedding/{dataset}/{model}.h5ad",
+        "neighbours": f"{OUT}/embedding/{dataset}/{model}.neighbours.npz",
+        "source": f"{OUT}/corpus/sources/{dataset}.h5ad",
+    }
+    if model in ANNOTATED:
+        found["annotation"] = f"{OUT}/embedding/{dataset}/{model}.annotation.parquet"
+    if model in FOLDERS:
+        found["checkpoint"] = FOLDERS[model]
+    if "reference" in section.needs:
+        found["reference"] = f"{OUT}/embedding/{section.train_on}/{model}.h5ad"
+    return {name: path for name, path in found.items() if name in ("embedding", *section.needs)}
+
+
+# Shared by benchmarks.
+rule neighbours:
     input:
         embedding=f"{OUT}/embedding/{{dataset}}/{{model}}.h5ad",
     output:
-        scores=f"{OUT}/benchmarks/zero_shot_integration/{{dataset}}.{{model}}.tsv",
+        neighbours=f"{OUT}/embedding/{{dataset}}/{{model}}.neighbours.npz",
     log:
-        f"{OUT}/logs/zero_shot_integration/{{dataset}}.{{model}}.log",
+        f"{OUT}/logs/neighbours/{{dataset}}.{{model}}.log",
     benchmark:
-        f"{OUT}/benchmarks_timing/zero_shot_integration/{{dataset}}.{{model}}.tsv"
+        f"{OUT}/benchmarks_timing/neighbours/{{dataset}}.{{model}}.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1
@@ -19,95 +38,59 @@ rule zero_shot_integration:
         mem_mb=4000,
         runtime=120,
     params:
-        section=lambda wildcards: dump(
-            RUN.benchmarks.zero_shot_integration.model_copy(update={"datasets": [wildcards.dataset]})
-        ),
-        run=RUN.run,
+        nearest=RUN.benchmarks.neighbours,
         seed=RUN.seed,
         version=BENCHMARKS_VERSION,
     shell:
-        "wced score-zero-shot-integration --embedding {input.embedding} --section {params.section:q}"
-        " --run {params.run} --seed {params.seed} --output {output.scores} > {log} 2>&1"
+        "wced neighbours --embedding {input.embedding} --count {params.nearest} --seed {params.seed}"
+        " --output {output.neighbours} > {log} 2>&1"
 
 
-rule cell_type_classification:
+# A job is given its own dataset only, so that adding a dataset scores no other again.
+rule score:
     input:
-        embedding=f"{OUT}/embedding/{{dataset}}/{{model}}.h5ad",
+        unpack(score_inputs),
     output:
-        scores=f"{OUT}/benchmarks/cell_type_classification/{{dataset}}.{{model}}.tsv",
+        scores=f"{OUT}/benchmarks/{{task}}/{{dataset}}.{{model}}.tsv",
+        figures=directory(f"{OUT}/benchmarks/{{task}}/{{dataset}}.{{model}}.figures"),
     log:
-        f"{OUT}/logs/cell_type_classification/{{dataset}}.{{model}}.log",
+        f"{OUT}/logs/score/{{task}}.{{dataset}}.{{model}}.log",
     benchmark:
-        f"{OUT}/benchmarks_timing/cell_type_classification/{{dataset}}.{{model}}.tsv"
+        f"{OUT}/benchmarks_timing/score/{{task}}.{{dataset}}.{{model}}.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards: TASKS[wildcards.task].mem_mb,
         runtime=240,
     params:
-        section=lambda wildcards: dump(
-            RUN.benchmarks.cell_type_classification.model_copy(update={"datasets": [wildcards.dataset]})
-        ),
+        # The folder of a checkpoint holds the model beside its metrics.
+        given=lambda wildcards, input: [
+            f"--{name} {path}/model" if name == "checkpoint" else f"--{name} {path}" for name, path in input.items()
+        ],
+        section=lambda wildcards: dump(TASKS[wildcards.task].model_copy(update={"datasets": [wildcards.dataset]})),
         run=RUN.run,
         seed=RUN.seed,
         version=BENCHMARKS_VERSION,
     shell:
-        "wced score-cell-type-classification --embedding {input.embedding} --section {params.section:q}"
-        " --run {params.run} --seed {params.seed} --output {output.scores} > {log} 2>&1"
+        "wced score {wildcards.task} {params.given} --section {params.section:q} --run {params.run}"
+        " --seed {params.seed} --output {output.scores} --figures {output.figures} > {log} 2>&1"
 
 
-rule zero_shot_annotation:
+rule score_table:
     input:
-        embedding=f"{OUT}/embedding/{{dataset}}/{{model}}.h5ad",
-        annotation=lambda wildcards: (
-            f"{OUT}/embedding/{wildcards.dataset}/{wildcards.model}.annotation.parquet"
-            if wildcards.model in ANNOTATED
-            else []
-        ),
-        folder=lambda wildcards: ANNOTATED.get(wildcards.model, []),
-    output:
-        scores=f"{OUT}/benchmarks/zero_shot_annotation/{{dataset}}.{{model}}.tsv",
-    log:
-        f"{OUT}/logs/zero_shot_annotation/{{dataset}}.{{model}}.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/zero_shot_annotation/{{dataset}}.{{model}}.tsv"
-    conda:
-        "../../envs/wced.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
-    params:
-        section=lambda wildcards: dump(
-            RUN.benchmarks.zero_shot_annotation.model_copy(update={"datasets": [wildcards.dataset]})
-        ),
-        predictions=lambda wildcards, input: (
-            f"--annotation {input.annotation} --ontology {input.folder}/model/ontology.json"
-            if input.annotation
-            else ""
-        ),
-        run=RUN.run,
-        seed=RUN.seed,
-        version=BENCHMARKS_VERSION,
-    shell:
-        "wced score-zero-shot-annotation --embedding {input.embedding} {params.predictions}"
-        " --section {params.section:q} --run {params.run} --seed {params.seed} --output {output.scores} > {log} 2>&1"
-
-
-rule zero_shot_integration_table:
-    input:
-        scores=expand(
-            f"{OUT}/benchmarks/zero_shot_integration/{{dataset}}.{{model}}.tsv",
-            dataset=RUN.benchmarks.zero_shot_integration.datasets,
-            model=RUN.models,
+        scores=lambda wildcards: expand(
+            rules.score.output.scores,
+            task=wildcards.task,
+            dataset=TASKS[wildcards.task].datasets,
+            model=RUN.models_of(wildcards.task),
         ),
     output:
-        table=f"{OUT}/tables/zero_shot_integration.tsv",
+        table=f"{OUT}/tables/{{task}}.tsv",
     log:
-        f"{OUT}/logs/zero_shot_integration_table/all.log",
+        f"{OUT}/logs/score_table/{{task}}.log",
     benchmark:
-        f"{OUT}/benchmarks_timing/zero_shot_integration_table/all.tsv"
+        f"{OUT}/benchmarks_timing/score_table/{{task}}.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1
@@ -118,31 +101,28 @@ rule zero_shot_integration_table:
         "wced gather {input.scores} --schema scores --output {output.table} > {log} 2>&1"
 
 
-use rule zero_shot_integration_table as cell_type_classification_table with:
-    input:
-        scores=expand(
-            f"{OUT}/benchmarks/cell_type_classification/{{dataset}}.{{model}}.tsv",
-            dataset=RUN.benchmarks.cell_type_classification.datasets,
-            model=RUN.models,
-        ),
-    output:
-        table=f"{OUT}/tables/cell_type_classification.tsv",
-    log:
-        f"{OUT}/logs/cell_type_classification_table/all.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/cell_type_classification_table/all.tsv"
+SCORE_TABLES = expand(rules.score_table.output.table, task=TASKS)
 
 
-use rule zero_shot_integration_table as zero_shot_annotation_table with:
+rule compare:
     input:
-        scores=expand(
-            f"{OUT}/benchmarks/zero_shot_annotation/{{dataset}}.{{model}}.tsv",
-            dataset=RUN.benchmarks.zero_shot_annotation.datasets,
-            model=RUN.models,
-        ),
+        scores=SCORE_TABLES,
     output:
-        table=f"{OUT}/tables/zero_shot_annotation.tsv",
+        differences=f"{OUT}/tables/comparisons.tsv",
+        ranking=f"{OUT}/tables/ranking.tsv",
+        figures=directory(f"{OUT}/benchmarks/comparison.figures"),
     log:
-        f"{OUT}/logs/zero_shot_annotation_table/all.log",
+        f"{OUT}/logs/compare/all.log",
     benchmark:
-        f"{OUT}/benchmarks_timing/zero_shot_annotation_table/all.tsv"
+        f"{OUT}/benchmarks_timing/compare/all.tsv"
+    conda:
+        "../../envs/wced.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        version=BENCHMARKS_VERSION,
+    shell:
+        "wced compare {input.scores} --differences {output.differences} --ranking {output.ranking}"
+        " --figures {output.figures} > {log} 2>&1"

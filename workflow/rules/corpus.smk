@@ -1,13 +1,16 @@
 # Archives, the gene table, harmonised datasets, the Census and the selected cells.
+import json
 import re
 from shlex import quote
 
 from wced.corpus import FORMAT_VERSION as CORPUS_VERSION
 from wced.corpus.archives import archive_file, local_files
+from wced.corpus.datasets import HUMAN
 
 # Every file that an archive of the index holds, by the name under which the archive is kept.
-MEMBERS = [RUN.genes.gencode, RUN.genes.hgnc]
+MEMBERS = [RUN.genes.gencode, RUN.genes.hgnc, RUN.sources.orthologs]
 MEMBERS += [member for row in DATASETS.values() for member in (row.file, row.labels) if member is not None]
+MEMBERS += RUN.annotation.references.values() if RUN.annotation else []
 ARCHIVES = {archive_file(member.archive): member for member in MEMBERS if member.archive is not None}
 
 # The collection that this run builds; nothing where it reads one that exists.
@@ -71,6 +74,11 @@ rule source:
         names=lambda wildcards: (
             RUN.sources.cell_type_names if DATASETS[wildcards.dataset].cell_type_kind == "name" else []
         ),
+        orthologs=lambda wildcards: (
+            local_files(RUN.sources.orthologs, RUN.sources.archives)
+            if DATASETS[wildcards.dataset].species != HUMAN
+            else []
+        ),
         genes=rules.gene_table.output.genes,
     output:
         h5ad=f"{OUT}/corpus/sources/{{dataset}}.h5ad",
@@ -89,12 +97,17 @@ rule source:
         section=lambda wildcards: dump(DATASETS[wildcards.dataset]),
         archives=RUN.sources.archives,
         names=lambda wildcards, input: (f"--names {quote(input.names)}" if input.names else ""),
+        orthologs=lambda wildcards, input: (
+            f"--homologs {quote(dump(RUN.sources.orthologs))} --orthologs {quote(str(input.orthologs))}"
+            if input.orthologs
+            else ""
+        ),
         min_mapped_genes=RUN.sources.min_mapped_genes,
         version=CORPUS_VERSION,
     shell:
         "wced source --section {params.section:q} --archives {params.archives:q} {params.names}"
-        " --genes {input.genes} --min-mapped-genes {params.min_mapped_genes} --output {output.h5ad} --qc {output.qc}"
-        " > {log} 2>&1"
+        " {params.orthologs} --genes {input.genes} --min-mapped-genes {params.min_mapped_genes}"
+        " --output {output.h5ad} --qc {output.qc} > {log} 2>&1"
 
 
 rule sources_qc:
@@ -116,6 +129,26 @@ rule sources_qc:
         version=CORPUS_VERSION,
     shell:
         "wced gather {input.qc} --schema sources_qc --output {output.table} > {log} 2>&1"
+
+
+rule skipped:
+    output:
+        table=f"{OUT}/tables/skipped.tsv",
+    log:
+        f"{OUT}/logs/skipped/all.log",
+    benchmark:
+        f"{OUT}/benchmarks_timing/skipped/all.tsv"
+    conda:
+        "../../envs/wced.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        rows=json.dumps(SKIPPED),
+        version=CORPUS_VERSION,
+    shell:
+        "wced skipped --rows {params.rows:q} --output {output.table} > {log} 2>&1"
 
 
 rule census:

@@ -1,20 +1,36 @@
-# Embeddings of held-out datasets: by checkpoints, by all of them together, by an untrained encoder, by baselines.
+# Embeddings of held-out datasets: by checkpoints, by all of them together, by untrained encoders, by baselines, and from
+# elsewhere; and whether their cells were part of the corpus.
+from wced.config.embedding import Readout
 from wced.embedding import FORMAT_VERSION as EMBEDDING_VERSION
 
-# The config is refused when a held-out dataset is part of the corpus; cells are compared by dataset id only.
-HELD_OUT = "none (dataset held out, by dataset id)"
+
+def baseline_section(wildcards):
+    """Return what a baseline needs of the section, so that adding a dataset or a model embeds nothing again."""
+    keep = {"datasets": [], "baselines": [wildcards.get("baseline", "corpus_pca")], "external": {}, "concat": []}
+    keep |= {"readouts": {}, "untrained": None, "untrained_seeds": []}
+    return dump(RUN.embedding.model_copy(update=keep))
 
 
-rule embed:
+# How the embedding of each checkpoint, and each further readout, is read.
+READOUTS = {name: Readout(checkpoint=name, pooling=["cls"]) for name in CHECKPOINTS} | RUN.embedding.readouts
+
+
+def untrained_seed(name):
+    """Return the seed of the fresh weights of an untrained model."""
+    seed = RUN.embedding.untrained_models.get(name)
+    return RUN.seed if seed is None else seed
+
+
+rule joinids:
     input:
-        h5ad=rules.source.output.h5ad,
-        folder=rules.pretrain.output.folder,
+        cells=rules.cells.output.cells,
+        collection=COLLECTION,
     output:
-        h5ad=f"{OUT}/embedding/{{dataset}}/{{checkpoint}}.h5ad",
+        joinids=f"{OUT}/corpus/joinids.parquet",
     log:
-        f"{OUT}/logs/embed/{{dataset}}.{{checkpoint}}.log",
+        f"{OUT}/logs/joinids/all.log",
     benchmark:
-        f"{OUT}/benchmarks_timing/embed/{{dataset}}.{{checkpoint}}.tsv"
+        f"{OUT}/benchmarks_timing/joinids/all.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1
@@ -22,13 +38,88 @@ rule embed:
         mem_mb=4000,
         runtime=120,
     params:
-        leakage=HELD_OUT,
+        census=dump(RUN.census),
+        collection=lambda wildcards, input: f"--collection {input.collection}" if input.collection else "",
+        version=EMBEDDING_VERSION,
+    shell:
+        "wced joinids --cells {input.cells} --census {params.census:q} {params.collection} --output {output.joinids}"
+        " > {log} 2>&1"
+
+
+rule leakage:
+    input:
+        h5ad=rules.source.output.h5ad,
+        shards=SHARDS,
+        index=rules.shard_index.output.index,
+        joinids=rules.joinids.output.joinids,
+    output:
+        table=f"{OUT}/embedding/{{dataset}}/leakage.tsv",
+    log:
+        f"{OUT}/logs/leakage/{{dataset}}.log",
+    benchmark:
+        f"{OUT}/benchmarks_timing/leakage/{{dataset}}.tsv"
+    conda:
+        "../../envs/wced.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        shards=f"{OUT}/shards",
+        version=EMBEDDING_VERSION,
+    shell:
+        "wced leakage --input {input.h5ad} --shards {params.shards} --joinids {input.joinids}"
+        " --dataset {wildcards.dataset} --output {output.table} > {log} 2>&1"
+
+
+rule leakage_table:
+    input:
+        tables=expand(rules.leakage.output.table, dataset=RUN.embedding.datasets),
+    output:
+        table=f"{OUT}/tables/leakage.tsv",
+    log:
+        f"{OUT}/logs/leakage_table/all.log",
+    benchmark:
+        f"{OUT}/benchmarks_timing/leakage_table/all.tsv"
+    conda:
+        "../../envs/wced.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        version=EMBEDDING_VERSION,
+    shell:
+        "wced gather {input.tables} --schema leakage --output {output.table} > {log} 2>&1"
+
+
+rule embed:
+    input:
+        h5ad=rules.source.output.h5ad,
+        folder=lambda wildcards: f"{OUT}/pretraining/{READOUTS[wildcards.readout].checkpoint}",
+        leakage=rules.leakage.output.table,
+    output:
+        h5ad=f"{OUT}/embedding/{{dataset}}/{{readout}}.h5ad",
+    log:
+        f"{OUT}/logs/embed/{{dataset}}.{{readout}}.log",
+    benchmark:
+        f"{OUT}/benchmarks_timing/embed/{{dataset}}.{{readout}}.tsv"
+    wildcard_constraints:
+        readout="|".join(READOUTS),
+    conda:
+        "../../envs/wced.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        pooling=lambda wildcards: [f"--pooling {name}" for name in READOUTS[wildcards.readout].pooling],
         batch_size=RUN.embedding.batch_size,
         version=EMBEDDING_VERSION,
     shell:
         "wced embed --input {input.h5ad} --checkpoint {input.folder}/model --output {output.h5ad}"
-        " --model {wildcards.checkpoint} --dataset {wildcards.dataset}"
-        " --leakage {params.leakage:q} --batch-size {params.batch_size} > {log} 2>&1"
+        " --model {wildcards.readout} --dataset {wildcards.dataset}"
+        " {params.pooling} --leakage-table {input.leakage} --batch-size {params.batch_size} > {log} 2>&1"
 
 
 rule embed_untrained:
@@ -36,11 +127,13 @@ rule embed_untrained:
         h5ad=rules.source.output.h5ad,
         folder=f"{OUT}/pretraining/{RUN.embedding.untrained}",
     output:
-        h5ad=f"{OUT}/embedding/{{dataset}}/untrained.h5ad",
+        h5ad=f"{OUT}/embedding/{{dataset}}/{{untrained}}.h5ad",
     log:
-        f"{OUT}/logs/embed_untrained/{{dataset}}.log",
+        f"{OUT}/logs/embed_untrained/{{dataset}}.{{untrained}}.log",
     benchmark:
-        f"{OUT}/benchmarks_timing/embed_untrained/{{dataset}}.tsv"
+        f"{OUT}/benchmarks_timing/embed_untrained/{{dataset}}.{{untrained}}.tsv"
+    wildcard_constraints:
+        untrained="|".join(RUN.embedding.untrained_models) or "none",
     conda:
         "../../envs/wced.yaml"
     threads: 1
@@ -49,11 +142,11 @@ rule embed_untrained:
         runtime=120,
     params:
         batch_size=RUN.embedding.batch_size,
-        seed=RUN.seed,
+        seed=lambda wildcards: untrained_seed(wildcards.untrained),
         version=EMBEDDING_VERSION,
     shell:
         "wced embed --untrained --input {input.h5ad} --checkpoint {input.folder}/model --output {output.h5ad}"
-        " --model untrained --dataset {wildcards.dataset} --leakage none --batch-size {params.batch_size}"
+        " --model {wildcards.untrained} --dataset {wildcards.dataset} --leakage none --batch-size {params.batch_size}"
         " --seed {params.seed} > {log} 2>&1"
 
 
@@ -76,12 +169,12 @@ rule annotate:
         mem_mb=4000,
         runtime=120,
     params:
-        untrained=lambda wildcards: "--untrained" if wildcards.model == "untrained" else "",
+        untrained=lambda wildcards: ("--untrained" if wildcards.model in RUN.embedding.untrained_models else ""),
         batch_size=RUN.embedding.batch_size,
-        seed=RUN.seed,
+        seed=lambda wildcards: untrained_seed(wildcards.model),
         version=EMBEDDING_VERSION,
     shell:
-        "wced annotate --input {input.h5ad} --checkpoint {input.folder}/model {params.untrained}"
+        "wced annotate --input {input.h5ad} --checkpoint {input.folder}/model {params.untrained} --probabilities"
         " --output {output.annotation} --batch-size {params.batch_size} --seed {params.seed} > {log} 2>&1"
 
 
@@ -106,9 +199,42 @@ rule concat:
         "wced concat {input.parts} --output {output.h5ad} --model concat > {log} 2>&1"
 
 
+rule fit_corpus_pca:
+    input:
+        shards=SHARDS,
+        index=rules.shard_index.output.index,
+    output:
+        components=f"{OUT}/embedding/corpus_pca.npz",
+    log:
+        f"{OUT}/logs/fit_corpus_pca/all.log",
+    benchmark:
+        f"{OUT}/benchmarks_timing/fit_corpus_pca/all.tsv"
+    conda:
+        "../../envs/wced.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    params:
+        shards=f"{OUT}/shards",
+        section=baseline_section,
+        seed=RUN.seed,
+        version=EMBEDDING_VERSION,
+    shell:
+        "wced fit-corpus-pca --shards {params.shards} --section {params.section:q} --seed {params.seed}"
+        " --output {output.components} > {log} 2>&1"
+
+
 rule embed_baseline:
     input:
         h5ad=rules.source.output.h5ad,
+        # The one that is fitted on the corpus.
+        components=lambda wildcards: (
+            rules.fit_corpus_pca.output.components if wildcards.baseline == "corpus_pca" else []
+        ),
+        leakage=lambda wildcards: (
+            rules.leakage.output.table.format(dataset=wildcards.dataset) if wildcards.baseline == "corpus_pca" else []
+        ),
     output:
         h5ad=f"{OUT}/embedding/{{dataset}}/{{baseline}}.h5ad",
     log:
@@ -116,7 +242,7 @@ rule embed_baseline:
     benchmark:
         f"{OUT}/benchmarks_timing/embed_baseline/{{dataset}}.{{baseline}}.tsv"
     wildcard_constraints:
-        baseline="hvg|pca",
+        baseline="|".join(RUN.embedding.baselines) or "none",
     conda:
         "../../envs/wced.yaml"
     threads: 1
@@ -124,9 +250,38 @@ rule embed_baseline:
         mem_mb=4000,
         runtime=120,
     params:
-        section=dump(RUN.embedding),
+        section=baseline_section,
+        corpus=lambda wildcards, input: (
+            f"--corpus {input.components} --leakage-table {input.leakage}" if input.components else ""
+        ),
         seed=RUN.seed,
         version=EMBEDDING_VERSION,
     shell:
         "wced embed-baseline --input {input.h5ad} --section {params.section:q} --model {wildcards.baseline}"
-        " --dataset {wildcards.dataset} --seed {params.seed} --output {output.h5ad} > {log} 2>&1"
+        " --dataset {wildcards.dataset} {params.corpus} --seed {params.seed} --output {output.h5ad} > {log} 2>&1"
+
+
+rule embed_external:
+    input:
+        h5ad=rules.source.output.h5ad,
+        embeddings=lambda wildcards: RUN.embedding.external[wildcards.external].path(wildcards.dataset),
+    output:
+        h5ad=f"{OUT}/embedding/{{dataset}}/{{external}}.h5ad",
+    log:
+        f"{OUT}/logs/embed_external/{{dataset}}.{{external}}.log",
+    benchmark:
+        f"{OUT}/benchmarks_timing/embed_external/{{dataset}}.{{external}}.tsv"
+    wildcard_constraints:
+        external="|".join(RUN.embedding.external) or "none",
+    conda:
+        "../../envs/wced.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        section=lambda wildcards: dump(RUN.embedding.external[wildcards.external]),
+        version=EMBEDDING_VERSION,
+    shell:
+        "wced embed-external --input {input.h5ad} --section {params.section:q} --model {wildcards.external}"
+        " --dataset {wildcards.dataset} --output {output.h5ad} > {log} 2>&1"

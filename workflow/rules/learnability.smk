@@ -1,15 +1,23 @@
 # Which genes the checkpoints learned to predict, from the errors of every validation epoch.
 from wced.learnability import FORMAT_VERSION as LEARNABILITY_VERSION
+from wced.learnability.analysis import MADE
+
+# Tables of the analysis that no other rule reads by name.
+LEARNABILITY_TABLES = [f"{OUT}/tables/{table.name}.tsv" for table in MADE[3:]]
 
 
 rule learnability:
     input:
         folders=expand(rules.pretrain.output.folder, checkpoint=DECODING),
+        annotation=rules.gene_annotation.output.genes if RUN.annotation else [],
     output:
-        all_epochs=f"{OUT}/learnability/gene_errors.parquet",
+        LEARNABILITY_TABLES,
         gene_errors=f"{OUT}/tables/gene_errors.tsv",
         ranked=f"{OUT}/tables/learnability.tsv",
         summary=f"{OUT}/tables/learnability_summary.tsv",
+        all_epochs=f"{OUT}/learnability/gene_errors.parquet",
+        figures=directory(f"{OUT}/learnability/figures"),
+        page=f"{OUT}/report/genes.html",
     log:
         f"{OUT}/logs/learnability/all.log",
     benchmark:
@@ -21,9 +29,13 @@ rule learnability:
         mem_mb=4000,
         runtime=60,
     params:
-        errors=lambda wildcards, input: [f"{folder}/gene_errors.parquet" for folder in input.folders],
         section=dump(RUN.learnability),
+        annotation=lambda wildcards, input: f"--annotation {input.annotation}" if RUN.annotation else "",
+        tables=f"{OUT}/tables",
+        run=RUN.run,
+        seed=RUN.seed,
         version=LEARNABILITY_VERSION,
     shell:
-        "wced learnability {params.errors} --section {params.section:q} --all-epochs {output.all_epochs}"
-        " --gene-errors {output.gene_errors} --ranked {output.ranked} --summary {output.summary} > {log} 2>&1"
+        "wced learnability {input.folders} {params.annotation} --section {params.section:q} --run {params.run}"
+        " --seed {params.seed} --all-epochs {output.all_epochs} --tables {params.tables} --figures {output.figures}"
+        " --page {output.page} > {log} 2>&1"

@@ -3,7 +3,12 @@ from pathlib import Path
 
 from wced.report import FORMAT_VERSION as REPORT_VERSION
 
-SCORE_TABLES = expand(f"{OUT}/tables/{{task}}.tsv", task=[task for task, _ in RUN.benchmarks])
+SCORE_FIGURES = [
+    rules.score.output.figures.format(task=task, dataset=dataset, model=model)
+    for task, section in TASKS.items()
+    for dataset in section.datasets
+    for model in RUN.models_of(task)
+]
 REPORTED_DATASETS = [*RUN.census.datasets, *RUN.embedding.datasets]
 
 
@@ -23,7 +28,7 @@ rule umap:
         mem_mb=4000,
         runtime=120,
     params:
-        section=dump(RUN.report),
+        section=RUN.report.model_dump_json(include={"umap_neighbours"}),
         seed=RUN.seed,
         version=REPORT_VERSION,
     shell:
@@ -97,8 +102,13 @@ rule report:
     input:
         sources=expand(f"{OUT}/corpus/sources/{{dataset}}.h5ad", dataset=REPORTED_DATASETS),
         qc=rules.sources_qc.output.table,
+        skipped=rules.skipped.output.table,
         cells=rules.cells.output,
-        scores=SCORE_TABLES,
+        leakage=rules.leakage_table.output.table,
+        scores=expand(f"{OUT}/tables/{{table}}.tsv", table=RUN.benchmarks.tables),
+        score_figures=SCORE_FIGURES,
+        comparison=rules.compare.output if TASKS else [],
+        published=sorted(Path(RUN.report.published).glob("*.tsv")),
         learnability=rules.learnability.output.ranked,
         summary=rules.learnability.output.summary,
         timings=rules.timings.output.table,
@@ -116,7 +126,8 @@ rule report:
         mem_mb=2000,
         runtime=10,
     params:
-        section=dump(RUN),
+        # A function, because Snakemake would take names in braces for wildcards.
+        section=lambda wildcards: dump(RUN),
         folder=lambda wildcards, output: Path(output.page).parent.parent,
         version=REPORT_VERSION,
     shell:

@@ -11,9 +11,12 @@ from scipy import sparse
 
 from wced import h5ad
 from wced.bench.speedrun_training import Snapshot
-from wced.benchmarks import cell_type_classification, zero_shot_integration
+from wced.benchmarks import czi, zero_shot_integration
+from wced.benchmarks.job import Job
+from wced.benchmarks.neighbours import neighbours_of
 from wced.benchmarks.scores import CELL_TYPE
-from wced.config.benchmarks import Classification, Integration
+from wced.config.benchmarks import Integration
+from wced.config.benchmarks.czi import Czi
 from wced.config.speedrun import Speedrun
 from wced.corpus.datasets import Dataset
 from wced.embedding import baselines
@@ -167,13 +170,15 @@ class Scorer:
         facts = {"model": model, "n_params": 0, "width": x_nd.shape[1], "dataset": dataset.name, "leakage": leakage}
         obs = dataset.adata.obs[[CELL_TYPE, "batch"]]
         embedding = AnnData(x_nd.astype(np.float32), obs=obs, uns={"wced": facts})
-        section, common = self.section, {"run": "speedrun", "seed": self.section.seeds[0]}
-        integration = Integration(datasets=[dataset.name], neighbours=section.neighbours)
-        probe = Classification(datasets=[dataset.name], folds=section.folds, min_class_size=section.min_class_size)
+        section, names = self.section, [dataset.name]
+        probe = Czi(datasets=names, folds=section.folds, min_class_size=section.min_class_size, seed=section.seeds[0])
+        common = {"run": "speedrun", "seed": section.seeds[0], "embedding": embedding}
+        graph = neighbours_of(embedding, section.neighbours, section.seeds[0])
         frame = pd.concat(
             [
-                zero_shot_integration.score(embedding, integration, **common),
-                cell_type_classification.score(embedding, probe, **common),
+                zero_shot_integration.score(Job(section=Integration(datasets=names), neighbours=graph, **common)),
+                # Of cz-benchmarks' tasks only this one: integration has clusters and silhouettes.
+                czi.label_prediction(Job(section=probe, **common)),
             ],
             ignore_index=True,
         )

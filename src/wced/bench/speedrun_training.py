@@ -23,9 +23,9 @@ from wced.pretraining.build import (
     hierarchy,
     losses_of,
     order_of,
-    start_from_statistics,
 )
 from wced.pretraining.module import PretrainingModule
+from wced.pretraining.start import start_from_statistics
 from wced.pretraining.train import precision_of
 from wced.shards.batches import BatchDataset, BatchLoader
 from wced.shards.reader import ShardSet
@@ -181,7 +181,7 @@ def train(shards: ShardSet, section: Speedrun, seed: int, take: Callable[[Snapsh
         raise WcedError(f"{shards.folder}: no train cells")
     graph, masks = hierarchy(shards, checkpoint)
     model = build_model(shards, section.recipe.model, checkpoint, graph, seed)
-    start_from_statistics(model, shards)
+    start_from_statistics(model, shards, section.recipe.model, seed)
     model.backbone.gradient_checkpointing = checkpoint.gradient_checkpointing
     dataset = BatchDataset(
         shards, "train", encoding_of(checkpoint), training=True, order=order_of(checkpoint.order),

@@ -1,4 +1,4 @@
-"""Scores of embeddings; one module per task, each with one public function `score`."""
+"""Scores of embeddings; one module per task, each with `TITLE`, `METRICS` and `score(job)`."""
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised when a score changes its meaning; it makes the rules run again."""

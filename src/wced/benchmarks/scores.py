@@ -30,6 +30,8 @@ class Score:
     """How the interval was made."""
     reason: str = ""
     """Why there is no value."""
+    n: int | None = None
+    """Cells scored, where they are not those of the other scores."""
 
 
 def missing(reason: str) -> Score:
@@ -52,6 +54,7 @@ def rows(
     split: str,
     n: int,
     seed: int,
+    label: str = CELL_TYPE,
 ) -> pd.DataFrame:
     """Return one row of tables.SCORES for each score of an embedding.
 
@@ -64,7 +67,9 @@ def rows(
     run, task, protocol, split, seed
         See tables.SCORES.
     n
-        Cells scored.
+        Cells scored, but for scores that say their own.
+    label
+        The obs column that was the truth.
     """
     facts = embedding.uns["wced"]
     scores = {
@@ -79,14 +84,14 @@ def rows(
                 "dataset": facts["dataset"],
                 "protocol": protocol,
                 "split": split,
-                "label": CELL_TYPE,
+                "label": label,
                 "model": facts["model"],
                 "metric": list(scores),
                 "value": [float(score.value) for score in scores.values()],
                 "ci_low": [float(score.ci_low) for score in scores.values()],
                 "ci_high": [float(score.ci_high) for score in scores.values()],
                 "ci_method": [score.ci_method for score in scores.values()],
-                "n": n,
+                "n": [n if score.n is None else score.n for score in scores.values()],
                 "n_params": facts["n_params"],
                 "width": facts["width"],
                 "seed": seed,

@@ -1,134 +1,218 @@
-"""Zero-shot annotation: how often the ontology head names the cell type, or a kind or parent of it."""
+"""Zero-shot annotation: how often the ontology head names the cell type, or a kind or parent of it, and how far off."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 
+from wced.benchmarks import lcad, matches
+from wced.benchmarks.job import Job, Metric
 from wced.benchmarks.scores import CELL_TYPE, Score, known, missing, rows
 from wced.errors import WcedError
-from wced.ontology import CellOntology, OntologyCut
+from wced.files import existing
+from wced.ontology import CellOntology, OntologyCut, load
 
-TASK = "zero_shot_annotation"
-ACCURACIES = (
-    "accuracy_exact",
-    "accuracy_exact_or_descendant",
-    "accuracy_exact_or_ancestor",
-    "accuracy_lineage",
+TITLE = "Zero-shot annotation by the ontology head"
+METRICS = (
+    Metric("accuracy_exact", "Exact", "Exact: the predicted term is the true one.", headline=True),
+    Metric("accuracy_exact_or_descendant", "or finer", "Finer and coarser: it is a kind or a parent of it."),
+    Metric("accuracy_exact_or_ancestor", "or coarser"),
+    Metric("accuracy_lineage", "Same lineage", "Same lineage: any of these.", headline=True),
+    Metric("macro_exact", "Exact, macro", "Macro: mean over cell types, so that rare ones count as much."),
+    Metric("macro_exact_or_descendant", "or finer, macro"),
+    Metric(
+        "greedy_exact",
+        "Exact, greedy",
+        "Greedy: from the root always the most probable child, instead of the most probable leaf.",
+    ),
+    Metric("greedy_exact_or_descendant", "or finer, greedy"),
+    Metric("greedy_lineage", "Same lineage, greedy"),
+    Metric(
+        "lcad_errors",
+        "LCAD, errors",
+        "LCAD: is_a links between true and predicted term over their lowest common ancestor; mean over the cells whose "
+        "predicted term is not the true one, and over all cells.",
+        higher_is_better=False,
+    ),
+    Metric("lcad", "LCAD", higher_is_better=False),
+    Metric(
+        "reachable_exact",
+        "Reachable, exact",
+        "Reachable: share of cells that the model could have got right, because its corpus held their type (or a "
+        "relative) as a finest term.",
+        ranks=False,
+    ),
+    Metric("reachable_lineage", "Reachable, lineage", ranks=False),
 )
-"""The predicted leaf is the true term; or finer; or coarser; or any of these."""
-REACHABLE = ("reachable_exact", "reachable_lineage")
-"""Share of cells that the model could have got right: a leaf of its ontology is the true term, or a relative of it."""
+HITS = {
+    "exact": ("exact",),
+    "exact_or_descendant": ("exact", "descendant"),
+    "exact_or_ancestor": ("exact", "ancestor"),
+    "lineage": ("exact", "descendant", "ancestor"),
+}
+"""The kinds of pairs (`matches.KINDS`) that count as right."""
 
 
-def score(
-    embedding: AnnData,
-    *,
-    run: str,
-    seed: int,
-    ontology: CellOntology,
-    annotation: pd.DataFrame | None = None,
-    cut: OntologyCut | None = None,
-) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Predictions:
+    """Truth and predictions of the cells that can be scored."""
+
+    ontology: CellOntology
+    """The Cell Ontology."""
+    cut: OntologyCut
+    """The part of it that the model knows."""
+    label_n: np.ndarray
+    """Label of each cell as the dataset has it."""
+    true_n: np.ndarray
+    """Current term of each cell; None where the label is not in the Cell Ontology."""
+    leaf_n: np.ndarray
+    """Most probable leaf of each cell."""
+    leaf_probability_nl: np.ndarray | None
+    """Probabilities of the leaves, float32; None if the annotation has none."""
+
+    @property
+    def scored_n(self) -> np.ndarray:
+        """Whether each cell has a truth; bool."""
+        return pd.notna(self.true_n)
+
+    def node_probabilities(self, cells: np.ndarray | slice) -> np.ndarray:
+        """Return the probability of every term of the cut for some cells, cells × terms."""
+        return self.cut.roll_up(self.leaf_probability_nl[cells])
+
+    @cached_property
+    def descent_ns(self) -> np.ndarray:
+        """Terms that greedy decoding passes, cells × steps: indices of the cut, the root first."""
+        part = 8192  # cells whose probabilities of all terms are in memory at once
+        starts = range(0, len(self.true_n), part)
+        passed = [self.cut.descents(self.node_probabilities(slice(start, start + part))) for start in starts]
+        steps = max(path_ns.shape[1] for path_ns in passed)
+        return np.concatenate([np.pad(path_ns, ((0, 0), (0, steps - path_ns.shape[1])), "edge") for path_ns in passed])
+
+
+def score(job: Job) -> pd.DataFrame:
     """Score the cell types that a checkpoint predicted.
-
-    Parameters
-    ----------
-    embedding
-        The model's embedding of the dataset, for its obs and for what it says of the model.
-    run
-        Name of the run.
-    seed
-        Seed of the run; nothing is drawn here.
-    ontology
-        The Cell Ontology, by whose is_a links terms are descendants and ancestors.
-    annotation
-        One row per cell: `cell`, `predicted_term` (the most probable leaf). None for a model without an ontology head.
-    cut
-        The part of the ontology that the model knows; given with `annotation`.
 
     Returns
     -------
     pd.DataFrame
-        Rows of tables.SCORES with Wilson 95% intervals. Cells whose cell type is unknown or not in the Cell Ontology
-        are left out and counted in `split`.
+        Rows of tables.SCORES: those of `METRICS`, `lcad_up_errors` (see `wced.benchmarks.lcad`), and accuracies at
+        every depth (`accuracy_depth_1` …, by greedy decoding `greedy_depth_1` …; see `matches.depth_shares`). Shares of
+        cells have Wilson's 95% intervals. Cells whose cell type is unknown or not in the Cell Ontology are left out,
+        counted and named in `split`. A model without an ontology head has rows with that reason.
 
     Raises
     ------
     WcedError
         If the annotation is of other cells than the embedding, or predicts a term that is not in the Cell Ontology.
     """
-    labels = embedding.obs[CELL_TYPE].astype(str)
-    current = {term: ontology.current(term) for term in labels.unique()}
-    true = labels.map(current)
-    scored = true.notna().to_numpy()
-    unlabelled, outside = (~known(labels)).sum(), (known(labels) & ~scored).sum()
-    if annotation is None or cut is None:
-        scores = dict.fromkeys((*ACCURACIES, *REACHABLE), missing("no ontology head"))
-    elif not scored.any():
-        _check_cells(annotation, embedding)
-        scores = dict.fromkeys((*ACCURACIES, *REACHABLE), missing("no cell has a Cell Ontology term"))
+    ontology = load()
+    labels = job.embedding.obs[CELL_TYPE].astype(str)
+    current = labels.map({term: ontology.current(term) for term in labels.unique()})
+    scored = current.notna().to_numpy()
+    outside = labels[known(labels) & ~scored].value_counts().sort_index()
+    named = f" ({', '.join(f'{label}: {cells}' for label, cells in outside.items())})" if len(outside) else ""
+    if job.annotation is None:
+        scores = dict.fromkeys(_names(current[scored], ontology), missing("no ontology head"))
     else:
-        _check_cells(annotation, embedding)
-        scores = _scores(true[scored], annotation.loc[scored, "predicted_term"].astype(str), cut, ontology)
+        _check_cells(job)
+        found = _predictions(job, ontology, labels, current)
+        if scored.any():
+            scores = _scores(found, job.seed)
+        else:
+            scores = dict.fromkeys(_names(current[scored], ontology), missing("no cell has a Cell Ontology term"))
+        if job.figures is not None and scored.any():
+            from wced.benchmarks import annotation_figures
+
+            annotation_figures.draw(found, scores, job)
     return rows(
-        embedding,
+        job.embedding,
         scores,
-        run=run,
-        task=TASK,
-        protocol=f"most probable leaf of the ontology head; relatives by is_a of Cell Ontology {ontology.version}",
-        split=f"all cells but {unlabelled} without a cell type and {outside} whose label is not in the Cell Ontology",
+        run=job.run,
+        task="zero_shot_annotation",
+        protocol=(
+            f"most probable leaf of the ontology head unless greedy; relatives, depths (longest is_a path from the "
+            f"root) and LCAD by Cell Ontology {ontology.version}"
+        ),
+        split=(
+            f"all cells but {(~known(labels)).sum()} without a cell type and {outside.sum()} whose label is not in the "
+            f"Cell Ontology{named}"
+        ),
         n=int(scored.sum()),
-        seed=seed,
+        seed=job.seed,
     )
 
 
-def _check_cells(annotation: pd.DataFrame, embedding: AnnData) -> None:
-    if not np.array_equal(annotation["cell"].to_numpy(dtype=str), embedding.obs_names.to_numpy(dtype=str)):
-        raise WcedError(
-            f"annotation of {embedding.uns['wced']['dataset']} by {embedding.uns['wced']['model']}: its cells are not "
-            f"those of the embedding"
-        )
+def _check_cells(job: Job) -> None:
+    if not np.array_equal(job.annotation["cell"].to_numpy(dtype=str), job.embedding.obs_names.to_numpy(dtype=str)):
+        raise WcedError(f"annotation of {job.dataset} by {job.model}: its cells are not those of the embedding")
 
 
-def _scores(true: pd.Series, predicted: pd.Series, cut: OntologyCut, ontology: CellOntology) -> dict[str, Score]:
-    # Each distinct pair of terms is compared once; the cells only count.
-    pairs = pd.DataFrame({"true": true.to_numpy(), "predicted": predicted.to_numpy()}).value_counts().reset_index()
-    relation = pd.DataFrame(
-        [_relation(row.true, row.predicted, ontology) for row in pairs.itertuples()],
-        columns=["exact", "descendant", "ancestor"],
+def _predictions(job: Job, ontology: CellOntology, labels: pd.Series, current: pd.Series) -> Predictions:
+    file = existing(job.checkpoint / "ontology.json", "the ontology of a hierarchical head")
+    cut, probability_nl = OntologyCut.from_json(json.loads(file.read_text())), None
+    for term in cut.terms:
+        if ontology.current(term) is None:
+            raise WcedError(f"{file}: {term} is not in the Cell Ontology {ontology.version}")
+    if "leaf_probabilities" in job.annotation:
+        probability_nl = np.stack(job.annotation["leaf_probabilities"].to_numpy()).astype(np.float32)
+        if probability_nl.shape[1] != len(cut.leaves):
+            raise WcedError(
+                f"annotation of {job.dataset} by {job.model}: probabilities of {probability_nl.shape[1]} leaves, but "
+                f"{file} has {len(cut.leaves)}"
+            )
+    return Predictions(
+        ontology,
+        cut,
+        labels.to_numpy(dtype=object),
+        current.where(current.notna(), None).to_numpy(dtype=object),
+        job.annotation["predicted_term"].to_numpy(dtype=object),
+        probability_nl,
     )
-    leaves = {cut.terms[leaf] for leaf in cut.leaves}
-    exact_leaf = pairs["true"].isin(leaves)
-    related_leaf = pairs["true"].map(
-        {
-            term: bool(leaves & (ontology.ancestors(term) | ontology.descendants(term)))
-            for term in pairs["true"].unique()
-        }
-    )
-    hits = (
-        relation["exact"],
-        relation["exact"] | relation["descendant"],
-        relation["exact"] | relation["ancestor"],
-        relation.any(axis=1),
-        exact_leaf,
-        related_leaf,
-    )
-    n = int(pairs["count"].sum())
-    return {
-        metric: _wilson(int(pairs.loc[hit, "count"].sum()), n)
-        for metric, hit in zip((*ACCURACIES, *REACHABLE), hits, strict=True)
+
+
+def _names(true_n: Iterable[str], ontology: CellOntology) -> list[str]:
+    """Return the metrics of a dataset with these true terms: its deepest says how many depths there are."""
+    depths = range(1, max((ontology.depths[term] for term in set(true_n)), default=0) + 1)
+    by_depth = [f"{decoding}_depth_{depth}" for decoding in ("accuracy", "greedy") for depth in depths]
+    return [*(metric.name for metric in METRICS), "lcad_up_errors", *by_depth]
+
+
+def _scores(found: Predictions, seed: int) -> dict[str, Score]:
+    true_n, ontology = found.true_n[found.scored_n], found.ontology
+    leaf_n = found.leaf_n[found.scored_n]
+    by_leaf = matches.pairs(true_n, leaf_n, ontology)
+    scores = {
+        f"accuracy_{name}": matches.share(by_leaf["kind"].isin(hit), by_leaf["cells"]) for name, hit in HITS.items()
     }
+    scores |= {
+        f"macro_{name}": matches.macro_share(by_leaf["kind"].isin(HITS[name]), by_leaf, seed)
+        for name in ("exact", "exact_or_descendant")
+    }
+    scores |= {f"accuracy_depth_{depth}": value for depth, value in matches.depth_shares(by_leaf, ontology).items()}
+    scores |= lcad.scores(true_n, leaf_n, ontology, seed)
+    scores |= _reachable(by_leaf, found.cut, ontology)
+    greedy = ("exact", "exact_or_descendant", "lineage")
+    if found.leaf_probability_nl is None:
+        without = missing("the annotation holds no leaf probabilities (wced annotate --probabilities)")
+        return scores | {name: without for name in _names(true_n, ontology) if name.startswith("greedy")}
+    greedy_n = np.array(found.cut.terms, dtype=object)[found.descent_ns[found.scored_n, -1]]
+    by_greedy = matches.pairs(true_n, greedy_n, ontology)
+    scores |= {
+        f"greedy_{name}": matches.share(by_greedy["kind"].isin(HITS[name]), by_greedy["cells"]) for name in greedy
+    }
+    return scores | {f"greedy_depth_{depth}": v for depth, v in matches.depth_shares(by_greedy, ontology).items()}
 
 
-def _relation(true: str, predicted: str, ontology: CellOntology) -> tuple[bool, bool, bool]:
-    term = ontology.current(predicted)
-    if term is None:
-        raise WcedError(f"annotation: predicted term {predicted} is not in the Cell Ontology {ontology.version}")
-    return term == true, true in ontology.ancestors(term), term in ontology.ancestors(true)
-
-
-def _wilson(hits: int, n: int) -> Score:
-    from statsmodels.stats.proportion import proportion_confint
-
-    low, high = proportion_confint(hits, n, alpha=0.05, method="wilson")
-    return Score(hits / n, float(low), float(high), "Wilson")
+def _reachable(pairs: pd.DataFrame, cut: OntologyCut, ontology: CellOntology) -> dict[str, Score]:
+    """Return the share of cells whose true term is a leaf of the model's ontology, or a relative of one."""
+    leaves = {cut.terms[leaf] for leaf in cut.leaves}
+    related = {
+        term: bool(leaves & (ontology.ancestors(term) | ontology.descendants(term))) for term in pairs["true"].unique()
+    }
+    return {
+        "reachable_exact": matches.share(pairs["true"].isin(leaves), pairs["cells"]),
+        "reachable_lineage": matches.share(pairs["true"].map(related), pairs["cells"]),
+    }

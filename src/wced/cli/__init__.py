@@ -4,7 +4,23 @@ import sys
 
 import typer
 
-from wced.cli import bench, benchmarks, corpus, embedding, learnability, pretraining, report, shards, speedrun, tables
+from wced.cli import (
+    ablation,
+    annotation,
+    bench,
+    benchmarks,
+    comparison,
+    corpus,
+    czi,
+    embedding,
+    genes,
+    learnability,
+    pretraining,
+    report,
+    shards,
+    speedrun,
+    tables,
+)
 from wced.errors import WcedError
 
 app = typer.Typer(
@@ -13,7 +29,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for room in (corpus, shards, pretraining, embedding, benchmarks, tables, learnability, report, bench, speedrun):
+for room in (
+    corpus,
+    czi,
+    shards,
+    pretraining,
+    embedding,
+    benchmarks,
+    comparison,
+    ablation,
+    genes,
+    tables,
+    annotation,
+    learnability,
+    report,
+    bench,
+    speedrun,
+):
     room.register(app)
 
 

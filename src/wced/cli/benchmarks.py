@@ -6,83 +6,70 @@ from typing import Annotated
 import typer
 
 from wced.config import section as read_section
-from wced.config.benchmarks import Annotation, Classification, Integration
+from wced.config.benchmarks import Benchmarks
 
 Embedding = Annotated[Path, typer.Option(help="Embedding of a dataset by a model (h5ad).")]
-Section = Annotated[str, typer.Option("--section", help="Section of the config, as JSON.")]
-RunName = Annotated[str, typer.Option("--run", help="Name of the run.")]
 Seed = Annotated[int, typer.Option(help="Seed.")]
-Output = Annotated[Path, typer.Option(help="Table of scores to write.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add this room's commands."""
-    app.command()(score_zero_shot_integration)
-    app.command()(score_cell_type_classification)
-    app.command()(score_zero_shot_annotation)
+    app.command()(neighbours)
+    app.command()(score)
 
 
-def score_zero_shot_integration(embedding: Embedding, section: Section, run: RunName, seed: Seed, output: Output):
-    """Score how an embedding keeps cell types apart and mixes batches (scib-metrics)."""
-    typed = read_section(Integration, section)
-    from wced import tables
-    from wced.benchmarks.zero_shot_integration import TASK, score
-    from wced.embedding.files import read_embedding
-    from wced.provenance import recorded
-
-    with recorded(output, command=f"score-{TASK}", section=typed.model_dump(), inputs={"embedding": embedding}):
-        tables.write(score(read_embedding(embedding), typed, run=run, seed=seed), tables.SCORES, output)
-
-
-def score_cell_type_classification(embedding: Embedding, section: Section, run: RunName, seed: Seed, output: Output):
-    """Score what simple classifiers read from a frozen embedding (cz-benchmarks)."""
-    typed = read_section(Classification, section)
-    from wced import tables
-    from wced.benchmarks.cell_type_classification import TASK, score
-    from wced.embedding.files import read_embedding
-    from wced.provenance import recorded
-
-    with recorded(output, command=f"score-{TASK}", section=typed.model_dump(), inputs={"embedding": embedding}):
-        tables.write(score(read_embedding(embedding), typed, run=run, seed=seed), tables.SCORES, output)
-
-
-def score_zero_shot_annotation(
+def neighbours(
     embedding: Embedding,
-    section: Section,
-    run: RunName,
+    count: Annotated[int, typer.Option(min=2, help="Nearest neighbours of a cell, itself among them.")],
     seed: Seed,
-    output: Output,
+    output: Annotated[Path, typer.Option(help="Graph and clusterings to write (npz).")],
+):
+    """Make the neighbour graph of an embedding and its Leiden clusterings, which the benchmarks share."""
+    from wced.benchmarks.neighbours import neighbours_of, write_neighbours
+    from wced.embedding.files import read_embedding
+    from wced.provenance import recorded
+
+    section = {"count": count, "seed": seed}
+    with recorded(output, command="neighbours", section=section, inputs={"embedding": embedding}):
+        write_neighbours(output, neighbours_of(read_embedding(embedding), count, seed))
+
+
+def score(
+    task: Annotated[str, typer.Argument(help="Benchmark: a key of the config's section `benchmarks`.")],
+    embedding: Embedding,
+    section: Annotated[str, typer.Option("--section", help="The benchmark's section of the config, as JSON.")],
+    run: Annotated[str, typer.Option(help="Name of the run.")],
+    seed: Seed,
+    output: Annotated[Path, typer.Option(help="Table of scores to write.")],
+    neighbours: Annotated[Path | None, typer.Option(help="Graph and clusterings of the embedding (npz).")] = None,
     annotation: Annotated[
         Path | None, typer.Option(help="Predicted cell types (Parquet); none for a model without an ontology head.")
     ] = None,
-    ontology: Annotated[
-        Path | None, typer.Option(help="The ontology of the checkpoint that predicted them (its ontology.json).")
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Folder of the model; none for a baseline that has none.")
+    ] = None,
+    source: Annotated[Path | None, typer.Option(help="The harmonised dataset, raw counts (h5ad).")] = None,
+    reference: Annotated[Path | None, typer.Option(help="Embedding of the dataset that is trained on (h5ad).")] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Folder to write figures into; none are drawn without it.")
     ] = None,
 ):
-    """Score the cell types that a checkpoint's ontology head predicts."""
-    typed = read_section(Annotation, section)
-    import json
-
-    import pandas as pd
-
+    """Score a model's embedding of a dataset by a benchmark."""
+    typed = read_section(Benchmarks.kind(task), section)
     from wced import tables
-    from wced.benchmarks.zero_shot_annotation import TASK, score
-    from wced.embedding.files import read_embedding
-    from wced.errors import WcedError
-    from wced.ontology import OntologyCut, load
+    from wced.benchmarks.job import read_job, task_module
+    from wced.files import whole_folder
     from wced.provenance import recorded
 
-    if (annotation is None) != (ontology is None):
-        raise WcedError("--annotation and --ontology are given together or not at all")
-    inputs = {"embedding": embedding, "annotation": annotation, "ontology": ontology}
-    given = {name: path for name, path in inputs.items() if path is not None}
-    with recorded(output, command=f"score-{TASK}", section=typed.model_dump(), inputs=given):
-        frame = score(
-            read_embedding(embedding),
-            run=run,
-            seed=seed,
-            ontology=load(),
-            annotation=None if annotation is None else pd.read_parquet(annotation),
-            cut=None if ontology is None else OntologyCut.from_json(json.loads(ontology.read_text())),
-        )
-        tables.write(frame, tables.SCORES, output)
+    files = {"neighbours": neighbours, "annotation": annotation, "checkpoint": checkpoint, "source": source}
+    given = {name: path for name, path in {**files, "reference": reference}.items() if path is not None}
+    module = task_module(task)
+    with recorded(
+        output, command=f"score {task}", section=typed.model_dump(mode="json"), inputs={"embedding": embedding, **given}
+    ):
+        if figures is None:
+            scores = module.score(read_job(run, seed, typed, embedding, **given))
+        else:
+            with whole_folder(figures) as folder:
+                scores = module.score(read_job(run, seed, typed, embedding, **given, figures=folder))
+        tables.write(scores, tables.SCORES, output)

@@ -5,17 +5,18 @@ from typing import Annotated
 
 import typer
 
-from wced.config.corpus import Cells, Census, Genes
+from wced.config.corpus import ArchiveMember, Cells, Census, Genes
 from wced.config.run import section as read_section
 
 Section = Annotated[str, typer.Option(help="Config section as JSON.")]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands `download`, `gene-table`, `source`, `census` and `cells`."""
+    """Add the commands of the room."""
     app.command()(download)
     app.command("gene-table")(gene_table)
     app.command()(source)
+    app.command()(skipped)
     app.command()(census)
     app.command()(cells)
 
@@ -64,6 +65,10 @@ def source(
     dataset: Annotated[str | None, typer.Option(help="Name of the row in --datasets.")] = None,
     archives: Annotated[Path, typer.Option(help="Folder of the downloaded archives.")] = Path("results/archives"),
     names: Annotated[Path | None, typer.Option(help="Table from names of cell types to Cell Ontology ids.")] = None,
+    homologs: Annotated[str | None, typer.Option(help="Key `sources.orthologs` of the config as JSON.")] = None,
+    orthologs: Annotated[
+        Path | None, typer.Option(help="Archive or file of that key, for cells of another species.")
+    ] = None,
     min_mapped_genes: Annotated[float, typer.Option(help="Smallest share of genes that must be known.")] = 0.5,
 ) -> None:
     """Harmonise one dataset to the CELLxGENE schema; the row says where its files are."""
@@ -75,6 +80,7 @@ def source(
     from wced.corpus.datasets import Dataset, read_dataset
     from wced.corpus.harmonise import harmonise
     from wced.genes import read
+    from wced.genes.orthologs import read_orthologs
     from wced.provenance import recorded
 
     row = read_section(Dataset, section) if section is not None else read_dataset(datasets, dataset)
@@ -82,7 +88,12 @@ def source(
     inputs = {f"file {number}": path for number, path in enumerate(files)} | {"genes": genes}
     inputs |= {"labels": local_files(row.labels, archives)[0]} if row.labels is not None else {}
     inputs |= {"names": names} if names is not None else {}
+    inputs |= {"orthologs": orthologs} if orthologs is not None else {}
     with recorded(output, command="source", section=row.model_dump(), inputs=inputs) as facts, ExitStack() as stack:
+        table_of_orthologs = None
+        if orthologs is not None:
+            member = read_section(ArchiveMember, homologs or ArchiveMember(path=str(orthologs)).model_dump_json())
+            table_of_orthologs = read_orthologs(stack.enter_context(opened(member, orthologs)))
         table = harmonise(
             row,
             stack.enter_context(opened_files(row.file, files)),
@@ -90,11 +101,32 @@ def source(
             output,
             labels=None if row.labels is None else stack.enter_context(opened(row.labels, inputs["labels"])),
             cell_type_names=None if names is None else read_cell_type_names(names),
+            orthologs=table_of_orthologs,
             min_mapped_genes=min_mapped_genes,
         )
         tables.write(table, tables.SOURCES_QC, qc)
         facts["qc"] = table.iloc[0].to_dict()
         print(table.T.to_string(header=False))
+
+
+def skipped(
+    rows: Annotated[str, typer.Option(help="Datasets that a run leaves out, as JSON.")],
+    output: Annotated[Path, typer.Option(help="Table to write (TSV).")],
+) -> None:
+    """Write the table of datasets that a run leaves out because their files are not there."""
+    import json
+
+    import pandas as pd
+
+    from wced import tables
+    from wced.corpus.availability import in_words
+
+    left_out = json.loads(rows)
+    tables.write(
+        pd.DataFrame(left_out, columns=[column.name for column in tables.SKIPPED.columns]), tables.SKIPPED, output
+    )
+    for row in left_out:
+        print(in_words(row))
 
 
 def census(

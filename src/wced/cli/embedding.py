@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from wced.config.embedding import Embedding
+from wced.config.corpus import Census
+from wced.config.embedding import Embedding, External
 from wced.config.run import section as read_section
 
 Input = Annotated[Path, typer.Option("--input", help="h5ad with raw counts of human cells.")]
@@ -26,14 +27,23 @@ Seed = Annotated[int, typer.Option(help="Seed of fresh weights.")]
 Output = Annotated[Path, typer.Option(help="h5ad to write: the embedding as X, obs as it was.")]
 Model = Annotated[str, typer.Option(help="Name of the model in the tables.")]
 Dataset = Annotated[str, typer.Option(help="Name of the dataset in the tables.")]
+Leakage = Annotated[str, typer.Option(help="What is known of the model having seen these cells.")]
+LeakageTable = Annotated[
+    Path | None, typer.Option(help="Table of `wced leakage`, which says so, instead of --leakage.")
+]
+Shards = Annotated[Path, typer.Option(help="Folder of the shards, with index.json.")]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands `embed`, `annotate`, `attribute`, `embed-baseline` and `concat`."""
+    """Add the commands of embeddings, and those that look for leaked cells."""
+    app.command()(joinids)
+    app.command()(leakage)
     app.command()(embed)
     app.command()(annotate)
     app.command()(attribute)
+    app.command("fit-corpus-pca")(fit_corpus_pca)
     app.command("embed-baseline")(embed_baseline)
+    app.command("embed-external")(embed_external)
     app.command()(concat)
 
 
@@ -67,6 +77,55 @@ def _opened(
         yield adata.obs, cells, loaded, facts
 
 
+def joinids(
+    cells: Annotated[Path, typer.Option(help="Selected cells (Parquet).")],
+    census: Annotated[str, typer.Option(help="Config section `census` as JSON.")],
+    output: Annotated[Path, typer.Option(help="File to write (Parquet): soma_joinid, observation_joinid.")],
+    collection: Annotated[Path | None, typer.Option(help="Local collection; none for a remote Census.")] = None,
+) -> None:
+    """Read the ids in CELLxGENE of the cells of a run."""
+    from wced.corpus.cells import read_cells
+    from wced.corpus.census import open_census
+    from wced.corpus.joinids import write_joinids
+    from wced.provenance import recorded
+
+    where = read_section(Census, census)
+    with recorded(output, command="joinids", section=where.model_dump(), inputs={"cells": cells}):
+        chosen = read_cells(cells, columns=["soma_joinid"])["soma_joinid"].to_numpy()
+        with open_census(where, collection) as handle:
+            write_joinids(handle, where, chosen, output)
+
+
+def leakage(
+    input: Annotated[Path, typer.Option("--input", help="Harmonised dataset (h5ad).")],
+    shards: Shards,
+    joinids: Annotated[Path, typer.Option(help="What `wced joinids` wrote of the same cells.")],
+    dataset: Annotated[str, typer.Option(help="Name of the dataset in the tables.")],
+    output: Annotated[Path, typer.Option(help="Table to write (TSV).")],
+) -> None:
+    """Look for the cells of a dataset among those that the models of a run are trained and validated on."""
+    from wced import tables
+    from wced.embedding.leakage import find, in_words
+    from wced.provenance import recorded
+    from wced.shards.reader import ShardSet
+
+    inputs = {"input": input, "shards": shards / "index.json", "joinids": joinids}
+    with recorded(output, command="leakage", section={"dataset": dataset}, inputs=inputs):
+        found = find(input, dataset, ShardSet(shards), joinids)
+        tables.write(found, tables.LEAKAGE, output)
+        print(f"{dataset}: {in_words(found)}")
+
+
+def _words(leakage: str, table: Path | None) -> str:
+    """Return what is known of leakage, from the table where there is one."""
+    if table is None:
+        return leakage
+    from wced import tables
+    from wced.embedding.leakage import in_words
+
+    return in_words(tables.read(tables.LEAKAGE, table))
+
+
 def embed(
     input: Input,
     checkpoint: CheckpointName,
@@ -77,7 +136,8 @@ def embed(
     ] = ["cls"],  # noqa: B006
     model: Model = "checkpoint",
     dataset: Dataset = "input",
-    leakage: Annotated[str, typer.Option(help="What is known of the model having seen these cells.")] = "not checked",
+    leakage: Leakage = "not checked",
+    leakage_table: LeakageTable = None,
     layer: Layer = None,
     raw: UseRaw = False,
     gene_column: GeneColumn = None,
@@ -98,8 +158,8 @@ def embed(
         embedding = inference.embed(cells, loaded, pooling=pooled, batch_size=batch_size)
         facts["padded_share"] = inference.padded_share(cells, loaded.model, batch_size)
         write_embedding(
-            output, embedding, obs, model=model, dataset=dataset, n_params=pooled.n_params, leakage=leakage,
-            pooling=pooled.name, input=cells.facts,
+            output, embedding, obs, model=model, dataset=dataset, n_params=pooled.n_params,
+            leakage=_words(leakage, leakage_table), pooling=pooled.name, input=cells.facts,
         )  # fmt: skip
         print(f"{model}: {embedding.shape[0]} cells × {embedding.shape[1]}; {facts['padded_share']:.1%} padding")
 
@@ -116,6 +176,9 @@ def annotate(
     method: Annotated[
         str, typer.Option(help="leaf_argmax, or greedy: from the root always the most probable child.")
     ] = "leaf_argmax",
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Write the probability of every leaf, too.")
+    ] = False,
     layer: Layer = None,
     raw: UseRaw = False,
     gene_column: GeneColumn = None,
@@ -127,13 +190,16 @@ def annotate(
     """Predict the cell types, or other labels, of an h5ad with a checkpoint's label heads."""
     where = {"layer": layer, "use_raw": raw, "gene_column": gene_column, "min_gene_share": min_gene_share}
     options = {
-        "column": column, "method": method, "untrained": untrained, "batch_size": batch_size, "seed": seed,
+        "column": column, "method": method, "probabilities": probabilities, "untrained": untrained,
+        "batch_size": batch_size, "seed": seed,
     }  # fmt: skip
     with _opened("annotate", input, checkpoint, output, where, options) as (obs, cells, loaded, _):
         from wced.embedding import annotation
         from wced.files import whole_file
 
-        frame = annotation.annotate(cells, obs.index, loaded, column=column, method=method, batch_size=batch_size)
+        frame = annotation.annotate(
+            cells, obs.index, loaded, column=column, method=method, probabilities=probabilities, batch_size=batch_size
+        )
         with whole_file(output) as path:
             frame.to_parquet(path, index=False)
         if "predicted_term" in frame:
@@ -171,33 +237,75 @@ def attribute(
         )
 
 
+def fit_corpus_pca(
+    shards: Shards,
+    section: Annotated[str, typer.Option(help="Config section `embedding` as JSON.")],
+    output: Annotated[Path, typer.Option(help="Principal components to write (npz).")],
+    seed: Annotated[int, typer.Option(help="Seed of the draw of cells and of the iteration.")] = 0,
+) -> None:
+    """Find the principal components of the training cells of a corpus, for the baseline `corpus_pca`."""
+    from wced.embedding.corpus_pca import fit
+    from wced.provenance import recorded
+    from wced.shards.reader import ShardSet
+
+    settings = read_section(Embedding, section)
+    inputs = {"shards": shards / "index.json"}
+    with recorded(output, command="fit-corpus-pca", section=settings.model_dump(), inputs=inputs):
+        fit(ShardSet(shards), settings.n_components, settings.corpus_pca_cells, seed).write(output)
+
+
 def embed_baseline(
     input: Input,
     output: Output,
     section: Annotated[str, typer.Option(help="Config section `embedding` as JSON.")],
-    model: Annotated[str, typer.Option(help="hvg or pca.")],
+    model: Annotated[str, typer.Option(help="Name of the baseline.")],
     dataset: Dataset = "input",
-    seed: Annotated[int, typer.Option(help="Seed of the principal components.")] = 0,
+    corpus: Annotated[Path | None, typer.Option(help="Components of `wced fit-corpus-pca`, for corpus_pca.")] = None,
+    leakage_table: LeakageTable = None,
+    seed: Annotated[int, typer.Option(help="Seed of what is drawn.")] = 0,
 ) -> None:
     """Embed the cells of an h5ad by a simple baseline."""
     from wced import h5ad
-    from wced.embedding import baselines
+    from wced.embedding.baselines import BASELINES, Cells
     from wced.embedding.files import write_embedding
     from wced.errors import WcedError
     from wced.provenance import recorded
 
     settings = read_section(Embedding, section)
-    with recorded(output, command="embed-baseline", section=settings.model_dump(), inputs={"input": input}):
+    if model not in BASELINES:
+        raise WcedError(f"--model {model}: a baseline is one of {', '.join(BASELINES)}")
+    inputs = {"input": input, **({} if corpus is None else {"corpus": corpus})}
+    with recorded(output, command="embed-baseline", section=settings.model_dump(), inputs=inputs):
         adata = h5ad.read(input)
-        if model == "hvg":
-            embedding = baselines.hvg(adata, settings.n_top_genes)
-        elif model == "pca":
-            embedding = baselines.pca(adata, settings.n_top_genes, settings.n_components, seed)
-        else:
-            raise WcedError(f"--model {model}: a baseline is hvg or pca")
+        made = BASELINES[model](Cells(adata, settings, seed, corpus))
         write_embedding(
-            output, embedding, adata.obs, model=model, dataset=dataset, n_params=0, leakage=baselines.LEAKAGE
-        )
+            output, made.embedding_nd, adata.obs, model=model, dataset=dataset, n_params=made.n_params,
+            leakage=_words("not checked", leakage_table) if made.leakage is None else made.leakage,
+        )  # fmt: skip
+
+
+def embed_external(
+    input: Annotated[Path, typer.Option("--input", help="Harmonised dataset (h5ad), whose cells these must be.")],
+    output: Output,
+    section: Annotated[str, typer.Option(help="Config section of this model in `embedding.external`, as JSON.")],
+    model: Annotated[str, typer.Option(help="Name of the model in the tables.")],
+    dataset: Dataset = "input",
+) -> None:
+    """Take in an embedding that was made elsewhere, after checking its cells one by one."""
+    from wced import h5ad
+    from wced.embedding.external import read_external
+    from wced.embedding.files import write_embedding
+    from wced.provenance import recorded
+
+    settings = read_section(External, section)
+    inputs = {"input": input, "embedding": settings.path(dataset)}
+    with recorded(output, command="embed-external", section=settings.model_dump(), inputs=inputs):
+        obs = h5ad.read(input, backed="r").obs
+        embedding = read_external(settings.path(dataset), obs.index, dataset, settings.key)
+        write_embedding(
+            output, embedding, obs, model=model, dataset=dataset, n_params=settings.n_params, leakage=settings.leakage,
+            source="external",
+        )  # fmt: skip
 
 
 def concat(

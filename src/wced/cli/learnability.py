@@ -1,5 +1,6 @@
 """Commands of the room `learnability`."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -15,24 +16,53 @@ def register(app: typer.Typer) -> None:
 
 
 def learnability(
-    errors: Annotated[list[Path], typer.Argument(help="Gene errors of each checkpoint (Parquet).")],
+    folders: Annotated[list[Path], typer.Argument(help="Folders of pretrained checkpoints.")],
     section: Annotated[str, typer.Option("--section", help="Section of the config, as JSON.")],
     all_epochs: Annotated[Path, typer.Option(help="Errors of all epochs and checkpoints to write (Parquet).")],
-    gene_errors: Annotated[Path, typer.Option(help="Errors of the last epochs to write.")],
-    ranked: Annotated[Path, typer.Option(help="Most and least learnable genes to write.")],
-    summary: Annotated[Path, typer.Option(help="One row per checkpoint to write.")],
+    tables_folder: Annotated[Path, typer.Option("--tables", help="Folder to write the tables to.")],
+    figures: Annotated[Path, typer.Option(help="Folder of figures to make.")],
+    page: Annotated[Path, typer.Option(help="Page to write (HTML).")],
+    annotation: Annotated[
+        Path | None, typer.Option(help="Families and programs of genes, as `wced gene-annotation` writes them.")
+    ] = None,
+    run: Annotated[str, typer.Option(help="Name of the run, for the page.")] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws of blocks, shuffles and simulations.")] = 0,
 ):
-    """Make the tables that say which genes the checkpoints learned to predict."""
+    """Say which genes checkpoints learned to predict: tables, figures and a page, from their gene errors."""
     typed = read_section(Learnability, section)
+    import pandas as pd
+
     from wced import tables
-    from wced.learnability import genes
+    from wced.errors import WcedError
+    from wced.files import whole_file, whole_folder
+    from wced.learnability.analysis import MADE, analyse
+    from wced.learnability.figures import save_figures
+    from wced.learnability.page import render
     from wced.provenance import recorded
 
-    inputs = {str(i): path for i, path in enumerate(errors)}
-    with recorded(ranked, command="learnability", section=typed.model_dump(), inputs=inputs):
-        every = tables.read(tables.GENE_ERRORS, errors)
-        last = genes.last_epoch(every)
-        tables.write(every, tables.GENE_ERRORS, all_epochs)
-        tables.write(last, tables.GENE_ERRORS, gene_errors)
-        tables.write(genes.ranked(last, min_nonzero=typed.min_nonzero, top=typed.top), tables.LEARNABILITY, ranked)
-        tables.write(genes.summary(last, min_nonzero=typed.min_nonzero), tables.LEARNABILITY_SUMMARY, summary)
+    inputs = {f"{folder.name}/{name}": folder / f"{name}.parquet" for folder in folders for name in _FILES}
+    if annotation is not None:
+        inputs["annotation"] = annotation
+    with recorded(page, command="learnability", section=typed.model_dump() | {"seed": seed}, inputs=inputs):
+        frames, sums = [], {}
+        for folder in folders:
+            frames.append(tables.read(tables.GENE_ERRORS, folder / "gene_errors.parquet"))
+            for name in frames[-1]["checkpoint"].unique():
+                if name in sums:
+                    raise WcedError(f"{folder}: its errors are of the checkpoint {name}, as those of another folder")
+                sums[name] = folder / "gene_error_sums.parquet"
+        errors = pd.concat(frames, ignore_index=True)
+        known = None if annotation is None else tables.read(tables.GENE_ANNOTATION, annotation)
+        found = analyse(errors, sums, known, typed, seed)
+        tables.write(errors, tables.GENE_ERRORS, all_epochs)
+        for table in MADE:
+            tables.write(found.tables[table.name], table, tables_folder / f"{table.name}.tsv")
+        with whole_folder(figures) as folder:
+            save_figures(found, typed, folder)
+        links = [os.path.relpath(folder, page.parent) for folder in (figures, tables_folder)]
+        html = render(found, typed, figures, run, figures_link=links[0], tables_link=links[1])
+        with whole_file(page) as temporary:
+            temporary.write_text(html)
+
+
+_FILES = ("gene_errors", "gene_error_sums")

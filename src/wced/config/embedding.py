@@ -2,25 +2,114 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from wced.config.base import Section
+
+Baseline = Literal["hvg", "pca", "harmony", "scvi", "corpus_pca"]
+"""Names of the baselines; `wced.embedding.baselines.BASELINES` has a function for each."""
+
+
+class Scvi(Section):
+    """The baseline `scvi`: a variational autoencoder trained on the scored cells' counts, which is told their batch."""
+
+    epochs: int = Field(50, ge=1)
+    """Passes over the cells. scvi-tools itself takes min(400, 400 × 20,000 / cells) of them: set 400 to follow it."""
+    latent: int = Field(10, ge=2)
+    """Dimensions of the embedding (scvi-tools: 10)."""
+    layers: int = Field(1, ge=1)
+    """Hidden layers of encoder and decoder (scvi-tools: 1)."""
+
+
+class External(Section):
+    """Embeddings that were made elsewhere, to stand in the same tables."""
+
+    embeddings: str
+    """Path of the h5ad file of each dataset, with `{dataset}` for its name. Its cells are the
+    dataset's, in any order."""
+    key: str = Field("X", pattern=r"^(X|obsm/.+)$")
+    """Where the embedding is in that file: `X` or `obsm/NAME`."""
+    n_params: int = Field(ge=0)
+    """Trained parameters of the model."""
+    leakage: str = Field("not checked (embedding from elsewhere)", min_length=1)
+    """What is known of the model having seen the cells; it stands beside every score."""
+
+    @model_validator(mode="after")
+    def _of_each_dataset(self) -> "External":
+        if "{dataset}" not in self.embeddings:
+            raise ValueError("embeddings is the path of a file for each dataset: write {dataset} where its name stands")
+        return self
+
+    def path(self, dataset: str) -> str:
+        """Return the path of the file of a dataset."""
+        return self.embeddings.replace("{dataset}", dataset)
+
+
+class Readout(Section):
+    """An embedding that is read from a checkpoint in another way than from its first CLS position."""
+
+    checkpoint: str
+    """Checkpoint."""
+    pooling: list[str] = Field(min_length=1)
+    """What is read: `cls`, `cls:2` (any CLS position), `mean` or `head:COLUMN`; several stand side by side."""
 
 
 class Embedding(Section):
     """Embeddings of cells that no model was pretrained on."""
 
     datasets: list[str]
-    """Datasets of the table that are embedded; none may be part of the pretraining corpus."""
+    """Datasets of the table that are embedded; none may be part of the pretraining corpus. One whose file is not there
+    is left out, and listed in the table `skipped`."""
     concat: list[str] = []
     """Checkpoints whose embeddings are joined side by side as the model `concat`; empty for none."""
+    readouts: dict[str, Readout] = {}
+    """Further embeddings by checkpoints, by the name of the model that each is in the tables: e.g.
+    `{wced_label: {checkpoint: wced_multitask, pooling: ["cls:1"]}}`. A checkpoint by its own name is `cls`."""
     untrained: str | None = None
     """Checkpoint whose encoder, freshly initialised and never trained, is the baseline `untrained`; null for none."""
-    baselines: list[Literal["hvg", "pca"]] = ["hvg", "pca"]
-    """Simple baselines: log-normalised highly variable genes, and their principal components."""
+    untrained_seeds: list[int] = []
+    """Further seeds of fresh weights: each is a model of its own, `untrained_<seed>`, beside `untrained`, which has the
+    run's seed."""
+    baselines: list[Baseline] = ["hvg", "pca"]
+    """Simple baselines. Fitted on the scored cells are `hvg` (log-normalised highly variable genes), `pca` (their
+    principal components), `harmony` (these, corrected for the batch) and `scvi` (a variational autoencoder). Fitted on
+    the pretraining corpus alone is `corpus_pca` (its principal components: the linear zero-shot model)."""
+    external: dict[str, External] = {}
+    """Embeddings from elsewhere, by the name of their model."""
     n_top_genes: int = Field(2000, ge=10)
     """Highly variable genes of the baselines."""
     n_components: int = Field(50, ge=2)
-    """Principal components of the baseline `pca`."""
+    """Principal components of the baselines `pca`, `harmony` and `corpus_pca`."""
+    corpus_pca_cells: int = Field(100_000, ge=3)
+    """Training cells that the components of `corpus_pca` are fitted on, drawn at random where there are more."""
+    scvi: Scvi = Scvi()
+    """The baseline `scvi`."""
     batch_size: int = Field(256, ge=1)
     """Cells embedded at once; it does not change the result."""
+
+    @model_validator(mode="after")
+    def _named_once(self) -> "Embedding":
+        if self.untrained_seeds and self.untrained is None:
+            raise ValueError("untrained_seeds are of the baseline untrained, which is null")
+        if len(set(self.untrained_seeds)) < len(self.untrained_seeds):
+            raise ValueError("untrained_seeds: a seed stands there twice")
+        for name in [*self.readouts, *self.external]:
+            if not name.replace("_", "").replace("-", "").isalnum():
+                raise ValueError(f"readouts and external: {name!r} is no name of letters, digits, _ and -")
+        for name in self.models:
+            if self.models.count(name) > 1:
+                raise ValueError(f"{name} is the name of two models")
+        return self
+
+    @property
+    def untrained_models(self) -> dict[str, int | None]:
+        """Seed of each untrained model; None is that of the run."""
+        if self.untrained is None:
+            return {}
+        return {"untrained": None, **{f"untrained_{seed}": seed for seed in self.untrained_seeds}}
+
+    @property
+    def models(self) -> list[str]:
+        """Names of everything that embeds cells beside the checkpoints themselves."""
+        concat = ["concat"] if self.concat else []
+        return [*self.readouts, *concat, *self.untrained_models, *self.baselines, *self.external]

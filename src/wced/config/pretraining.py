@@ -56,6 +56,9 @@ class Model(Section):
     """LayerNorm after the sum of gene and value embeddings (the reference code: true)."""
     gene_embeddings: GivenGenes | None = None
     """Vectors of genes made elsewhere; null to learn all."""
+    gene_components: int = Field(0, ge=0)
+    """Principal components of the training cells that learned gene vectors start from (their whitened loadings, turned
+    at random), at most `hidden_size`; 0 to draw them."""
     metadata: list[str] = []
     """Label columns of the shards whose class is added to the CLS tokens, such as assay_ontology_term_id."""
     metadata_dropout: float = Field(0.1, ge=0, lt=1)
@@ -74,6 +77,10 @@ class Model(Section):
     def _whole_heads(self) -> "Model":
         if self.hidden_size % self.heads:
             raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}")
+        if self.gene_components > self.hidden_size:
+            raise ValueError(f"gene_components {self.gene_components} is above hidden_size {self.hidden_size}")
+        if self.gene_components and self.gene_embeddings is not None:
+            raise ValueError("gene_components and gene_embeddings both say what gene vectors start from")
         return self
 
 
@@ -135,6 +142,10 @@ class Expression(Section):
 class WholeCell(Expression):
     """Whole-cell expression decoding (WCED): the CLS embedding decodes the expression of every gene."""
 
+    depth: bool = False
+    """Whether the decoder is told how many genes the cell expresses, so that the embedding need not spend itself on the
+    depth of sequencing (the paper: false)."""
+
 
 class Masked(Expression):
     """Masked language modelling (MLM): hidden positions are predicted from the others."""
@@ -181,6 +192,9 @@ class Order(Section):
     """Cells that lie together on disk and are read together."""
     buffer_blocks: int = Field(512, ge=64)
     """Blocks, from anywhere in the corpus, whose cells are shuffled together."""
+    epoch_cells: int | None = Field(None, ge=1)
+    """Cells of an epoch, which begins where the last one ended; null for all training cells once. With the same number,
+    trainings on corpora of different sizes take the same steps between two validations."""
     bucket_steps: int = Field(1, ge=1)
     """Length buckets: cells of this many steps are sorted by the length of their sequences, so that batches need little
     padding; 1 for none."""
@@ -256,8 +270,13 @@ class Checkpoint(Section):
     """How a cell becomes a sequence."""
     order: Order = Order()
     """Which training cells come when."""
+    cells: float = Field(1.0, gt=0, le=1)
+    """Share of the training cells that is trained on, drawn by the run's seed; a smaller share is part of a larger one.
+    Validation is on all validation cells."""
+    seed: int | None = Field(None, ge=0)
+    """Seed of weights, order and sequences; null for that of the run."""
     epochs: int = Field(8, ge=1)
-    """Passes over the training cells."""
+    """Passes over the training cells, or over `order.epoch_cells` of them."""
     batch_size: int = Field(64, ge=1)
     """Cells in a batch of one process."""
     accumulate: int = Field(1, ge=1)

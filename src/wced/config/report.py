@@ -12,3 +12,5 @@ class Report(Section):
     """Heading of the page."""
     umap_neighbours: int = Field(15, ge=2)
     """Neighbours of the UMAP figures."""
+    published: str = "config/published"
+    """Folder of published numbers (TSV), which stand below those of the run on the same task, dataset and metric."""

@@ -2,16 +2,19 @@
 
 import json
 import re
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import Field, model_validator
 
+from wced.config.ablation import Ablation
+from wced.config.annotation import Annotation
 from wced.config.base import Section
-from wced.config.benchmarks import Benchmarks
+from wced.config.benchmarks import Benchmarks, Task
 from wced.config.corpus import Cells, Census, Genes, Shards, Sources
-from wced.config.embedding import Embedding
+from wced.config.embedding import Baseline, Embedding
 from wced.config.learnability import Learnability
 from wced.config.pretraining import Pretraining
 from wced.config.report import Report
@@ -45,6 +48,10 @@ class Run(Section):
     """Embeddings of held-out datasets."""
     benchmarks: Benchmarks
     """What embeddings are scored by."""
+    ablation: Ablation | None = None
+    """Comparison of checkpoints that differ in stated factors; null for none."""
+    annotation: Annotation | None = None
+    """What each gene does, from databases; null for none, and then no family or program is analysed."""
     learnability: Learnability = Learnability()
     """Gene-level analysis."""
     report: Report = Report()
@@ -60,11 +67,13 @@ class Run(Section):
         leaked = sorted(set(self.census.datasets) & set(self.embedding.datasets))
         if leaked:
             raise ValueError(f"embedding.datasets: {leaked[0]} is part of census.datasets, so it is not held out")
-        for key, section in self.benchmarks:
+        for key, section in self.benchmarks.tasks.items():
             missing = sorted(set(section.datasets) - set(self.embedding.datasets))
             if missing:
                 raise ValueError(f"benchmarks.{key}.datasets: {missing[0]} is not in embedding.datasets")
         self._labels_are_in_the_shards("pretraining", self.pretraining)
+        if self.benchmarks.gene_level is not None and self.annotation is None:
+            raise ValueError("benchmarks.gene_level needs the section annotation")
         if self.speedrun is not None:
             self._speedrun_is_scored_on_other_cells(self.speedrun)
             self._labels_are_in_the_shards("speedrun.recipe", self.speedrun.recipe)
@@ -77,8 +86,8 @@ class Run(Section):
                 raise ValueError(f"pretraining.checkpoints: {name!r} is no name of letters, digits, _ and -")
         if not any(trained.wced or trained.mlm for trained in self.pretraining.checkpoints.values()):
             raise ValueError("pretraining.checkpoints: none decodes expression (wced or mlm), so no gene has an error")
-        reserved = set(self.pretraining.checkpoints) & {"concat", "untrained", "hvg", "pca"}
-        if reserved:
+        names = {"concat", "untrained", *get_args(Baseline), *self.embedding.models}
+        if reserved := names & set(self.pretraining.checkpoints):
             raise ValueError(f"pretraining.checkpoints: {min(reserved)} is the name of a baseline")
         return self
 
@@ -107,13 +116,34 @@ class Run(Section):
 
     @property
     def models(self) -> list[str]:
-        """Names of everything that embeds cells: checkpoints, their concatenation, and baselines."""
-        return [
-            *self.pretraining.checkpoints,
-            *(["concat"] if self.embedding.concat else []),
-            *(["untrained"] if self.embedding.untrained else []),
-            *self.embedding.baselines,
-        ]
+        """Names of everything that embeds cells: checkpoints, their concatenation, baselines, and what is external."""
+        return [*self.pretraining.checkpoints, *self.embedding.models]
+
+    def kind(self, model: str) -> Literal["model", "baseline", "external"]:
+        """Return what a model of the tables is: trained here, a baseline, or made elsewhere.
+
+        Of a checkpoint NAME, `NAME_decoder` is trained here too: vectors of genes in its decoder.
+        """
+        if model in self.embedding.external:
+            return "external"
+        trained = {*self.pretraining.checkpoints, "concat"}
+        return "model" if model in trained or model.removesuffix("_decoder") in trained else "baseline"
+
+    def models_of(self, task: str) -> list[str]:
+        """Return the names of the models that a benchmark scores."""
+        only = self.benchmarks.tasks[task].checkpoints_only
+        return list(self.pretraining.checkpoints) if only else self.models
+
+    def without(self, datasets: Collection[str]) -> "Run":
+        """Return the run without held-out datasets, which are then neither embedded nor scored."""
+
+        def fewer(section: Embedding | Task) -> Any:
+            return section.model_copy(update={"datasets": [name for name in section.datasets if name not in datasets]})
+
+        tasks = {key: fewer(section) for key, section in self.benchmarks.tasks.items()}
+        return self.model_copy(
+            update={"embedding": fewer(self.embedding), "benchmarks": self.benchmarks.model_copy(update=tasks)}
+        )
 
 
 def json_schema() -> dict[str, Any]:

@@ -28,11 +28,11 @@ class Speedrun(Section):
     batch_size: int = Field(256, ge=1)
     """Cells embedded at once; it does not change the result."""
     neighbours: int = Field(15, ge=5)
-    """Nearest neighbours of the integration's graph, as in `benchmarks.zero_shot_integration`."""
+    """Nearest neighbours of the integration's graph, as `benchmarks.neighbours`."""
     folds: int = Field(5, ge=2)
-    """Folds of the probe, as in `benchmarks.cell_type_classification`."""
+    """Folds of the probe, as in `benchmarks.czi`."""
     min_class_size: int = Field(10, ge=2)
-    """Cells that a class needs to be probed for, as in `benchmarks.cell_type_classification`."""
+    """Cells that a class needs to be probed for, as in `benchmarks.czi`."""
     n_top_genes: int = Field(2000, ge=10)
     """Highly variable genes of the baselines `hvg` and `pca`."""
     n_components: int = Field(50, ge=2)

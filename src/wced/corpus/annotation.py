@@ -52,7 +52,7 @@ def annotate(
     Returns
     -------
     pandas.DataFrame
-        The columns, indexed by unique cell names.
+        The columns, and those of `extra_obs`, indexed by unique cell names.
     dict
         `cell_type_names_unmapped`: how many different names of cell types have no id.
 
@@ -85,6 +85,8 @@ def annotate(
     frame["is_primary_data"] = _truth(_values("is_primary_data", dataset, obs, labels), dataset)
     frame["observation_joinid"] = _joinids(obs, labels, dataset)
     frame["dataset_id"] = dataset.dataset
+    for name, text in dataset.extra.items():
+        frame[name] = _extra(text, dataset, obs, labels)
     return frame, {"cell_type_names_unmapped": unmapped}
 
 
@@ -152,6 +154,15 @@ def _values(field: str, dataset: Dataset, obs: pd.DataFrame, labels: pd.DataFram
     if place not in ("obs", "labels") or "." not in source:
         return pd.Series(source, index=obs.index, dtype=object)
     return _column(field, text, dataset, obs if place == "obs" else labels)
+
+
+def _extra(text: str, dataset: Dataset, obs: pd.DataFrame, labels: pd.DataFrame | None) -> pd.Series:
+    """Return a column that no schema knows: numbers as they are, all else as text."""
+    place, _, column = text.partition("|")[0].partition(".")
+    frame = obs if place == "obs" else labels
+    if column in frame and "|" not in text and pd.api.types.is_numeric_dtype(frame[column]):
+        return frame[column]
+    return _column("extra_obs", text, dataset, frame)
 
 
 def _column(field: str, text: str, dataset: Dataset, frame: pd.DataFrame) -> pd.Series:

@@ -14,6 +14,10 @@ from wced.corpus.archives import archive_file
 from wced.errors import WcedError
 from wced.files import existing
 
+_EXTRA = re.compile(r"(?:(?P<name>\w+)=)?(?P<value>(?:obs|labels)\.(?P<column>[^;|/=]+)(?:\|[^;]*)?)")
+HUMAN = "homo_sapiens"
+"""The species whose genes models know."""
+
 _FILE, _LABELS = ("path", "archive", "sha256", "member"), "labels_"
 _COLUMNS = ("cell_type", "batch", "assay", "tissue", "tissue_type", "disease", "development_stage", "sex")
 _COLUMNS += ("self_reported_ethnicity", "donor_id", "suspension_type", "is_primary_data", "observation_joinid")
@@ -31,6 +35,9 @@ class Dataset(Section):
     """Name, unique in the table; it becomes `dataset_id`."""
     title: str
     """One line for people."""
+    species: Literal["homo_sapiens", "mus_musculus"] = HUMAN
+    """Species of the cells. Genes of another one than human become their one-to-one human orthologs, those without are
+    dropped; such datasets are never for pretraining."""
     role: Literal["pretraining", "development", "held_out"]
     """`pretraining`: models may be pretrained on it. `development`: its scores choose recipes. `held_out`: results are
     reported on it. The last two never become part of a corpus."""
@@ -48,6 +55,10 @@ class Dataset(Section):
     read; Ensembl ids are the index of var, and symbols its column `gene_symbols`."""
     counts: str = Field("X", pattern=r"^(X|raw|layers/.+)$")
     """Where the raw counts of an h5ad file are: `X`, `raw` (with the genes of raw) or `layers/NAME`."""
+    values: Literal["counts", "log1p_10k"] = "counts"
+    """What the matrix holds: raw counts; or, where a publisher has nothing else, log1p of counts per 10,000 (natural
+    logarithm). The harmonised file then has thousandths of counts per 10,000, rounded, in their place: models and
+    baselines read the same log1p values of them, to 0.0005, but they are no counts. Never for pretraining."""
     gene_ids: str = "index"
     """Where genes are named: `index`, or a column of var."""
     gene_id_kind: Literal["ensembl", "symbol"] = "ensembl"
@@ -86,6 +97,11 @@ class Dataset(Section):
     """Value: True or False."""
     observation_joinid: str | None = None
     """Value: a cell's id in CELLxGENE; made from dataset and barcode when empty."""
+    extra_obs: str | None = None
+    """Columns that are kept beside those of the schema, with `;` between, for tasks that need them: values as above, by
+    their own names or after `NAME=`, numbers as numbers: `obs.dose;drug=obs.product_name;labels.viability`."""
+    accession: str | None = None
+    """Where the data come from: accession in a public archive, or address."""
     citation: str
     """Who made the data; the report prints it."""
     licence: str
@@ -101,12 +117,34 @@ class Dataset(Section):
                 raise ValueError(str(error)) from None
         return file
 
+    @property
+    def extra(self) -> dict[str, str]:
+        """Name and value (`obs.COLUMN`, `labels.COLUMN`, both with renames) of each column of `extra_obs`."""
+        entries = [_EXTRA.fullmatch(entry) for entry in (self.extra_obs or "").split(";") if entry]
+        return {entry["name"] or entry["column"]: entry["value"] for entry in entries}
+
+    @field_validator("extra_obs")
+    @classmethod
+    def _columns(cls, entries: str | None) -> str | None:
+        names = []
+        for entry in (entries or "").split(";"):
+            if entries and (found := _EXTRA.fullmatch(entry)) is None:
+                raise ValueError(f"{entry!r} is not obs.COLUMN or labels.COLUMN, with or without NAME= before it")
+            names += [found["name"] or found["column"]] if entries else []
+        if len(set(names)) < len(names):
+            raise ValueError("a name stands there twice")
+        return entries
+
     @model_validator(mode="after")
     def _labelled(self) -> "Dataset":
         if self.labels is not None and len(self.labels.files()) > 1:
             raise ValueError("labels are one file")
         if self.format != "h5ad" and self.counts != "X":
             raise ValueError(f"counts is for h5ad files, and {self.format} has one matrix only: leave it empty")
+        if self.values != "counts" and self.role == "pretraining":
+            raise ValueError("values are no counts, and pretraining needs counts")
+        if self.species != HUMAN and self.role == "pretraining":
+            raise ValueError(f"species is {self.species}, and pretraining is on human cells")
         if self.labels_file is not None and not self.labels_file.startswith("labels."):
             raise ValueError("labels_file is labels.COLUMN")
         try:
@@ -114,8 +152,9 @@ class Dataset(Section):
         except re.error as error:
             raise ValueError(f"labels_barcode is no regular expression: {error}") from None
         if self.labels is None:
-            for name in (*_COLUMNS, "labels_file"):
-                if str(getattr(self, name)).startswith("labels."):
+            values = {name: getattr(self, name) for name in (*_COLUMNS, "labels_file")} | self.extra
+            for name, value in values.items():
+                if str(value).startswith("labels."):
                     raise ValueError(f"{name} is taken from the labels, but no labels_path or labels_archive is given")
         return self
 
@@ -185,6 +224,7 @@ def check_run(run: Run, datasets: dict[str, Dataset]) -> None:
     for key, names in (
         ("census.datasets", run.census.datasets),
         ("embedding.datasets", run.embedding.datasets),
+        ("benchmarks.transfer.train_on", [run.benchmarks.transfer.train_on] if run.benchmarks.transfer else []),
         ("speedrun.datasets", run.speedrun.datasets if run.speedrun else []),
     ):
         for name in names:

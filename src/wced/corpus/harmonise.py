@@ -11,13 +11,14 @@ from anndata.io import sparse_dataset, write_elem
 from scipy import sparse
 
 from wced.corpus.annotation import annotate
-from wced.corpus.datasets import Dataset
+from wced.corpus.datasets import HUMAN, Dataset
 from wced.corpus.mapping import file_genes, map_genes
 from wced.corpus.published import Published
 from wced.corpus.reading import kept_rows, open_counts, read_labels
 from wced.corpus.terms import UNKNOWN
 from wced.errors import WcedError
 from wced.files import whole_file
+from wced.genes.orthologs import Orthologs
 
 OBS_COLUMNS = (
     "dataset_id",
@@ -43,6 +44,7 @@ def harmonise(
     *,
     labels: str | Path | None = None,
     cell_type_names: Mapping[str, str] | None = None,
+    orthologs: Orthologs | None = None,
     min_mapped_genes: float = 0.0,
 ) -> pd.DataFrame:
     """Read a dataset's files and write them, in the CELLxGENE schema, as one h5ad file.
@@ -60,14 +62,18 @@ def harmonise(
     table
         Gene table (`wced.genes`).
     output
-        File to write. X: CSR float32, whole numbers, cells × genes; obs: `OBS_COLUMNS`; var: feature_name,
-        feature_length and feature_type, indexed by Ensembl id, sorted; uns: title, citation.
+        File to write. X: CSR float32, whole numbers, cells × genes; obs: `OBS_COLUMNS` and the row's `extra_obs`; var:
+        feature_name, feature_length and feature_type, indexed by Ensembl id, sorted; uns: title, citation, and
+        `counts_made_of` where X is made of other values than counts.
     labels
         File of labels, where the row names one.
     cell_type_names
         Cell Ontology id of each free name of a cell type.
+    orthologs
+        Human orthologs of the species' genes, where the row names another species: genes without exactly one are
+        dropped, and counted as unmapped.
     min_mapped_genes
-        Smallest share of the files' genes that must be in the gene table.
+        Smallest share of the files' genes that must be known, in the gene table or as genes of the other species.
 
     Returns
     -------
@@ -79,7 +85,12 @@ def harmonise(
     WcedError
         If a file is not what the row says, if counts are no counts, or if too few genes are known. Nothing is written.
     """
-    published = [open_counts(path, dataset.format, dataset.counts) for path in files.values()]
+    if (orthologs is None) != (dataset.species == HUMAN):
+        raise WcedError(f"dataset {dataset.dataset}: orthologs are for species other than {HUMAN}, and needed for them")
+    for name in dataset.extra:
+        if name in OBS_COLUMNS:
+            raise WcedError(f"dataset {dataset.dataset}, extra_obs: {name} is in the schema; put NAME= before it")
+    published = [open_counts(path, dataset.format, dataset.counts, dataset.values) for path in files.values()]
     rows = [kept_rows(file.obs, dataset.keep, f"dataset {dataset.dataset}, {file.where}") for file in published]
     obs, notes = annotate(
         {name: file.obs.iloc[kept] for name, file, kept in zip(files, published, rows, strict=True)},
@@ -87,11 +98,11 @@ def harmonise(
         dataset,
         cell_type_names or {},
     )
-    found = file_genes([file.var for file in published], dataset, table)
+    found = file_genes([file.var for file in published], dataset, table, orthologs)
     total_g = np.zeros(len(found.ids))
     for i, block in _blocks(published, rows):
         total_g[found.places[i]] += np.asarray(block.sum(axis=0, dtype=np.float64)).ravel()
-    mapping = map_genes(found, total_g, dataset, table, min_mapped_genes)
+    mapping = map_genes(found, total_g, dataset, table, min_mapped_genes, orthologs)
     genes = table.set_index("gene_id").loc[mapping.gene_ids]
     var = pd.DataFrame({"feature_name": genes["symbol"], "feature_length": genes["length"]})
     var["feature_type"] = genes["biotype"].astype("category")
@@ -116,11 +127,13 @@ def harmonise(
         obs = obs[~(empty_n | poor_n)]
         if obs.empty:
             raise WcedError(f"dataset {dataset.dataset}: no cell is left of {sum(len(file.obs) for file in published)}")
-        obs = pd.concat([obs, pd.concat(statistics).set_axis(obs.index)], axis=1)[list(OBS_COLUMNS)]
+        obs = pd.concat([obs, pd.concat(statistics).set_axis(obs.index)], axis=1)[[*OBS_COLUMNS, *dataset.extra]]
         # All text but the cells' own ids repeats itself. The categories are sorted.
         text = obs.select_dtypes("object").columns.drop("observation_joinid")
         obs = obs.astype(dict.fromkeys(text, "category"))
-        _write_rest(file, ad.AnnData(obs=obs, var=var, uns={"title": dataset.title, "citation": dataset.citation}))
+        uns = {"title": dataset.title, "citation": dataset.citation}
+        uns |= {} if dataset.values == "counts" else {"counts_made_of": dataset.values}
+        _write_rest(file, ad.AnnData(obs=obs, var=var, uns=uns))
     qc = {
         "dataset": dataset.dataset,
         "files": len(published),

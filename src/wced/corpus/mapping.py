@@ -11,6 +11,7 @@ from wced import genes
 from wced.corpus.datasets import Dataset
 from wced.corpus.published import LARGEST_COUNT
 from wced.errors import WcedError
+from wced.genes.orthologs import Orthologs
 
 EXAMPLES = 5
 """Unknown names that a sentence quotes."""
@@ -23,7 +24,9 @@ class FileGenes:
     names: pd.Series
     """Their names; a name that a file has twice stands here twice."""
     ids: np.ndarray
-    """Ensembl id of each in the gene table, empty where it has none."""
+    """Human Ensembl id of each in the gene table, empty where it has none."""
+    known: np.ndarray
+    """bool: whether the dataset's species has such a gene; of another species, some have no human ortholog."""
     places: tuple[np.ndarray, ...]
     """For each file the places of its columns in `names`."""
 
@@ -66,7 +69,9 @@ class Mapping:
         return counts_ng.astype(np.float32)
 
 
-def file_genes(vars: Sequence[pd.DataFrame], dataset: Dataset, table: pd.DataFrame) -> FileGenes:
+def file_genes(
+    vars: Sequence[pd.DataFrame], dataset: Dataset, table: pd.DataFrame, orthologs: Orthologs | None = None
+) -> FileGenes:
     """Look up the genes of a dataset's files.
 
     Parameters
@@ -77,6 +82,8 @@ def file_genes(vars: Sequence[pd.DataFrame], dataset: Dataset, table: pd.DataFra
         The row, which says where genes are named and by what.
     table
         Gene table (`wced.genes`).
+    orthologs
+        Human orthologs of the genes of another species; None for human cells.
 
     Raises
     ------
@@ -97,19 +104,32 @@ def file_genes(vars: Sequence[pd.DataFrame], dataset: Dataset, table: pd.DataFra
     for key in keys[1:]:
         union = union.append(key[~key.isin(union)])
     names = union.get_level_values(0).to_series(index=range(len(union)))
-    ids = _ids(names, dataset.gene_id_kind, table)
-    return FileGenes(names, ids, tuple(union.get_indexer(key) for key in keys))
+    ids, known = _ids(names, dataset.gene_id_kind, table, orthologs)
+    return FileGenes(names, ids, known, tuple(union.get_indexer(key) for key in keys))
 
 
-def _ids(names: pd.Series, kind: str, table: pd.DataFrame) -> np.ndarray:
+def _ids(
+    names: pd.Series, kind: str, table: pd.DataFrame, orthologs: Orthologs | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the human Ensembl id of each name, and whether it is known at all."""
+    if orthologs is not None:
+        ids, known = orthologs.ids_of(names, kind)
+        return np.where(np.isin(ids, table["gene_id"].to_numpy(object)), ids, "").astype(str), known
     if kind == "symbol":
-        return genes.gene_names(table).ids_of(names).astype(str)
-    ids = pd.Series(genes.without_version(names))
-    return ids.where(ids.isin(table["gene_id"]), "").to_numpy(dtype=str)
+        ids = genes.gene_names(table).ids_of(names).astype(str)
+    else:
+        bare = pd.Series(genes.without_version(names))
+        ids = bare.where(bare.isin(table["gene_id"]), "").to_numpy(dtype=str)
+    return ids, ids != ""
 
 
 def map_genes(
-    found: FileGenes, total_g: np.ndarray, dataset: Dataset, table: pd.DataFrame, min_mapped_genes: float
+    found: FileGenes,
+    total_g: np.ndarray,
+    dataset: Dataset,
+    table: pd.DataFrame,
+    min_mapped_genes: float,
+    orthologs: Orthologs | None = None,
 ) -> Mapping:
     """Decide what becomes of every gene of the files.
 
@@ -119,10 +139,11 @@ def map_genes(
         The genes of the files.
     total_g
         Their counts over all wanted cells.
-    dataset, table
-        The row and the gene table.
+    dataset, table, orthologs
+        As for `file_genes`.
     min_mapped_genes
-        Smallest share of the measured genes that must be in the gene table.
+        Smallest share of the measured genes that must be known: human genes in the gene table, those of another species
+        in the table of orthologs, whether or not they have one.
 
     Raises
     ------
@@ -131,14 +152,15 @@ def map_genes(
     """
     measured = total_g > 0 if dataset.drop_zero_genes else np.ones(len(found.ids), bool)
     mapped = measured & (found.ids != "")
-    share = mapped.sum() / max(measured.sum(), 1)
+    share = (measured & found.known).sum() / max(measured.sum(), 1)
     if share < min_mapped_genes or not mapped.any():
-        missing = ", ".join(found.names[measured & ~mapped].head(EXAMPLES))
+        missing = ", ".join(found.names[measured & ~found.known].head(EXAMPLES))
         other = {"ensembl": "symbol", "symbol": "ensembl"}[dataset.gene_id_kind]
-        other_share = (_ids(found.names, other, table) != "").mean()
+        other_share = _ids(found.names, other, table, orthologs)[1].mean()
+        where = "gene table" if orthologs is None else "table of orthologs"
         advice = f"; as {other} names {other_share:.1%} would be: set gene_id_kind" if other_share > share else ""
         raise WcedError(
-            f"dataset {dataset.dataset}: only {share:.1%} of its {measured.sum()} genes are in the gene table as "
+            f"dataset {dataset.dataset}: only {share:.1%} of its {measured.sum()} genes are in the {where} as "
             f"{dataset.gene_id_kind} names (at least {min_mapped_genes:.0%} are asked for); not in it are {missing}"
             f"{advice}"
         )
@@ -152,7 +174,7 @@ def map_genes(
         "genes_in_file": len(found.ids),
         "genes_dropped_zero": int((~measured).sum()),
         "genes_unmapped": int((measured & ~mapped).sum()),
-        "genes_unmapped_fraction": float(1 - share),
+        "genes_unmapped_fraction": float(1 - mapped.sum() / max(measured.sum(), 1)),
         "genes_not_in_all_files": int((mapped & ~used).sum()),
         "genes_merged": int(used.sum() - len(gene_ids)),
         "genes": len(gene_ids),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def read_labels(path: str | Path) -> pd.DataFrame:
     return text_table(path, sep="," if kind == ".csv" else "\t", index_col=0).rename_axis(None)
 
 
-def open_counts(path: str | Path, format: str = "h5ad", counts: str = "X") -> Published:
+def open_counts(path: str | Path, format: str = "h5ad", counts: str = "X", values: str = "counts") -> Published:
     """Open a file of counts; the counts themselves are not read yet.
 
     Parameters
@@ -42,6 +43,8 @@ def open_counts(path: str | Path, format: str = "h5ad", counts: str = "X") -> Pu
         `h5ad`, `10x_h5` or `10x_mtx`.
     counts
         In an h5ad file: `X`, `raw` (whose own genes are then taken) or `layers/NAME`.
+    values
+        What stands there: `counts`, or `log1p_10k`, of which counts are made.
 
     Raises
     ------
@@ -56,7 +59,7 @@ def open_counts(path: str | Path, format: str = "h5ad", counts: str = "X") -> Pu
     for table, what in ((published.obs, "cells"), (published.var, "genes")):
         if len(table) == 0:
             raise WcedError(f"{path}: has no {what}")
-    return published
+    return replace(published, values=values)
 
 
 def _h5ad(path: Path, counts: str) -> Published:

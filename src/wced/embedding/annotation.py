@@ -33,6 +33,7 @@ def annotate(
     *,
     column: str | None = None,
     method: str = "leaf_argmax",
+    probabilities: bool = False,
     batch_size: int,
 ) -> pd.DataFrame:
     """Return the label that a head gives each cell.
@@ -49,6 +50,8 @@ def annotate(
         Label column of the head; None for that over the Cell Ontology.
     method
         One of `METHODS`; heads without a hierarchy know `leaf_argmax` only.
+    probabilities
+        Whether to give the probability of every leaf, too; of a hierarchical head only.
     batch_size
         Most cells at once.
 
@@ -56,19 +59,24 @@ def annotate(
     -------
     pandas.DataFrame
         One row per cell, in their order: `cell`; `predicted_term` (the class), its `probability` and `predicted_label`
-        (its name); `lineage` of a hierarchical head: the term and its ancestors, the root first, with `;` between. Of a
-        head that predicts a number: `cell` and `predicted_value`.
+        (its name); `lineage` of a hierarchical head: the term and its ancestors, the root first, with `;` between, and
+        if asked for `leaf_probabilities` (float32, in the order of the checkpoint's `ontology.leaves`). Of a head that
+        predicts a number: `cell` and `predicted_value`.
 
     Raises
     ------
     WcedError
-        If the checkpoint has no such head, or the head no such method.
+        If the checkpoint has no such head, or the head no such method or no leaves.
     """
     head = label_head(checkpoint, ontology_column(checkpoint) if column is None else column)
     if method not in METHODS:
         raise WcedError(f"method: {method} is none of {', '.join(METHODS)}")
     if method == "greedy" and head["loss"] != "hierarchical":
         raise WcedError(f"method: greedy is for the head over the Cell Ontology; that of {head['column']} is flat")
+    if probabilities and head["loss"] != "hierarchical":
+        raise WcedError(
+            f"probabilities: only the head over the Cell Ontology has leaves; that of {head['column']} is flat"
+        )
     logits_nc = label_logits(cells, checkpoint, head["column"], batch_size=batch_size)
     frame = pd.DataFrame({"cell": np.asarray(obs_names)})
     if head["loss"] == "mse":
@@ -77,10 +85,11 @@ def annotate(
         cut = checkpoint.ontology
         term_n, probability_n = hierarchical(cut, logits_nc, method)
         names, labels, lineages = np.array(cut.terms), np.array(cut.labels), np.array(lineage_of_terms(cut))
-        return frame.assign(
+        frame = frame.assign(
             predicted_term=names[term_n], probability=probability_n, predicted_label=labels[term_n],
             lineage=lineages[term_n],
         )  # fmt: skip
+        return frame.assign(leaf_probabilities=list(_softmax(logits_nc))) if probabilities else frame
     classes = checkpoint.labels.classes[head["column"]]
     class_n = logits_nc.argmax(axis=1)
     odds_nc = np.exp(logits_nc.astype(np.float64) - logits_nc.max(axis=1, keepdims=True))
@@ -89,6 +98,12 @@ def annotate(
     return frame.assign(
         predicted_term=np.array(classes)[class_n], probability=probability_n, predicted_label=labels[class_n]
     )
+
+
+def _softmax(logits_nl: np.ndarray) -> np.ndarray:
+    """Return the probabilities of the leaves, float32."""
+    odds_nl = np.exp(logits_nl - logits_nl.max(axis=1, keepdims=True), dtype=np.float32)
+    return odds_nl / odds_nl.sum(axis=1, keepdims=True)
 
 
 def hierarchical(cut: OntologyCut, logits_nl: np.ndarray, method: str) -> tuple[np.ndarray, np.ndarray]:

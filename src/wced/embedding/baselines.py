@@ -1,15 +1,55 @@
-"""Embeddings that take no model: every table shows them beside the models.
+"""Embeddings that take no pretrained network: every table shows them beside the models.
 
-Both are fitted on the very cells that they embed, without labels and without knowing of batches.
+A new baseline is one function here, its entry in `BASELINES`, and its name in `wced.config.embedding.Baseline`. All but
+`corpus_pca` are fitted on the very cells that they embed, without their labels.
 """
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from anndata import AnnData
 
+from wced.config.embedding import Embedding
 from wced.errors import WcedError
 
 LEAKAGE = "fitted on these cells, unlabelled"
 """What a baseline has seen of the cells it embeds."""
+
+LEAKAGE_BATCH = "fitted on these cells and their batches, unlabelled"
+"""The same for one that is told of batches."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What a baseline may use."""
+
+    adata: AnnData
+    """Raw counts as X, cells × genes, indexed by Ensembl id; the technical batch as `obs.batch`."""
+    settings: Embedding
+    """The section of the config."""
+    seed: int
+    """Seed of everything that is drawn."""
+    corpus: Path | None = None
+    """Principal components of the corpus (`wced.embedding.corpus_pca`), for the one baseline that needs them."""
+
+    @property
+    def single_batch(self) -> bool:
+        """Whether all cells are of one batch."""
+        return self.adata.obs["batch"].nunique() < 2
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What a baseline makes of cells."""
+
+    embedding_nd: np.ndarray
+    """Cells × dimensions, float32."""
+    leakage: str | None = LEAKAGE
+    """What it has seen of these cells; None for one fitted on the corpus, of which the table of leakage tells."""
+    n_params: int = 0
+    """Weights of a network, or loadings fitted on the corpus; 0 without."""
 
 
 def hvg(adata: AnnData, n_top_genes: int) -> np.ndarray:
@@ -34,6 +74,11 @@ def hvg(adata: AnnData, n_top_genes: int) -> np.ndarray:
     WcedError
         If fewer genes are expressed than asked for.
     """
+    return np.asarray(highly_variable(adata, n_top_genes).X.toarray(), dtype=np.float32)
+
+
+def highly_variable(adata: AnnData, n_top_genes: int) -> AnnData:
+    """Return what `hvg` does, with the genes' names; X is sparse."""
     import scanpy as sc
 
     log1p_10k = AnnData(X=adata.X.astype(np.float32), var=adata.var[[]])
@@ -47,7 +92,7 @@ def hvg(adata: AnnData, n_top_genes: int) -> np.ndarray:
     dispersion = sc.pp.highly_variable_genes(log1p_10k, flavor="seurat", inplace=False)["dispersions_norm"].to_numpy()
     # A stable sort, so that ties do not decide how many genes are kept; a gene without a dispersion comes last.
     order = np.argsort(-np.nan_to_num(dispersion, nan=-np.inf), kind="stable")
-    return np.asarray(log1p_10k.X[:, np.sort(order[:n_top_genes])].toarray(), dtype=np.float32)
+    return log1p_10k[:, np.sort(order[:n_top_genes])]
 
 
 def pca(adata: AnnData, n_top_genes: int, n_components: int, seed: int) -> np.ndarray:
@@ -83,3 +128,58 @@ def pca(adata: AnnData, n_top_genes: int, n_components: int, seed: int) -> np.nd
             f"{x_ng.shape[1]} genes"
         )
     return PCA(n_components, svd_solver="arpack", random_state=seed).fit_transform(x_ng).astype(np.float32)
+
+
+def _hvg(cells: Cells) -> Embedded:
+    return Embedded(hvg(cells.adata, cells.settings.n_top_genes))
+
+
+def _pca(cells: Cells) -> Embedded:
+    return Embedded(pca(cells.adata, cells.settings.n_top_genes, cells.settings.n_components, cells.seed))
+
+
+def _harmony(cells: Cells) -> Embedded:
+    """Return `pca` corrected for the batch by Harmony (Korsunsky et al. 2019) with harmonypy's settings.
+
+    Cells of a single batch have nothing to correct, and keep their principal components.
+    """
+    components_nk = _pca(cells).embedding_nd
+    if cells.single_batch:
+        return Embedded(components_nk, f"{LEAKAGE}; one batch, so the same as pca")
+    from harmonypy import run_harmony
+
+    # One core: sums in parallel would make the result depend on the machine.
+    fitted = run_harmony(
+        components_nk, cells.adata.obs[["batch"]].astype(str), ["batch"], random_state=cells.seed, ncores=1,
+        verbose=False,
+    )  # fmt: skip
+    return Embedded(np.asarray(fitted.Z_corr, np.float32), LEAKAGE_BATCH)
+
+
+def _scvi(cells: Cells) -> Embedded:
+    """Return the latent means of scVI (Lopez et al. 2018) trained on these cells' counts of highly variable genes."""
+    from wced.embedding.scvi import latent
+
+    settings = cells.settings
+    latent_nd, n_params = latent(cells.adata, settings.n_top_genes, settings.scvi, cells.seed)
+    return Embedded(latent_nd, LEAKAGE if cells.single_batch else LEAKAGE_BATCH, n_params)
+
+
+def _corpus_pca(cells: Cells) -> Embedded:
+    """Return the cells on the principal components of the pretraining corpus."""
+    from wced.embedding.corpus_pca import Components
+
+    if cells.corpus is None:
+        raise WcedError("corpus_pca: needs the principal components of the corpus (wced fit-corpus-pca)")
+    components = Components.read(cells.corpus)
+    return Embedded(components.embed(cells.adata), None, components.n_params)
+
+
+BASELINES: dict[str, Callable[[Cells], Embedded]] = {
+    "hvg": _hvg,
+    "pca": _pca,
+    "harmony": _harmony,
+    "scvi": _scvi,
+    "corpus_pca": _corpus_pca,
+}
+"""The baselines by their names."""

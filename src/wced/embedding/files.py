@@ -13,7 +13,10 @@ from wced.errors import WcedError
 from wced.files import whole_file
 
 FACTS = {"model": str, "n_params": int, "width": int, "dataset": str, "leakage": str, "pooling": str}
-"""What `uns["wced"]` of an embedding says, and of which type."""
+"""What `uns["wced"]` of an embedding says, and of which type; `source` too where it was not made here."""
+
+SOURCE = "here"
+"""Source of an embedding that does not name one."""
 
 
 def write_embedding(
@@ -27,6 +30,7 @@ def write_embedding(
     leakage: str,
     pooling: str = "none",
     input: Mapping[str, Any] | None = None,
+    source: str = SOURCE,
 ) -> None:
     """Write the embedding of a dataset's cells.
 
@@ -41,13 +45,15 @@ def write_embedding(
     model, dataset
         Names in the config.
     n_params
-        Trained parameters of what embeds; 0 for baselines.
+        Trained parameters of what embeds: weights of a network, or loadings fitted on the corpus; 0 without.
     leakage
         What the model may have seen of these cells: `none`, or what was found.
     pooling
         What of the model the embedding is made of; `none` for baselines.
     input
         How well the dataset's genes fitted the model; None where there was nothing to fit.
+    source
+        `here`, or `external` for embeddings that were made elsewhere.
 
     Raises
     ------
@@ -67,6 +73,7 @@ def write_embedding(
             "wced": {
                 "model": model, "n_params": n_params, "width": width, "dataset": dataset, "leakage": leakage,
                 "pooling": pooling, **({} if input is None else {"input": dict(input)}),
+                **({} if source == SOURCE else {"source": source}),
             },
         },
     )  # fmt: skip
@@ -82,6 +89,7 @@ def read_embedding(path: str | Path) -> AnnData:
         if key not in facts:
             raise WcedError(f"{path}: not an embedding of wced: uns['wced'] has no {key}")
         facts[key] = kind(facts[key])
+    facts.setdefault("source", SOURCE)
     if facts["width"] != adata.n_vars:
         raise WcedError(f"{path}: the embedding has {adata.n_vars} dimensions, its uns says {facts['width']}")
     _check_finite(adata.X, path)

@@ -21,6 +21,9 @@ MIN_GENE_SHARE = 0.1
 PERTURBED = "perturbed_gene"
 """Column of obs that names the perturbed genes of a cell, for models that know the gene state `perturbed`."""
 
+MADE_OF = "counts_made_of"
+"""Key of uns of a harmonised dataset whose publisher has no counts; it says what X was made of."""
+
 ROWS = 8192
 """Cells that are read and checked at once; of a file that stays on disk, no more are in memory as they are."""
 
@@ -51,6 +54,8 @@ class ModelInput:
         ]
         if said["by_symbol"]:
             parts.append(f"{said['by_symbol']} of them by symbol")
+        if MADE_OF in said:
+            parts.append(f"counts made of {said[MADE_OF]}")
         if said["duplicates"]:
             parts.append(f"{said['duplicates']} duplicates added up")
         if said["empty_cells"]:
@@ -117,6 +122,8 @@ def read_cells(
         "count_share": count_share,
         "empty_cells": int((np.diff(cells.offsets) == 0).sum()),
     }
+    if MADE_OF in adata.uns:
+        facts[MADE_OF] = str(adata.uns[MADE_OF])
     measured_v = np.zeros(len(vocabulary), bool)
     measured_v[match.id_g[match.id_g >= 0]] = True
     metadata_nm = None

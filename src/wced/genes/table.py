@@ -17,7 +17,7 @@ HGNC_COLUMNS = ["hgnc_id", "symbol", "locus_group", "status", "alias_symbol", "p
 
 def read_gencode(path: str | Path) -> pd.DataFrame:
     """Read GENCODE's genes (CSV, possibly gzipped, no header): gene_id, symbol, version, length (bp), biotype."""
-    frame = _csv(path, "GENCODE genes", sep=",", header=None)
+    frame = read_csv(path, "GENCODE genes", sep=",", header=None)
     if frame.shape[1] != len(GENCODE_COLUMNS):
         raise WcedError(f"{path}: GENCODE genes have {len(GENCODE_COLUMNS)} columns, not {frame.shape[1]}")
     frame.columns = GENCODE_COLUMNS
@@ -31,7 +31,7 @@ def read_gencode(path: str | Path) -> pd.DataFrame:
 
 def read_hgnc(path: str | Path) -> pd.DataFrame:
     """Read the approved genes of the HGNC complete set (TSV, possibly gzipped), previous and alias names as lists."""
-    frame = _csv(path, "the HGNC complete set", sep="\t")
+    frame = read_csv(path, "the HGNC complete set", sep="\t")
     for column in HGNC_COLUMNS:
         if column not in frame.columns:
             raise WcedError(f"{path}: column {column} is missing; expected the HGNC complete set")
@@ -41,7 +41,8 @@ def read_hgnc(path: str | Path) -> pd.DataFrame:
     return frame
 
 
-def _csv(path: str | Path, what: str, **options: object) -> pd.DataFrame:
+def read_csv(path: str | Path, what: str, **options: object) -> pd.DataFrame:
+    """Read a text table, all as text; raise WcedError saying `what` was expected if it is none."""
     try:
         return pd.read_csv(existing(path, what), dtype=str, keep_default_na=False, **options)
     except (gzip.BadGzipFile, EOFError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as failure:

@@ -1,4 +1,4 @@
-"""Tables of gene errors: the last epoch, the most and the least learnable genes, and a summary."""
+"""Tables of gene errors: the last epoch, annotated, the most and the least learnable genes, and a summary."""
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,31 @@ def last_epoch(errors: pd.DataFrame) -> pd.DataFrame:
     """
     last = errors.groupby("checkpoint")["epoch"].transform("max")
     return checked(errors[errors["epoch"] == last].reset_index(drop=True), GENE_ERRORS)
+
+
+NOT_ANNOTATED = "not annotated"
+"""Family and program of a gene that the annotation lacks."""
+
+
+def annotated(errors: pd.DataFrame, annotation: pd.DataFrame | None) -> pd.DataFrame:
+    """Return errors with the columns `family` and `program` of each gene.
+
+    Parameters
+    ----------
+    errors
+        Rows of tables.GENE_ERRORS.
+    annotation
+        Rows of tables.GENE_ANNOTATION; None where there is none, which leaves every gene not annotated.
+    """
+    for column in ("family", "program"):
+        known = {} if annotation is None else annotation.set_index("gene_id")[column]
+        errors = errors.assign(**{column: errors["gene_id"].map(known).fillna(NOT_ANNOTATED)})
+    return errors
+
+
+def proxies(annotation: pd.DataFrame | None) -> str:
+    """Return which sets of genes behind the programs are proxies, with semicolons between; empty for none."""
+    return "" if annotation is None or annotation.empty else str(annotation["proxies"].iloc[0])
 
 
 def improvement(errors: pd.DataFrame) -> pd.Series:

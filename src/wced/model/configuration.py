@@ -43,6 +43,9 @@ class WcedConfig(PretrainedConfig):
         Whether `mlm` also decodes which gene stands at a position.
     decoder_width
         Hidden width of the expression decoders.
+    decoder_depth
+        {"mean", "std"} of the log number of expressed genes over the training cells, where `wced` is told that of the
+        cell; None where it is not.
     head_dropout
         Dropout inside the label heads.
     label_heads
@@ -78,6 +81,7 @@ class WcedConfig(PretrainedConfig):
         decoders: list[str] | None = None,
         hidden_genes: bool = False,
         decoder_width: int = 384,
+        decoder_depth: dict[str, float] | None = None,
         head_dropout: float = 0.1,
         label_heads: list[dict[str, Any]] | None = None,
         input: dict[str, Any] | None = None,
@@ -112,6 +116,7 @@ class WcedConfig(PretrainedConfig):
         self.decoders = decoders
         self.hidden_genes = hidden_genes
         self.decoder_width = decoder_width
+        self.decoder_depth = decoder_depth
         self.head_dropout = head_dropout
         self.label_heads = label_heads or []
         self.input = input or {}

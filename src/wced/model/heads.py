@@ -6,18 +6,31 @@ from torch.autograd import Function
 
 
 class WholeCellDecoder(nn.Module):
-    """Decode the detection logit and value of every gene from the CLS embedding, once per cell (paper, 12.5.2)."""
+    """Decode the detection logit and value of every gene from the CLS embedding, once per cell (paper, 12.5.2).
 
-    def __init__(self, width: int, inner: int, vocabulary_size: int) -> None:
+    It may be told the cell's depth, to which each gene answers by a slope of its own; scVI (Lopez et al. 2018) tells
+    its decoder the library size for the same reason.
+    """
+
+    def __init__(self, width: int, inner: int, vocabulary_size: int, *, depth: bool) -> None:
         super().__init__()
         self.hidden = nn.Sequential(nn.Linear(width, inner), nn.GELU())
         self.detection = nn.Linear(inner, vocabulary_size)
         self.value = nn.Linear(inner, vocabulary_size)
+        self.depth = nn.Parameter(torch.zeros(2, vocabulary_size)) if depth else None
 
-    def forward(self, cls_nd: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return detection logits (of being expressed) and values in log1p_10k, each (n, G)."""
+    def forward(self, cls_nd: torch.Tensor, depth_n: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return detection logits (of being expressed) and values in log1p_10k, each (n, G).
+
+        `depth_n` is the log number of expressed genes in standard deviations from the mean; None stands for the mean.
+        """
         hidden = self.hidden(cls_nd)
-        return self.detection(hidden), self.value(hidden)
+        logit_ng, value_ng = self.detection(hidden), self.value(hidden)
+        if self.depth is None or depth_n is None:
+            return logit_ng, value_ng
+        slope_detection_g, slope_value_g = self.depth.to(logit_ng.dtype)
+        depth_n1 = depth_n.to(logit_ng.dtype).unsqueeze(1)
+        return torch.addcmul(logit_ng, depth_n1, slope_detection_g), torch.addcmul(value_ng, depth_n1, slope_value_g)
 
 
 class PositionDecoder(nn.Module):

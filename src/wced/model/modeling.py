@@ -8,9 +8,16 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from wced.model import backbones
+from wced.model.backbones.llama import Stack
 from wced.model.configuration import WcedConfig
 from wced.model.embedding import CellEmbedding
 from wced.model.heads import GeneDecoder, LabelHead, PositionDecoder, WholeCellDecoder, reversed_gradient
+from wced.model.value_encoders import ValueEncoder
+
+VALUE_STD = 0.014
+"""Standard deviation of the entries of a value's vector at the start. All genes of a cell have similar values, and what
+their vectors share would drown the genes' own in the average that attention begins as; docs/method.md has the
+measurement."""
 
 INPUT_STD = 0.2
 """Standard deviation of gene embeddings and input tokens at the start. No norm stands before the first attention, so
@@ -55,7 +62,7 @@ class WcedModel(PreTrainedModel):
         self.backbone = backbones.build(config)
         self.decoders = nn.ModuleDict()
         if "wced" in config.decoders:
-            self.decoders["wced"] = WholeCellDecoder(width, inner, genes)
+            self.decoders["wced"] = WholeCellDecoder(width, inner, genes, depth=config.decoder_depth is not None)
         if "mlm" in config.decoders:
             self.decoders["mlm"] = PositionDecoder(width, inner)
             if config.hidden_genes:
@@ -67,13 +74,20 @@ class WcedModel(PreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Draw weights with a standard deviation of 0.02, as LLaMA does, and inputs with `INPUT_STD`; biases are 0."""
+        """Draw weights with a standard deviation of 0.02, as LLaMA does; biases are 0.
+
+        Exceptions are the inputs (`INPUT_STD`, `VALUE_STD`) and the first attention of our own encoders.
+        """
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=0.02)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=INPUT_STD)
+        elif isinstance(module, Stack):
+            module.blocks[0].attention.draw_average()
+        elif isinstance(module, ValueEncoder):
+            module.draw(VALUE_STD)
         elif isinstance(module, CellEmbedding):
             module.draw_tokens(INPUT_STD)
 
@@ -129,6 +143,7 @@ class WcedModel(PreTrainedModel):
         full: bool | None = None,
         masked_at: torch.Tensor | None = None,
         gene_masked_at: torch.Tensor | None = None,
+        expressed: torch.Tensor | None = None,
         reversal: Mapping[str, float] | None = None,
         decode: bool = True,
     ) -> WcedOutput:
@@ -141,6 +156,9 @@ class WcedModel(PreTrainedModel):
         masked_at, gene_masked_at
             Int64: the flat places (row · l + position) where values and genes are hidden. None looks for them, for
             which a GPU must be waited for.
+        expressed
+            (n,): number of genes that each whole cell expresses, for a decoder that is told it (None: as many as the
+            training cells in the geometric mean).
         reversal
             By label column: what its head's gradient is multiplied by, turned around, on its way to the encoder.
         decode
@@ -157,7 +175,7 @@ class WcedModel(PreTrainedModel):
             return WcedOutput(cls_nkd)
         found: dict[str, torch.Tensor] = {}
         if "wced" in self.decoders:
-            found["detection_logits"], found["values"] = self.decoders["wced"](cls_nkd[:, 0])
+            found["detection_logits"], found["values"] = self.decoders["wced"](cls_nkd[:, 0], self._depth(expressed))
         if positions:
             rest = hidden[:, k:].flatten(0, 1)
             if masked is not None:
@@ -167,6 +185,13 @@ class WcedModel(PreTrainedModel):
                 at = gene_masked.flatten().nonzero()[:, 0] if gene_masked_at is None else gene_masked_at
                 found["gene_logits"] = self.decoders["genes"](rest[at])
         return WcedOutput(cls_nkd, **found, label_logits=self.label_logits(cls_nkd, reversal))
+
+    def _depth(self, expressed: torch.Tensor | None) -> torch.Tensor | None:
+        """Return the log number of expressed genes, standardised by the training cells; (n,)."""
+        scale = self.config.decoder_depth
+        if expressed is None or scale is None:
+            return None
+        return (expressed.clamp(min=1).float().log() - scale["mean"]) / scale["std"]
 
     def label_logits(
         self, cls_nkd: torch.Tensor, reversal: Mapping[str, float] | None = None

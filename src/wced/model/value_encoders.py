@@ -25,6 +25,10 @@ class ValueEncoder(nn.Module):
         """Return what each feature adds; shape (f, d)."""
         raise NotImplementedError
 
+    def draw(self, std: float) -> None:
+        """Draw the vectors anew, such that an entry of a value's vector has about this standard deviation."""
+        raise NotImplementedError
+
     def forward(self, value_nl: torch.Tensor) -> torch.Tensor:
         """Encode values; shape (n, l) → (n, l, d)."""
         vectors_fd = self.vectors()
@@ -61,6 +65,10 @@ class PeriodicEncoder(ValueEncoder):
         """Return W and b; shape (2K + 1, d)."""
         return torch.cat([self.project.weight.T, self.project.bias[None]])
 
+    def draw(self, std: float) -> None:
+        """Draw W; of each frequency sin² + cos² is 1."""
+        nn.init.normal_(self.project.weight, std=std / math.sqrt(len(self.frequency)))
+
 
 class MLPEncoder(ValueEncoder):
     """A small fully connected network on the value (paper, section 12.3.5): e(x) = W gelu(u x + c) + b."""
@@ -79,6 +87,12 @@ class MLPEncoder(ValueEncoder):
         """Return W and b; shape (d + 1, d)."""
         return torch.cat([self.project.weight.T, self.project.bias[None]])
 
+    def draw(self, std: float) -> None:
+        """Draw u with a standard deviation of 1, and W such that the sum over the features has `std` at x = 1."""
+        nn.init.normal_(self.hidden.weight)
+        # E[gelu(u)²] = 0.43 for u from the standard normal distribution.
+        nn.init.normal_(self.project.weight, std=std / math.sqrt(0.43 * self.project.in_features))
+
 
 class TableEncoder(ValueEncoder):
     """A learned vector for each bin 1, …, B; a value outside counts as the nearest bin."""
@@ -95,6 +109,10 @@ class TableEncoder(ValueEncoder):
     def vectors(self) -> torch.Tensor:
         """Return the table; shape (B, d)."""
         return self.table.weight
+
+    def draw(self, std: float) -> None:
+        """Draw the table."""
+        nn.init.normal_(self.table.weight, std=std)
 
 
 def build(config: WcedConfig) -> ValueEncoder:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
+from graphlib import TopologicalSorter
 
 from wced.errors import WcedError
 
@@ -37,6 +38,14 @@ class CellOntology:
                 children[parent].append(term)
         return {term: tuple(found) for term, found in children.items()}
 
+    @cached_property
+    def depths(self) -> dict[str, int]:
+        """Depth of each current term: links of the longest is_a path from the root, so that a parent is less deep."""
+        depths: dict[str, int] = {}
+        for term in TopologicalSorter(self.parents).static_order():  # parents first
+            depths[term] = 1 + max((depths[parent] for parent in self.parents[term]), default=-1)
+        return depths
+
     def current(self, term: str) -> str | None:
         """Return `term`, or what replaces it if it is obsolete; None if CL has neither."""
         term = self.replacements.get(term, term)
@@ -50,15 +59,34 @@ class CellOntology:
         """Return the terms that are a kind of `term`, itself included; raise WcedError if it is not a current term."""
         return self._reach(term, self.children)
 
+    def steps_up(self, term: str) -> dict[str, int]:
+        """Return the fewest is_a links from `term` to each of its ancestors; 0 to itself.
+
+        Raises
+        ------
+        WcedError
+            If it is not a current term.
+        """
+        steps: dict[str, int] = {}
+        level, waiting = 0, {self._checked(term)}
+        while waiting:
+            steps |= dict.fromkeys(waiting, level)
+            waiting = {parent for reached in waiting for parent in self.parents[reached]} - steps.keys()
+            level += 1
+        return steps
+
     def _reach(self, term: str, links: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
-        if term not in self.labels:
-            raise WcedError(f"{term}: not a current term of the Cell Ontology {self.version}")
-        seen, waiting = {term}, [term]
+        seen, waiting = {self._checked(term)}, [term]
         while waiting:
             new = [other for other in links[waiting.pop()] if other not in seen]
             seen.update(new)
             waiting.extend(new)
         return frozenset(seen)
+
+    def _checked(self, term: str) -> str:
+        if term not in self.labels:
+            raise WcedError(f"{term}: not a current term of the Cell Ontology {self.version}")
+        return term
 
 
 @cache

@@ -80,8 +80,11 @@ class OntologyCut:
         """
         logits_nl = self._checked(leaf_logits_nl)
         odds_nl = np.exp(logits_nl - logits_nl.max(axis=1, keepdims=True))
-        probability_nl = odds_nl / odds_nl.sum(axis=1, keepdims=True)
-        return probability_nl @ self.descendant_leaves_tl.T.astype(np.float64)
+        return self.roll_up(odds_nl / odds_nl.sum(axis=1, keepdims=True))
+
+    def roll_up(self, leaf_probabilities_nl: np.ndarray) -> np.ndarray:
+        """Return the probability of every term, cells × terms (float64), from those of the leaves, cells × leaves."""
+        return self._checked(leaf_probabilities_nl) @ self.descendant_leaves_tl.T.astype(np.float64)
 
     def leaf_argmax(self, leaf_logits_nl: np.ndarray) -> np.ndarray:
         """Return the term index of each cell's most probable leaf (the paper's decoding unless it says otherwise)."""
@@ -93,16 +96,32 @@ class OntologyCut:
         It favours the subtree that holds most probability, where `leaf_argmax` favours the single best leaf.
         Of equally probable children the one with the smaller id is taken.
         """
-        probability_nt = self.node_probabilities(leaf_logits_nl)
+        return self.descents(self.node_probabilities(leaf_logits_nl))[:, -1]
+
+    def descents(self, probability_nt: np.ndarray) -> np.ndarray:
+        """Return the terms that each cell passes when it always takes its most probable child, from root to leaf.
+
+        Parameters
+        ----------
+        probability_nt
+            Probability of every term, cells × terms, as `node_probabilities` or `roll_up` gives it.
+
+        Returns
+        -------
+        np.ndarray
+            Indices of terms (int64), cells × steps: the root first, the leaf last, and as often as others go on.
+        """
         child_tt = np.zeros((len(self.terms), len(self.terms)), dtype=bool)
         for term, parents in enumerate(self.parents):
             child_tt[list(parents), term] = True
         leaf_t = ~child_tt.any(axis=1)
-        at_n = np.full(len(probability_nt), self.root)
-        while not leaf_t[at_n].all():
+        passed = [np.full(len(probability_nt), self.root)]
+        while not leaf_t[passed[-1]].all():
+            at_n = passed[-1].copy()
             moving = np.flatnonzero(~leaf_t[at_n])
             at_n[moving] = np.where(child_tt[at_n[moving]], probability_nt[moving], -1.0).argmax(axis=1)
-        return at_n
+            passed.append(at_n)
+        return np.stack(passed, axis=1)
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dict from which `from_json` makes the same cut without the ontology."""
@@ -127,7 +146,7 @@ class OntologyCut:
     def _checked(self, leaf_logits_nl: np.ndarray) -> np.ndarray:
         logits_nl = np.asarray(leaf_logits_nl, dtype=np.float64)
         if logits_nl.ndim != 2 or logits_nl.shape[1] != len(self.leaves):
-            raise WcedError(f"leaf logits: shape {logits_nl.shape}, expected cells × {len(self.leaves)} leaves")
+            raise WcedError(f"leaf values: shape {logits_nl.shape}, expected cells × {len(self.leaves)} leaves")
         return logits_nl
 
 

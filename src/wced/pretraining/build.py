@@ -15,8 +15,8 @@ from wced.model.backbones import layers_of
 from wced.model.modeling import INPUT_STD
 from wced.ontology.cell_ontology import load as load_ontology
 from wced.ontology.cut import OntologyCut, cut
-from wced.pretraining.gene_statistics import cell_values
 from wced.pretraining.losses import Losses
+from wced.pretraining.start import depth_scale
 from wced.shards.encode import Encoding
 from wced.shards.order import CellSource, Order
 
@@ -128,6 +128,7 @@ def build_model(
             decoders=[name for name in ("wced", "mlm") if getattr(section, name) is not None],
             hidden_genes=section.mlm is not None and section.mlm.hide_genes > 0,
             decoder_width=size.decoder_width,
+            decoder_depth=depth_scale(shards) if section.wced is not None and section.wced.depth else None,
             head_dropout=size.head_dropout,
             label_heads=[_head(shards, head, graph) for head in section.label_heads],
             input=section.input.model_dump(),
@@ -171,18 +172,3 @@ def _given(section: config.GivenGenes, gene_ids: tuple[str, ...]) -> tuple[np.nd
     if section.sha256 is not None and sha256(path) != section.sha256:
         raise WcedError(f"{path}: its checksum is not the one in model.gene_embeddings.sha256")
     return read_gene_embeddings(path, gene_ids)
-
-
-@torch.no_grad()
-def start_from_statistics(model: WcedModel, shards: CellSource) -> None:
-    """Set the biases of the whole-cell decoder to each gene's log-odds of expression and mean value.
-
-    Training then starts at the null model instead of spending its first epoch on reaching it.
-    """
-    if "wced" not in model.config.decoders:
-        return
-    train = cell_values(shards, "train", null=False)
-    rate = np.clip(train.n_nonzero_g / np.maximum(train.n_g, 1), 1e-4, 1 - 1e-4)
-    decoder = model.decoders["wced"]
-    decoder.detection.bias.copy_(torch.from_numpy(np.log(rate / (1 - rate))))
-    decoder.value.bias.copy_(torch.from_numpy(np.nan_to_num(train.mean_g)))

@@ -83,6 +83,7 @@ class PretrainingModule(L.LightningModule):
         """Add what follows from a batch while it is still on the CPU, so that no GPU has to be waited for."""
         if "target_offsets" in batch:
             counts = batch["target_offsets"].diff()
+            batch["expressed"] = counts
             batch["target_row"] = torch.repeat_interleave(torch.arange(len(counts)), counts)
         for name in ("masked", "gene_masked"):
             if name in batch:
@@ -95,7 +96,7 @@ class PretrainingModule(L.LightningModule):
         if metadata is not None and training:
             hidden = torch.rand(metadata.shape, device=metadata.device) < self.metadata_dropout
             metadata = metadata.masked_fill(hidden, -1)
-        names = ("masked", "gene_masked", "gene_state", "full", "masked_at", "gene_masked_at")
+        names = ("masked", "gene_masked", "gene_state", "full", "masked_at", "gene_masked_at", "expressed")
         return model(
             batch["gene"], batch["value"], batch["length"], metadata=metadata,
             reversal=self.losses.reversal(self.epochs_done) if training else None,

@@ -24,16 +24,18 @@ from wced.pretraining.build import (
     hierarchy,
     losses_of,
     order_of,
-    start_from_statistics,
 )
 from wced.pretraining.callbacks import AdaptiveChoice, GeneErrorFiles, QuietProgress, Saving
 from wced.pretraining.card import card
 from wced.pretraining.gene_errors import GeneErrors
 from wced.pretraining.gene_tables import joined
 from wced.pretraining.module import PretrainingModule
+from wced.pretraining.start import start_from_statistics
 from wced.pretraining.state import TrainingState
 from wced.shards.batches import BatchDataset, BatchLoader
+from wced.shards.order import CellSource
 from wced.shards.reader import ShardSet
+from wced.shards.subset import TrainingSubset
 
 
 def precision_of(word: str) -> str:
@@ -68,7 +70,8 @@ def pretrain(
     name
         Which of its checkpoints.
     seed
-        Seed of weights, order of cells, sequences and dropout.
+        Seed of weights, order of cells, sequences and dropout, unless the checkpoint has its own; and of the share of
+        cells.
 
     Returns
     -------
@@ -85,7 +88,10 @@ def pretrain(
     keep_freed_memory()
     torch.backends.cuda.matmul.allow_tf32 = True  # where precision is float32; no effect without a GPU
     checkpoint = section.checkpoints[name]
-    shards = ShardSet(shard_folder, verify=True)
+    shards: CellSource = ShardSet(shard_folder, verify=True)
+    if checkpoint.cells < 1:
+        shards = TrainingSubset(shards, checkpoint.cells, seed)
+    seed = seed if checkpoint.seed is None else checkpoint.seed
     for split in ("train", "validation"):
         found = shards.count(split)
         if found < section.devices:
@@ -101,7 +107,7 @@ def pretrain(
     graph, masks = hierarchy(shards, checkpoint)
     model = build_model(shards, section.model, checkpoint, graph, seed)
     if state.last is None:  # a resumed training gets its weights from there
-        start_from_statistics(model, shards)
+        start_from_statistics(model, shards, section.model, seed)
     model.backbone.gradient_checkpointing = checkpoint.gradient_checkpointing
     print("parameters:", ", ".join(f"{part} {n:,}" for part, n in parameters_by_part(model).items()), flush=True)
 

@@ -1,78 +1,13 @@
 """Score tables as a reader wants them: models as rows, metrics as columns, the best marked, gaps explained."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from string import ascii_lowercase
 
 import numpy as np
 import pandas as pd
 
-
-@dataclass(frozen=True)
-class Metric:
-    """How a metric is shown."""
-
-    name: str
-    """As in the table of scores."""
-    title: str
-    """Heading of its column."""
-    meaning: str = ""
-    """One sentence for the caption; of all metrics here, higher is better."""
-    headline: bool = False
-    """Whether the text says which model is best at it."""
-    ranks: bool = True
-    """Whether it measures the model, so that the best value is marked."""
-
-
-TASKS = {
-    "zero_shot_integration": (
-        "Zero-shot batch integration",
-        (
-            Metric("nmi", "NMI", "NMI and ARI: agreement of clusters with cell types."),
-            Metric("ari", "ARI"),
-            Metric("asw_label", "ASW label", "ASW label: how compact cell types are (silhouette, scaled to 0–1)."),
-            Metric("avg_bio", "AvgBio", "AvgBio: mean of the three before it.", headline=True),
-            Metric(
-                "graph_connectivity",
-                "Graph conn.",
-                "Graph connectivity: share of a cell type's cells in one piece of the neighbour graph.",
-            ),
-            Metric("asw_batch", "ASW batch", "ASW batch: 1 where batches mix within cell types, 0 where they part."),
-            Metric("avg_batch", "AvgBatch", "AvgBatch: mean of the two before it.", headline=True),
-            Metric("overall", "Overall", "Overall: 0.6 AvgBio + 0.4 AvgBatch.", headline=True),
-        ),
-    ),
-    "cell_type_classification": (
-        "Cell-type classification on frozen embeddings",
-        (
-            Metric("macro_f1", "F1", "F1: mean over cell types, so that rare ones count as much.", headline=True),
-            Metric("macro_f1_lr", "F1, logistic", headline=True),
-            Metric("macro_f1_knn", "F1, neighbours"),
-            Metric("macro_f1_rf", "F1, forest"),
-            Metric("accuracy", "Accuracy", "The columns without a classifier's name are the mean of the three."),
-            Metric("accuracy_lr", "Acc., logistic"),
-            Metric("accuracy_knn", "Acc., neighbours"),
-            Metric("accuracy_rf", "Acc., forest"),
-        ),
-    ),
-    "zero_shot_annotation": (
-        "Zero-shot annotation by the ontology head",
-        (
-            Metric("accuracy_exact", "Exact", "Exact: the predicted term is the true one.", headline=True),
-            Metric("accuracy_exact_or_descendant", "or finer", "Finer and coarser: it is a kind or a parent of it."),
-            Metric("accuracy_exact_or_ancestor", "or coarser"),
-            Metric("accuracy_lineage", "Same lineage", "Same lineage: any of these.", headline=True),
-            Metric(
-                "reachable_exact",
-                "Reachable, exact",
-                "Reachable: share of cells that the model could have got right, "
-                "because its corpus held their type (or a relative) as a finest term.",
-                ranks=False,
-            ),
-            Metric("reachable_lineage", "Reachable, lineage", ranks=False),
-        ),
-    ),
-}
-"""Title and metrics of each task, in the order of the columns."""
+from wced.benchmarks.job import Metric
 
 
 @dataclass(frozen=True)
@@ -83,26 +18,42 @@ class Cell:
     """The score, three decimals; a dash where there is none."""
     interval: str = ""
     """The 95% interval."""
-    best: bool = False
-    """Whether no model has a higher value."""
+    mark: str = ""
+    """`best` where no model is better, `tie` where the interval overlaps that of the best, else empty."""
     note: str = ""
     """Letter of the reason why there is no value."""
 
 
 @dataclass(frozen=True)
+class Row:
+    """One model's row of a pivot."""
+
+    model: str
+    """Name of the model."""
+    kind: str
+    """`model` (trained here), `baseline`, `external`, or `published` for numbers that were not computed here."""
+    cells: tuple[Cell, ...]
+    """A cell for each metric."""
+    note: str = ""
+    """Letters: of what the model may have seen of the cells; of what was published, how it was computed."""
+
+
+@dataclass(frozen=True)
 class Pivot:
-    """One dataset's scores of one task."""
+    """Scores of one task on one dataset: those of one label, protocol and split."""
 
     dataset: str
     """Dataset."""
     metrics: tuple[Metric, ...]
     """Columns."""
-    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
-    """Model and its cells."""
+    rows: tuple[Row, ...]
+    """A row for each model, then what was published."""
     notes: tuple[tuple[str, str], ...]
-    """Letter and reason."""
+    """Letter and what it says."""
     n: int
-    """Cells scored."""
+    """Cells, or genes, scored."""
+    label: str
+    """The truth: a column of obs."""
     protocol: str
     """How."""
     split: str
@@ -113,37 +64,61 @@ class Pivot:
     """What the headline metrics say."""
 
 
-def pivot(scores: pd.DataFrame, task: str, baselines: Collection[str]) -> Pivot:
-    """Return the pivot of one task on one dataset.
+def pivots(
+    scores: pd.DataFrame, metrics: Sequence[Metric], kind: Callable[[str], str], published: pd.DataFrame
+) -> list[Pivot]:
+    """Return the pivots of one task, dataset after dataset.
 
     Parameters
     ----------
     scores
-        Rows of tables.SCORES of the task and the dataset; models stand in the order of their rows.
-    task
-        Key of `TASKS`.
-    baselines
-        Models that are no trained models of ours.
+        Rows of tables.SCORES of the task; models stand in the order of their rows. Rows that differ in dataset, label,
+        protocol or split stand in different pivots.
+    metrics
+        The task's `METRICS`; rows of other metrics are in the table and not shown.
+    kind
+        Says of a model whether it is a `model` trained here, a `baseline` or `external`.
+    published
+        Rows of tables.SCORES of the same task that were published. Those of a pivot's dataset stand below its models,
+        in the metrics that they have, and are never the best.
     """
-    metrics = TASKS[task][1]
-    # Not pivot_table, which would drop a model that has no value at all.
-    values = scores.pivot(index="metric", columns="model", values="value")  # noqa: PD010
-    reasons = list(dict.fromkeys(scores.loc[scores["reason"] != "", "reason"]))
-    letters = {reason: chr(ord("a") + i) for i, reason in enumerate(reasons)}
-    by_place = scores.set_index(["model", "metric"])
-    models = list(dict.fromkeys(scores["model"]))
-    rows = tuple(
-        (model, tuple(_cell(by_place.loc[(model, metric.name)], metric, values, letters) for metric in metrics))
-        for model in models
-    )
+    shown = scores[scores["metric"].isin([metric.name for metric in metrics])]
+    groups = shown.groupby(["dataset", "label", "protocol", "split"], sort=False)
+    return [_pivot(rows, metrics, kind, published[published["dataset"] == dataset]) for (dataset, *_), rows in groups]
+
+
+def _pivot(
+    scores: pd.DataFrame, metrics: Sequence[Metric], kind: Callable[[str], str], published: pd.DataFrame
+) -> Pivot:
+    columns = tuple(metric for metric in metrics if (scores["metric"] == metric.name).any())
+    notes = _Notes()
+    best = {metric.name: _best(scores[scores["metric"] == metric.name], metric) for metric in columns}
+    rows = []
+    for model, own in scores.groupby("model", sort=False):
+        leakage = own["leakage"].iloc[0]
+        by_metric = own.set_index("metric")
+        cells = tuple(_cell(by_metric, metric, best[metric.name], notes) for metric in columns)
+        rows.append(
+            Row(str(model), kind(str(model)), cells, "" if leakage.startswith("none") else notes.letter(leakage))
+        )
+    published = published[published["metric"].isin([metric.name for metric in columns])]
+    for model, theirs in published.groupby("model", sort=False):
+        cells = tuple(_cell(theirs.set_index("metric"), metric, None, notes) for metric in columns)
+        protocols = ", ".join(notes.letter(protocol) for protocol in theirs["protocol"].unique())
+        rows.append(Row(str(model), "published", cells, protocols))
     first = scores.iloc[0]
-    said = [verdict(values.loc[metric.name, models], metric, baselines) for metric in metrics if metric.headline]
+    said = [
+        verdict(scores[scores["metric"] == metric.name].set_index("model"), metric, kind)
+        for metric in columns
+        if metric.headline
+    ]
     return Pivot(
         dataset=first["dataset"],
-        metrics=metrics,
-        rows=rows,
-        notes=tuple((letter, reason) for reason, letter in letters.items()),
-        n=int(first["n"]),
+        metrics=columns,
+        rows=tuple(rows),
+        notes=tuple(notes.said),
+        n=int(scores["n"].max()),
+        label=first["label"],
         protocol=first["protocol"],
         split=first["split"],
         intervals=", ".join(sorted(set(scores["ci_method"]) - {""})),
@@ -151,48 +126,84 @@ def pivot(scores: pd.DataFrame, task: str, baselines: Collection[str]) -> Pivot:
     )
 
 
-def _cell(row: pd.Series, metric: Metric, values: pd.DataFrame, letters: dict[str, str]) -> Cell:
+class _Notes:
+    """Letters of notes, in the order in which they are first asked for."""
+
+    def __init__(self) -> None:
+        self._letters: dict[str, str] = {}
+
+    def letter(self, text: str) -> str:
+        """Return the letter of a note."""
+        place = len(self._letters)
+        return self._letters.setdefault(text, ascii_lowercase[place % 26] * (place // 26 + 1))
+
+    @property
+    def said(self) -> list[tuple[str, str]]:
+        """Letter and text of each note."""
+        return [(letter, text) for text, letter in self._letters.items()]
+
+
+def _best(scores: pd.DataFrame, metric: Metric) -> pd.Series | None:
+    """Return the row of the best model; None where the metric does not rank, or no model has a value."""
+    values = scores["value"].dropna()
+    if values.empty or not metric.ranks:
+        return None
+    return scores.loc[values.idxmax() if metric.higher_is_better else values.idxmin()]
+
+
+def _cell(by_metric: pd.DataFrame, metric: Metric, best: pd.Series | None, notes: _Notes) -> Cell:
+    if metric.name not in by_metric.index:
+        return Cell("")
+    row = by_metric.loc[metric.name]
     if row["reason"]:
-        return Cell("–", note=letters[row["reason"]])
-    interval = "" if np.isnan(row["ci_low"]) else f"{row['ci_low']:.3f}–{row['ci_high']:.3f}"
-    return Cell(f"{row['value']:.3f}", interval, best=metric.ranks and row["value"] == values.loc[metric.name].max())
+        return Cell("–", note=notes.letter(row["reason"]))
+    interval = "" if np.isnan(row["ci_low"]) else f"{row['ci_low']:.3f} to {row['ci_high']:.3f}"
+    mark = ""
+    if best is not None:
+        mark = "best" if row["value"] == best["value"] else "tie" if overlap(row, best) else ""
+    return Cell(f"{row['value']:.3f}", interval, mark)
 
 
-def verdict(values: pd.Series, metric: Metric, baselines: Collection[str]) -> str:
+def overlap(a: pd.Series, b: pd.Series) -> bool:
+    """Return whether both scores have intervals and these overlap."""
+    return bool(a["ci_low"] <= b["ci_high"] and b["ci_low"] <= a["ci_high"])
+
+
+def verdict(scores: pd.DataFrame, metric: Metric, kind: Callable[[str], str]) -> str:
     """Return a sentence that says whether our best model beats the best baseline; empty where nothing was scored.
 
     Parameters
     ----------
-    values
-        Score of each model at the metric.
+    scores
+        `value`, `ci_low` and `ci_high` of each model at the metric; the index is the model.
     metric
-        The metric; higher is better.
-    baselines
-        Which of the models are baselines.
+        The metric.
+    kind
+        As in `pivots`.
     """
-    values = values.dropna()
-    is_baseline = values.index.isin(list(baselines))
-    ours, theirs = values[~is_baseline], values[is_baseline]
-    if ours.empty:
+    scores = scores[scores["value"].notna()]
+    kinds = scores.index.map(kind)
+    ours, theirs = (_best(scores[kinds == wanted].reset_index(), metric) for wanted in ("model", "baseline"))
+    if ours is None:
         return ""
-    said = f"{metric.title}: the best trained model is {ours.idxmax()} ({ours.max():.3f})"
-    if theirs.empty:
+    said = f"{metric.title}: the best trained model is {ours['model']} ({ours['value']:.3f})"
+    if theirs is None:
         return f"{said}; no baseline can be scored."
-    gap = ours.max() - theirs.max()
-    rival = f"the best baseline, {theirs.idxmax()} ({theirs.max():.3f})"
-    if gap > 0:
-        return f"{said}, {gap:.3f} above {rival}."
+    gap = (ours["value"] - theirs["value"]) * (1 if metric.higher_is_better else -1)
+    rival = f"the best baseline, {theirs['model']} ({theirs['value']:.3f})"
+    within = "; their 95% intervals overlap" if overlap(ours, theirs) else ""
     if gap == 0:
         return f"{said}, level with {rival}."
-    return f"{said}, {-gap:.3f} BELOW {rival}."
+    return f"{said}, {abs(gap):.3f} {'better' if gap > 0 else 'WORSE'} than {rival}{within}."
 
 
 def model_table(scores: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return one row per model: parameters, width, and for each dataset what it may have seen of it."""
-    every = pd.concat(scores, ignore_index=True)
-    columns = ["model", "n_params", "width", "dataset", "leakage"]
-    seen = every[columns].drop_duplicates().groupby(["model", "n_params", "width", "leakage"], sort=False)["dataset"]
-    return seen.agg(", ".join).reset_index()[["model", "n_params", "width", "leakage", "dataset"]]
+    columns = ["model", "n_params", "width", "leakage", "dataset"]
+    if not scores:
+        return pd.DataFrame(columns=columns)
+    seen = pd.concat(scores, ignore_index=True)[columns].drop_duplicates()
+    return seen.groupby(columns[:-1], sort=False)["dataset"].agg(", ".join).reset_index()
 
 
 def sampling_steps(sampling: pd.DataFrame) -> pd.DataFrame:

@@ -186,9 +186,11 @@ class BatchDataset(Dataset):
         if self.encoding is None:
             return to_tensors(self.source.take(places))
         cells = self.source.views(places)
+        # Drawn anew for each pass over the cells, of which an epoch may have several.
+        epoch = self.order.passes(key.epoch, len(self.order) * key.step // self.steps(key.ranks))
         return to_tensors(
             encode(
-                cells, self.source.measured_dv, self.encoding, training=self.training, seed=self.seed, epoch=key.epoch,
+                cells, self.source.measured_dv, self.encoding, training=self.training, seed=self.seed, epoch=epoch,
                 measured_d=self.source.measured_d, limits=self._limits,
             )
         )  # fmt: skip

@@ -82,6 +82,9 @@ class Order:
     """Cells of a block."""
     buffer_blocks: int = 512
     """Smallest number of blocks in a buffer, where there are as many."""
+    epoch_cells: int | None = None
+    """Cells of an epoch, which begins where the last one ended: several passes over the cells, or a part of one. None
+    for one pass."""
 
 
 class EpochOrder:
@@ -90,7 +93,8 @@ class EpochOrder:
     def __init__(self, source: CellSource, split: str, order: Order, seed: int) -> None:
         self.source, self.split, self.order, self.seed = source, split, order, seed
         self._bounds, self._cells = source.blocks(split, order.block_cells)
-        self._length = int(self._cells.sum())
+        self._pass = int(self._cells.sum())
+        self._length = self._pass if order.epoch_cells is None or not self._pass else order.epoch_cells
         self._plan: tuple[int, np.ndarray, np.ndarray, np.ndarray, float] | None = None
         self._buffers: dict[tuple[int, int], np.ndarray] = {}
 
@@ -105,6 +109,20 @@ class EpochOrder:
 
     def cells(self, epoch: int, start: int, stop: int) -> np.ndarray:
         """Return the places of the cells that an epoch visits as its start-th to stop-th (exclusive); int64."""
+        at, end = epoch * self._length + start, epoch * self._length + stop  # of all passes, one after the other
+        parts = []
+        while at < end:
+            number, begin = divmod(at, self._pass)
+            parts.append(self._of_pass(number, begin, min(begin + end - at, self._pass)))
+            at += self._pass - begin
+        return parts[0] if len(parts) == 1 else np.concatenate([*parts, np.empty(0, np.int64)])
+
+    def passes(self, epoch: int, start: int) -> int:
+        """Return how many whole passes over the cells there were before the start-th cell of an epoch."""
+        return (epoch * self._length + start) // self._pass
+
+    def _of_pass(self, epoch: int, start: int, stop: int) -> np.ndarray:
+        """Return the places of the start-th to stop-th cells of a pass over the cells."""
         if self.order.strategy == "round_robin":
             grouped, class_starts = self._classes
             keys = np.random.default_rng((self.seed, epoch)).integers(0, 2**63, len(class_starts) - 1, np.int64)
@@ -177,7 +195,7 @@ class EpochOrder:
         """Return the running sum of the weights of cells at the bounds of blocks; the last is the number of cells."""
         sums = [self._class_weights[codes].sum() for codes in self._codes(by_block=True)]
         bounds = np.concatenate([[0.0], np.cumsum(sums)])
-        bounds[-1] = len(self)
+        bounds[-1] = self._pass
         return bounds
 
     def _codes(self, by_block: bool = False) -> Iterator[np.ndarray]:

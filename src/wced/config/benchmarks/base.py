@@ -4,9 +4,9 @@ from typing import ClassVar, Literal
 
 from wced.config.base import Section
 
-Input = Literal["neighbours", "annotation", "checkpoint", "source"]
+Input = Literal["neighbours", "annotation", "checkpoint", "source", "reference"]
 """What a task may read beside the embedding: its neighbour graph and clusterings; the labels that the ontology head
-predicts; the folder of the model; the dataset's counts."""
+predicts; the folder of the model; the dataset's counts; the model's embedding of the section's `train_on`."""
 
 
 class Task(Section):

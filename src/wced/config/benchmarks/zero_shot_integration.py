@@ -1,14 +1,14 @@
 """Config of the benchmark zero_shot_integration."""
 
-from pydantic import Field
+from typing import ClassVar
 
-from wced.config.benchmarks.base import Task
+from wced.config.benchmarks.base import Input, Task
 
 
 class Integration(Task):
     """Zero-shot batch integration, scored by scib-metrics."""
 
+    needs: ClassVar[tuple[Input, ...]] = ("neighbours",)
+
     datasets: list[str]
-    """Datasets with a `batch` and a cell type."""
-    neighbours: int = Field(15, ge=5)
-    """Nearest neighbours of the graph that is clustered and whose connectivity is measured (scIB: 15)."""
+    """Datasets with a `batch` and a cell type; of one batch, only how well cell types are kept apart is scored."""

@@ -29,6 +29,15 @@ class Attention(nn.Module):
         mixed = self.mix(q, k, v, present_nl)
         return self.out(mixed.transpose(1, 2).reshape(n, -1, width))
 
+    def draw_average(self) -> None:
+        """Draw the matrices of values and of the output such that an average of the input comes out as large as it is.
+
+        Attention begins as an average over the genes, and the CLS position sees the cell by nothing else.
+        """
+        width = self.out.in_features
+        for weight in (self.key_value.weight[width:], self.out.weight):
+            nn.init.normal_(weight, std=width**-0.5)
+
     def mix(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, present_nl: torch.Tensor | None) -> torch.Tensor:
         """Average values by the softmax of queries times keys; each (n, heads, positions, width of a head)."""
         if q.device.type == "cpu" and q.dtype == torch.bfloat16 and not torch.compiler.is_compiling():

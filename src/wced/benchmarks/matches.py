@@ -1,0 +1,129 @@
+"""How predicted cell types relate to the true ones in the Cell Ontology: counts of distinct pairs, and their scores."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from wced.benchmarks.lcad import distance
+from wced.benchmarks.scores import Score
+from wced.errors import WcedError
+from wced.ontology import CellOntology
+
+KINDS = ("exact", "descendant", "ancestor", "miss")
+"""What a prediction is to the truth: the same term, a finer one, a coarser one, or none of these."""
+DRAWS = 1000
+"""Bootstrap samples behind an interval."""
+BOOTSTRAP = f"percentiles of {DRAWS} bootstraps over the cells of each type"
+"""What `ci_method` says of them."""
+
+
+def pairs(true_n: Sequence[str], predicted_n: Sequence[str], ontology: CellOntology) -> pd.DataFrame:
+    """Return the distinct pairs of a true and a predicted term, so that each is looked up once.
+
+    Parameters
+    ----------
+    true_n
+        Current Cell Ontology id of each cell.
+    predicted_n
+        Predicted term of each cell.
+
+    Returns
+    -------
+    pd.DataFrame
+        `true`, `predicted` (current terms), `cells`, and `kind`, one of `KINDS`.
+
+    Raises
+    ------
+    WcedError
+        If a predicted term is not in the Cell Ontology.
+    """
+    found = pd.DataFrame({"true": np.asarray(true_n, dtype=str), "predicted": np.asarray(predicted_n, dtype=str)})
+    found["predicted"] = found["predicted"].map(
+        {term: _current(term, ontology) for term in found["predicted"].unique()}
+    )
+    found = found.value_counts(sort=False).rename("cells").reset_index()
+    kinds = [kind(true, predicted, ontology) for true, predicted in zip(found["true"], found["predicted"], strict=True)]
+    return found.assign(kind=kinds)
+
+
+def kind(true: str, predicted: str, ontology: CellOntology) -> str:
+    """Return what one current term is to another: one of `KINDS`."""
+    if predicted == true:
+        return "exact"
+    if true in ontology.ancestors(predicted):
+        return "descendant"
+    return "ancestor" if predicted in ontology.ancestors(true) else "miss"
+
+
+def share(hit_u: Sequence[bool], cells_u: Sequence[int]) -> Score:
+    """Return the share of cells whose pair is a hit, with Wilson's 95% interval."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    hits, n = int(np.asarray(cells_u)[np.asarray(hit_u, dtype=bool)].sum()), int(np.sum(cells_u))
+    low, high = proportion_confint(hits, n, alpha=0.05, method="wilson")
+    return Score(hits / n, float(low), float(high), "Wilson", n=n)
+
+
+def macro_share(hit_u: Sequence[bool], found: pd.DataFrame, seed: int) -> Score:
+    """Return the mean over true types of the share of a type's cells whose pair is a hit.
+
+    Parameters
+    ----------
+    hit_u
+        Whether each pair is a hit.
+    found
+        What `pairs` returned.
+    seed
+        Seed of the bootstrap. Cells are drawn within their type, so that no type is lost; where every type's share is
+        0 or 1 this tells nothing, and there is no interval.
+    """
+    hits_u = found["cells"].where(np.asarray(hit_u, dtype=bool), 0)
+    types = pd.DataFrame({"cells": found["cells"], "hits": hits_u}).groupby(found["true"]).sum()
+    cells_k, share_k = types["cells"].to_numpy(), (types["hits"] / types["cells"]).to_numpy()
+    value, n = float(share_k.mean()), int(cells_k.sum())
+    if np.isin(share_k, (0, 1)).all():
+        return Score(value, n=n)
+    drawn_bk = np.random.default_rng((seed, n)).binomial(cells_k, share_k, size=(DRAWS, len(cells_k)))
+    low, high = np.percentile((drawn_bk / cells_k).mean(axis=1), [2.5, 97.5])
+    return Score(value, float(low), float(high), BOOTSTRAP, n=n)
+
+
+def depth_shares(found: pd.DataFrame, ontology: CellOntology) -> dict[int, Score]:
+    """Return the accuracy at every depth of the Cell Ontology, true and predicted term rolled up to it.
+
+    The depth of a term is the number of links of the longest is_a path from the root to it. Rolled up to depth d, a
+    term becomes those of its ancestors (and itself) that have this depth; several where it has several parents. A
+    prediction is right at depth d if it and the truth, rolled up, have a term in common; that is, if their lowest
+    common ancestor is at least so deep. Cells whose truth is less deep than d are left out (the score's `n` counts the
+    others); a prediction that is less deep is wrong. For a cell, what is right at d is right at all lesser depths, and
+    at the truth's own depth right means `exact or descendant`.
+
+    Parameters
+    ----------
+    found
+        What `pairs` returned.
+
+    Returns
+    -------
+    dict
+        Depth, from 1 to that of the deepest truth, and its score.
+    """
+    true_u, cells_u = found["true"].map(ontology.depths).to_numpy(), found["cells"].to_numpy()
+    common_u = np.array(
+        [
+            ontology.depths[distance(true, predicted, ontology).ancestor]
+            for true, predicted in zip(found["true"], found["predicted"], strict=True)
+        ]
+    )
+    return {
+        depth: share(common_u[true_u >= depth] >= depth, cells_u[true_u >= depth])
+        for depth in range(1, int(true_u.max()) + 1)
+    }
+
+
+def _current(term: str, ontology: CellOntology) -> str:
+    current = ontology.current(term)
+    if current is None:
+        raise WcedError(f"annotation: predicted term {term} is not in the Cell Ontology {ontology.version}")
+    return current

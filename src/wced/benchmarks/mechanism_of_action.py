@@ -1,0 +1,285 @@
+"""Mechanism of action: whether an embedding tells what a drug does, judged on drugs that the classifier never saw."""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from wced.benchmarks import scib
+from wced.benchmarks.job import Job, Metric, save_figure
+from wced.benchmarks.moa_folds import Fold, class_of_drug, drug_folds
+from wced.benchmarks.neighbours import leiden, nearest
+from wced.benchmarks.resampling import cell_weights
+from wced.benchmarks.scores import Score, known, missing, rows
+from wced.config.benchmarks.mechanism_of_action import MechanismOfAction
+from wced.errors import WcedError
+
+logger = logging.getLogger(__name__)
+
+TITLE = "Mechanism of action"
+METRICS = (
+    Metric("auc", "AUC", "Area under the ROC curve, one class against the rest, mean over classes.", headline=True),
+    Metric("recall", "Recall", "Share of a class' cells that are found, mean over classes."),
+    Metric("f1", "F1", "F1, mean over classes."),
+    Metric("avg_bio", "AvgBio", "Mean of NMI, ARI and ASW of the classes.", headline=True),
+    Metric("nmi", "NMI", "Normalised mutual information of the classes and a clustering."),
+    Metric("ari", "ARI", "Adjusted Rand index of the classes and a clustering."),
+    Metric("asw_label", "ASW", "Silhouette width of the classes, scaled to 0 to 1."),
+)
+PROBE = ("auc", "recall", "f1")
+"""What the classifier gives, for all classes and for each (`auc:CLASS`)."""
+STEPS = 1000
+"""Most steps of the logistic regression's solver."""
+
+
+def score(job: Job) -> pd.DataFrame:
+    """Score one embedding by the protocol of the paper's section 4.5.
+
+    Cells of low viability at one dose are kept, controls and small classes left out. A logistic regression (features of
+    unit variance) learns the class from cells of some drugs and predicts it for the cells of others. AUC is that of
+    one class against the rest; without suffix a metric is the mean over classes, `auc:CLASS` is one class. Values are
+    means over all folds of all repeats. AvgBio = (NMI + ARI + ASW) / 3 of the classes among the same cells.
+
+    Folds of repeated cross-validation share their cells, so the interval takes the corrected variance of Nadeau and
+    Bengio (2003, Machine Learning 52:239-281), (1/J + test cells / training cells) · s² over J folds, with t of J − 1.
+
+    Parameters
+    ----------
+    job
+        The embedding's obs has the columns that the section names.
+
+    Returns
+    -------
+    pd.DataFrame
+        Rows of tables.SCORES; a class that cannot be held out has rows that say why.
+
+    Raises
+    ------
+    WcedError
+        If a column is missing or not of numbers, or a drug has several classes.
+    """
+    section: MechanismOfAction = job.section
+    obs, where = job.embedding.obs, f"dataset {job.dataset}"
+    try:
+        kept_n, left_out = responding(obs, section)
+        drug_n, class_n = (obs[name].astype(str).to_numpy() for name in (section.drug_column, section.class_column))
+        reasons = too_small(drug_n[kept_n], class_n[kept_n], section)
+    except WcedError as error:
+        raise WcedError(f"{where}: {error}") from None
+    scored_n = kept_n & ~np.isin(class_n, list(reasons))
+    x_nd, drug_n, class_n = np.asarray(job.embedding.X, np.float32)[scored_n], drug_n[scored_n], class_n[scored_n]
+    classes = np.unique(class_n)
+    scores: dict[str, Score] = {}
+    if len(classes) < 2:
+        why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items()) or "there is none besides"
+        scores |= dict.fromkeys((*PROBE, *scib.BIO, "avg_bio"), missing(f"fewer than two classes are left ({why})"))
+        scores |= {f"{metric}:{name}": missing("there is no other class") for name in classes for metric in PROBE}
+    else:
+        folds = list(drug_folds(drug_n, class_n, folds=section.folds, repeats=section.repeats, seed=job.seed))
+        probed, confusion_cc = probe(x_nd, class_n, folds, job.seed)
+        scores |= probed | _conserved(x_nd, class_n, section.neighbours, job.seed)
+        if job.figures is not None:
+            _confusion_figure(job, classes, confusion_cc)
+            _write_folds(job.figures, folds, class_of_drug(drug_n, class_n))
+    scores |= {f"{metric}:{name}": missing(reason) for name, reason in reasons.items() for metric in PROBE}
+    return rows(
+        job.embedding,
+        scores,
+        run=job.run,
+        task="mechanism_of_action",
+        protocol=(
+            f"scikit-learn {version('scikit-learn')} logistic regression (features of unit variance, L2, C 1, at most "
+            f"{STEPS} steps); whole drugs held out, {section.folds} folds stratified by class, {section.repeats} "
+            f"repeats; AvgBio by scib-metrics {version('scib-metrics')}: Leiden clustering with the best NMI of 10 "
+            f"resolutions from 0.2 to 2, exact graph of {section.neighbours} neighbours"
+        ),
+        split=(
+            f"{len(np.unique(drug_n))} drugs of {len(classes)} classes; {left_out}, {(kept_n & ~scored_n).sum()} of "
+            f"{len(reasons)} small classes"
+        ),
+        n=len(x_nd),
+        seed=job.seed,
+        label=section.class_column,
+    )
+
+
+def responding(obs: pd.DataFrame, section: MechanismOfAction) -> tuple[np.ndarray, str]:
+    """Return which cells were treated and responded, bool, (cells,), and in words which were left out.
+
+    Raises
+    ------
+    WcedError
+        If a column is missing or not of numbers.
+    """
+    columns = (section.drug_column, section.class_column, section.dose_column, section.viability_column)
+    for name in filter(None, columns):
+        if name not in obs:
+            raise WcedError(f"obs has no column {name}; columns beside CELLxGENE's come by extra_obs of its row")
+    drug_n = obs[section.drug_column].astype(str).to_numpy()
+    labelled_n = known(obs[section.drug_column]) & known(obs[section.class_column])
+    control_n = np.isin(drug_n, section.controls) | obs[section.class_column].isin(section.controls).to_numpy()
+    treated_n = labelled_n & ~control_n
+    dosed_n, responds_n, rule = np.ones(len(obs), bool), np.ones(len(obs), bool), []
+    if section.dose_column is not None:
+        dosed_n = np.isclose(_numbers(obs, section.dose_column), section.dose)
+        rule.append(f"dose {section.dose:g}")
+    if section.viability_column is not None:
+        viability_n = _numbers(obs, section.viability_column)
+        responds_n = viability_n < section.max_viability
+        rule.append(f"viability below {section.max_viability:g}")
+        if section.keep == "drugs":
+            mean = pd.Series(viability_n[dosed_n]).groupby(drug_n[dosed_n]).mean()
+            responds_n = np.isin(drug_n, mean.index[mean < section.max_viability].to_numpy(str))
+            dosed_n = np.ones(len(obs), bool)
+            rule = [f"drugs of a mean {' at '.join(reversed(rule))}"]
+    kept_n = treated_n & dosed_n & responds_n
+    left_out = f"left out: {(~labelled_n).sum()} cells without a drug or class"
+    left_out += f", {(labelled_n & control_n).sum()} of controls"
+    if rule:
+        left_out += f", {(treated_n & ~kept_n).sum()} by the rule `{' and '.join(rule)}`"
+    return kept_n, left_out
+
+
+def _numbers(obs: pd.DataFrame, column: str) -> np.ndarray:
+    try:
+        return pd.to_numeric(obs[column].astype(str).replace("unknown", "nan")).to_numpy(np.float64)
+    except ValueError as failure:
+        raise WcedError(f"obs column {column}: {failure}") from None
+
+
+def too_small(drug_n: np.ndarray, class_n: np.ndarray, section: MechanismOfAction) -> dict[str, str]:
+    """Return the classes that cannot be scored, sorted, with the reason.
+
+    Raises
+    ------
+    WcedError
+        If a drug has several classes.
+    """
+    drugs = class_of_drug(drug_n, class_n).value_counts()
+    cells = pd.Series(class_n).value_counts()
+    reasons = {}
+    for name in sorted(cells.index):
+        if drugs[name] < section.folds:
+            there = "one drug only" if drugs[name] == 1 else f"{drugs[name]} drugs"
+            reasons[name] = f"{there}; {section.folds} are needed to hold one out in each fold"
+        elif cells[name] < section.min_class_size:
+            reasons[name] = f"{cells[name]} cells, fewer than {section.min_class_size}"
+    return reasons
+
+
+def probe(
+    x_nd: np.ndarray, class_n: np.ndarray, folds: Sequence[Fold], seed: int
+) -> tuple[dict[str, Score], np.ndarray]:
+    """Train a logistic regression on each fold's training drugs and judge it on those held out.
+
+    Parameters
+    ----------
+    x_nd
+        Embedding, cells × dimensions.
+    class_n
+        Class of each cell, text; at least two classes.
+    folds
+        What `drug_folds` gave of the same cells.
+    seed
+        Seed of the solver.
+
+    Returns
+    -------
+    dict
+        Mean over folds of each of `PROBE`, for all classes (`auc`) and for each (`auc:CLASS`).
+    np.ndarray
+        Share of a class' held-out cells that are given each class, true × predicted, over all folds; float64.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import confusion_matrix, f1_score, recall_score, roc_auc_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    classes = np.unique(class_n)
+    found_fmc, counts_cc, ratio_f = [], np.zeros((len(classes),) * 2), []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for fold in folds:
+            test_n, true = fold.test_n, class_n[fold.test_n]
+            classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=STEPS, random_state=seed))
+            probability_nc = classifier.fit(x_nd[~test_n], class_n[~test_n]).predict_proba(x_nd[test_n])
+            predicted = classes[probability_nc.argmax(axis=1)]
+            auc_c = [roc_auc_score(true == name, probability_nc[:, c]) for c, name in enumerate(classes)]
+            recall_c, f1_c = (
+                metric(true, predicted, labels=classes, average=None, zero_division=0)
+                for metric in (recall_score, f1_score)
+            )
+            found_fmc.append([auc_c, recall_c, f1_c])
+            counts_cc += confusion_matrix(true, predicted, labels=classes)
+            ratio_f.append(test_n.sum() / (~test_n).sum())
+    if caught:
+        logger.warning("%d warnings of %d classifiers, the first: %s", len(caught), len(folds), caught[0].message)
+    found = np.array(found_fmc)
+    scores = {}
+    for m, metric in enumerate(PROBE):
+        scores[metric] = _over_folds(found[:, m].mean(axis=1), np.mean(ratio_f), len(class_n))
+        for c, name in enumerate(classes):
+            scores[f"{metric}:{name}"] = _over_folds(found[:, m, c], np.mean(ratio_f), int((class_n == name).sum()))
+    return scores, counts_cc / counts_cc.sum(axis=1, keepdims=True)
+
+
+def _over_folds(value_f: np.ndarray, test_over_train: float, n: int) -> Score:
+    """Return the mean of folds with the corrected interval that `score` describes."""
+    from scipy import stats
+
+    mean, folds = float(value_f.mean()), len(value_f)
+    half = float(stats.t.ppf(0.975, folds - 1) * np.sqrt((1 / folds + test_over_train) * value_f.var(ddof=1)))
+    method = f"corrected t over {folds} folds (Nadeau and Bengio 2003), cut to 0 to 1"
+    return Score(mean, max(mean - half, 0.0), min(mean + half, 1.0), method, n=n)
+
+
+def _conserved(x_nd: np.ndarray, class_n: np.ndarray, neighbours: int, seed: int) -> dict[str, Score]:
+    """Return AvgBio of the classes and its parts."""
+    if len(x_nd) <= neighbours:
+        too_few = missing(f"{len(x_nd)} cells are too few for {neighbours} neighbours")
+        return dict.fromkeys((*scib.BIO, "avg_bio"), too_few)
+    clusters_rn = leiden(nearest(x_nd, neighbours), seed)
+    parts = scib.bio(x_nd, class_n, clusters_rn, cell_weights(len(x_nd), seed))
+    parts["avg_bio"] = scib.weighted(parts, dict.fromkeys(scib.BIO, 1 / len(scib.BIO)))
+    return {name: part.score for name, part in parts.items()}
+
+
+def _confusion_figure(job: Job, classes: np.ndarray, confusion_cc: np.ndarray) -> None:
+    from matplotlib.figure import Figure
+
+    size = 1.6 + 0.42 * len(classes)
+    figure = Figure(figsize=(size + 1.2, size), layout="constrained")
+    axis = figure.subplots()
+    image = axis.imshow(confusion_cc, vmin=0, vmax=1, cmap="Blues")
+    axis.set_xticks(range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor")
+    axis.set_yticks(range(len(classes)), classes)
+    axis.set_xlabel("predicted")
+    axis.set_ylabel("true")
+    for (true, predicted), share in np.ndenumerate(confusion_cc):
+        colour = "white" if share > 0.5 else "black"
+        axis.text(predicted, true, f"{share:.2f}", ha="center", va="center", fontsize=7, color=colour)
+    figure.colorbar(image, ax=axis, label="share of the class' cells", shrink=0.8)
+    save_figure(
+        job.figures,
+        "confusion",
+        figure,
+        title=f"Mechanisms predicted for unseen drugs: {job.model} on {job.dataset}",
+        caption=(
+            "Share of the cells of each true class (row) that a logistic regression gives each class (column), over "
+            "all folds. No drug of the cells that are predicted was among those that trained it."
+        ),
+        data=pd.DataFrame(confusion_cc, index=pd.Index(classes, name="true"), columns=classes).reset_index(),
+    )
+
+
+def _write_folds(folder: Path, folds: Sequence[Fold], of_drug: pd.Series) -> None:
+    """Write which drugs each fold held out."""
+    frame = pd.DataFrame(
+        [(fold.repeat, fold.fold, of_drug[drug], drug) for fold in folds for drug in fold.test_drugs],
+        columns=["repeat", "fold", "class", "drug"],
+    ).sort_values(["repeat", "fold", "class", "drug"])
+    frame.to_csv(folder / "held_out_drugs.tsv", sep="\t", index=False)

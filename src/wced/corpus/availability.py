@@ -1,0 +1,56 @@
+"""Datasets whose files have to be brought: those that are not there are left out of a run, by name."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from wced.config import Run
+from wced.corpus.datasets import Dataset
+from wced.errors import WcedError
+
+
+def missing_files(dataset: Dataset) -> list[str]:
+    """Return the files on disk that a row names and that are not there; members of archives are downloaded."""
+    members = [member for member in (dataset.file, dataset.labels) if member is not None and member.path is not None]
+    paths = [[member.path] if member.member is not None else member.files().values() for member in members]
+    return [path for group in paths for path in group if not Path(path).exists()]
+
+
+def unavailable(run: Run, datasets: Mapping[str, Dataset]) -> list[dict[str, str]]:
+    """Return the held-out datasets that a run has to leave out, in the order of its config.
+
+    A dataset of the pretraining corpus is never left out: without it the corpus would be another one.
+
+    Returns
+    -------
+    list
+        Rows of tables.SKIPPED.
+    """
+    rows = []
+    for name in run.embedding.datasets:
+        if lost := missing_files(datasets[name]):
+            row = datasets[name]
+            rows.append(
+                {"dataset": name, "title": row.title, "missing": ", ".join(lost), "accession": row.accession or ""}
+            )
+    return rows
+
+
+def check_files(run: Run, datasets: Mapping[str, Dataset]) -> None:
+    """Raise WcedError naming the first file of config that the benchmarks read and that is not there.
+
+    Snakemake would not: where it cannot make a table anew it keeps the one that an earlier run has left.
+    """
+    trained_on = [run.benchmarks.transfer.train_on] if "transfer" in run.benchmarks.tasks else []
+    for name in trained_on:
+        if lost := missing_files(datasets[name]):
+            raise WcedError(f"config, benchmarks.transfer.train_on: {lost[0]} of {name} is not there")
+    for model, external in run.embedding.external.items():
+        for name in (*run.embedding.datasets, *trained_on):
+            if not Path(external.path(name)).exists():
+                raise WcedError(f"config, embedding.external.{model}: {external.path(name)} is not there")
+
+
+def in_words(row: Mapping[str, str]) -> str:
+    """Return the line that says why a dataset is left out."""
+    where = f"; it comes from {row['accession']}" if row["accession"] else ""
+    return f"dataset {row['dataset']} is left out: {row['missing']} is not there{where}"

@@ -1,0 +1,83 @@
+"""Principal components of the pretraining corpus: the linear model that is applied to other cells as it is."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from anndata import AnnData
+from scipy import sparse
+
+from wced.embedding import FORMAT_VERSION
+from wced.errors import WcedError
+from wced.files import existing, whole_file
+from wced.shards.components import log1p_10k, principal_components
+from wced.shards.reader import ShardSet
+from wced.shards.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Components:
+    """A linear map of cells, log1p(counts per 10,000) of the vocabulary's genes, to k numbers."""
+
+    vocabulary: Vocabulary
+    """Genes, in order."""
+    mean_v: np.ndarray
+    """float32, (vocabulary,): mean over the training cells whose dataset measured the gene."""
+    loading_vk: np.ndarray
+    """float32, vocabulary × k: orthonormal columns, the largest variance first."""
+
+    @property
+    def n_params(self) -> int:
+        """Numbers that the corpus has set."""
+        return self.mean_v.size + self.loading_vk.size
+
+    def write(self, path: str | Path) -> None:
+        """Write them as one npz file."""
+        with whole_file(path) as temporary:
+            np.savez(
+                temporary, format_version=FORMAT_VERSION, gene_ids=np.array(self.vocabulary.gene_ids),
+                symbols=np.array(self.vocabulary.symbols), mean_v=self.mean_v, loading_vk=self.loading_vk,
+            )  # fmt: skip
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Components":
+        """Read what `write` wrote; raise WcedError if it is something else or of another format version."""
+        try:
+            with np.load(existing(path, "principal components of the corpus"), allow_pickle=False) as file:
+                version = int(file["format_version"])
+                vocabulary = Vocabulary(tuple(file["gene_ids"].tolist()), tuple(file["symbols"].tolist()))
+                made = cls(vocabulary, file["mean_v"], file["loading_vk"])
+        except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile):
+            raise WcedError(f"{path}: no principal components of a corpus") from None
+        if version != FORMAT_VERSION:
+            raise WcedError(f"{path}: format version {version}, this program reads {FORMAT_VERSION}; make it again")
+        return made
+
+    def embed(self, adata: AnnData) -> np.ndarray:
+        """Return cells on the components; float32, cells × k.
+
+        A gene that `adata` has not is no zero: it counts as its mean in the corpus, which is 0 after centring.
+
+        Parameters
+        ----------
+        adata
+            Raw counts as X, indexed by Ensembl id.
+
+        Raises
+        ------
+        WcedError
+            If it has no gene of the vocabulary.
+        """
+        id_g = self.vocabulary.ids_of(adata.var_names)
+        if not (id_g >= 0).any():
+            raise WcedError(f"corpus_pca: none of the {adata.n_vars} genes is in the vocabulary of the corpus")
+        x_ng = log1p_10k(sparse.csr_matrix(adata.X)[:, np.flatnonzero(id_g >= 0)])
+        mean_g, loading_gk = self.mean_v[id_g[id_g >= 0]], self.loading_vk[id_g[id_g >= 0]]
+        return np.asarray(x_ng @ loading_gk - mean_g @ loading_gk, np.float32)
+
+
+def fit(shards: ShardSet, n_components: int, most_cells: int, seed: int) -> Components:
+    """Return the principal components of the training cells; parameters are those of `principal_components`."""
+    mean_v, loading_vk = principal_components(shards, n_components, most_cells, seed)
+    return Components(shards.vocabulary, mean_v, loading_vk)

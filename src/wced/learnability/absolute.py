@@ -1,0 +1,195 @@
+"""Absolute learnability: which genes and families beat the null; beside it the counts of the relative one."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from wced.config.learnability import Learnability
+from wced.learnability.confidence import Draws, interval
+from wced.learnability.models import REGIMES, Model
+from wced.learnability.published import published
+
+
+def tier(median_improvement: float, bounds: tuple[float, float, float]) -> str:
+    """Return the tier of a family, "1" to "4": the first whose smallest improvement it reaches."""
+    return str(1 + sum(median_improvement < bound for bound in bounds))
+
+
+def families(model: Model, section: Learnability, converged: dict[str, int]) -> pd.DataFrame:
+    """Return the rows of tables.LEARNABILITY_FAMILIES of a model, the family with the best median first.
+
+    Parameters
+    ----------
+    model
+        A model.
+    section
+        Bounds of the tiers; reliable genes that a family needs.
+    converged
+        Epoch of convergence of families, of `wced.learnability.dynamics`.
+    """
+    genes = model.genes
+    at = {family: np.array(rows) for family, rows in genes.groupby("family").indices.items()}
+    rows = []
+    for family, every in model.every.groupby("family"):
+        place = at.get(family, np.array([], int))
+        row = {**model.key, "family": family, "genes": len(every), "reliable": len(place), "tier": "", "reason": ""}
+        row["auc_genes"] = 0
+        if len(place) < section.min_group:
+            row["reason"] = f"{len(place)} reliable genes, fewer than {section.min_group}"
+            rows.append(row)
+            continue
+        reliable = genes.iloc[place]
+        row |= {
+            "median_improvement": reliable["improvement"].median(),
+            "ci_method": model.intervals,
+            "beat_null_fraction": (reliable["improvement"] > 0).mean(),
+            "median_rescaled_mae": reliable["rescaled_mae"].median(),
+            "median_zero_fraction": reliable["zero_fraction"].median(),
+            "auc_genes": reliable["detection_auc"].notna().sum(),
+            "median_auc": reliable["detection_auc"].dropna().median(),
+            "min_auc": reliable["detection_auc"].min(),
+            "median_z": reliable["z"].dropna().median(),
+            "converged_epoch": converged.get(family, np.nan),
+        }
+        if np.isnan(row["median_improvement"]):
+            row["reason"] = "the null makes no error"
+        else:
+            row["tier"] = tier(row["median_improvement"], section.tiers)
+        if model.draws is not None:
+            row["ci_low"], row["ci_high"] = interval(_medians(model.draws.improvement_rg[:, place]))
+        rows.append(row)
+    columns = ["median_improvement", "ci_low", "ci_high", "ci_method", "beat_null_fraction", "median_rescaled_mae"]
+    columns += ["median_zero_fraction", "median_auc", "min_auc", "median_z", "converged_epoch"]
+    table = pd.DataFrame(rows)
+    table = table.reindex(columns=list(dict.fromkeys([*table.columns, *columns])))
+    return table.sort_values(["median_improvement", "family"], ascending=[False, True], ignore_index=True)
+
+
+def facts(model: Model, family_rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of tables.LEARNABILITY_FACTS of a model.
+
+    Parameters
+    ----------
+    model
+        A model.
+    family_rows
+        What `families` gives for it.
+    """
+    rows = [
+        _row(model, "all", "genes", len(model.every), len(model.every)),
+        _row(model, "all", "dropped", len(model.every) - len(model.genes), len(model.every)),
+        _explained(model),
+    ]
+    for regime in REGIMES:
+        rows += _regime(model, regime)
+    rows += [_of_families(model, family_rows, name) for name in ("median", "min")]
+    return pd.DataFrame(rows)
+
+
+def _regime(model: Model, regime: str) -> list[dict]:
+    where = model.regime(regime)
+    genes = model.genes[where]
+    n = len(genes)
+
+    def over_genes(measure: str, value: float, drawn: Callable[[Draws], np.ndarray]) -> dict:
+        return _row(model, regime, measure, value, n, drawn, "no reliable genes" if n == 0 else "")
+
+    winners, aucs = genes[genes["winner"]], genes["detection_auc"].dropna()
+    return [
+        _row(model, regime, "reliable", n, n),
+        _row(model, regime, "judged", int(genes["judged"].sum()), n),
+        _row(
+            model, regime, "winners", int(genes["winner"].sum()), n, lambda draws: draws.winner_rg[:, where].sum(axis=1)
+        ),
+        _row(model, regime, "losers", int(genes["loser"].sum()), n, lambda draws: draws.loser_rg[:, where].sum(axis=1)),
+        _row(
+            model,
+            regime,
+            "winners_median_zero_fraction",
+            winners["zero_fraction"].median(),
+            len(winners),
+            reason="no winners" if winners.empty else "",
+        ),
+        _row(
+            model,
+            regime,
+            "winners_beating_null_fraction",
+            (winners["improvement"] > 0).mean(),
+            len(winners),
+            reason="no winners" if winners.empty else "",
+        ),
+        over_genes(
+            "beat_null_fraction",
+            (genes["improvement"] > 0).mean(),
+            lambda draws: (draws.improvement_rg[:, where] > 0).mean(axis=1),
+        ),
+        over_genes(
+            "median_improvement",
+            genes["improvement"].median(),
+            lambda draws: _medians(draws.improvement_rg[:, where]),
+        ),
+        over_genes(
+            "median_rescaled_mae",
+            genes["rescaled_mae"].median(),
+            lambda draws: _medians(draws.error_rg[:, where]),
+        ),
+        _row(
+            model,
+            regime,
+            "median_detection_auc",
+            aucs.median(),
+            len(aucs),
+            reason="" if len(aucs) else "no reliable gene has enough zeros",
+        ),
+    ]
+
+
+def _explained(model: Model) -> dict:
+    value, n = model.fitted.explained, len(model.genes)
+    reason = "" if np.isfinite(value) else f"the errors of {n} reliable genes do not vary"
+    return _row(model, "all", "variance_explained", value, n, lambda draws: draws.explained_r, reason)
+
+
+def _of_families(model: Model, family_rows: pd.DataFrame, statistic: str) -> dict:
+    medians = family_rows["median_auc"].dropna()
+    reason = "" if len(medians) else "no family has enough genes with enough zeros"
+    return _row(model, "all", f"families_{statistic}_auc", medians.agg(statistic), len(medians), reason=reason)
+
+
+def _row(
+    model: Model,
+    regime: str,
+    measure: str,
+    value: float,
+    n: int,
+    drawn: Callable[[Draws], np.ndarray] | None = None,
+    reason: str = "",
+) -> dict:
+    """Return a row; with `drawn`, which gives the measure in each draw, it has an interval."""
+    low = high = np.nan
+    if drawn is not None and model.draws is not None and not reason:
+        low, high = interval(np.asarray(drawn(model.draws), np.float64))
+    return {
+        **model.key,
+        "regime": regime,
+        "measure": measure,
+        "value": np.nan if reason else float(value),
+        "ci_low": low,
+        "ci_high": high,
+        "ci_method": model.intervals if drawn is not None else "",
+        "n": n,
+        "published": published("facts", model.decoder, regime, measure),
+        "reason": reason,
+    }
+
+
+def _medians(values_rg: np.ndarray) -> np.ndarray:
+    """Return the median of each draw over the genes that have a value in it; NaN without any."""
+    # A masked sort instead of nanmedian, which warns of and loops over rows with NaN.
+    sorted_rg = np.sort(values_rg, axis=1)  # NaN last
+    n_r = np.isfinite(sorted_rg).sum(axis=1)
+    rows = np.arange(len(sorted_rg))
+    low, high = (n_r - 1) // 2, n_r // 2
+    middle = (sorted_rg[rows, np.maximum(low, 0)] + sorted_rg[rows, np.minimum(high, sorted_rg.shape[1] - 1)]) / 2
+    return np.where(n_r > 0, middle, np.nan)

@@ -1,0 +1,147 @@
+"""What expression by tissue and by cell type (Human Protein Atlas) says of a gene: specificity, breadth, steadiness."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from wced.errors import WcedError
+from wced.files import existing
+
+DETECTED = 1.0
+"""nTPM from which HPA calls a gene detected."""
+
+FOLD, GROUP = 4.0, 10
+"""HPA's rule of specificity: times that expression must be above all other cell types, and the largest group."""
+
+ENRICHED, GROUP_ENRICHED, NOT_DETECTED, OTHER = (
+    "Cell type enriched",
+    "Group enriched",
+    "Not detected",
+    "Neither enriched nor group enriched",
+)
+"""Categories of cell type specificity; the first three are HPA's words."""
+
+HOUSEKEEPING_SHARE = 0.2
+"""Share of genes that the proxy of housekeeping takes: about that of the list of Eisenberg & Levanon (3,804 genes)."""
+
+HOUSEKEEPING_RULE = (
+    f"proxy: the {HOUSEKEEPING_SHARE:.0%} of genes with the smallest sum of two ranks over tissues, of the standard "
+    "deviation of log2 expression (ascending) and of the lowest expression (descending)"
+)
+"""How the proxy is made, in words."""
+
+HOUSEKEEPING_OVERLAP = (
+    "tuned: of some 50 variants, the one nearest to the list of Eisenberg & Levanon 2013; with the default expression "
+    "it shares 2597 of its 3777 genes (69%) with the 3761 protein-coding ones of the list"
+)
+"""What the proxy shares with the list that its rule was tuned on."""
+
+SPECIFICITY_RULE = (
+    f"proxy: HPA's rule applied to cell type expression: {FOLD:g} times that of any other cell type, in one or in each "
+    f"of a group of up to {GROUP}, and at least {DETECTED:g} nTPM"
+)
+"""How the proxy of HPA's category is made, in words."""
+
+
+def read_expression(path: str | Path) -> pd.DataFrame:
+    """Read expression by tissue or cell type.
+
+    Parameters
+    ----------
+    path
+        CSV with the column Ensembl_Gene_ID, one row per gene. If columns `nTPM_*` are there, these are read, otherwise
+        all but Symbol; nTPM, not negative, empty where unknown.
+
+    Returns
+    -------
+    pd.DataFrame
+        nTPM, float64 (genes, tissues or cell types), indexed by Ensembl id. Genes of unknown values are left out.
+
+    Raises
+    ------
+    WcedError
+        If the file is of another form, names a gene twice, or has fewer than two columns or one without expression.
+    """
+    path = existing(path, "expression by tissue or cell type (CSV)")
+    try:
+        frame = pd.read_csv(path)
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as failure:
+        raise WcedError(f"{path}: cannot be read as expression by tissue or cell type: {failure}") from None
+    if "Ensembl_Gene_ID" not in frame.columns:
+        raise WcedError(f"{path}: column Ensembl_Gene_ID is missing")
+    frame = frame.set_index("Ensembl_Gene_ID").drop(columns="Symbol", errors="ignore")
+    chosen = [name for name in frame.columns if name.startswith("nTPM_")] or list(frame.columns)
+    if frame.index.has_duplicates:
+        raise WcedError(f"{path}: gene {frame.index[frame.index.duplicated()][0]} stands there twice")
+    if len(chosen) < 2:
+        raise WcedError(f"{path}: has {len(chosen)} columns of expression, but two are needed to compare")
+    try:
+        expression = frame[chosen].astype("float64")
+    except ValueError as failure:
+        raise WcedError(f"{path}: expression is not made of numbers: {failure}") from None
+    expression = expression.dropna()
+    if (expression.to_numpy() < 0).any():
+        raise WcedError(f"{path}: expression is negative")
+    if (empty := expression.sum() == 0).any():
+        raise WcedError(f"{path}: {empty.idxmax()} has no expression at all")
+    return expression
+
+
+def tau(expression_gt: pd.DataFrame) -> pd.Series:
+    r"""Return the tau index of specificity of each gene: 0 for even expression, 1 for one tissue only.
+
+    .. math:: \tau = \frac{\sum_t (1 - x_t / \max_t x_t)}{T - 1}, \quad x = \log_2(1 + \mathrm{nTPM})
+
+    (Yanai et al. 2005, on logarithms as Kryuchkova-Mostacci & Robinson-Rechavi 2017.) NaN for a gene without any
+    expression.
+    """
+    log_gt = np.log2(1 + expression_gt)
+    top_g = log_gt.max(axis=1)
+    return (log_gt.shape[1] - log_gt.sum(axis=1) / top_g.where(top_g > 0)) / (log_gt.shape[1] - 1)
+
+
+def detected(expression_gt: pd.DataFrame) -> pd.Series:
+    """Return the number of tissues or cell types in which each gene has at least 1 nTPM."""
+    return (expression_gt >= DETECTED).sum(axis=1)
+
+
+def specificity(expression_gc: pd.DataFrame) -> pd.Series:
+    """Return the category of cell type specificity of each gene, by HPA's rule.
+
+    Enriched: in one cell type at least four times that of any other, and at least 1 nTPM. Group enriched: the same for
+    each of a group of 2 to 10 cell types against any other (Karlsson et al. 2021; proteinatlas.org).
+    """
+    sorted_gc = -np.sort(-expression_gc.to_numpy(), axis=1)
+    detected_g = sorted_gc[:, 0] >= DETECTED
+    # Column k - 1: whether the k highest cell types are all far above the next.
+    most = min(GROUP, sorted_gc.shape[1] - 1)
+    above_gk = sorted_gc[:, :most] >= FOLD * sorted_gc[:, 1 : most + 1]
+    # A group of cell types without expression is above nothing.
+    above_gk &= sorted_gc[:, :most] > 0
+    kinds = [~detected_g, above_gk[:, 0], above_gk[:, 1:].any(axis=1)]
+    words = np.select(kinds, [NOT_DETECTED, ENRICHED, GROUP_ENRICHED], OTHER)
+    return pd.Series(words, index=expression_gc.index, dtype=object)
+
+
+def housekeeping(expression_gt: pd.DataFrame) -> pd.Index:
+    """Return the genes that are expressed in all tissues most highly and most evenly (HOUSEKEEPING_RULE).
+
+    Each tissue is first scaled to a sum of a million, since HPA's columns differ eightfold. Equal sums of ranks are
+    settled by Ensembl id.
+    """
+    scaled_gt = expression_gt / expression_gt.sum() * 1e6
+    spread_g = np.log2(scaled_gt + 1e-3).std(axis=1)
+    ranks_g = spread_g.rank() + scaled_gt.min(axis=1).rank(ascending=False)
+    return ranks_g.sort_index().sort_values(kind="stable").index[: round(HOUSEKEEPING_SHARE * len(ranks_g))]
+
+
+def read_specificity(path: str | Path) -> pd.Series:
+    """Read HPA's own category of each gene, indexed by Ensembl id, from its proteinatlas.tsv."""
+    path = existing(path, "HPA's proteinatlas.tsv")
+    wanted = ["Ensembl", "RNA single cell type specificity"]
+    try:
+        frame = pd.read_csv(path, sep="\t", usecols=wanted, dtype=str, keep_default_na=False)
+    except (ValueError, pd.errors.ParserError) as failure:
+        raise WcedError(f"{path}: cannot be read as HPA's proteinatlas.tsv: {failure}") from None
+    return frame.drop_duplicates("Ensembl").set_index("Ensembl")[wanted[1]]

@@ -1,0 +1,143 @@
+"""One decoder of one checkpoint: its genes in the last epoch, their trend, and draws of the validation blocks."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from wced.config.learnability import Learnability
+from wced.errors import WcedError
+from wced.learnability.confidence import Draws, draw, read_sums
+from wced.learnability.genes import improvement
+from wced.learnability.trend import Axis, Fit, axis_of, fit
+
+REGIMES = ("all", "sparse", "dense")
+"""Which genes a row of a table is about."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the analyses of one decoder of one checkpoint share."""
+
+    checkpoint: str
+    """Checkpoint."""
+    decoder: str
+    """wced or mlm."""
+    name: str
+    """The checkpoint, with the decoder where it has several."""
+    every: pd.DataFrame
+    """Genes of the last epoch (tables.GENE_ERRORS) with `improvement`, `family`, `program` and `regime`."""
+    genes: pd.DataFrame
+    """The reliable of them, in the same order, with the arrays of the fit: `z`, `winner`, `loser`, `judged`. Detection
+    AUCs of too few zeros are NaN."""
+    axis: Axis
+    """Zero fractions of `genes`."""
+    fitted: Fit
+    """Trend and calls of `genes`."""
+    draws: Draws | None
+    """Draws of validation blocks; None where there are too few blocks or no genes."""
+    intervals: str
+    """How intervals were made, or why there are none."""
+
+    @property
+    def key(self) -> dict[str, str]:
+        """The columns that say in a table which model a row is of."""
+        return {"checkpoint": self.checkpoint, "decoder": self.decoder}
+
+    def regime(self, regime: str) -> np.ndarray:
+        """Return which of `genes` are of a regime; bool."""
+        if regime == "all":
+            return np.ones(len(self.genes), bool)
+        return (self.genes["regime"] == regime).to_numpy()
+
+
+def models_of(last: pd.DataFrame, sums: dict[str, Path], section: Learnability, seed: int) -> list[Model]:
+    """Return the models of annotated errors of the last epochs, in their order.
+
+    Parameters
+    ----------
+    last
+        Rows of tables.GENE_ERRORS, one epoch of each checkpoint, with `family` and `program`.
+    sums
+        File of tables.GENE_ERROR_SUMS of each checkpoint.
+    section
+        What is reliable, what a winner is, how many draws.
+    seed
+        Seed of the draws.
+
+    Raises
+    ------
+    WcedError
+        If the sums of a checkpoint lack its last epoch, or are not those of its errors.
+    """
+    decoders = last.groupby("checkpoint")["decoder"].nunique()
+    models = []
+    for (checkpoint, decoder), every in last.groupby(["checkpoint", "decoder"], sort=False):
+        name = checkpoint if decoders[checkpoint] == 1 else f"{checkpoint} ({decoder})"
+        models.append(_model(checkpoint, decoder, name, every, sums[checkpoint], section, seed))
+    return models
+
+
+def _model(
+    checkpoint: str, decoder: str, name: str, every: pd.DataFrame, sums: Path, section: Learnability, seed: int
+) -> Model:
+    zero_fraction = every["zero_fraction"]
+    regime = np.select([zero_fraction > section.sparse, zero_fraction <= section.sparse], ["sparse", "dense"], "")
+    every = every.assign(improvement=improvement(every), regime=regime).reset_index(drop=True)
+    enough = (every["n_nonzero"] >= section.min_nonzero) & zero_fraction.notna().to_numpy()
+    genes = every[enough].reset_index(drop=True)
+    many = genes["n"] - genes["n_nonzero"] >= section.min_zeros
+    genes["detection_auc"] = genes["detection_auc"].where(many)
+    axis = axis_of(genes["zero_fraction"].to_numpy(), section.window)
+    fitted = fit(axis, genes["rescaled_mae"].to_numpy(), section)
+    genes = genes.assign(
+        expected_mae=np.exp(fitted.trend_g),
+        local_sd=fitted.spread_g,
+        z=fitted.z_g,
+        difference=fitted.difference_g,
+        winner=fitted.winner_g,
+        loser=fitted.loser_g,
+        judged=np.isfinite(fitted.z_g),
+    )
+    draws, intervals = None, "no reliable genes"
+    if len(genes):
+        blocks = read_sums(sums, decoder, int(every["epoch"].iloc[0]), pd.Index(genes["gene_id"]))
+        if not np.array_equal(blocks.n_nonzero_bg.sum(axis=0), genes["n_nonzero"]):
+            raise WcedError(f"{sums}: its numbers of non-zero values are not those of the gene errors of {name}")
+        if (n_blocks := len(blocks.error_bg)) < section.min_blocks:
+            intervals = f"{n_blocks} validation blocks, fewer than {section.min_blocks}"
+        else:
+            draws = draw(blocks, axis, section, seed)
+            intervals = f"percentiles of {section.bootstraps} draws of {n_blocks} validation blocks"
+    return Model(checkpoint, decoder, name, every, genes, axis, fitted, draws, intervals)
+
+
+def gene_table(model: Model, section: Learnability, proxies: str) -> pd.DataFrame:
+    """Return the rows of tables.GENE_LEARNABILITY of a model: all its genes, each judged or with the reason why not."""
+    genes = model.genes
+    draws = model.draws
+    shares = {
+        "winner_share": np.nan if draws is None else draws.winner_rg.mean(axis=0),
+        "loser_share": np.nan if draws is None else draws.loser_rg.mean(axis=0),
+    }
+    call = np.select([~genes["judged"], genes["winner"], genes["loser"]], ["not judged", "winner", "loser"], "neither")
+    columns = ["expected_mae", "local_sd", "z", "difference"]
+    found = genes[["gene_id", *columns]].assign(call=call, **shares)
+    table = model.every.merge(found, on="gene_id", how="left", validate="one_to_one")
+    few = table["n_nonzero"].astype(str) + f" non-zero values, fewer than {section.min_nonzero}"
+    reason = np.select(
+        [
+            table["z"].notna(),
+            table["n_nonzero"] < section.min_nonzero,
+            ~(table["rescaled_mae"] > 0),
+            table["zero_fraction"].isna(),
+        ],
+        ["", few, "no error above 0", "no zero fraction"],
+        f"fewer than {section.window_genes} genes of its sparsity"
+        if section.spread == "windows"
+        else "no local standard deviation",
+    )
+    # Without a Z a gene may have a trend, but nothing that says how far from it is far.
+    call = table["call"].fillna("not judged")
+    return table.assign(call=call, reason=reason, program_is_proxy=bool(proxies))

@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+from statsmodels.stats.proportion import proportion_confint
+
+from wced.benchmarks.matches import depth_shares, kind, macro_share, pairs, share
+from wced.errors import WcedError
+from wced.ontology import CellOntology, load
+
+#       r: a (c, d), b (d, e); d: x        d has two parents
+PARENTS = {"r": (), "a": ("r",), "b": ("r",), "c": ("a",), "d": ("a", "b"), "e": ("b",), "x": ("d",)}
+ONTOLOGY = CellOntology("v0", {name: name for name in PARENTS}, PARENTS, {"old_c": "c"})
+
+
+@pytest.mark.parametrize(
+    ("true", "predicted", "expected"),
+    [
+        ("c", "c", "exact"),
+        ("a", "x", "descendant"),
+        ("x", "b", "ancestor"),
+        ("c", "d", "miss"),
+        ("r", "x", "descendant"),
+    ],
+)
+def test_kinds(true, predicted, expected):
+    assert kind(true, predicted, ONTOLOGY) == expected
+
+
+def test_cells_of_a_pair_are_counted_once():
+    found = pairs(["c", "c", "c", "x"], ["c", "old_c", "d", "c"], ONTOLOGY)
+    assert found.to_dict("list") == {
+        "true": ["c", "c", "x"], "predicted": ["c", "d", "c"], "cells": [2, 1, 1], "kind": ["exact", "miss", "miss"],
+    }  # fmt: skip
+    with pytest.raises(WcedError, match="predicted term nonsense is not in the Cell Ontology v0"):
+        pairs(["c"], ["nonsense"], ONTOLOGY)
+
+
+def test_share_has_wilson_intervals():
+    found = share([True, False, True], [3, 4, 1])
+    assert found.value == 0.5 and found.n == 8
+    assert (found.ci_low, found.ci_high) == pytest.approx(proportion_confint(4, 8, method="wilson"))
+
+
+def test_every_type_counts_as_much():
+    found = pairs(["c"] * 90 + ["e"] * 10, ["c"] * 45 + ["d"] * 45 + ["e"] * 10, ONTOLOGY)
+    hit = found["kind"] == "exact"
+    macro = macro_share(hit, found, seed=0)
+    assert macro.value == pytest.approx((0.5 + 1) / 2)
+    # Only the half of c varies: its standard error is √(¼ / 90), halved by the mean over two types.
+    half = 1.96 * np.sqrt(0.25 / 90) / 2
+    assert (macro.ci_low, macro.ci_high) == pytest.approx((0.75 - half, 0.75 + half), abs=0.01)
+    assert share(hit, found["cells"]).value == pytest.approx(0.55)
+
+
+def test_a_macro_share_of_sure_types_has_no_interval():
+    found = pairs(["c", "e"], ["c", "d"], ONTOLOGY)
+    macro = macro_share(found["kind"] == "exact", found, seed=0)
+    assert macro.value == 0.5 and np.isnan([macro.ci_low, macro.ci_high]).all()
+
+
+def test_depths_by_hand():
+    #                true depth: c 2, x 3, a 1;  common: c–c 2, c–d 1 (a), x–e 1 (b), x–d 2, a–e 0
+    found = pairs(["c", "c", "x", "x", "a"], ["c", "d", "e", "d", "e"], ONTOLOGY)
+    shares = depth_shares(found, ONTOLOGY)
+    assert {depth: (score.value, score.n) for depth, score in shares.items()} == {
+        1: (pytest.approx(4 / 5), 5), 2: (pytest.approx(2 / 4), 4), 3: (0, 2),
+    }  # fmt: skip
+
+
+def test_depth_shares_agree_with_rolling_up_each_cell_on_the_real_ontology():
+    ontology = load()
+    rng = np.random.default_rng(0)
+    terms = sorted(ontology.descendants("CL:0000738"))[:60]  # leukocytes
+    true_n, predicted_n = rng.choice(terms, size=(2, 80))
+    predicted_n[:20] = true_n[:20]
+
+    def rolled(term, depth):
+        return {above for above in ontology.ancestors(term) if ontology.depths[above] == depth}
+
+    found = depth_shares(pairs(true_n, predicted_n, ontology), ontology)
+    assert len(found) == max(ontology.depths[term] for term in true_n)
+    for depth, score in found.items():
+        deep = [(t, p) for t, p in zip(true_n, predicted_n, strict=True) if ontology.depths[t] >= depth]
+        right = [bool(rolled(t, depth) & rolled(p, depth)) for t, p in deep]
+        assert (score.value, score.n) == (pytest.approx(np.mean(right)), len(deep))
+
+
+def test_at_its_own_depth_right_is_exact_or_finer():
+    ontology = load()
+    found = pairs(["CL:0000084"] * 3, ["CL:0000084", "CL:0000624", "CL:0000542"], ontology)
+    depth = ontology.depths["CL:0000084"]
+    expected = share(found["kind"].isin(["exact", "descendant"]), found["cells"]).value
+    assert depth_shares(found, ontology)[depth].value == expected == pytest.approx(2 / 3)

@@ -1,0 +1,202 @@
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+
+from wced.benchmarks.job import Job
+from wced.benchmarks.mechanism_of_action import METRICS, probe, responding, score, too_small
+from wced.benchmarks.moa_folds import drug_folds
+from wced.config.benchmarks.mechanism_of_action import MechanismOfAction
+from wced.errors import WcedError
+
+SECTION = MechanismOfAction(
+    datasets=["d"], drug_column="drug", class_column="moa", min_class_size=20, repeats=2, neighbours=10
+)
+
+
+def screen(classes=3, drugs=4, cells=12, effect=3.0, seed=0) -> AnnData:
+    """Cells of drugs; each drug moves its cells as its class does, and a little of its own."""
+    rng = np.random.default_rng(seed)
+    drug_n = np.repeat(np.arange(classes * drugs), cells)
+    class_n = drug_n % classes
+    x_nd = rng.normal(size=(len(drug_n), 8)) + 0.3 * rng.normal(size=(classes * drugs, 8))[drug_n]
+    x_nd[np.arange(len(drug_n)), class_n] += effect
+    obs = pd.DataFrame(
+        {"drug": [f"drug {i}" for i in drug_n], "moa": pd.Categorical([f"class {c}" for c in class_n])},
+        index=[f"c{i}" for i in range(len(drug_n))],
+    )
+    facts = {"model": "m", "dataset": "d", "n_params": 5, "width": 8, "leakage": "none", "pooling": "cls"}
+    return AnnData(x_nd.astype(np.float32), obs=obs, uns={"wced": facts})
+
+
+def job(cells, section=SECTION, **options) -> Job:
+    return Job("r", 3, section, cells, **options)
+
+
+@pytest.fixture(scope="module")
+def planted():
+    cells = screen()
+    return cells, score(job(cells)).set_index("metric")
+
+
+def test_planted_mechanisms_are_told_from_unseen_drugs(planted):
+    table = planted[1]
+    assert table.loc["auc", "value"] > 0.95 and (table["reason"] == "").all()
+    assert table.loc["avg_bio", "value"] > 0.5
+    assert (table.loc["auc", ["ci_low", "ci_high"]] > 0.85).all()
+    assert set(table["n"]) == {144, 48} and table.loc["auc:class 1", "n"] == 48
+    assert set(table["label"]) == {"moa"}
+    assert {metric.name for metric in METRICS} <= set(table.index)
+
+
+def test_drugs_without_a_mechanism_are_not_told():
+    """Drugs differ, and classes are names only: a split that let a drug on both sides would tell them."""
+    cells = screen(classes=2, drugs=16, cells=8, effect=0.0)
+    rng = np.random.default_rng(1)
+    own = 3 * rng.normal(size=(32, 8))
+    cells.X += own[cells.obs["drug"].str[5:].astype(int)].astype(np.float32)
+    table = score(job(cells)).set_index("metric")
+    assert 0.3 < table.loc["auc", "value"] < 0.7
+    assert table.loc["auc", "ci_low"] < 0.5 < table.loc["auc", "ci_high"]
+
+
+def test_values_are_means_of_scikit_learn_over_folds(planted):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import f1_score, recall_score, roc_auc_score
+
+    cells, table = planted
+    drug_n, class_n = cells.obs["drug"].to_numpy(str), cells.obs["moa"].to_numpy(str)
+    found = {"auc": [], "recall": [], "f1": [], "recall:class 2": []}
+    for fold in drug_folds(drug_n, class_n, folds=2, repeats=2, seed=3):
+        train = ~fold.test_n
+        x_nd = (cells.X - cells.X[train].mean(axis=0)) / cells.X[train].std(axis=0)
+        model = LogisticRegression(max_iter=1000).fit(x_nd[train], class_n[train])
+        true, predicted = class_n[fold.test_n], model.predict(x_nd[fold.test_n])
+        probability = model.predict_proba(x_nd[fold.test_n])
+        found["auc"].append(roc_auc_score(true, probability, multi_class="ovr", average="macro"))
+        found["recall"].append(recall_score(true, predicted, average="macro"))
+        found["f1"].append(f1_score(true, predicted, average="macro"))
+        found["recall:class 2"].append((predicted[true == "class 2"] == "class 2").mean())
+    for metric, values in found.items():
+        assert table.loc[metric, "value"] == pytest.approx(np.mean(values), abs=2e-3), metric
+        # Nadeau and Bengio: each half trains on as many cells as it is tested on.
+        half = 3.182446 * np.sqrt((1 / 4 + 1) * np.var(values, ddof=1))
+        assert table.loc[metric, "ci_low"] == pytest.approx(np.mean(values) - half, abs=1e-2), metric
+
+
+def test_avg_bio_is_of_scib_metrics(planted):
+    import scib_metrics
+
+    from wced.benchmarks.neighbours import nearest
+
+    cells, table = planted
+    classes = cells.obs["moa"].to_numpy(str)
+    direct = scib_metrics.nmi_ari_cluster_labels_leiden(nearest(cells.X, 10), classes, seed=3)
+    direct["asw_label"] = scib_metrics.silhouette_label(cells.X, classes)
+    for metric, value in direct.items():
+        assert table.loc[metric, "value"] == pytest.approx(value, abs=1e-6), metric
+    assert table.loc["avg_bio", "value"] == pytest.approx(np.mean(list(direct.values())), abs=1e-6)
+
+
+def test_confusion_by_hand():
+    """Two drugs of each class; the cells of one drug of class b look like class a."""
+    x_nd = np.repeat([[-1.0], [-1.0], [1.0], [-1.0]], 10, axis=0)
+    drug_n, class_n = np.repeat(["a1", "a2", "b1", "b2"], 10), np.repeat(["a", "a", "b", "b"], 10)
+    folds = [fold for fold in drug_folds(drug_n, class_n, folds=2, repeats=9, seed=0) if "b2" in fold.test_drugs]
+    scores, confusion_cc = probe(x_nd, class_n, folds, seed=0)
+    np.testing.assert_array_equal(confusion_cc, [[1, 0], [1, 0]])
+    assert (scores["recall:a"].value, scores["recall:b"].value, scores["recall"].value) == (1, 0, 0.5)
+    assert scores["f1:a"].value == pytest.approx(2 / 3) and scores["auc"].value == 0.5
+
+
+def dosed():
+    cells = screen(classes=2, drugs=3, cells=8)
+    rng = np.random.default_rng(0)
+    cells.obs["dose"] = np.where(np.arange(cells.n_obs) % 2, 1e4, 10.0)
+    cells.obs["viability"] = np.where(cells.obs["drug"].isin(["drug 0", "drug 1"]), 0.9, 0.5)
+    cells.obs.loc[cells.obs["dose"] == 10.0, "viability"] = 1.0
+    cells.obs["moa"] = cells.obs["moa"].astype(object)
+    cells.obs.iloc[:3, 1] = ["Vehicle", "unknown", np.nan]
+    return cells[rng.permutation(cells.n_obs)].copy()
+
+
+@pytest.mark.parametrize("keep", ["cells", "drugs"])
+def test_cells_that_respond(keep):
+    """Drugs 2 to 5 are below the limit at the high dose, where half of their cells are."""
+    rule = {"dose_column": "dose", "dose": 10_000, "viability_column": "viability", "keep": keep}
+    cells = dosed()
+    kept, left_out = responding(cells.obs, SECTION.model_copy(update=rule))
+    strong = ~cells.obs["drug"].isin(["drug 0", "drug 1"])
+    expected = strong & (cells.obs["dose"] == 1e4) if keep == "cells" else strong
+    np.testing.assert_array_equal(kept, expected)
+    assert left_out.startswith("left out: 2 cells without a drug or class, 1 of controls, ")
+    words = {
+        "cells": "29 by the rule `dose 10000 and viability below 0.85`",
+        "drugs": "13 by the rule `drugs of a mean viability below 0.85 at dose 10000`",
+    }
+    assert left_out.endswith(words[keep])
+
+
+def test_without_columns_of_dose_and_viability_all_treated_cells_are_kept():
+    kept, left_out = responding(dosed().obs, SECTION)
+    assert kept.sum() == 45 and left_out == "left out: 2 cells without a drug or class, 1 of controls"
+
+
+def test_a_class_that_cannot_be_held_out_says_why():
+    cells = screen(classes=3, drugs=3, cells=12)
+    lonely = cells.obs["drug"].isin(["drug 2", "drug 5"])
+    few = cells.obs["moa"] == "class 1"
+    cells = cells[~lonely & ~(few & (np.arange(cells.n_obs) % 2 == 0))]
+    table = score(job(cells)).set_index("metric")
+    assert table.loc["auc:class 2", "reason"] == "one drug only; 2 are needed to hold one out in each fold"
+    assert table.loc["auc:class 1", "reason"] == "18 cells, fewer than 20"
+    assert table.loc["auc", "reason"].startswith("fewer than two classes are left (class 1: 18 cells")
+    assert table.loc["auc:class 0", "reason"] == "there is no other class"
+    assert table["value"].isna().all()
+
+
+def test_reasons_are_of_drugs_first():
+    drug_n, class_n = np.array(["x", "y", "z", "u", "v"]), np.array(["a", "a", "b", "c", "c"])
+    section = SECTION.model_copy(update={"min_class_size": 2})
+    assert too_small(drug_n, class_n, section) == {"b": "one drug only; 2 are needed to hold one out in each fold"}
+
+
+def test_figures_name_the_drugs_of_each_fold(tmp_path):
+    section = SECTION.model_copy(update={"repeats": 1})
+    score(job(screen(), section, figures=tmp_path))
+    held_out = pd.read_csv(tmp_path / "held_out_drugs.tsv", sep="\t")
+    assert held_out["drug"].is_unique and len(held_out) == 12
+    assert (held_out.groupby(["fold", "class"]).size() == 2).all()
+    confusion = pd.read_csv(tmp_path / "confusion.tsv", sep="\t", index_col="true")
+    np.testing.assert_allclose(confusion.sum(axis=1), 1, atol=1e-5)
+    assert (tmp_path / "confusion.svg").exists() and "unseen drugs" in (tmp_path / "confusion.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"class_column": "nothing"}, "dataset d: obs has no column nothing; .* extra_obs"),
+        ({"viability_column": "drug"}, 'dataset d: obs column drug: Unable to parse string "drug 0"'),
+    ],
+    ids=["no column", "no numbers"],
+)
+def test_a_column_that_does_not_fit_is_named(change, words):
+    with pytest.raises(WcedError, match=words):
+        score(job(screen(), SECTION.model_copy(update=change)))
+
+
+def test_a_drug_of_two_classes_is_named():
+    cells = screen()
+    cells.obs["moa"] = cells.obs["moa"].astype(str)
+    cells.obs.iloc[0, 1] = "class 2"
+    with pytest.raises(WcedError, match="dataset d: drug drug 0 has cells of the classes class 0 and class 2"):
+        score(job(cells))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"dose": 1.0}, "dose_column and dose are given together"), ({"keep": "drugs"}, "needs viability_column")],
+)
+def test_settings_that_belong_together(change, words):
+    with pytest.raises(ValueError, match=words):
+        MechanismOfAction(datasets=["d"], **change)

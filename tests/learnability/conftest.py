@@ -1,0 +1,32 @@
+import pandas as pd
+import pytest
+
+from learnability.simulated import annotation, write_checkpoint
+from wced import tables
+from wced.config.learnability import Learnability
+from wced.learnability.analysis import Analysis, analyse
+
+SECTION = Learnability(bootstraps=40, permutations=200, simulation={"z": (3.0,), "repeats": 3})
+
+
+def analysed(folder, genes: pd.DataFrame | None, names: list[str], section: Learnability = SECTION) -> Analysis:
+    """Analyse checkpoints of a folder."""
+    errors = tables.read(tables.GENE_ERRORS, [folder / name / "gene_errors.parquet" for name in names])
+    return analyse(errors, {name: folder / name / "gene_error_sums.parquet" for name in names}, genes, section, 0)
+
+
+@pytest.fixture(scope="session")
+def two_models(tmp_path_factory):
+    """Folder of two checkpoints, their annotation, and places of the winners: 60 identity genes, 40 of them shared."""
+    folder = tmp_path_factory.mktemp("two_models")
+    genes = annotation(3000)
+    identity = genes.index[genes["program"] == "identity"].to_numpy()
+    write_checkpoint(folder / "w", genes, winners=identity[:50], strength=8)
+    write_checkpoint(folder / "m", genes, winners=identity[10:60], strength=8, decoder="mlm", cells=2000)
+    return folder, genes, identity
+
+
+@pytest.fixture(scope="session")
+def found(two_models) -> Analysis:
+    folder, genes, _ = two_models
+    return analysed(folder, genes, ["w", "m"])

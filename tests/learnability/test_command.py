@@ -1,0 +1,45 @@
+import json
+
+import typer
+from typer.testing import CliRunner
+
+from learnability.simulated import annotation, write_checkpoint
+from wced import tables
+from wced.cli import learnability as commands
+from wced.learnability.analysis import MADE
+
+SECTION = {"bootstraps": 20, "permutations": 100, "simulation": {"repeats": 1}}
+
+
+def run(folder, *more):
+    app = typer.Typer()
+    commands.register(app)
+    given = [str(folder / name) for name in ("w", "m")]
+    given += ["--section", json.dumps(SECTION), "--all-epochs", str(folder / "out" / "errors.parquet"), *more]
+    given += ["--tables", str(folder / "out" / "tables"), "--figures", str(folder / "out" / "figures")]
+    given += ["--page", str(folder / "out" / "report" / "genes.html"), "--run", "demo"]
+    return CliRunner().invoke(app, given)
+
+
+def test_one_command_makes_everything(tmp_path):
+    for seed, (name, decoder) in enumerate((("w", "wced"), ("m", "mlm"))):
+        write_checkpoint(tmp_path / name, annotation(600), decoder=decoder, seed=seed)
+    done = run(tmp_path)
+    assert done.exit_code == 0, done.output
+    for table in MADE:
+        assert len(tables.read(table, tmp_path / "out" / "tables" / f"{table.name}.tsv"))
+    assert len(tables.read(tables.GENE_ERRORS, tmp_path / "out" / "errors.parquet")) == 2 * 3 * 600
+    html = (tmp_path / "out" / "report" / "genes.html").read_text()
+    assert 'href="../tables/learnability_facts.tsv"' in html and 'href="../figures/winners.svg"' in html
+    record = json.loads((tmp_path / "out" / "report" / "genes.html.provenance.json").read_text())
+    assert set(record["inputs"]) == {f"{name}/{file}" for name in "wm" for file in ("gene_errors", "gene_error_sums")}
+
+
+def test_folders_of_one_checkpoint_are_refused(tmp_path):
+    for name in ("w", "m"):
+        write_checkpoint(tmp_path / name / "c", annotation(50))
+        (tmp_path / name / "c" / "gene_errors.parquet").rename(tmp_path / name / "gene_errors.parquet")
+        (tmp_path / name / "c" / "gene_error_sums.parquet").rename(tmp_path / name / "gene_error_sums.parquet")
+    done = run(tmp_path)
+    assert done.exit_code != 0 and "are of the checkpoint c, as those of another" in str(done.exception)
+    assert not (tmp_path / "out" / "report" / "genes.html").exists()

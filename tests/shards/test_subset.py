@@ -1,0 +1,89 @@
+import pickle
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memory_source import MemorySource
+from wced.shards import subset
+from wced.shards.batches import BatchDataset
+from wced.shards.encode import Encoding
+from wced.shards.order import EpochOrder, Order
+from wced.shards.subset import TrainingSubset
+
+
+def source(n=4000, seed=0):
+    rng = np.random.default_rng(seed)
+    made = MemorySource(rng.random(n) < 0.7, np.arange(n) % 3, rng.integers(0, 5, n))
+    made.vocabulary = made.labels = made.dataset_ids = None  # nobody looks at them
+    return made
+
+
+def test_a_smaller_share_is_part_of_a_larger_one_and_validation_stays_whole():
+    cells = source()
+    shares = {share: TrainingSubset(cells, share, 5) for share in (0.05, 0.3, 0.9)}
+    places = {share: part.places("train") for share, part in shares.items()}
+    assert set(places[0.05]) < set(places[0.3]) < set(places[0.9]) < set(cells.places("train"))
+    whole = cells.count("train")
+    for share, part in shares.items():
+        assert part.count("train") == len(places[share]) == pytest.approx(share * whole, abs=4 * whole**0.5 / 2)
+        assert part.places("validation").tolist() == cells.places("validation").tolist()
+        assert part.count("validation") == cells.count("validation") and len(part) == len(cells)
+        for mine, theirs in zip(part.blocks("validation", 7), cells.blocks("validation", 7), strict=True):
+            assert mine.tolist() == theirs.tolist()
+    per_dataset = np.bincount(cells.dataset[places[0.3]]) / np.bincount(cells.dataset[cells.places("train")])
+    assert per_dataset == pytest.approx(0.3, abs=0.06)
+    assert set(places[0.3]) != set(TrainingSubset(cells, 0.3, 6).places("train"))
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    n=st.integers(1, 300), share=st.floats(0.01, 0.99), block_cells=st.integers(1, 40), chunk=st.integers(1, 90),
+)  # fmt: skip
+def test_blocks_hold_the_chosen_cells(n, share, block_cells, chunk):
+    part = TrainingSubset(source(n), share, 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subset, "_CELLS", chunk)
+        bounds, cells = part.blocks("train", block_cells)
+    found = [part.places("train", start, stop) for start, stop in pairwise(bounds)]
+    assert np.concatenate([*found, np.empty(0, int)]).tolist() == part.places("train").tolist()
+    assert [len(places) for places in found] == cells.tolist()
+    assert (cells[:-1] == block_cells).all() and (cells > 0).all()
+
+
+def test_it_travels_to_another_process():
+    part = TrainingSubset(source(300), 0.5, 2)
+    assert pickle.loads(pickle.dumps(part)).places("train").tolist() == part.places("train").tolist()
+
+
+@pytest.mark.parametrize("strategy", ["shuffled", "round_robin", "weighted"])
+@pytest.mark.parametrize("epoch_cells", [40, 333, 5000])
+def test_epochs_of_a_given_length_go_on_where_the_last_ended(strategy, epoch_cells):
+    cells = source(1000)
+    once, long = (EpochOrder(cells, "train", Order(strategy, epoch_cells=n), 3) for n in (None, epoch_cells))
+    assert (len(once), len(long)) == (cells.count("train"), epoch_cells)
+    passes = np.concatenate([once.cells(epoch, 0, len(once)) for epoch in range(11)])
+    epochs = np.concatenate([long.cells(epoch, 0, epoch_cells) for epoch in range(5000 // epoch_cells)])
+    assert epochs.tolist() == passes[: len(epochs)].tolist()
+    assert long.cells(1, 7, 12).tolist() == passes[epoch_cells + 7 : epoch_cells + 12].tolist()
+    assert long.passes(2, 5) == (2 * epoch_cells + 5) // len(once)
+
+
+def test_trainings_of_two_shares_take_the_same_steps_and_draw_each_sequence_anew():
+    cells = MemorySource(np.ones(300, bool), nonzeros=np.full(300, 60))
+    cells.vocabulary = cells.labels = cells.dataset_ids = None
+    encoding = Encoding(length=10)
+    options = {"batch_size": 32, "training": True, "seed": 1, "order": Order(epoch_cells=300)}
+    whole, part = (BatchDataset(of, "train", encoding, **options) for of in (cells, TrainingSubset(cells, 0.2, 1)))
+    assert len(whole) == len(part) == 10
+    read = Counter()
+    for step in range(10):
+        batch = part[0, step]
+        for joinid, genes in zip(batch["soma_joinid"].tolist(), batch["gene"].tolist(), strict=True):
+            read[joinid, tuple(sorted(genes))] += 1
+    # Each of about 60 cells is read five times; only where a batch holds the end of a pass may a draw come twice.
+    assert sum(read.values()) == 300 and max(Counter(joinid for joinid, _ in read).values()) >= 4
+    assert sum(n - 1 for n in read.values()) < 60

@@ -1,0 +1,32 @@
+# What checkpoints that differ in stated factors do: reconstruction beside downstream scores, and paired tests.
+from wced.benchmarks import FORMAT_VERSION as BENCHMARKS_VERSION
+
+
+rule ablation:
+    input:
+        scores=expand(f"{OUT}/tables/{{task}}.tsv", task=RUN.ablation.metrics),
+        folders=expand(rules.pretrain.output.folder, checkpoint=RUN.ablation.checkpoints),
+    output:
+        table=f"{OUT}/tables/ablation.tsv",
+        effects=f"{OUT}/tables/ablation_effects.tsv",
+        figures=directory(f"{OUT}/ablation"),
+    log:
+        f"{OUT}/logs/ablation/all.log",
+    benchmark:
+        f"{OUT}/benchmarks_timing/ablation/all.tsv"
+    conda:
+        "../../envs/wced.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        folders=lambda wildcards, input: [f"--pretrained {folder}" for folder in input.folders],
+        section=dump(RUN.ablation),
+        run=RUN.run,
+        seed=RUN.seed,
+        version=BENCHMARKS_VERSION,
+    shell:
+        "wced ablation {input.scores} {params.folders} --section {params.section:q} --run {params.run}"
+        " --seed {params.seed} --output {output.table} --effects {output.effects} --figures {output.figures}"
+        " > {log} 2>&1"

@@ -1,0 +1,67 @@
+# Vectors of genes of every checkpoint, and what they say of the genes. Included when config has `benchmarks.gene_level`.
+from wced.benchmarks import FORMAT_VERSION as BENCHMARKS_VERSION
+from wced.embedding import FORMAT_VERSION as EMBEDDING_VERSION
+
+# As `wced.embedding.gene_vectors` names them.
+GENE_MODELS = [
+    *CHECKPOINTS,
+    *(f"{name}_decoder" for name, trained in RUN.pretraining.checkpoints.items() if trained.wced),
+    "untrained",
+    "random",
+    "coexpression_pca",
+    "frequency",
+]
+
+
+rule gene_embeddings:
+    input:
+        folders=expand(rules.pretrain.output.folder, checkpoint=CHECKPOINTS),
+        index=rules.shard_index.output.index,
+        shards=SHARDS,
+        components=rules.fit_corpus_pca.output.components,
+        annotation=rules.gene_annotation.output.genes,
+    output:
+        folder=directory(f"{OUT}/gene_embeddings"),
+    log:
+        f"{OUT}/logs/gene_embeddings/all.log",
+    benchmark:
+        f"{OUT}/benchmarks_timing/gene_embeddings/all.tsv"
+    conda:
+        "../../envs/wced.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    params:
+        shards=f"{OUT}/shards",
+        seed=RUN.seed,
+        version=EMBEDDING_VERSION,
+    shell:
+        "wced gene-embeddings {input.folders} --shards {params.shards} --components {input.components}"
+        " --annotation {input.annotation} --seed {params.seed} --output {output.folder} > {log} 2>&1"
+
+
+rule gene_level:
+    input:
+        folder=rules.gene_embeddings.output.folder,
+    output:
+        table=f"{OUT}/tables/gene_level.tsv",
+    log:
+        f"{OUT}/logs/gene_level/all.log",
+    benchmark:
+        f"{OUT}/benchmarks_timing/gene_level/all.tsv"
+    conda:
+        "../../envs/wced.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        embeddings=lambda wildcards, input: [f"{input.folder}/{model}.h5ad" for model in GENE_MODELS],
+        section=dump(RUN.benchmarks.gene_level),
+        run=RUN.run,
+        seed=RUN.seed,
+        version=BENCHMARKS_VERSION,
+    shell:
+        "wced score-genes {params.embeddings} --section {params.section:q} --run {params.run} --seed {params.seed}"
+        " --output {output.table} > {log} 2>&1"
