@@ -4,7 +4,9 @@ PEERS_PYTHON ?= python3.12
 BIN := .venv/bin
 CORES ?= all
 
-.PHONY: demo test test-hard lint format lock docs throughput speed clean
+STUDY := registry ablation
+
+.PHONY: demo study test test-hard lint format lock docs throughput speed clean
 
 # The environment is rebuilt when the lock changes; a half-made one is never used, because the stamp comes last.
 .venv/ready: envs/requirements.lock pyproject.toml
@@ -17,6 +19,12 @@ CORES ?= all
 
 demo: .venv/ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --profile profiles/local --cores $(CORES)
+
+# Every benchmark on every dataset there is, the ablation, and the speedrun's recipe on held-out data: hours.
+study: .venv/ready
+	set -e; export PATH="$(CURDIR)/$(BIN):$$PATH"; \
+	for run in $(STUDY); do snakemake --profile profiles/local --cores $(CORES) --configfile config/$$run.yaml; done; \
+	snakemake --profile profiles/local --cores $(CORES) --configfile config/demo.yaml config/speedrun.yaml -- speedrun_held_out
 
 test: .venv/ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m "not hard"

@@ -19,7 +19,7 @@ def clouds(cell_type: list[str], batch: list[str], seed: int = 0, **facts: str) 
         {"cell_type_ontology_term_id": pd.Categorical(cell_type), "batch": pd.Categorical(batch)},
         index=[f"c{i}" for i in range(len(types))],
     )
-    known = {"model": "m", "dataset": "d", "n_params": 5, "width": 4, "leakage": "none"}
+    known = {"model": "m", "dataset": "d", "n_params": 5, "width": 4, "leakage": "none", "source": "here"}
     return AnnData(X=x_nd, obs=obs, uns={"wced": known | facts})
 
 

@@ -35,7 +35,15 @@ def brain(tmp_path):
         index=[f"c{i}" for i in range(180)],
     )
     obs.loc["c179", "disease"] = "glioblastoma"
-    facts = {"model": "m", "dataset": "d", "n_params": 5, "width": 4, "leakage": "none", "pooling": "cls"}
+    facts = {
+        "model": "m",
+        "dataset": "d",
+        "n_params": 5,
+        "width": 4,
+        "leakage": "none",
+        "source": "here",
+        "pooling": "cls",
+    }
     var = pd.DataFrame({"feature_name": GENES}, index=["ENSG0", "ENSG1", "ENSG2"])
     AnnData(sparse.csr_matrix(counts_ng), obs=obs.copy(), var=var).write_h5ad(tmp_path / "d.h5ad")
     return AnnData(x_nd, obs=obs, uns={"wced": facts})

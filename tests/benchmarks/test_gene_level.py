@@ -31,7 +31,7 @@ def vectors(seed=0, **changes):
         },
         index=[f"ENSG{i}" for i in range(N)],
     )  # fmt: skip
-    facts = {"model": "m", "dataset": "genes", "n_params": 9, "width": 8, "leakage": "none"}
+    facts = {"model": "m", "dataset": "genes", "n_params": 9, "width": 8, "leakage": "none", "source": "here"}
     return AnnData(x_gd, obs=obs.assign(**changes), uns={"wced": facts})
 
 

@@ -18,7 +18,7 @@ INTEGRATION, CLASSIFICATION = Integration(datasets=["d"]), Czi(datasets=["d"])
 def folder(tmp_path):
     """Embedding, neighbours and annotation of eight cells."""
     cells = clouds(["CL:1", "CL:2"] * 4, ["x"] * 8)
-    facts = {"model": "m", "dataset": "d", "n_params": 5, "leakage": "none"}
+    facts = {"model": "m", "dataset": "d", "n_params": 5, "leakage": "none", "source": "here"}
     write_embedding(tmp_path / "m.h5ad", cells.X, cells.obs, **facts)
     write_neighbours(tmp_path / "m.npz", neighbours_of(cells, 3, seed=0))
     pd.DataFrame({"cell": cells.obs_names, "predicted_term": "CL:1"}).to_parquet(tmp_path / "m.parquet")

@@ -25,7 +25,15 @@ def screen(classes=3, drugs=4, cells=12, effect=3.0, seed=0) -> AnnData:
         {"drug": [f"drug {i}" for i in drug_n], "moa": pd.Categorical([f"class {c}" for c in class_n])},
         index=[f"c{i}" for i in range(len(drug_n))],
     )
-    facts = {"model": "m", "dataset": "d", "n_params": 5, "width": 8, "leakage": "none", "pooling": "cls"}
+    facts = {
+        "model": "m",
+        "dataset": "d",
+        "n_params": 5,
+        "width": 8,
+        "leakage": "none",
+        "source": "here",
+        "pooling": "cls",
+    }
     return AnnData(x_nd.astype(np.float32), obs=obs, uns={"wced": facts})
 
 

@@ -20,7 +20,7 @@ def job(labels, seed=0, **section) -> Job:
     obs = pd.DataFrame(
         {"cell_type_ontology_term_id": pd.Categorical(labels)}, index=[f"c{i}" for i in range(len(labels))]
     )
-    facts = {"model": "m", "dataset": "d", "n_params": 5, "width": 4, "leakage": "none"}
+    facts = {"model": "m", "dataset": "d", "n_params": 5, "width": 4, "leakage": "none", "source": "here"}
     return Job("r", 0, OntologyStructure(datasets=["d"], **section), AnnData(X=x_nd, obs=obs, uns={"wced": facts}))
 
 

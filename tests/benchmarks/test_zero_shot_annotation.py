@@ -48,7 +48,7 @@ def job(tmp_path):
         obs = pd.DataFrame(
             {"cell_type_ontology_term_id": pd.Categorical(true)}, index=[f"c{i}" for i in range(len(true))]
         )
-        facts = {"model": "m", "dataset": "d", "n_params": 5, "width": 1, "leakage": "none"}
+        facts = {"model": "m", "dataset": "d", "n_params": 5, "width": 1, "leakage": "none", "source": "here"}
         embedding = AnnData(X=np.zeros((len(true), 1), np.float32), obs=obs, uns={"wced": facts})
         given = {"annotation": annotation(), "checkpoint": tmp_path / "model", **changes}
         return Job("r", 0, ZeroShotAnnotation(datasets=["d"], **(section or {})), embedding, **given)

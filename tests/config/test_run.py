@@ -46,12 +46,13 @@ def test_defaults_are_filled_in(config):
     assert run.models == ["m", "hvg", "pca"]
 
 
-@pytest.mark.parametrize("name", ["demo", "paper"])
+@pytest.mark.parametrize("name", ["demo", "registry", "paper", "ablation"])
 def test_configs_of_the_checkout_are_valid(name):
     run = read(ROOT / f"config/{name}.yaml")
     assert run.run == name
     check_run(run, read_datasets(ROOT / run.sources.table))
-    assert run.models == ["mlm_multitask", "wced_multitask", "concat", "untrained", "hvg", "pca"]
+    assert run.models[: len(run.pretraining.checkpoints)] == list(run.pretraining.checkpoints)
+    assert "pca" in run.models and len(set(run.models)) == len(run.models)
 
 
 def test_paper_config_is_the_papers():
@@ -115,6 +116,8 @@ def test_unknown_keys_are_named(config, key):
         ("census.datasets", [], "census: give exactly one of datasets, uri and version"),
         ("embedding.concat", ["m", "n"], "embedding.concat: n is not in pretraining.checkpoints"),
         ("embedding.untrained", "n", "embedding.untrained: n is not in pretraining.checkpoints"),
+        ("embedding.readouts", {"r": {"checkpoint": "n", "pooling": ["cls"]}}, "embedding.readouts: n is not in pret"),
+        ("ablation", {"checkpoints": {"m": {"f": "a"}, "n": {"f": "b"}}, "metrics": {"czi": ["f1"]}}, "ablation.check"),
         ("pretraining.checkpoints.pca", {"mlm": {}}, "pretraining.checkpoints: pca is the name of a baseline"),
         ("pretraining.checkpoints.concat", {"mlm": {}}, "concat is the name of a baseline"),
         ("pretraining.checkpoints.a/b", {"mlm": {}}, "pretraining.checkpoints: 'a/b' is no name"),
@@ -124,7 +127,7 @@ def test_unknown_keys_are_named(config, key):
         "column", "number", "metadata", "labels_alone", "nothing_to_learn", "weightless", "early_stop", "shares",
         "table", "null",
         "heads", "leaked", "not_embedded", "uri_and_datasets", "version_and_datasets", "no_corpus", "concat",
-        "untrained", "reserved", "reserved_concat", "checkpoint_name",
+        "untrained", "readouts", "ablation", "reserved", "reserved_concat", "checkpoint_name",
     ],
 )  # fmt: skip
 def test_wrong_values_are_named(config, key, value, message):

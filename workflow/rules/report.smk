@@ -111,6 +111,7 @@ rule report:
         published=sorted(Path(RUN.report.published).glob("*.tsv")),
         learnability=rules.learnability.output.ranked,
         summary=rules.learnability.output.summary,
+        genes=rules.learnability.output.page,
         timings=rules.timings.output.table,
         figures=rules.figures.output,
     output:

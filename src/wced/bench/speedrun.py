@@ -65,8 +65,10 @@ def speedrun(
     datasets = scored_datasets(shards, section, sources, rows, held_out=held_out)
     scorer = Scorer(shards, section, datasets)
     frames: list[pd.DataFrame] = []
+    threads = torch.get_num_threads()
 
     def add(scores: pd.DataFrame, model: str, seed: int, **trained: Any) -> None:
+        torch.set_num_threads(threads)  # clustering by scib-metrics leaves as many as there are cores
         frames.append(scores.assign(recipe=section.name, model=model, seed=seed, **trained))
         shown = scores[scores["metric"].isin(SHOWN)]
         values = [f"{row.dataset} {row.metric} {row.value:.3f}" for row in shown.itertuples() if not row.reason]
@@ -94,7 +96,7 @@ def speedrun(
         save(figure(tables.read(tables.SPEEDRUN, temporary / "curve.tsv"), SHOWN), temporary / "curve.svg")
     return {
         "machine": machine(),
-        "threads": torch.get_num_threads(),
+        "threads": threads,
         "trainings": facts,
         "held_out": held_out,
         "scored": {dataset.name: {"role": dataset.role, "sha256": dataset.sha256} for dataset in datasets},

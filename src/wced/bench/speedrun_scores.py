@@ -168,6 +168,7 @@ class Scorer:
         if not np.isfinite(x_nd).all():
             raise WcedError(f"{dataset.name}: the embedding by {model} is not finite")
         facts = {"model": model, "n_params": 0, "width": x_nd.shape[1], "dataset": dataset.name, "leakage": leakage}
+        facts["source"] = "here"
         obs = dataset.adata.obs[[CELL_TYPE, "batch"]]
         embedding = AnnData(x_nd.astype(np.float32), obs=obs, uns={"wced": facts})
         section, names = self.section, [dataset.name]

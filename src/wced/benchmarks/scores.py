@@ -95,7 +95,7 @@ def rows(
                 "n_params": facts["n_params"],
                 "width": facts["width"],
                 "seed": seed,
-                "source": "here",
+                "source": facts["source"],
                 "leakage": facts["leakage"],
                 "reason": [score.reason for score in scores.values()],
             }

@@ -77,10 +77,14 @@ class Run(Section):
         if self.speedrun is not None:
             self._speedrun_is_scored_on_other_cells(self.speedrun)
             self._labels_are_in_the_shards("speedrun.recipe", self.speedrun.recipe)
-        for key, names in (("concat", self.embedding.concat), ("untrained", [self.embedding.untrained])):
+        read = [readout.checkpoint for readout in self.embedding.readouts.values()]
+        named = {"concat": self.embedding.concat, "untrained": [self.embedding.untrained], "readouts": read}
+        for key, names in named.items():
             for name in names:
                 if name is not None and name not in self.pretraining.checkpoints:
                     raise ValueError(f"embedding.{key}: {name} is not in pretraining.checkpoints")
+        if self.ablation is not None:
+            self._ablation_is_of_what_is_made(self.ablation)
         for name in self.pretraining.checkpoints:
             if not re.fullmatch(r"[A-Za-z0-9_\-]+", name):
                 raise ValueError(f"pretraining.checkpoints: {name!r} is no name of letters, digits, _ and -")
@@ -90,6 +94,14 @@ class Run(Section):
         if reserved := names & set(self.pretraining.checkpoints):
             raise ValueError(f"pretraining.checkpoints: {min(reserved)} is the name of a baseline")
         return self
+
+    def _ablation_is_of_what_is_made(self, section: Ablation) -> None:
+        for name in section.checkpoints:
+            if name not in self.pretraining.checkpoints:
+                raise ValueError(f"ablation.checkpoints: {name} is not in pretraining.checkpoints")
+        for task in section.metrics:
+            if task not in self.benchmarks.tasks:
+                raise ValueError(f"ablation.metrics: {task} is not in benchmarks")
 
     def _speedrun_is_scored_on_other_cells(self, section: Speedrun) -> None:
         trained = set(self.census.datasets)

@@ -43,6 +43,8 @@ class Speedrun(Section):
         if len(self.recipe.checkpoints) != 1:
             raise ValueError(f"recipe.checkpoints: a recipe is one checkpoint, here are {len(self.recipe.checkpoints)}")
         checkpoint = self.recipe.checkpoints[self.name]
+        if checkpoint.cells < 1 or checkpoint.seed is not None:
+            raise ValueError("recipe: cells and seed have no effect in a speedrun, which has seeds of its own")
         if self.recipe.devices > 1:
             raise ValueError("recipe.devices: a speedrun trains on one")
         if checkpoint.early_stop is not None or (checkpoint.mlm is not None and checkpoint.mlm.choice == "adaptive"):
