@@ -56,7 +56,7 @@ rule gene_annotation:
     params:
         section=dump(RUN.annotation),
         genes=dump(RUN.genes),
-        archives=RUN.sources.archives,
+        archives=lambda wildcards: RUN.sources.archives,
         version=LEARNABILITY_VERSION,
     shell:
         "wced gene-annotation --section {params.section:q} --genes-section {params.genes:q} --genes {input.genes}"

@@ -1,25 +1,6 @@
 # Scores of embeddings: one rule for all benchmarks, one job per benchmark, dataset and model.
 from wced.benchmarks import FORMAT_VERSION as BENCHMARKS_VERSION
 
-TASKS = RUN.benchmarks.tasks
-
-
-def score_inputs(wildcards):
-    """Return what the benchmark reads, by the words of its section, as far as the model has it."""
-    dataset, model, section = wildcards.dataset, wildcards.model, TASKS[wildcards.task]
-    found = {
-        "embedding": f"{OUT}/embedding/{dataset}/{model}.h5ad",
-        "neighbours": f"{OUT}/embedding/{dataset}/{model}.neighbours.npz",
-        "source": f"{OUT}/corpus/sources/{dataset}.h5ad",
-    }
-    if model in ANNOTATED:
-        found["annotation"] = f"{OUT}/embedding/{dataset}/{model}.annotation.parquet"
-    if model in FOLDERS:
-        found["checkpoint"] = FOLDERS[model]
-    if "reference" in section.needs:
-        found["reference"] = f"{OUT}/embedding/{section.train_on}/{model}.h5ad"
-    return {name: path for name, path in found.items() if name in ("embedding", *section.needs)}
-
 
 # Shared by benchmarks.
 rule neighbours:

@@ -17,6 +17,9 @@ WITH_ONTOLOGY = [
 ]
 ANNOTATED = {name: folder for name, folder in FOLDERS.items() if folder in WITH_ONTOLOGY}
 
+# Section of every benchmark that is run.
+TASKS = RUN.benchmarks.tasks
+
 TABLES = [
     "sources_qc",
     "skipped",
@@ -47,6 +50,36 @@ def checkpoint_section(wildcards):
     """Return the pretraining section with this checkpoint only, so that editing one retrains no other."""
     name = wildcards.checkpoint
     return dump(RUN.pretraining.model_copy(update={"checkpoints": {name: RUN.pretraining.checkpoints[name]}}))
+
+
+def baseline_section(wildcards):
+    """Return what a baseline needs of the section, so that adding a dataset or a model embeds nothing again."""
+    keep = {"datasets": [], "baselines": [wildcards.get("baseline", "corpus_pca")], "external": {}, "concat": []}
+    keep |= {"readouts": {}, "untrained": None, "untrained_seeds": []}
+    return dump(RUN.embedding.model_copy(update=keep))
+
+
+def untrained_seed(name):
+    """Return the seed of the fresh weights of an untrained model."""
+    seed = RUN.embedding.untrained_models.get(name)
+    return RUN.seed if seed is None else seed
+
+
+def score_inputs(wildcards):
+    """Return what the benchmark reads, by the words of its section, as far as the model has it."""
+    dataset, model, section = wildcards.dataset, wildcards.model, TASKS[wildcards.task]
+    found = {
+        "embedding": f"{OUT}/embedding/{dataset}/{model}.h5ad",
+        "neighbours": f"{OUT}/embedding/{dataset}/{model}.neighbours.npz",
+        "source": f"{OUT}/corpus/sources/{dataset}.h5ad",
+    }
+    if model in ANNOTATED:
+        found["annotation"] = f"{OUT}/embedding/{dataset}/{model}.annotation.parquet"
+    if model in FOLDERS:
+        found["checkpoint"] = FOLDERS[model]
+    if "reference" in section.needs:
+        found["reference"] = f"{OUT}/embedding/{section.train_on}/{model}.h5ad"
+    return {name: path for name, path in found.items() if name in ("embedding", *section.needs)}
 
 
 wildcard_constraints:

@@ -1,24 +1,12 @@
 # Embeddings of held-out datasets: by checkpoints, by all of them together, by untrained encoders, by baselines, and from
 # elsewhere; and whether their cells were part of the corpus.
+from pathlib import Path
+
 from wced.config.embedding import Readout
 from wced.embedding import FORMAT_VERSION as EMBEDDING_VERSION
 
-
-def baseline_section(wildcards):
-    """Return what a baseline needs of the section, so that adding a dataset or a model embeds nothing again."""
-    keep = {"datasets": [], "baselines": [wildcards.get("baseline", "corpus_pca")], "external": {}, "concat": []}
-    keep |= {"readouts": {}, "untrained": None, "untrained_seeds": []}
-    return dump(RUN.embedding.model_copy(update=keep))
-
-
 # How the embedding of each checkpoint, and each further readout, is read.
 READOUTS = {name: Readout(checkpoint=name, pooling=["cls"]) for name in CHECKPOINTS} | RUN.embedding.readouts
-
-
-def untrained_seed(name):
-    """Return the seed of the fresh weights of an untrained model."""
-    seed = RUN.embedding.untrained_models.get(name)
-    return RUN.seed if seed is None else seed
 
 
 rule joinids:
@@ -65,7 +53,7 @@ rule leakage:
         mem_mb=4000,
         runtime=120,
     params:
-        shards=f"{OUT}/shards",
+        shards=lambda wildcards, input: Path(input.index).parent,
         version=EMBEDDING_VERSION,
     shell:
         "wced leakage --input {input.h5ad} --shards {params.shards} --joinids {input.joinids}"
@@ -216,7 +204,7 @@ rule fit_corpus_pca:
         mem_mb=8000,
         runtime=120,
     params:
-        shards=f"{OUT}/shards",
+        shards=lambda wildcards, input: Path(input.index).parent,
         section=baseline_section,
         seed=RUN.seed,
         version=EMBEDDING_VERSION,

@@ -1,4 +1,6 @@
 # Vectors of genes of every checkpoint, and what they say of the genes. Included when config has `benchmarks.gene_level`.
+from pathlib import Path
+
 from wced.benchmarks import FORMAT_VERSION as BENCHMARKS_VERSION
 from wced.embedding import FORMAT_VERSION as EMBEDDING_VERSION
 
@@ -33,7 +35,7 @@ rule gene_embeddings:
         mem_mb=8000,
         runtime=120,
     params:
-        shards=f"{OUT}/shards",
+        shards=lambda wildcards, input: Path(input.index).parent,
         seed=RUN.seed,
         version=EMBEDDING_VERSION,
     shell:

@@ -1,4 +1,6 @@
 # Which genes the checkpoints learned to predict, from the errors of every validation epoch.
+from pathlib import Path
+
 from wced.learnability import FORMAT_VERSION as LEARNABILITY_VERSION
 from wced.learnability.analysis import MADE
 
@@ -31,7 +33,7 @@ rule learnability:
     params:
         section=dump(RUN.learnability),
         annotation=lambda wildcards, input: f"--annotation {input.annotation}" if RUN.annotation else "",
-        tables=f"{OUT}/tables",
+        tables=lambda wildcards, output: Path(output.ranked).parent,
         run=RUN.run,
         seed=RUN.seed,
         version=LEARNABILITY_VERSION,
