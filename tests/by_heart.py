@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import torch
 
-from wced.config.pretraining import Checkpoint, Model
+from wced.config.model import Model
+from wced.config.pretraining import Checkpoint
 from wced.objectives import weighted_mean
 from wced.pretraining.build import build_model, encoding_of, hierarchy, losses_of
 from wced.pretraining.module import PretrainingModule

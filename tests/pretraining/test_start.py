@@ -4,7 +4,8 @@ import torch
 from pydantic import ValidationError
 from scipy import sparse
 
-from wced.config.pretraining import Checkpoint, Model
+from wced.config.model import Model
+from wced.config.pretraining import Checkpoint
 from wced.pretraining.build import build_model
 from wced.pretraining.start import depth_scale, start_from_statistics
 from wced.shards.components import principal_components

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from wced.config import pretraining as config
+from wced.config.model import GivenGenes, Model
 from wced.errors import WcedError
 from wced.files import existing, sha256
 from wced.genes.embeddings import read_gene_embeddings
@@ -95,7 +96,7 @@ def hierarchy(shards: CellSource, section: config.Checkpoint) -> tuple[OntologyC
 
 
 def build_model(
-    shards: CellSource, size: config.Model, section: config.Checkpoint, graph: OntologyCut | None, seed: int
+    shards: CellSource, size: Model, section: config.Checkpoint, graph: OntologyCut | None, seed: int
 ) -> WcedModel:
     """Return the untrained model of a section, its weights drawn from `seed`.
 
@@ -167,7 +168,7 @@ def _head(shards: CellSource, head: config.LabelHead, graph: OntologyCut | None)
     return spec | {"classes": len(graph.leaves) if head.loss == "hierarchical" and graph else len(classes)}
 
 
-def _given(section: config.GivenGenes, gene_ids: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+def _given(section: GivenGenes, gene_ids: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     path = existing(Path(section.path), "gene embeddings")
     if section.sha256 is not None and sha256(path) != section.sha256:
         raise WcedError(f"{path}: its checksum is not the one in model.gene_embeddings.sha256")

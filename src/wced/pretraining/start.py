@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from wced.config.pretraining import Model
+from wced.config.model import Model
 from wced.model import WcedModel
 from wced.model.modeling import INPUT_STD
 from wced.pretraining.gene_statistics import cell_values
