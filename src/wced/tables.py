@@ -682,7 +682,7 @@ SPEEDRUN = Table(
     "speedrun",
     (
         Column("recipe", "str", "name of the recipe"),
-        Column("model", "str", "recipe, untrained (the same encoder before its first step), pca or hvg"),
+        Column("model", "str", "recipe, untrained (the same encoder before its first step), pca, hvg or corpus_pca"),
         Column("seed", "int", "seed of the training; all scores are drawn with the first seed of the run"),
         Column("minutes", "float", "minutes of training asked for: batches and steps, without scoring and reading"),
         Column("steps", "int", "optimiser steps made by then"),

@@ -122,7 +122,7 @@ def test_the_curve_has_every_model_at_its_minutes(finished):
     assert set(curve["role"]) == {"development"}
     found = set(curve[["model", "seed", "minutes"]].itertuples(index=False, name=None))
     ways = {("untrained", seed, 0.0) for seed in (4, 5)} | {("recipe", s, m) for s in (4, 5) for m in (0.1, 1.5)}
-    assert found == ways | {("hvg", 4, 0.0), ("pca", 4, 0.0)}
+    assert found == ways | {(baseline, 4, 0.0) for baseline in ("hvg", "pca", "corpus_pca")}
     metrics = curve.groupby(["model", "seed", "minutes"])["metric"].agg(set)
     assert all({"avg_bio", "avg_batch", "macro_f1", "accuracy"} <= found for found in metrics)
     assert curve.loc[curve["metric"] == "avg_bio", "value"].between(0, 1).all()
@@ -154,7 +154,7 @@ def test_held_out_datasets_are_scored_when_asked_for(made, tmp_path, clock):
     run(made, tmp_path / "held_out", given, "--held-out")
     curve = tables.read(tables.SPEEDRUN, tmp_path / "held_out" / "curve.tsv")
     assert set(curve["role"]) == {"held_out"} and set(curve["dataset"]) == {"held_blood"}
-    assert set(curve["model"]) == {"recipe", "untrained", "pca", "hvg"}
+    assert set(curve["model"]) == {"recipe", "untrained", "pca", "hvg", "corpus_pca"}
     facts = json.loads((tmp_path / "held_out.provenance.json").read_text())
     assert facts["scored"] == {"held_blood": {"role": "held_out", "sha256": sha256(made.held_out)}}
     # PCA is scored as the benchmarks score it.
@@ -352,7 +352,7 @@ def test_the_figure_shows_seeds_and_baselines(finished, tmp_path):
     assert len(lines) == 3 and lines[-1].get_ydata()[-1] == pytest.approx(mean)
     across = {round(line.get_ydata()[0], 6) for line in axis.lines if len(line.get_xdata()) == 2}
     pca = curve[(curve["metric"] == "avg_bio") & (curve["model"] == "pca")]["value"].iloc[0]
-    assert round(pca, 6) in across and len(across) == 3
+    assert round(pca, 6) in across and len(across) == 4
 
 
 @pytest.mark.parametrize(

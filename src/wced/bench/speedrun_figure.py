@@ -10,7 +10,12 @@ from wced.report.figures import PALETTE, STYLE
 
 TITLES = {"avg_bio": "AvgBio", "macro_f1": "probe, macro F1"}
 """What metrics are called."""
-LINES = {"untrained": (PALETTE[6], ":"), "pca": (PALETTE[1], "--"), "hvg": (PALETTE[2], "-.")}
+LINES = {
+    "untrained": (PALETTE[6], ":"),
+    "pca": (PALETTE[1], "--"),
+    "hvg": (PALETTE[2], "-."),
+    "corpus_pca": (PALETTE[3], (0, (1, 1, 4, 1))),
+}
 """Colour and style of what takes no training."""
 
 

@@ -1,6 +1,6 @@
 """What a speedrun scores, and how: the functions of the benchmarks, on datasets and on validation cells."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from wced.config.benchmarks import Integration
 from wced.config.benchmarks.czi import Czi
 from wced.config.speedrun import Speedrun
 from wced.corpus.datasets import Dataset
-from wced.embedding import baselines
+from wced.embedding import baselines, corpus_pca
 from wced.embedding.inference import embed
 from wced.embedding.inputs import ModelInput, read_cells
 from wced.embedding.pooling import Pooling
@@ -30,6 +30,10 @@ from wced.shards.reader import ShardSet
 
 BATCH_COLUMNS = ("donor_id", "assay_ontology_term_id")
 """Labels of the shards whose combinations are the batches of validation cells."""
+
+
+_MOST_CELLS = 100_000
+"""Training cells that the components of `corpus_pca` are fitted on."""
 
 
 @dataclass(frozen=True)
@@ -151,17 +155,28 @@ class Scorer:
         return pd.concat(frames, ignore_index=True)
 
     def baselines(self) -> Iterable[tuple[str, pd.DataFrame]]:
-        """Yield the name and the scores of each baseline, fitted on the scored cells."""
-        genes, components = self.section.n_top_genes, self.section.n_components
-        for name in ("hvg", "pca"):
-            frames = []
-            for dataset in self.datasets:
-                if name == "hvg":
-                    x_nd = baselines.hvg(dataset.adata, genes)
-                else:
-                    x_nd = baselines.pca(dataset.adata, genes, components, self.section.seeds[0])
-                frames.append(self._scores(dataset, x_nd, name, baselines.LEAKAGE))
-            yield name, pd.concat(frames, ignore_index=True)
+        """Yield the name and the scores of each baseline.
+
+        `hvg` and `pca` are fitted on the scored cells; `corpus_pca` on the training cells, from which models learn too.
+        """
+        genes, components, seed = self.section.n_top_genes, self.section.n_components, self.section.seeds[0]
+        linear = corpus_pca.fit(self.shards, components, _MOST_CELLS, seed)
+        found: dict[str, Callable[[Scored], np.ndarray]] = {
+            "hvg": lambda dataset: baselines.hvg(dataset.adata, genes),
+            "pca": lambda dataset: baselines.pca(dataset.adata, genes, components, seed),
+            "corpus_pca": lambda dataset: linear.embed(dataset.adata),
+        }
+        for name, embedding in found.items():
+            yield name, pd.concat(
+                [
+                    self._scores(
+                        dataset, embedding(dataset), name,
+                        dataset.leakage if name == "corpus_pca" else baselines.LEAKAGE,
+                    )
+                    for dataset in self.datasets
+                ],
+                ignore_index=True,
+            )  # fmt: skip
 
     def _scores(self, dataset: Scored, x_nd: np.ndarray, model: str, leakage: str) -> pd.DataFrame:
         """Return the scores of an embedding: the columns of tables.SPEEDRUN that do not tell of a training."""

@@ -32,7 +32,8 @@ from wced.shards.reader import ShardSet
 
 
 class TrainingClock:
-    """Minutes of training: it runs while batches are made and steps taken, and stands while a snapshot is scored."""
+    """Minutes of training: it runs while a model gets its start, batches are made and steps taken, and stands while a
+    snapshot is scored."""
 
     def __init__(self) -> None:
         self._seconds, self._since = 0.0, None
@@ -180,15 +181,17 @@ def train(shards: ShardSet, section: Speedrun, seed: int, take: Callable[[Snapsh
     if not shards.count("train"):
         raise WcedError(f"{shards.folder}: no train cells")
     graph, masks = hierarchy(shards, checkpoint)
+    clock = TrainingClock()
+    clock.go()
     model = build_model(shards, section.recipe.model, checkpoint, graph, seed)
     start_from_statistics(model, shards, section.recipe.model, seed)
+    clock.stand()
     model.backbone.gradient_checkpointing = checkpoint.gradient_checkpointing
     dataset = BatchDataset(
         shards, "train", encoding_of(checkpoint), training=True, order=order_of(checkpoint.order),
         bucket_steps=checkpoint.order.bucket_steps, batch_size=checkpoint.batch_size, seed=seed,
     )  # fmt: skip
     loader = BatchLoader(dataset, workers=section.recipe.workers, pin_memory=torch.cuda.is_available())
-    clock = TrainingClock()
     snapshots = _Snapshots(clock, section.minutes, graph, take)
     trainer = L.Trainer(
         accelerator="auto", devices=1, precision=precision_of(section.recipe.precision), max_epochs=-1,

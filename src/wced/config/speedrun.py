@@ -36,7 +36,7 @@ class Speedrun(Section):
     n_top_genes: int = Field(2000, ge=10)
     """Highly variable genes of the baselines `hvg` and `pca`."""
     n_components: int = Field(50, ge=2)
-    """Principal components of the baseline `pca`."""
+    """Principal components of the baselines `pca` and `corpus_pca`."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Speedrun":
