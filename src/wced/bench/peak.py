@@ -9,6 +9,7 @@ from time import perf_counter
 import torch
 from torch.nn import functional as F
 
+from wced.bench.machine import peak_resident
 from wced.model.cpu import Linear
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -82,5 +83,4 @@ def peak_mb(device: str) -> float:
     """Return the largest memory since `reset_peak` in MB: resident memory of the process, or tensors on the GPU."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 1e6
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024 / 1e6
+    return peak_resident()

@@ -5,7 +5,6 @@ Nothing but obs is needed for that, so the collection has no counts. Run as a mo
 """
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ import pyarrow as pa
 import tiledbsoma as soma
 
 from wced import tables
+from wced.bench.machine import peak_resident
 from wced.config.corpus import Cells, Census
 from wced.corpus.cells import select_cells
 from wced.corpus.census import BUFFERS, open_census
@@ -200,8 +200,8 @@ def _select(collection: str, folder: Path) -> None:
 
     def note(step: str, since: tuple[float, float]) -> tuple[float, float]:
         now = time.perf_counter(), time.process_time()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6  # Linux counts in KiB
-        rows.append({"step": step, "seconds": now[0] - since[0], "cpu_seconds": now[1] - since[1], "peak_mb": peak})
+        seconds, cpu_seconds = now[0] - since[0], now[1] - since[1]
+        rows.append({"step": step, "seconds": seconds, "cpu_seconds": cpu_seconds, "peak_mb": peak_resident()})
         return now
 
     def done(step: str) -> None:

@@ -33,7 +33,8 @@ from wced.shards.reader import ShardSet
 
 class TrainingClock:
     """Minutes of training: it runs while a model gets its start, batches are made and steps taken, and stands while a
-    snapshot is scored."""
+    snapshot is scored.
+    """
 
     def __init__(self) -> None:
         self._seconds, self._since = 0.0, None
