@@ -32,9 +32,7 @@ from wced.shards.reader import ShardSet
 
 
 class TrainingClock:
-    """Minutes of training: it runs while a model gets its start, batches are made and steps taken, and stands while a
-    snapshot is scored.
-    """
+    """Minutes of training: it runs for the model's start, for batches and for steps, and stands for scoring."""
 
     def __init__(self) -> None:
         self._seconds, self._since = 0.0, None
