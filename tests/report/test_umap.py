@@ -30,3 +30,14 @@ def test_groups_stay_apart_and_the_seed_decides(embedding):
 def test_too_few_cells_are_refused(embedding):
     with pytest.raises(WcedError, match="60 neighbours of 60 cells"):
         umaps([embedding], neighbours=60, seed=0)
+
+
+@pytest.mark.hard
+def test_many_cells_have_a_layout(tmp_path):
+    """Above 4,096 cells scanpy searches neighbours with another library."""
+    n = 4200
+    obs = pd.DataFrame({"cell_type": "T", "batch": "x"}, index=[f"c{i}" for i in range(n)])
+    x_nd = np.random.default_rng(0).normal(size=(n, 3))
+    write_embedding(tmp_path / "m.h5ad", x_nd, obs, model="m", dataset="d", n_params=0, leakage="none")
+    table = umaps([tmp_path / "m.h5ad"], neighbours=10, seed=0)
+    assert len(table) == n and np.isfinite(table[["umap_1", "umap_2"]].to_numpy()).all()
