@@ -29,9 +29,9 @@ from wced.corpus.datasets import read_datasets
 from wced.embedding import baselines
 from wced.embedding.files import read_embedding, write_embedding
 from wced.errors import WcedError
+from wced.figures import save
 from wced.files import sha256
 from wced.pretraining.module import PretrainingModule
-from wced.report.figures import save
 from wced.shards.reader import ShardSet
 
 CONFIG = Path(__file__).parents[2] / "config"

@@ -3,13 +3,14 @@ import pytest
 from matplotlib.figure import Figure
 
 from clouds import clouds
-from wced.benchmarks.job import Metric, read_job, save_figure, task_module
+from wced.benchmarks.job import Metric, read_job, task_module
 from wced.benchmarks.neighbours import neighbours_of, write_neighbours
 from wced.config.benchmarks import Benchmarks, Integration
 from wced.config.benchmarks.czi import Czi
 from wced.config.benchmarks.transfer import Transfer
 from wced.embedding.files import write_embedding
 from wced.errors import WcedError
+from wced.figures import save_figure
 
 INTEGRATION, CLASSIFICATION = Integration(datasets=["d"]), Czi(datasets=["d"])
 

@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from wced.report.figures import OTHER, PALETTE, gene_figure, loss_figure, qc_figure, save, umap_figure
+from wced.figures import OTHER, PALETTE, save
+from wced.report.figures import gene_figure, loss_figure, qc_figure, umap_figure
 
 
 def coordinates(n_types: int, models=("a", "b")) -> pd.DataFrame:

@@ -16,8 +16,8 @@ from wced.bench.speedrun_scores import Scorer, scored_datasets
 from wced.bench.speedrun_training import Snapshot, train
 from wced.config.speedrun import Speedrun
 from wced.corpus.datasets import Dataset
+from wced.figures import save
 from wced.files import whole_folder
-from wced.report.figures import save
 from wced.shards.reader import ShardSet
 
 SHOWN = ("avg_bio", "macro_f1")

@@ -6,7 +6,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from wced.report.figures import PALETTE, STYLE
+from wced.figures import PALETTE, STYLE
 
 TITLES = {"avg_bio": "AvgBio", "macro_f1": "probe, macro F1"}
 """What metrics are called."""

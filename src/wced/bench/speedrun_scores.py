@@ -26,14 +26,11 @@ from wced.embedding.pooling import Pooling
 from wced.errors import WcedError
 from wced.files import sha256
 from wced.pretraining.folder import Checkpoint
+from wced.shards.components import MOST_CELLS
 from wced.shards.reader import ShardSet
 
 BATCH_COLUMNS = ("donor_id", "assay_ontology_term_id")
 """Labels of the shards whose combinations are the batches of validation cells."""
-
-
-_MOST_CELLS = 100_000
-"""Training cells that the components of `corpus_pca` are fitted on."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +157,7 @@ class Scorer:
         `hvg` and `pca` are fitted on the scored cells; `corpus_pca` on the training cells, from which models learn too.
         """
         genes, components, seed = self.section.n_top_genes, self.section.n_components, self.section.seeds[0]
-        linear = corpus_pca.fit(self.shards, components, _MOST_CELLS, seed)
+        linear = corpus_pca.fit(self.shards, components, MOST_CELLS, seed)
         found: dict[str, Callable[[Scored], np.ndarray]] = {
             "hvg": lambda dataset: baselines.hvg(dataset.adata, genes),
             "pca": lambda dataset: baselines.pca(dataset.adata, genes, components, seed),

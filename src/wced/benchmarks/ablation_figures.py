@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from wced.benchmarks.job import save_figure
+from wced.figures import save_figure
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 

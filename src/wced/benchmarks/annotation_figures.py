@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from wced.benchmarks import matches, ontology_graph
-from wced.benchmarks.job import Job, save_figure
+from wced.benchmarks.job import Job
 from wced.benchmarks.sankey import by_source, sankey
 from wced.benchmarks.scores import Score, known
 from wced.errors import WcedError
+from wced.figures import save_figure
 
 if TYPE_CHECKING:
     from wced.benchmarks.zero_shot_annotation import Predictions

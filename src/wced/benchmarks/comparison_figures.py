@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from wced.benchmarks.job import save_figure
 from wced.errors import WcedError
+from wced.figures import PALETTE, STYLE, save_figure
 
 TASK = "czi"
 SHOWN = {"avg_bio": "AvgBio (clustering)", "macro_f1": "Macro F1 (classification)"}
@@ -18,17 +18,9 @@ BAR = {
     "macro_f1": {"facecolor": "#BFE3F5", "edgecolor": "#332288", "hatch": "////", "linewidth": 0},
 }
 """How the bars of each metric look."""
-COLOURS = ("#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499")
 MARKERS = "os^Dv"
 FRONT = "#EE6677"
-STYLE = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "legend.frameon": False,
-    "hatch.linewidth": 0.7,
-}
+HATCHED = STYLE | {"hatch.linewidth": 0.7}
 
 
 def write_figures(ranking: pd.DataFrame, folder: Path) -> None:
@@ -124,7 +116,7 @@ def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
 def _ranking_figure(scores: pd.DataFrame, joint: pd.Series) -> Figure:
     models = list(joint.index)
     places = {model: -float(i) for i, model in enumerate(models)}
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(HATCHED):
         figure = Figure(figsize=(6.2, 0.52 * len(models) + 1.2), layout="constrained")
         axis = figure.subplots()
         for offset, (metric, name) in zip((0.19, -0.19), SHOWN.items(), strict=True):
@@ -154,7 +146,7 @@ def _pareto_figure(means: pd.DataFrame) -> Figure:
     low, high = (trained.min(), trained.max()) if len(trained) else (0.0, 0.0)
     pad = max(0.12 * (high - low), 0.25)
     zero = low - 3 * pad
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(HATCHED):
         figure = Figure(figsize=(7.4, 3.6), layout="constrained")
         for axis, (metric, name) in zip(figure.subplots(1, len(SHOWN)), SHOWN.items(), strict=True):
             rows = means[means["metric"] == metric]
@@ -164,7 +156,7 @@ def _pareto_figure(means: pd.DataFrame) -> Figure:
             axis.plot(front["x"], front["value"], color=FRONT, lw=1.5, zorder=1)
             axis.scatter(front["x"], front["value"], s=130, facecolors="none", edgecolors=FRONT, linewidths=1.5)
             for i, model in enumerate(models):
-                look = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i // len(COLOURS) % len(MARKERS)]}
+                look = {"color": PALETTE[i % len(PALETTE)], "marker": MARKERS[i // len(PALETTE) % len(MARKERS)]}
                 label = model if metric == "avg_bio" else None
                 axis.scatter(*rows.loc[model, ["x", "value"]], s=38, zorder=3, linewidths=0, label=label, **look)
             if (rows["n_params"] == 0).any() and len(trained):

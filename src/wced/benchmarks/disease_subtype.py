@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 
 from wced.benchmarks.disease_enrichment import DonorTest, Signature, enrichment, explained, signature
-from wced.benchmarks.job import Job, Metric, save_figure
+from wced.benchmarks.job import Job, Metric
 from wced.benchmarks.neighbours import nearest
 from wced.benchmarks.scores import CELL_TYPE, Score, known, missing, rows
 from wced.config.benchmarks.disease_subtype import DiseaseSubtype, Subtype
 from wced.errors import WcedError
+from wced.figures import save_figure
 
 TITLE = "Disease subtype"
 METRICS = (

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from wced.benchmarks.job import save_figure
 from wced.benchmarks.scores import Score
+from wced.figures import save_figure
 
 _PANELS = {"weighted_f1": "Weighted F1", "macro_f1": "Macro F1", "accuracy": "Accuracy"}
 

@@ -123,34 +123,3 @@ def read_job(
         reference=None if reference is None else read_embedding(reference),
         figures=figures,
     )
-
-
-def save_figure(folder: Path, name: str, figure: Any, *, title: str, caption: str, data: pd.DataFrame) -> None:
-    """Write a matplotlib figure as SVG and PDF, with its caption and the numbers behind it.
-
-    Parameters
-    ----------
-    folder
-        Folder to write to; made when it is not there.
-    name
-        Stem of the files `<name>.svg`, `.pdf`, `.tsv` (the numbers) and `.md` (the caption).
-    figure
-        The matplotlib figure; it is closed.
-    title
-        Short heading; also the text for who can not see the figure.
-    caption
-        What was done, of how many cells, and what the colours mean.
-    data
-        The numbers that the figure shows.
-    """
-    import matplotlib as mpl
-    import matplotlib.pyplot as plt
-
-    folder.mkdir(parents=True, exist_ok=True)
-    # No date and no random ids, so that the same figure gives the same bytes.
-    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
-        figure.savefig(folder / f"{name}.svg", metadata={"Date": None}, bbox_inches="tight")
-        figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None}, bbox_inches="tight")
-    plt.close(figure)
-    data.to_csv(folder / f"{name}.tsv", sep="\t", index=False, float_format="%.6g")
-    (folder / f"{name}.md").write_text(f"# {title}\n\n{caption}\n")

@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 
 from wced.benchmarks import scib
-from wced.benchmarks.job import Job, Metric, save_figure
+from wced.benchmarks.job import Job, Metric
 from wced.benchmarks.moa_folds import Fold, class_of_drug, drug_folds
 from wced.benchmarks.neighbours import leiden, nearest
 from wced.benchmarks.resampling import cell_weights
 from wced.benchmarks.scores import Score, known, missing, rows
 from wced.config.benchmarks.mechanism_of_action import MechanismOfAction
 from wced.errors import WcedError
+from wced.figures import save_figure
 
 logger = logging.getLogger(__name__)
 

@@ -46,8 +46,9 @@ def figures(
 ):
     """Draw the figures of the report."""
     from wced import tables
+    from wced.figures import save
     from wced.provenance import recorded
-    from wced.report.figures import gene_figure, loss_figure, qc_figure, save, umap_figure
+    from wced.report.figures import gene_figure, loss_figure, qc_figure, umap_figure
 
     given = [*umaps, *metrics, gene_errors, qc, qc_histograms]
     inputs = {str(i): path for i, path in enumerate(given)}

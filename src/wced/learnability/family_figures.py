@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from wced.benchmarks.job import save_figure
 from wced.config.learnability import Learnability
+from wced.figures import save_figure
 from wced.learnability.analysis import Analysis
 from wced.learnability.figure_style import FEW, TIERS, panels, rows_of, slug
 from wced.learnability.models import Model

@@ -14,14 +14,6 @@ WINNER, LOSER, NEITHER = "#117733", "#AA3355", "#B8BCC4"
 """Colours of genes."""
 MODELS = ("#332288", "#88CCEE", "#882255", "#DDCC77", "#44AA99", "#999933", "#CC6677", "#117733")
 """Colours of models, in their order."""
-STYLE = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "legend.frameon": False,
-    "figure.dpi": 150,
-}
 
 FEW = 10
 """Genes below which neither a violin nor a winner rate is drawn."""

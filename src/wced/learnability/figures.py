@@ -7,9 +7,10 @@ from pathlib import Path
 import matplotlib as mpl
 
 from wced.config.learnability import Learnability
+from wced.figures import STYLE
 from wced.learnability.analysis import Analysis
 from wced.learnability.family_figures import dynamics_figure, families_figure
-from wced.learnability.figure_style import STYLE, pair_name, slug
+from wced.learnability.figure_style import pair_name, slug
 from wced.learnability.models import Model
 from wced.learnability.winner_figures import pair_figure, programs_figure, winners_figure
 

@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from wced.benchmarks.job import save_figure
 from wced.config.learnability import Learnability
+from wced.figures import save_figure
 from wced.learnability.agreement import pair
 from wced.learnability.analysis import Analysis
 from wced.learnability.enrichment import PROGRAMS, UNASSIGNED, wilson

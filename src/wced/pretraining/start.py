@@ -9,13 +9,11 @@ from wced.config.model import Model
 from wced.model import WcedModel
 from wced.model.modeling import INPUT_STD
 from wced.pretraining.gene_statistics import cell_values
-from wced.shards.components import principal_components
+from wced.shards.components import MOST_CELLS, principal_components
 from wced.shards.encode import Encoding, encode
 from wced.shards.order import CellSource
 
 _CELLS = 1024
-_MOST_CELLS = 100_000
-"""Training cells that principal components are found in; more change them little."""
 _SLOPE_PRIOR = 10.0
 """Cells that speak for a slope of zero: a gene that hardly any cell expresses has none of its own."""
 
@@ -49,7 +47,7 @@ def start_from_statistics(model: WcedModel, shards: CellSource, size: Model, see
         Of the components' iteration and of the turn.
     """
     if size.gene_components:
-        _, loading_vk = principal_components(shards, size.gene_components, _MOST_CELLS, seed)
+        _, loading_vk = principal_components(shards, size.gene_components, MOST_CELLS, seed)
         whitened_vk = loading_vk / np.sqrt(np.square(loading_vk).mean())
         generator = torch.Generator().manual_seed(seed)
         turn_dk, _ = torch.linalg.qr(torch.randn(size.hidden_size, size.gene_components, generator=generator))

@@ -1,35 +1,14 @@
 """Figures of the report. The same tables give the same bytes."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from wced.files import whole_file
+from wced.figures import OTHER, PALETTE, STYLE
 from wced.learnability.genes import reliable
-
-PALETTE = ("#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499")
-"""Paul Tol's `muted` colours, which colour-blind readers can tell apart."""
-OTHER = "#D0D0D0"
-"""Colour of the classes that have none of their own."""
-STYLE = {
-    "svg.hashsalt": "wced",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "legend.frameon": False,
-    "figure.dpi": 150,
-}
-
-
-def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure as SVG without a date, so that equal figures are equal files."""
-    with mpl.rc_context(STYLE), whole_file(path) as temporary:
-        figure.savefig(temporary, format="svg", metadata={"Date": None}, bbox_inches="tight", dpi=150)
 
 
 def umap_figure(table: pd.DataFrame, colour: str, models: Sequence[str]) -> Figure:

@@ -126,7 +126,7 @@ def _task_figures(folder: Path, run: Run, task: str) -> dict[str, list[TaskFigur
 
 
 def _figures(folder: Path, of: str) -> list[TaskFigure]:
-    """Read the figures of a folder, as `wced.benchmarks.job.save_figure` writes them."""
+    """Read the figures of a folder, as `wced.figures.save_figure` writes them."""
     found = []
     for path in sorted(folder.glob("*.svg")):
         said = existing(path.with_suffix(".md"), "the caption of a figure").read_text(encoding="utf-8")

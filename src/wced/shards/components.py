@@ -7,6 +7,9 @@ from scipy.sparse.linalg import LinearOperator, svds
 from wced.errors import WcedError
 from wced.shards.order import CellSource
 
+MOST_CELLS = 100_000
+"""Training cells that components are found in unless config says; more change them little."""
+
 
 def log1p_10k(counts_ng: sparse.csr_matrix) -> sparse.csr_matrix:
     """Return log1p(counts per 10,000), float32; a cell without any count stays empty."""
