@@ -18,6 +18,7 @@ from wced.config.speedrun import Speedrun
 from wced.corpus.datasets import Dataset
 from wced.figures import save
 from wced.files import whole_folder
+from wced.model.cpu import keep_freed_memory
 from wced.shards.reader import ShardSet
 
 SHOWN = ("avg_bio", "macro_f1")
@@ -60,6 +61,7 @@ def speedrun(
     WcedError
         If shards or datasets do not fit the section (`scored_datasets`, `train`).
     """
+    keep_freed_memory()
     logging.getLogger("czbenchmarks").setLevel(logging.WARNING)  # it tells of every probe
     shards = ShardSet(shard_folder, verify=True)
     datasets = scored_datasets(shards, section, sources, rows, held_out=held_out)

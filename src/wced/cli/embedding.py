@@ -59,9 +59,11 @@ def _opened(
     from wced.embedding.inference import untrained
     from wced.embedding.inputs import read_cells
     from wced.errors import WcedError
+    from wced.model.cpu import keep_freed_memory
     from wced.pretraining.folder import found, load
     from wced.provenance import recorded
 
+    keep_freed_memory()
     folder = found(checkpoint)
     inputs = {"input": input, "weights": folder / "model.safetensors", "config": folder / "config.json"}
     section = {"checkpoint": checkpoint, **where, **options}
