@@ -4,8 +4,9 @@ A model that is compiled (`torch.compile`) uses torch's own operations, which th
 """
 
 import ctypes
+import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -90,65 +91,78 @@ class _Attention(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, q_bqe: torch.Tensor, k_ble: torch.Tensor, v_ble: torch.Tensor, absent_b1l: torch.Tensor | None
+        ctx: Any, q_bqe: torch.Tensor, k_ble: torch.Tensor, v_ble: torch.Tensor, length_n: Sequence[int]
     ) -> torch.Tensor:
-        ctx.save_for_backward(q_bqe, k_ble, v_ble, absent_b1l)
-        mixed_bqe = torch.empty_like(q_bqe)
-        for part, weight_pql in _weights(q_bqe, k_ble, absent_b1l):
-            torch.bmm(weight_pql, v_ble[part], out=mixed_bqe[part])
+        ctx.save_for_backward(q_bqe, k_ble, v_ble)
+        ctx.length_n = length_n
+        mixed_bqe = torch.zeros_like(q_bqe)
+        for asking, answering, weight_pql in _weights(q_bqe, k_ble, length_n):
+            mixed_bqe[asking] = torch.bmm(weight_pql, v_ble[answering])
         return mixed_bqe
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient_bqe: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        q_bqe, k_ble, v_ble, absent_b1l = ctx.saved_tensors
+        q_bqe, k_ble, v_ble = ctx.saved_tensors
         gradient_bqe = gradient_bqe.contiguous()
-        of_q, of_k, of_v = torch.empty_like(q_bqe), torch.empty_like(k_ble), torch.empty_like(v_ble)
-        for part, weight_pql in _weights(q_bqe, k_ble, absent_b1l):
-            torch.bmm(weight_pql.mT, gradient_bqe[part], out=of_v[part])
-            of_weight = torch.bmm(gradient_bqe[part], v_ble[part].mT)
+        of_q, of_k, of_v = torch.zeros_like(q_bqe), torch.zeros_like(k_ble), torch.zeros_like(v_ble)
+        for asking, answering, weight_pql in _weights(q_bqe, k_ble, ctx.length_n):
+            of_v[answering] = torch.bmm(weight_pql.mT, gradient_bqe[asking])
+            of_weight = torch.bmm(gradient_bqe[asking], v_ble[answering].mT)
             of_scores = torch._softmax_backward_data(of_weight, weight_pql, -1, weight_pql.dtype)
-            torch.bmm(of_scores, k_ble[part], out=of_q[part])
-            torch.bmm(of_scores.mT, q_bqe[part], out=of_k[part])
+            of_q[asking] = torch.bmm(of_scores, k_ble[answering])
+            of_k[answering] = torch.bmm(of_scores.mT, q_bqe[asking])
         scale = q_bqe.shape[-1] ** -0.5
         return of_q.mul_(scale), of_k.mul_(scale), of_v, None
 
 
 def _weights(
-    q_bqe: torch.Tensor, k_ble: torch.Tensor, absent_b1l: torch.Tensor | None
-) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Yield some heads at a time and their attention weights, in memory that is used again for the next."""
-    heads, scale = max(1, SCORES // (q_bqe.shape[1] * k_ble.shape[1])), q_bqe.shape[-1] ** -0.5
-    scores = q_bqe.new_empty(min(heads, len(q_bqe)), q_bqe.shape[1], k_ble.shape[1])
+    q_bqe: torch.Tensor, k_ble: torch.Tensor, length_n: Sequence[int]
+) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice], torch.Tensor]]:
+    """Yield which heads and queries, which heads and keys, and their attention weights, some heads at a time.
+
+    Positions behind the last one of the cells at hand are left out. The memory of the weights is used for the next, too.
+    """
+    heads_of_cell, queries = len(q_bqe) // len(length_n), q_bqe.shape[1]
+    heads, scale = min(len(q_bqe), max(1, SCORES // (queries * k_ble.shape[1]))), q_bqe.shape[-1] ** -0.5
+    length_b = torch.tensor(length_n).repeat_interleave(heads_of_cell)
+    scores = q_bqe.new_empty(heads * queries * k_ble.shape[1])
     for start in range(0, len(q_bqe), heads):
         part = slice(start, min(start + heads, len(q_bqe)))
-        scores_pql = scores[: part.stop - start]
-        torch.baddbmm(scores_pql, q_bqe[part], k_ble[part].mT, beta=0, alpha=scale, out=scores_pql)
-        if absent_b1l is not None:
-            scores_pql.masked_fill_(absent_b1l[part], -torch.inf)
-        yield part, torch.softmax(scores_pql, -1, out=scores_pql)
+        part_length = length_b[part]
+        longest = int(part_length.max())
+        asking, answering = (part, slice(min(queries, longest))), (part, slice(longest))
+        shape = len(part_length), min(queries, longest), longest
+        scores_pql = scores[: math.prod(shape)].view(shape)
+        torch.baddbmm(scores_pql, q_bqe[asking], k_ble[answering].mT, beta=0, alpha=scale, out=scores_pql)
+        if part_length.min() < longest:
+            absent_pl = torch.arange(longest) >= part_length[:, None]
+            scores_pql.masked_fill_(absent_pl[:, None], -torch.inf)
+        yield asking, answering, torch.softmax(scores_pql, -1, out=scores_pql)
 
 
-def bfloat16_attention(
+def attention(
     q_nhqe: torch.Tensor, k_nhle: torch.Tensor, v_nhle: torch.Tensor, present_nl: torch.Tensor | None
 ) -> torch.Tensor:
-    """Attend in bfloat16, for which torch's flash kernel is no quicker than for float32; a few heads at a time.
+    """Attend a few heads at a time, to the positions that are there and no others.
 
-    Scores are rounded to bfloat16, as by any other product under autocast; the softmax is taken in float32.
+    The flash kernel of torch computes padding too, and in bfloat16 is no quicker than in float32. Scores have the
+    precision of the queries, as any product under autocast; the softmax is taken in float32.
 
     Parameters
     ----------
     q_nhqe, k_nhle, v_nhle
         Queries, keys and values: cells × heads × positions × width of a head.
     present_nl
-        bool: which keys are there, None for all.
+        bool: which keys are there, from the first position on; None for all.
 
     Returns
     -------
     torch.Tensor
-        As `q_nhqe`.
+        As `q_nhqe`; 0 for queries behind the last position of a cell and of those that share its products.
     """
-    absent_b1l = None if present_nl is None else ~present_nl.repeat_interleave(q_nhqe.shape[1], 0).unsqueeze(1)
+    n, _, length, _ = k_nhle.shape
+    length_n = [length] * n if present_nl is None else present_nl.sum(1).tolist()
     with torch.autocast("cpu", enabled=False):
-        mixed_bqe = _Attention.apply(*(part.flatten(0, 1) for part in (q_nhqe, k_nhle, v_nhle)), absent_b1l)
+        mixed_bqe = _Attention.apply(*(part.flatten(0, 1) for part in (q_nhqe, k_nhle, v_nhle)), length_n)
     return mixed_bqe.view(q_nhqe.shape)
