@@ -121,7 +121,7 @@ def _weights(
 ) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice], torch.Tensor]]:
     """Yield which heads and queries, which heads and keys, and their attention weights, some heads at a time.
 
-    Positions behind the last one of the cells at hand are left out. The memory of the weights is used for the next, too.
+    Positions behind the last one of the cells at hand are left out. The memory of the weights is used again.
     """
     heads_of_cell, queries = len(q_bqe) // len(length_n), q_bqe.shape[1]
     heads, scale = min(len(q_bqe), max(1, SCORES // (queries * k_ble.shape[1]))), q_bqe.shape[-1] ** -0.5
