@@ -141,13 +141,13 @@ def _weights(
         yield asking, answering, torch.softmax(scores_pql, -1, out=scores_pql)
 
 
-def attention(
+def bfloat16_attention(
     q_nhqe: torch.Tensor, k_nhle: torch.Tensor, v_nhle: torch.Tensor, present_nl: torch.Tensor | None
 ) -> torch.Tensor:
-    """Attend a few heads at a time, to the positions that are there and no others.
+    """Attend in bfloat16, a few heads at a time, to the positions that are there and no others.
 
-    The flash kernel of torch computes padding too, and in bfloat16 is no quicker than in float32. Scores have the
-    precision of the queries, as any product under autocast; the softmax is taken in float32.
+    The flash kernel of torch computes padding too, and in bfloat16 is no quicker than in float32. Scores are rounded to
+    bfloat16, as by any product under autocast; the softmax is taken in float32.
 
     Parameters
     ----------

@@ -7,8 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from wced.model import cpu
-from wced.model.cpu import Linear
+from wced.model.cpu import Linear, bfloat16_attention
 
 
 class Attention(nn.Module):
@@ -41,10 +40,9 @@ class Attention(nn.Module):
 
     def mix(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, present_nl: torch.Tensor | None) -> torch.Tensor:
         """Average values by the softmax of queries times keys; each (n, heads, positions, width of a head)."""
-        padded = present_nl is not None
-        if q.device.type == "cpu" and (padded or q.dtype == torch.bfloat16) and not torch.compiler.is_compiling():
-            return cpu.attention(q, k, v, present_nl)
-        mask = present_nl[:, None, None, :] if padded else None
+        if q.device.type == "cpu" and q.dtype == torch.bfloat16 and not torch.compiler.is_compiling():
+            return bfloat16_attention(q, k, v, present_nl)
+        mask = None if present_nl is None else present_nl[:, None, None, :]
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
 
