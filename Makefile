@@ -6,7 +6,7 @@ CORES ?= all
 
 STUDY := registry ablation
 
-.PHONY: demo study test test-hard lint format lock docs throughput speed clean
+.PHONY: demo study test test-hard test-slurm lint format lock docs site throughput speed clean
 
 # The environment is rebuilt when the lock changes; a half-made one is never used, because the stamp comes last.
 .venv/ready: envs/requirements.lock pyproject.toml
@@ -31,7 +31,11 @@ test: .venv/ready
 
 # Kills, faults of an object store, ranks and workers, big tables: minutes.
 test-hard: .venv/ready
-	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m hard
+	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m "hard and not slurm"
+
+# On a real Slurm, which is installed from Debian and started here; without root it says so, with status 77.
+test-slurm: .venv/ready
+	PATH="$(CURDIR)/$(BIN):$$PATH" tests/slurm/run
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -63,6 +67,10 @@ speed: .venv/ready
 # Files that are generated from others: the config's schema and README, the conda environment.
 docs: .venv/ready
 	$(BIN)/python -m wced.documents
+
+# The pages of docs/ and the API reference as a site in site/, without any network.
+site: .venv/ready
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs . site
 
 # Resolve the locks anew. CUDA packages are left out: pip takes those that the build of torch asks for.
 RESOLVE = $(BIN)/uv pip compile --universal --no-annotate --no-header --quiet \

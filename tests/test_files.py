@@ -1,4 +1,6 @@
+import errno
 import hashlib
+import os
 import re
 import signal
 import subprocess
@@ -98,3 +100,11 @@ def test_existing_names_the_file_and_what_it_should_be(tmp_path):
     path = tmp_path / "cells.parquet"
     with pytest.raises(WcedError, match=f"^{re.escape(str(path))}: no such file; expected a table of cells$"):
         existing(path, "a table of cells")
+
+
+@pytest.mark.parametrize("whole", [whole_file, whole_folder])
+def test_the_file_that_had_no_room_is_named(tmp_path, whole):
+    with pytest.raises(OSError) as refused, whole(tmp_path / "a.tsv"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert refused.value.filename == str(tmp_path / "a.tsv")
+    assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,5 @@
 import anndata as ad
+import h5py
 import numpy as np
 import pytest
 
@@ -31,3 +32,13 @@ def test_what_is_no_h5ad_is_refused_by_name(path, spoil, message):
     with pytest.raises(WcedError, match=f"{path.name}: {message}") as refusal:
         h5ad.read(path)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_field_larger_than_memory_is_refused_unless_it_stays_on_disk(path):
+    with h5py.File(path, "a") as file:
+        del file["X"]
+        huge = file.create_dataset("X", shape=(10**7, 10**7), dtype="f4", chunks=(100, 100))
+        huge.attrs["encoding-type"], huge.attrs["encoding-version"] = "array", "0.2.0"
+        with pytest.raises(WcedError, match=r"\.h5ad: X would take 400,000\.0 GB of memory, and .* GB are free$"):
+            h5ad.refuse_oversized(file, path)
+        h5ad.refuse_oversized(file, path, on_disk=["X"])

@@ -1,13 +1,21 @@
 """Files that are written from others, so that they never differ: `make docs` writes them, a test compares them."""
 
+import hashlib
 import json
+import re
+import tomllib
 import types
 import typing
 from pathlib import Path
 
+import yaml
+
 from wced.config.base import Section
 from wced.config.run import Run, json_schema
 from wced.corpus.datasets import Dataset
+
+PYTHON = "3.11"
+"""Version of Python that the lock is resolved for, and the oldest that the package runs on."""
 
 _INTRODUCTION = """\
 # The config
@@ -105,6 +113,27 @@ def datasets(page: str) -> str:
     return written + head + "".join(f"| `{name}` | {default} | {meaning} |\n" for name, default, meaning in rows)
 
 
+def troubleshooting(page: str, table: list[dict[str, typing.Any]]) -> str:
+    """Return docs/troubleshooting.md with all below its heading "Messages" written anew.
+
+    Parameters
+    ----------
+    page
+        The page as it is.
+    table
+        tests/bad_inputs/cases.yaml: parts, each with its cases.
+    """
+    head = "## Messages\n"
+    parts = [page.partition(head)[0] + head]
+    for part in table:
+        parts.append(f"### {part['part']}\n\n| message | cause | what to do |\n|---|---|---|")
+        for case in part["cases"]:
+            says = case["says"].replace("|", "\\|")
+            parts.append(f"| `{says}` | {case['cause']} | {case['do']} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
 def conda_environment(lock: str) -> str:
     """Return envs/wced.yaml, the conda environment with exactly the packages of the pip lock."""
     pins = [line for line in lock.splitlines() if line and not line.startswith("#")]
@@ -115,23 +144,70 @@ def conda_environment(lock: str) -> str:
         "  - conda-forge",
         "  - nodefaults",
         "dependencies:",
-        "  - python=3.11",
+        f"  - python={PYTHON}",
         "  - pip",
         "  - pip:",
     ]
     return "\n".join([*head, *(f'      - "{pin}"' for pin in pins), ""])
 
 
+def environment_module(lock: str, version: str) -> str:
+    """Return the environment module of a checkout: its `.venv`, which pip fills from the lock.
+
+    Tcl, which both Environment Modules and Lmod read.
+
+    Parameters
+    ----------
+    lock
+        envs/requirements.lock.
+    version
+        Version of the package.
+    """
+    torch = re.search(r"^torch==(\S+)", lock, re.MULTILINE)
+    return _MODULE.format(
+        version=version, python=PYTHON, torch=torch[1], sha256=hashlib.sha256(lock.encode()).hexdigest()
+    )
+
+
+_MODULE = """\
+#%Module1.0
+# Written by `make docs` from requirements.lock:
+#   module use CHECKOUT/envs/modules
+#   module load wced
+# The environment is the checkout's .venv, which `make .venv/ready` fills with exactly the packages of the lock.
+
+set root [file normalize [file join [file dirname $ModulesCurrentModulefile] .. .. ..]]
+
+module-whatis "wced {version}: Python {python} or newer, torch {torch}, and the rest of envs/requirements.lock"
+module-whatis "sha256 of the lock: {sha256}"
+
+conflict wced
+if {{ [module-info mode load] && ![file exists [file join $root .venv ready]] }} {{
+    puts stderr "wced: $root/.venv is not made yet; run: make -C $root .venv/ready"
+    exit 1
+}}
+prepend-path PATH [file join $root .venv bin]
+"""
+
+
 def documents(root: Path) -> dict[Path, str]:
     """Return every generated file of a checkout and its text."""
+    lock = (root / "envs/requirements.lock").read_text()
+    version = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
     return {
         root / "workflow/schemas/config.schema.json": json.dumps(json_schema(), indent=1) + "\n",
         root / "config/README.md": readme(),
         root / "docs/datasets.md": datasets((root / "docs/datasets.md").read_text()),
-        root / "envs/wced.yaml": conda_environment((root / "envs/requirements.lock").read_text()),
+        root / "docs/troubleshooting.md": troubleshooting(
+            (root / "docs/troubleshooting.md").read_text(),
+            yaml.safe_load((root / "tests/bad_inputs/cases.yaml").read_text()),
+        ),
+        root / "envs/wced.yaml": conda_environment(lock),
+        root / "envs/modules/wced" / version: environment_module(lock, version),
     }
 
 
 if __name__ == "__main__":
     for path, text in documents(Path.cwd()).items():
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)

@@ -1,5 +1,6 @@
 """Writing files so that they appear whole or not at all, and reading what identifies them."""
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -10,6 +11,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from wced.errors import WcedError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where a file can not grow."""
 
 
 @contextmanager
@@ -53,7 +57,12 @@ def _room_beside(path: Path) -> Iterator[Path]:
     with ExitStack() as held, tempfile.TemporaryDirectory(dir=path.parent, prefix=prefix) as folder:
         with suppress(OSError):
             held.enter_context(_locked(Path(folder)))
-        yield Path(folder)
+        try:
+            yield Path(folder)
+        except OSError as failure:
+            if failure.errno in NO_ROOM and failure.filename is None:  # few writers say which file had no room
+                failure.filename = str(path)
+            raise
 
 
 @contextmanager

@@ -1,12 +1,19 @@
 """Opening an h5ad file, or saying in one sentence that it is none."""
 
+import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
 import anndata as ad
+import h5py
+import psutil
 
 from wced.errors import WcedError
 from wced.files import existing
+
+_NOTE = re.compile(r"Error raised while reading key '(?P<key>.*)' of .* from /(?P<group>.*)")
+"""What anndata adds to an error; it names the field."""
 
 
 def read(path: str | Path, what: str = "an h5ad file", *, backed: Literal["r"] | None = None) -> ad.AnnData:
@@ -24,9 +31,52 @@ def read(path: str | Path, what: str = "an h5ad file", *, backed: Literal["r"] |
     Raises
     ------
     WcedError
-        If the file is not there, or is no h5ad file, or a truncated one.
+        If the file is not there, is no h5ad file or a truncated one, has a field of a kind that anndata does not know
+        (no pickle is ever opened), or one that is larger than the free memory.
     """
+    path = existing(path, what)
     try:
-        return ad.read_h5ad(existing(path, what), backed=backed)
-    except (OSError, KeyError) as failure:
-        raise WcedError(f"{path}: not an h5ad file, or a truncated one: {failure}") from None
+        with h5py.File(path) as file:
+            refuse_oversized(file, path, on_disk=() if backed is None else ("X", "raw/X"))
+        return ad.read_h5ad(path, backed=backed)
+    except WcedError:
+        raise
+    except Exception as failure:  # anndata passes on whatever goes wrong inside
+        text = " ".join(str(failure).split()) or type(failure).__name__
+        if field := _field(failure):
+            raise WcedError(f"{path}: {field} cannot be read: {text}") from None
+        raise WcedError(f"{path}: not an h5ad file, or a truncated one: {text}") from None
+
+
+def refuse_oversized(group: h5py.Group, path: str | Path, on_disk: Collection[str] = ()) -> None:
+    """Raise WcedError naming a field that would take more memory than there is; its values are not read.
+
+    A few bytes of a file can stand for any number of values, which would end in a killed process.
+
+    Parameters
+    ----------
+    group
+        An open file, or a part of it that is read as a whole.
+    path
+        The file, for the sentence.
+    on_disk
+        Fields that are not read into memory.
+    """
+    free = psutil.virtual_memory().available
+
+    def look(name: str, field: h5py.Group | h5py.Dataset) -> None:
+        if not isinstance(field, h5py.Dataset) or field.nbytes <= free:
+            return
+        place = field.name.lstrip("/")
+        if not any(place == kept or place.startswith(f"{kept}/") for kept in on_disk):
+            raise WcedError(
+                f"{path}: {place} would take {field.nbytes / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free"
+            )
+
+    group.visititems(look)
+
+
+def _field(failure: Exception) -> str | None:
+    """Return the field that could not be read, as `uns/colours`, where anndata names it in a note on the error."""
+    found = next(filter(None, map(_NOTE.search, getattr(failure, "__notes__", []))), None)
+    return found and f"{found['group']}/{found['key']}".lstrip("/")

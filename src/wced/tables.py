@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from wced import parquet
 from wced.errors import WcedError
 from wced.files import existing, whole_file
 
@@ -921,13 +922,22 @@ def read(table: Table, paths: str | Path | Sequence[str | Path]) -> pd.DataFrame
 
 
 def _read(table: Table, path: str | Path) -> pd.DataFrame:
-    path = existing(path, f"a table of {table.name}")
-    if path.suffix == ".parquet":
-        return checked(pd.read_parquet(path), table)
+    what = f"a table of {table.name}"
+    path = existing(path, what)
+    frame = parquet.read(path, what) if path.suffix == ".parquet" else _read_tsv(table, path)
+    try:
+        return checked(frame, table)
+    except WcedError as failure:
+        raise WcedError(f"{path}: {failure}") from None
+
+
+def _read_tsv(table: Table, path: Path) -> pd.DataFrame:
     text = [column.name for column in table.columns if column.kind == "str"]
     numbers = [column.name for column in table.columns if column.kind != "str"]
-    frame = pd.read_csv(
-        path, sep="\t", dtype=dict.fromkeys(text, "str"), keep_default_na=False,
-        na_values={name: [""] for name in numbers},
-    )  # fmt: skip
-    return checked(frame, table)
+    try:
+        return pd.read_csv(
+            path, sep="\t", dtype=dict.fromkeys(text, "str"), keep_default_na=False,
+            na_values={name: [""] for name in numbers},
+        )  # fmt: skip
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as failure:
+        raise WcedError(f"{path}: cannot be read as a table of {table.name}: {failure}") from None

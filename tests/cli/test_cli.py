@@ -1,9 +1,13 @@
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import typer
 
 from wced import cli
+from wced.errors import WcedError
 
 COMMANDS = [
     "download", "gene-table", "source", "skipped", "census", "cells", "czi-dataset",
@@ -15,6 +19,7 @@ COMMANDS = [
     "fetch", "gene-annotation", "learnability",
     "umap", "figures", "timings", "report",
     "throughput", "bench-selection", "bench-steps", "speedrun",
+    "provenance", "doctor",
 ]  # fmt: skip
 """In the order in which data flows; a row for each room."""
 
@@ -36,8 +41,6 @@ def test_help_lists_the_commands_in_flow_order():
 
 
 def test_every_command_explains_itself():
-    import typer
-
     commands = typer.main.get_command(cli.app).commands
     assert list(commands) == COMMANDS
     for name, command in commands.items():
@@ -80,10 +83,70 @@ def test_a_bad_section_is_one_sentence(monkeypatch, capsys, tmp_path, section, m
     assert said.startswith("wced: ") and message in said and said.count("\n") == 1
 
 
-def test_other_errors_are_not_hidden(monkeypatch):
-    def fail():
-        raise ZeroDivisionError
+def run(monkeypatch, error, *options):
+    """Run `wced` where every command meets an error; return what `main` raises."""
+    monkeypatch.setattr(cli, "app", typer.Typer(callback=cli._options, pretty_exceptions_enable=False))
 
-    monkeypatch.setattr(cli, "app", fail)
-    with pytest.raises(ZeroDivisionError):
+    @cli.app.command()
+    def fail():
+        raise error
+
+    @cli.app.command()
+    def other():
+        pass
+
+    monkeypatch.setattr(sys, "argv", ["wced", *options, "fail"])
+    with pytest.raises((SystemExit, type(error))) as ended:
         cli.main()
+    return ended.value
+
+
+def test_another_error_is_a_sentence_that_says_how_to_see_more(monkeypatch, capsys):
+    assert run(monkeypatch, ZeroDivisionError("by\nnothing")).code == 1
+    said = capsys.readouterr().err
+    assert said.startswith("wced: unexpected ZeroDivisionError") and said.count("\n") == 1
+    assert "by nothing" in said and "wced --debug" in said
+
+
+@pytest.mark.parametrize("error", [WcedError("cells.parquet: bad"), ZeroDivisionError("x")], ids=["bad_input", "bug"])
+@pytest.mark.parametrize("how", ["option", "environment"])
+def test_debug_shows_the_traceback(monkeypatch, capsys, error, how):
+    if how == "environment":
+        monkeypatch.setenv("WCED_DEBUG", "1")
+    assert run(monkeypatch, error, *(["--debug"] if how == "option" else [])) is error
+    assert capsys.readouterr().err == ""
+
+
+def test_debug_is_forgotten_by_the_next_command(monkeypatch, capsys):
+    run(monkeypatch, WcedError("bad"), "--debug")
+    assert run(monkeypatch, WcedError("bad")).code == 1
+
+
+def test_a_wrong_option_is_a_usage_error(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["wced", "shard", "--speed", "1"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2 and "--speed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shell_completes_commands_and_options(shell):
+    program = Path(sys.executable).with_name("wced")
+
+    def output(*arguments, **environment):
+        return subprocess.run(
+            [program, *arguments], env=os.environ | environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    def completed(words):
+        position = str(len(words.split()) - 1)
+        return output(
+            _WCED_COMPLETE=f"complete_{shell}", COMP_WORDS=words, COMP_CWORD=position, _TYPER_COMPLETE_ARGS=words,
+            _TYPER_COMPLETE_FISH_ACTION="get-args",
+        )  # fmt: skip
+
+    # The shell, which typer otherwise finds out by itself, is an argument.
+    script = output("--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    assert f"_WCED_COMPLETE=complete_{shell}" in script
+    assert "shard-index" in completed("wced shard") and "pretrain" not in completed("wced shard")
+    assert "--vocabulary" in completed("wced shard --voc")

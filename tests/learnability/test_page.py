@@ -6,7 +6,7 @@ import pytest
 from learnability.conftest import SECTION, analysed
 from wced.learnability.answers import answers, differences
 from wced.learnability.figures import figure_names, save_figures
-from wced.learnability.page import render
+from wced.learnability.page import render, told_depth
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,18 @@ def test_page_loads_nothing_and_links_to_tables_and_figures(page):
     assert not re.search(r'(src|href)="(https?:)?//', html) and "@import" not in html
     assert 'href="../tables/gene_learnability.tsv"' in html and 'href="../f/winners.pdf"' in html
     assert html.count("<img ") == 6
+
+
+def test_page_says_whose_decoder_was_told_the_depth(found, page, tmp_path):
+    folder, html = page
+    assert "Told the depth" not in html
+    told = render(found, SECTION, folder, "demo", figures_link="../f", tables_link="../tables", deep=["w"])
+    assert "the decoder of w was told the total count" in told
+    (tmp_path / "model").mkdir()
+    for depth, known in ((None, False), ({"mean": 8.0, "sd": 1.0}, True)):
+        (tmp_path / "model" / "config.json").write_text(json.dumps({"decoder_depth": depth}))
+        assert told_depth(tmp_path) == known
+    assert not told_depth(tmp_path / "elsewhere")
 
 
 def test_search_knows_every_gene(found, page):

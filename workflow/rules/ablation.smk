@@ -7,9 +7,17 @@ rule ablation:
         scores=expand(f"{OUT}/tables/{{task}}.tsv", task=RUN.ablation.metrics),
         folders=expand(rules.pretrain.output.folder, checkpoint=RUN.ablation.checkpoints),
     output:
-        table=f"{OUT}/tables/ablation.tsv",
-        effects=f"{OUT}/tables/ablation_effects.tsv",
-        figures=directory(f"{OUT}/ablation"),
+        table=report(f"{OUT}/tables/ablation.tsv", caption="../report/ablation.rst", category="Ablation"),
+        effects=report(
+            f"{OUT}/tables/ablation_effects.tsv", caption="../report/ablation_effects.rst", category="Ablation"
+        ),
+        figures=report(
+            directory(f"{OUT}/ablation"),
+            caption="../report/ablation_figures.rst",
+            category="Ablation",
+            patterns=["{name}.svg"],
+            labels={"figure": "{name}"},
+        ),
     log:
         f"{OUT}/logs/ablation/all.log",
     benchmark:

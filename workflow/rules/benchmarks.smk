@@ -33,7 +33,14 @@ rule score:
         unpack(score_inputs),
     output:
         scores=f"{OUT}/benchmarks/{{task}}/{{dataset}}.{{model}}.tsv",
-        figures=directory(f"{OUT}/benchmarks/{{task}}/{{dataset}}.{{model}}.figures"),
+        figures=report(
+            directory(f"{OUT}/benchmarks/{{task}}/{{dataset}}.{{model}}.figures"),
+            caption="../report/score_figures.rst",
+            category="Benchmarks",
+            subcategory="{task}",
+            patterns=["{name}.svg"],
+            labels={"dataset": "{dataset}", "model": "{model}", "figure": "{name}"},
+        ),
     log:
         f"{OUT}/logs/score/{{task}}.{{dataset}}.{{model}}.log",
     benchmark:
@@ -67,7 +74,9 @@ rule score_table:
             model=RUN.models_of(wildcards.task),
         ),
     output:
-        table=f"{OUT}/tables/{{task}}.tsv",
+        table=report(
+            f"{OUT}/tables/{{task}}.tsv", caption="../report/scores.rst", category="Benchmarks", subcategory="{task}"
+        ),
     log:
         f"{OUT}/logs/score_table/{{task}}.log",
     benchmark:
@@ -89,9 +98,15 @@ rule compare:
     input:
         scores=SCORE_TABLES,
     output:
-        differences=f"{OUT}/tables/comparisons.tsv",
-        ranking=f"{OUT}/tables/ranking.tsv",
-        figures=directory(f"{OUT}/benchmarks/comparison.figures"),
+        differences=report(f"{OUT}/tables/comparisons.tsv", caption="../report/comparisons.rst", category="Comparisons"),
+        ranking=report(f"{OUT}/tables/ranking.tsv", caption="../report/ranking.rst", category="Comparisons"),
+        figures=report(
+            directory(f"{OUT}/benchmarks/comparison.figures"),
+            caption="../report/comparison_figures.rst",
+            category="Comparisons",
+            patterns=["{name}.svg"],
+            labels={"figure": "{name}"},
+        ),
     log:
         f"{OUT}/logs/compare/all.log",
     benchmark:

@@ -114,7 +114,7 @@ rule sources_qc:
     input:
         qc=expand(rules.source.output.qc, dataset=[*RUN.census.datasets, *RUN.embedding.datasets]),
     output:
-        table=f"{OUT}/tables/sources_qc.tsv",
+        table=report(f"{OUT}/tables/sources_qc.tsv", caption="../report/sources.rst", category="Corpus"),
     log:
         f"{OUT}/logs/sources_qc/all.log",
     benchmark:
@@ -133,7 +133,7 @@ rule sources_qc:
 
 rule skipped:
     output:
-        table=f"{OUT}/tables/skipped.tsv",
+        table=report(f"{OUT}/tables/skipped.tsv", caption="../report/skipped.rst", category="Corpus"),
     log:
         f"{OUT}/logs/skipped/all.log",
     benchmark:
@@ -178,8 +178,8 @@ rule cells:
         collection=COLLECTION,
     output:
         cells=f"{OUT}/corpus/cells.parquet",
-        table=f"{OUT}/tables/corpus.tsv",
-        qc=f"{OUT}/tables/qc.tsv",
+        table=report(f"{OUT}/tables/corpus.tsv", caption="../report/corpus.rst", category="Corpus"),
+        qc=report(f"{OUT}/tables/qc.tsv", caption="../report/qc.rst", category="Corpus"),
         histograms=f"{OUT}/tables/qc_histograms.tsv",
         sampling=f"{OUT}/tables/sampling.tsv",
         split=f"{OUT}/tables/split.tsv",

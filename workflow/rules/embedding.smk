@@ -64,7 +64,7 @@ rule leakage_table:
     input:
         tables=expand(rules.leakage.output.table, dataset=RUN.embedding.datasets),
     output:
-        table=f"{OUT}/tables/leakage.tsv",
+        table=report(f"{OUT}/tables/leakage.tsv", caption="../report/leakage.rst", category="Embedding"),
     log:
         f"{OUT}/logs/leakage_table/all.log",
     benchmark:

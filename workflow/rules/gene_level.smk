@@ -47,7 +47,12 @@ rule gene_level:
     input:
         folder=rules.gene_embeddings.output.folder,
     output:
-        table=f"{OUT}/tables/gene_level.tsv",
+        table=report(
+            f"{OUT}/tables/gene_level.tsv",
+            caption="../report/gene_level.rst",
+            category="Benchmarks",
+            subcategory="gene_level",
+        ),
     log:
         f"{OUT}/logs/gene_level/all.log",
     benchmark:

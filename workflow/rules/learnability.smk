@@ -15,11 +15,23 @@ rule learnability:
     output:
         LEARNABILITY_TABLES,
         gene_errors=f"{OUT}/tables/gene_errors.tsv",
-        ranked=f"{OUT}/tables/learnability.tsv",
-        summary=f"{OUT}/tables/learnability_summary.tsv",
+        ranked=report(
+            f"{OUT}/tables/learnability.tsv", caption="../report/learnability.rst", category="Gene learnability"
+        ),
+        summary=report(
+            f"{OUT}/tables/learnability_summary.tsv",
+            caption="../report/learnability_summary.rst",
+            category="Gene learnability",
+        ),
         all_epochs=f"{OUT}/learnability/gene_errors.parquet",
-        figures=directory(f"{OUT}/learnability/figures"),
-        page=f"{OUT}/report/genes.html",
+        figures=report(
+            directory(f"{OUT}/learnability/figures"),
+            caption="../report/learnability_figures.rst",
+            category="Gene learnability",
+            patterns=["{name}.svg"],
+            labels={"figure": "{name}"},
+        ),
+        page=report(f"{OUT}/report/genes.html", caption="../report/genes.rst", category="Gene learnability"),
     log:
         f"{OUT}/logs/learnability/all.log",
     benchmark:

@@ -18,15 +18,21 @@ rule pretrain:
     priority: 10
     conda:
         "../../envs/wced.yaml"
-    threads: 2
+    # Each process and its makers of batches have a core.
+    threads: max(2, RUN.pretraining.devices * (1 + RUN.pretraining.workers))
     resources:
         mem_mb=8000,
         runtime=2880,
+        # Where there are no GPUs, the processes train on the CPU.
+        gpu=RUN.pretraining.devices,
+        nodes=1,
     params:
         section=checkpoint_section,
         state=f"{OUT}/state/{{checkpoint}}",
         seed=RUN.seed,
         version=PRETRAINING_VERSION,
+    # exec: a cluster sends SIGTERM to all processes of a job, and a shell between would die of it before the training
+    # has saved its state.
     shell:
-        "wced pretrain --index {input.index} --section {params.section:q} --name {wildcards.checkpoint}"
-        " --state {params.state} --seed {params.seed} --output {output.folder} > {log} 2>&1"
+        "exec wced pretrain --index {input.index} --section {params.section:q} --name {wildcards.checkpoint}"
+        " --state {params.state} --seed {params.seed} --nodes {resources.nodes} --output {output.folder} > {log} 2>&1"

@@ -12,6 +12,9 @@ SCORE_FIGURES = [
 REPORTED_DATASETS = [*RUN.census.datasets, *RUN.embedding.datasets]
 
 
+report: "../report/workflow.rst"
+
+
 rule umap:
     input:
         embeddings=expand(f"{OUT}/embedding/{{{{dataset}}}}/{{model}}.h5ad", model=RUN.models),
@@ -44,14 +47,13 @@ rule figures:
         qc=rules.cells.output.qc,
         histograms=rules.cells.output.histograms,
     output:
-        umaps=expand(
-            f"{OUT}/report/figures/umap_{{dataset}}_{{colour}}.svg",
-            dataset=RUN.embedding.datasets,
-            colour=["cell_type", "batch"],
+        figures=report(
+            directory(f"{OUT}/report/figures"),
+            caption="../report/figures.rst",
+            category="Run",
+            patterns=["{name}.svg"],
+            labels={"figure": "{name}"},
         ),
-        losses=f"{OUT}/report/figures/losses.svg",
-        genes=f"{OUT}/report/figures/genes.svg",
-        qc=f"{OUT}/report/figures/qc.svg",
     log:
         f"{OUT}/logs/figures/all.log",
     benchmark:
@@ -66,12 +68,12 @@ rule figures:
         umaps=lambda wildcards, input: [f"--umap {path}" for path in input.umaps],
         metrics=lambda wildcards, input: [f"--metrics {folder}/metrics.tsv" for folder in input.folders],
         min_nonzero=RUN.learnability.min_nonzero,
-        folder=lambda wildcards, output: Path(output.losses).parent,
+        section=RUN.report.model_dump_json(include={"umap_neighbours"}),
         version=REPORT_VERSION,
     shell:
         "wced figures {params.umaps} {params.metrics} --gene-errors {input.gene_errors}"
         " --min-nonzero {params.min_nonzero} --qc {input.qc} --qc-histograms {input.histograms}"
-        " --output {params.folder} > {log} 2>&1"
+        " --section {params.section:q} --output {output.figures} > {log} 2>&1"
 
 
 # Snakemake's benchmark files are no outputs: they are there when the tables and figures are.
@@ -80,7 +82,7 @@ rule timings:
         scores=SCORE_TABLES,
         figures=rules.figures.output,
     output:
-        table=f"{OUT}/tables/timings.tsv",
+        table=report(f"{OUT}/tables/timings.tsv", caption="../report/timings.rst", category="Run"),
     log:
         f"{OUT}/logs/timings/all.log",
     benchmark:
@@ -104,18 +106,22 @@ rule report:
         qc=rules.sources_qc.output.table,
         skipped=rules.skipped.output.table,
         cells=rules.cells.output,
+        index=rules.shard_index.output.index,
+        checkpoints=expand(rules.pretrain.output.folder, checkpoint=CHECKPOINTS),
         leakage=rules.leakage_table.output.table,
         scores=expand(f"{OUT}/tables/{{table}}.tsv", table=RUN.benchmarks.tables),
         score_figures=SCORE_FIGURES,
         comparison=rules.compare.output if TASKS else [],
+        ablation=rules.ablation.output if RUN.ablation else [],
         published=sorted(Path(RUN.report.published).glob("*.tsv")),
         learnability=rules.learnability.output.ranked,
         summary=rules.learnability.output.summary,
         genes=rules.learnability.output.page,
+        gene_figures=rules.learnability.output.figures,
         timings=rules.timings.output.table,
         figures=rules.figures.output,
     output:
-        page=f"{OUT}/report/index.html",
+        page=report(f"{OUT}/report/index.html", caption="../report/page.rst", category="Run"),
     log:
         f"{OUT}/logs/report/all.log",
     benchmark:

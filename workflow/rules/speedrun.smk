@@ -12,7 +12,13 @@ if RUN.speedrun is not None:
             measured=rules.vocabulary.output.measured,
             sources=expand(rules.source.output.h5ad, dataset=DEVELOPMENT),
         output:
-            folder=directory(f"{OUT}/speedrun/development"),
+            folder=report(
+                directory(f"{OUT}/speedrun/development"),
+                caption="../report/speedrun.rst",
+                category="Speedrun",
+                patterns=["{name}.svg"],
+                labels={"figure": "{name}"},
+            ),
         log:
             f"{OUT}/logs/speedrun/development.log",
         benchmark:
@@ -42,7 +48,13 @@ if RUN.speedrun is not None:
             measured=rules.vocabulary.output.measured,
             sources=expand(rules.source.output.h5ad, dataset=RUN.speedrun.datasets),
         output:
-            folder=directory(f"{OUT}/speedrun/held_out"),
+            folder=report(
+                directory(f"{OUT}/speedrun/held_out"),
+                caption="../report/speedrun.rst",
+                category="Speedrun",
+                patterns=["{name}.svg"],
+                labels={"figure": "{name}"},
+            ),
         log:
             f"{OUT}/logs/speedrun/held_out.log",
         benchmark:

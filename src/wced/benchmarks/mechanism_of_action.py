@@ -18,6 +18,7 @@ from wced.benchmarks.scores import Score, known, missing, rows
 from wced.config.benchmarks.mechanism_of_action import MechanismOfAction
 from wced.errors import WcedError
 from wced.figures import save_figure
+from wced.progress import progress
 
 logger = logging.getLogger(__name__)
 
@@ -204,7 +205,7 @@ def probe(
     found_fmc, counts_cc, ratio_f = [], np.zeros((len(classes),) * 2), []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        for fold in folds:
+        for fold in progress(folds, "mechanisms", unit="folds"):
             test_n, true = fold.test_n, class_n[fold.test_n]
             classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=STEPS, random_state=seed))
             probability_nc = classifier.fit(x_nd[~test_n], class_n[~test_n]).predict_proba(x_nd[test_n])

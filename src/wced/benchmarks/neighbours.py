@@ -1,6 +1,7 @@
 """The neighbour graph of an embedding and its Leiden clusterings, made once and shared by the tasks."""
 
-from dataclasses import dataclass
+import zipfile
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ def neighbours_of(embedding: AnnData, count: int, seed: int) -> Neighbours:
     seed
         Seed of the clusterings.
     """
+    if CELL_TYPE not in embedding.obs:
+        raise WcedError(f"the embedding's obs has no column {CELL_TYPE}, by which cells are scored")
     labelled = known(embedding.obs[CELL_TYPE])
     x_nd = np.asarray(embedding.X, dtype=np.float32)[labelled]
     names = embedding.obs_names.to_numpy(dtype=str)[labelled]
@@ -116,9 +119,13 @@ def write_neighbours(path: str | Path, neighbours: Neighbours) -> None:
 
 
 def read_neighbours(path: str | Path, embedding: AnnData) -> Neighbours:
-    """Read graph and clusterings; raise WcedError if they are not of the labelled cells of the embedding."""
-    with np.load(existing(path, "the neighbours of an embedding (npz)"), allow_pickle=False) as file:
-        found = {name: file[name] for name in file.files}
+    """Read graph and clusterings; raise WcedError if they are none, or not of the labelled cells of the embedding."""
+    names = [field.name for field in fields(Neighbours)]
+    try:
+        with np.load(existing(path, "the neighbours of an embedding (npz)"), allow_pickle=False) as file:
+            found = {name: file[name] for name in names}
+    except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile) as failure:
+        raise WcedError(f"{path}: not the neighbours of an embedding: {failure}") from None
     labelled = embedding.obs_names.to_numpy(dtype=str)[known(embedding.obs[CELL_TYPE])]
     if not np.array_equal(found["cell_n"], labelled):
         raise WcedError(f"{path}: its cells are not the labelled ones of the embedding")

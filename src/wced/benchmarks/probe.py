@@ -13,6 +13,7 @@ from wced.benchmarks.job import Job, Metric
 from wced.benchmarks.label_scores import LabelScores
 from wced.benchmarks.scores import CELL_TYPE, Score, known, missing, rows
 from wced.config.benchmarks.probe import Probe
+from wced.progress import progress
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +88,8 @@ def score(job: Job) -> pd.DataFrame:
     folds = min(section.folds, n_groups)
     predicted_n = {name: np.empty_like(true_n) for name in CLASSIFIERS}
     scored = np.zeros(len(true_n), dtype=bool)
-    for train, test in GroupKFold(n_splits=folds).split(x_nd, groups=group_n):
+    held_out = GroupKFold(n_splits=folds).split(x_nd, groups=group_n)
+    for train, test in progress(held_out, "probe", total=folds, unit="folds"):
         scored[test] = np.isin(true_n[test], true_n[train])
         for name, label_n in predictions(x_nd[train], true_n[train], x_nd[test], job.seed).items():
             predicted_n[name][test] = label_n

@@ -1,6 +1,5 @@
 """Zero-shot annotation: how often the ontology head names the cell type, or a kind or parent of it, and how far off."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +11,6 @@ from wced.benchmarks import lcad, matches
 from wced.benchmarks.job import Job, Metric
 from wced.benchmarks.scores import CELL_TYPE, Score, known, missing, rows
 from wced.errors import WcedError
-from wced.files import existing
 from wced.ontology import CellOntology, OntologyCut, load
 
 TITLE = "Zero-shot annotation by the ontology head"
@@ -151,8 +149,8 @@ def _check_cells(job: Job) -> None:
 
 
 def _predictions(job: Job, ontology: CellOntology, labels: pd.Series, current: pd.Series) -> Predictions:
-    file = existing(job.checkpoint / "ontology.json", "the ontology of a hierarchical head")
-    cut, probability_nl = OntologyCut.from_json(json.loads(file.read_text())), None
+    file = job.checkpoint / "ontology.json"
+    cut, probability_nl = OntologyCut.read(file), None
     for term in cut.terms:
         if ontology.current(term) is None:
             raise WcedError(f"{file}: {term} is not in the Cell Ontology {ontology.version}")

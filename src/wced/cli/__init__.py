@@ -1,6 +1,7 @@
 """The `wced` command: a thin shell over the public functions of the rooms, in the order in which data flows."""
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -12,16 +13,21 @@ from wced.cli import (
     comparison,
     corpus,
     czi,
+    doctor,
     embedding,
     genes,
     learnability,
     pretraining,
+    provenance,
     report,
     shards,
     speedrun,
     tables,
 )
-from wced.errors import WcedError
+from wced.cli.failures import sentence
+
+_debug = False
+"""Whether the command that runs was given `--debug`."""
 
 app = typer.Typer(
     help="Pretrain transcriptomic foundation models and find out what they learned. Commands in flow order.",
@@ -45,14 +51,30 @@ for room in (
     report,
     bench,
     speedrun,
+    provenance,
+    doctor,
 ):
     room.register(app)
 
 
+@app.callback()
+def _options(
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="WCED_DEBUG", help="Show the traceback of an error, not one sentence.")
+    ] = False,
+) -> None:
+    global _debug
+    _debug = debug
+
+
 def main() -> None:
-    """Run the command; a WcedError is printed as one sentence and ends with status 1."""
+    """Run the command; an error is one sentence and ends with status 1, or a traceback with `--debug`."""
+    global _debug
+    _debug = False
     try:
         app()
-    except WcedError as error:
-        print(f"wced: {error}", file=sys.stderr)
+    except Exception as error:
+        if _debug:
+            raise
+        print(f"wced: {sentence(error)}", file=sys.stderr)
         sys.exit(1)

@@ -38,7 +38,8 @@ def ablation(
 
     inputs = {str(path): path for path in scores}
     inputs |= {str(folder): folder / "metrics.tsv" for folder in pretrained}
-    with recorded(output, command="ablation", section=typed.model_dump(), inputs=inputs):
+    given = {"section": typed.model_dump(), "inputs": inputs, "seed": seed, "also": [effects, figures]}
+    with recorded(output, command="ablation", **given):
         errors = ablations.reconstruction(pretrained, run=run, seed=seed, min_nonzero=typed.min_nonzero)
         chosen = ablations.chosen(pd.concat([errors, tables.read(tables.SCORES, scores)], ignore_index=True), typed)
         found = ablations.table(chosen, typed)

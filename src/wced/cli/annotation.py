@@ -51,7 +51,9 @@ def gene_annotation(
     inputs = {name: local_file(reference, archives) for name, reference in settings.references.items()}
     inputs |= {"genes": genes, "hgnc": hgnc_file}
     inputs |= {"families": settings.families} if settings.families is not None else {}
-    with recorded(output, command="gene-annotation", section=settings.model_dump(), inputs=inputs) as facts:
+    with recorded(
+        output, command="gene-annotation", section=settings.model_dump(), inputs=inputs, also=[sources, groups]
+    ) as facts:
         with opened(hgnc, hgnc_file) as names:
             made = annotate(settings, read(genes), names, archives)
         tables.write(made.groups, tables.GENE_GROUPS, groups)

@@ -30,7 +30,7 @@ def neighbours(
     from wced.provenance import recorded
 
     section = {"count": count, "seed": seed}
-    with recorded(output, command="neighbours", section=section, inputs={"embedding": embedding}):
+    with recorded(output, command="neighbours", section=section, inputs={"embedding": embedding}, seed=seed):
         write_neighbours(output, neighbours_of(read_embedding(embedding), count, seed))
 
 
@@ -64,12 +64,13 @@ def score(
     files = {"neighbours": neighbours, "annotation": annotation, "checkpoint": checkpoint, "source": source}
     given = {name: path for name, path in {**files, "reference": reference}.items() if path is not None}
     module = task_module(task)
-    with recorded(
-        output, command=f"score {task}", section=typed.model_dump(mode="json"), inputs={"embedding": embedding, **given}
-    ):
+    given = {"embedding": embedding, **given}
+    also = [] if figures is None else [figures]
+    section = typed.model_dump(mode="json")
+    with recorded(output, command=f"score {task}", section=section, inputs=given, seed=seed, also=also):
         if figures is None:
-            scores = module.score(read_job(run, seed, typed, embedding, **given))
+            scores = module.score(read_job(run, seed, typed, **given))
         else:
             with whole_folder(figures) as folder:
-                scores = module.score(read_job(run, seed, typed, embedding, **given, figures=folder))
+                scores = module.score(read_job(run, seed, typed, **given, figures=folder))
         tables.write(scores, tables.SCORES, output)

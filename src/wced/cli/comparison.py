@@ -25,7 +25,7 @@ def compare(
     from wced.provenance import recorded
 
     inputs = {str(i): path for i, path in enumerate(scores)}
-    with recorded(ranking, command="compare", section={}, inputs=inputs):
+    with recorded(ranking, command="compare", section={}, inputs=inputs, also=[differences, figures]):
         every = tables.read(tables.SCORES, scores)
         tables.write(comparison.differences(every), tables.COMPARISONS, differences)
         ranked = comparison.ranking(every)

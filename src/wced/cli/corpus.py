@@ -89,7 +89,10 @@ def source(
     inputs |= {"labels": local_files(row.labels, archives)[0]} if row.labels is not None else {}
     inputs |= {"names": names} if names is not None else {}
     inputs |= {"orthologs": orthologs} if orthologs is not None else {}
-    with recorded(output, command="source", section=row.model_dump(), inputs=inputs) as facts, ExitStack() as stack:
+    with (
+        recorded(output, command="source", section=row.model_dump(), inputs=inputs, also=[qc]) as facts,
+        ExitStack() as stack,
+    ):
         table_of_orthologs = None
         if orthologs is not None:
             member = read_section(ArchiveMember, homologs or ArchiveMember(path=str(orthologs)).model_dump_json())
@@ -120,11 +123,12 @@ def skipped(
 
     from wced import tables
     from wced.corpus.availability import in_words
+    from wced.provenance import recorded
 
     left_out = json.loads(rows)
-    tables.write(
-        pd.DataFrame(left_out, columns=[column.name for column in tables.SKIPPED.columns]), tables.SKIPPED, output
-    )
+    table = pd.DataFrame(left_out, columns=[column.name for column in tables.SKIPPED.columns])
+    with recorded(output, command="skipped", section={"rows": left_out}, inputs={}):
+        tables.write(table, tables.SKIPPED, output)
     for row in left_out:
         print(in_words(row))
 
@@ -135,10 +139,15 @@ def census(
     output: Annotated[Path, typer.Option(help="Folder of the collection to make.")],
 ) -> None:
     """Build a local SOMA collection with the layout of the CELLxGENE Census."""
+    from wced import resources
     from wced.corpus.build import build_census
+    from wced.files import existing
     from wced.provenance import recorded
 
     inputs = {path.name: path for path in sources}
+    for path in sources:
+        existing(path, "a harmonised dataset")
+    resources.check(resources.census(sources), output.parent)
     with recorded(output, command="census", section={"organism": organism}, inputs=inputs):
         build_census(sources, output, organism)
 
@@ -155,13 +164,19 @@ def cells(
     """Select, sample and split the cells of a run."""
     import time
 
+    from wced import resources, tables
     from wced.corpus.cells import select_cells
     from wced.corpus.census import open_census
+    from wced.corpus.obs import obs_of
+    from wced.corpus.remote import retried
     from wced.provenance import recorded
 
     settings, where = read_section(Cells, section), read_section(Census, census)
     given = {"cells": settings.model_dump(), "census": where.model_dump(), "seed": seed, "keep": keep or []}
-    with recorded(output, command="cells", section=given, inputs={}) as facts:
+    inputs = {} if collection is None else {"collection": collection}
+    further = (tables.QC, tables.QC_HISTOGRAMS, tables.SAMPLING, tables.SPLIT, tables.SPLIT_EXCEPTIONS)
+    also = [table, *(table.with_name(f"{made.name}.tsv") for made in further)]
+    with recorded(output, command="cells", section=given, inputs=inputs, seed=seed, also=also) as facts:
         began, facts["seconds_of_steps"] = time.perf_counter(), {}
 
         def done(step: str) -> None:
@@ -169,4 +184,6 @@ def cells(
             print(f"cells: {step} done after {time.perf_counter() - began:.1f} s", flush=True)
 
         with open_census(where, collection) as handle:
+            rows = retried(where, "the number of cells", lambda: obs_of(handle, where).count)
+            resources.check(resources.cells(rows), output.parent)
             select_cells(handle, where, settings, seed, output, table, done, keep or [])

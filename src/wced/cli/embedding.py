@@ -49,11 +49,13 @@ def register(app: typer.Typer) -> None:
 
 @contextmanager
 def _opened(
-    command: str, input: Path, checkpoint: str, output: Path, where: dict[str, Any], options: dict[str, Any]
-) -> Iterator[Any]:
+    command: str, input: Path, checkpoint: str, output: Path, where: dict[str, Any], options: dict[str, Any],
+    leakage: Path | None = None,
+) -> Iterator[Any]:  # fmt: skip
     """Give obs and cells of a file, the model, and the facts that go into the provenance of `output`.
 
-    `where` says where counts and genes stand, for `read_cells`; both it and `options` are recorded.
+    `where` says where counts and genes stand, for `read_cells`; both it and `options` are recorded, and the table of
+    leakage as an input where there is one.
     """
     from wced import h5ad
     from wced.embedding.inference import untrained
@@ -66,8 +68,9 @@ def _opened(
     keep_freed_memory()
     folder = found(checkpoint)
     inputs = {"input": input, "weights": folder / "model.safetensors", "config": folder / "config.json"}
+    inputs |= {} if leakage is None else {"leakage": leakage}
     section = {"checkpoint": checkpoint, **where, **options}
-    with recorded(output, command=command, section=section, inputs=inputs) as facts:
+    with recorded(output, command=command, section=section, inputs=inputs, seed=options.get("seed")) as facts:
         adata, loaded = h5ad.read(input, backed="r"), load(folder)
         loaded = untrained(loaded, options["seed"]) if options.get("untrained") else loaded
         try:
@@ -92,7 +95,8 @@ def joinids(
     from wced.provenance import recorded
 
     where = read_section(Census, census)
-    with recorded(output, command="joinids", section=where.model_dump(), inputs={"cells": cells}):
+    inputs = {"cells": cells, **({} if collection is None else {"collection": collection})}
+    with recorded(output, command="joinids", section=where.model_dump(), inputs=inputs):
         chosen = read_cells(cells, columns=["soma_joinid"])["soma_joinid"].to_numpy()
         with open_census(where, collection) as handle:
             write_joinids(handle, where, chosen, output)
@@ -151,7 +155,7 @@ def embed(
     """Embed the cells of an h5ad with a checkpoint."""
     where = {"layer": layer, "use_raw": raw, "gene_column": gene_column, "min_gene_share": min_gene_share}
     options = {"pooling": pooling, "untrained": untrained, "batch_size": batch_size, "seed": seed}
-    with _opened("embed", input, checkpoint, output, where, options) as (obs, cells, loaded, facts):
+    with _opened("embed", input, checkpoint, output, where, options, leakage_table) as (obs, cells, loaded, facts):
         from wced.embedding import inference
         from wced.embedding.files import write_embedding
         from wced.embedding.pooling import Pooling
@@ -252,7 +256,7 @@ def fit_corpus_pca(
 
     settings = read_section(Embedding, section)
     inputs = {"shards": shards / "index.json"}
-    with recorded(output, command="fit-corpus-pca", section=settings.model_dump(), inputs=inputs):
+    with recorded(output, command="fit-corpus-pca", section=settings.model_dump(), inputs=inputs, seed=seed):
         fit(ShardSet(shards), settings.n_components, settings.corpus_pca_cells, seed).write(output)
 
 
@@ -276,8 +280,9 @@ def embed_baseline(
     settings = read_section(Embedding, section)
     if model not in BASELINES:
         raise WcedError(f"--model {model}: a baseline is one of {', '.join(BASELINES)}")
-    inputs = {"input": input, **({} if corpus is None else {"corpus": corpus})}
-    with recorded(output, command="embed-baseline", section=settings.model_dump(), inputs=inputs):
+    given = {"input": input, "corpus": corpus, "leakage": leakage_table}
+    inputs = {name: path for name, path in given.items() if path is not None}
+    with recorded(output, command="embed-baseline", section=settings.model_dump(), inputs=inputs, seed=seed):
         adata = h5ad.read(input)
         made = BASELINES[model](Cells(adata, settings, seed, corpus))
         write_embedding(

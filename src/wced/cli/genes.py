@@ -34,7 +34,7 @@ def gene_embeddings(
 
     inputs = {str(folder): folder / "model" / "model.safetensors" for folder in pretrained}
     inputs |= {"index": shards / "index.json", "components": components, "annotation": annotation}
-    with recorded(output, command="gene-embeddings", section={"seed": seed}, inputs=inputs):
+    with recorded(output, command="gene-embeddings", section={"seed": seed}, inputs=inputs, seed=seed):
         loaded = {folder.name: load(folder / "model") for folder in pretrained}
         genes = tables.read(tables.GENE_ANNOTATION, annotation)
         with whole_folder(output) as folder:
@@ -59,6 +59,6 @@ def score_genes(
     from wced.provenance import recorded
 
     inputs = {str(path): path for path in embeddings}
-    with recorded(output, command="score-genes", section=typed.model_dump(), inputs=inputs):
+    with recorded(output, command="score-genes", section=typed.model_dump(), inputs=inputs, seed=seed):
         parts = [score(read_embedding(path), typed, run=run, seed=seed) for path in embeddings]
         tables.write(pd.concat(parts, ignore_index=True), tables.SCORES, output)

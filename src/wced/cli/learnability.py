@@ -37,20 +37,23 @@ def learnability(
     from wced.files import whole_file, whole_folder
     from wced.learnability.analysis import MADE, analyse
     from wced.learnability.figures import save_figures
-    from wced.learnability.page import render
+    from wced.learnability.page import render, told_depth
     from wced.provenance import recorded
 
     inputs = {f"{folder.name}/{name}": folder / f"{name}.parquet" for folder in folders for name in _FILES}
     if annotation is not None:
         inputs["annotation"] = annotation
-    with recorded(page, command="learnability", section=typed.model_dump() | {"seed": seed}, inputs=inputs):
-        frames, sums = [], {}
+    given = typed.model_dump() | {"seed": seed}
+    also = [all_epochs, *(tables_folder / f"{table.name}.tsv" for table in MADE), figures]
+    with recorded(page, command="learnability", section=given, inputs=inputs, seed=seed, also=also):
+        frames, sums, deep = [], {}, []
         for folder in folders:
             frames.append(tables.read(tables.GENE_ERRORS, folder / "gene_errors.parquet"))
             for name in frames[-1]["checkpoint"].unique():
                 if name in sums:
                     raise WcedError(f"{folder}: its errors are of the checkpoint {name}, as those of another folder")
                 sums[name] = folder / "gene_error_sums.parquet"
+                deep += [name] if told_depth(folder) else []
         errors = pd.concat(frames, ignore_index=True)
         known = None if annotation is None else tables.read(tables.GENE_ANNOTATION, annotation)
         found = analyse(errors, sums, known, typed, seed)
@@ -60,7 +63,7 @@ def learnability(
         with whole_folder(figures) as folder:
             save_figures(found, typed, folder)
         links = [os.path.relpath(folder, page.parent) for folder in (figures, tables_folder)]
-        html = render(found, typed, figures, run, figures_link=links[0], tables_link=links[1])
+        html = render(found, typed, figures, run, figures_link=links[0], tables_link=links[1], deep=deep)
         with whole_file(page) as temporary:
             temporary.write_text(html)
 

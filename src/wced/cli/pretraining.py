@@ -24,15 +24,32 @@ def pretrain(
     state: Annotated[Path, typer.Option(help="Folder for the state from which a killed training goes on.")],
     output: Annotated[Path, typer.Option(help="Folder to make.")],
     seed: Annotated[int, typer.Option(help="Seed of weights, order and sequences.")] = 0,
+    nodes: Annotated[int, typer.Option(help="Machines of this Slurm job that share the devices.", min=1)] = 1,
 ) -> None:
-    """Pretrain one checkpoint; the same command after a kill goes on from the last saved state."""
+    """Pretrain one checkpoint; the same command after a kill goes on from the last saved state.
+
+    With several devices it starts itself by torchrun, one process per device.
+    """
     from wced.errors import WcedError
-    from wced.pretraining.train import pretrain as run
+    from wced.pretraining import launch
     from wced.provenance import recorded
 
     settings = read_section(Pretraining, section)
     if name not in settings.checkpoints:
         raise WcedError(f"pretraining.checkpoints: no checkpoint {name}; there are {', '.join(settings.checkpoints)}")
+    if settings.devices > 1 and not launch.launched():
+        paths = ["--index", str(index), "--state", str(state), "--output", str(output)]
+        command = ["pretrain", *paths, "--section", section, "--name", name, "--seed", str(seed)]
+        launch.launch([*command, "--nodes", str(nodes)], settings.devices, nodes)
+        return
+    if launch.launched():
+        launch.end_with_parent()
+
+    from wced.pretraining.train import pretrain as run
+
+    if launch.rank() > 0:  # one process tells how the checkpoint was made
+        run(output, index.parent, state, settings, name, seed)
+        return
     used = settings.model_dump() | {"checkpoints": {name: settings.checkpoints[name].model_dump()}}
     with recorded(output, command="pretrain", section=used, inputs={"index": index}) as facts:
         facts.update(run(output, index.parent, state, settings, name, seed))
@@ -64,7 +81,7 @@ def finetune(
     weights, options = folder / "model.safetensors", {"layer": layer, "use_raw": use_raw, "gene_column": gene_column}
     used = {"finetuning": settings.model_dump(), "column": column, "name": name, "seed": seed, **options}
     inputs = {"input": input, "weights": weights, "config": folder / "config.json"}
-    with recorded(output, command="finetune", section=used, inputs=inputs) as facts:
+    with recorded(output, command="finetune", section=used, inputs=inputs, seed=seed) as facts:
         adata, loaded = h5ad.read(input), load(folder)
         try:
             cells = read_cells(adata, loaded, **options)

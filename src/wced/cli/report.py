@@ -31,7 +31,7 @@ def umap(
     from wced.report.umap import umaps
 
     inputs = {str(i): path for i, path in enumerate(embeddings)}
-    with recorded(output, command="umap", section=typed.model_dump(), inputs=inputs):
+    with recorded(output, command="umap", section=typed.model_dump(), inputs=inputs, seed=seed):
         tables.write(umaps(embeddings, typed.umap_neighbours, seed), tables.UMAP, output)
 
 
@@ -42,30 +42,27 @@ def figures(
     qc: Annotated[Path, typer.Option(help="Table of the rules of quality control.")],
     qc_histograms: Annotated[Path, typer.Option(help="Distributions of the metrics of quality control.")],
     min_nonzero: Annotated[int, typer.Option(help="Validation cells that must express a gene that is shown.")],
-    output: Annotated[Path, typer.Option(help="Folder to write the figures into (SVG).")],
+    section: Annotated[str, typer.Option("--section", help="Section of the config, as JSON.")],
+    output: Annotated[Path, typer.Option(help="Folder of figures to make.")],
 ):
-    """Draw the figures of the report."""
+    """Draw the figures of the report: each as SVG and PDF, with its caption and the numbers behind it."""
+    typed = read_section(Report, section)
     from wced import tables
-    from wced.figures import save
+    from wced.files import whole_folder
     from wced.provenance import recorded
-    from wced.report.figures import gene_figure, loss_figure, qc_figure, umap_figure
+    from wced.report.drawing import draw_genes, draw_losses, draw_qc, draw_umaps
 
     given = [*umaps, *metrics, gene_errors, qc, qc_histograms]
     inputs = {str(i): path for i, path in enumerate(given)}
-    with recorded(output, command="figures", section={"min_nonzero": min_nonzero}, inputs=inputs):
+    facts = {"min_nonzero": min_nonzero, "umap_neighbours": typed.umap_neighbours}
+    with recorded(output, command="figures", section=facts, inputs=inputs), whole_folder(output) as folder:
         for path in umaps:
-            coordinates = tables.read(tables.UMAP, path)
-            models = list(dict.fromkeys(coordinates["model"]))
-            dataset = coordinates["dataset"].iloc[0]
-            for colour in ("cell_type", "batch"):
-                save(umap_figure(coordinates, colour, models), output / f"umap_{dataset}_{colour}.svg")
+            draw_umaps(tables.read(tables.UMAP, path), typed.umap_neighbours, folder)
         losses = tables.read(tables.METRICS, metrics)
+        draw_losses(losses, folder)
         checkpoints = list(dict.fromkeys(losses["checkpoint"]))
-        save(loss_figure(losses, checkpoints), output / "losses.svg")
-        errors = tables.read(tables.GENE_ERRORS, gene_errors)
-        save(gene_figure(errors, checkpoints, min_nonzero), output / "genes.svg")
-        histograms = tables.read(tables.QC_HISTOGRAMS, qc_histograms)
-        save(qc_figure(histograms, tables.read(tables.QC, qc)), output / "qc.svg")
+        draw_genes(tables.read(tables.GENE_ERRORS, gene_errors), checkpoints, min_nonzero, folder)
+        draw_qc(tables.read(tables.QC_HISTOGRAMS, qc_histograms), tables.read(tables.QC, qc), folder)
 
 
 def timings(
@@ -74,11 +71,13 @@ def timings(
 ):
     """Gather how long each job took."""
     from wced import tables
+    from wced.files import existing
     from wced.provenance import recorded
     from wced.report.timings import timings as gathered
 
     with recorded(output, command="timings", section={}, inputs={"folder": folder}):
-        tables.write(gathered(folder), tables.TIMINGS, output)
+        made = gathered(existing(folder, "the folder of Snakemake's benchmark files"))
+        tables.write(made, tables.TIMINGS, output)
 
 
 def report(
@@ -90,9 +89,13 @@ def report(
     run = read_section(Run, section)
     from wced.files import whole_file
     from wced.provenance import recorded
-    from wced.report.page import read_results, render
+    from wced.report.page import render
+    from wced.report.results import read_results
 
-    with recorded(output, command="report", section=run.model_dump(mode="json"), inputs={"folder": folder}):
+    made = [*sorted(folder.glob("tables/*.tsv")), folder / "shards" / "index.json"]
+    made += [folder / "report" / "figures", folder / "learnability" / "figures"]
+    inputs = {str(path.relative_to(folder)): path for path in made}
+    with recorded(output, command="report", section=run.model_dump(mode="json"), inputs=inputs, seed=run.seed):
         page = render(read_results(folder, run), run)
         with whole_file(output) as temporary:
             temporary.write_text(page, encoding="utf-8")

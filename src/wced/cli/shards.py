@@ -47,13 +47,15 @@ def vocabulary(
     from wced.shards.vocabulary import make_labels, make_vocabulary, write_measured
 
     where, settings = read_section(Census, census), read_section(Shards, section)
-    inputs = {"genes": genes, "cells": cells}
+    inputs = {"genes": genes, "cells": cells, **({} if collection is None else {"collection": collection})}
+    beside = ["labels.json", "measured.arrow", *(["gene_filter.tsv"] if settings.genes.active else [])]
     given = {
         "census": where.model_dump(),
         "shards": settings.model_dump(exclude={"count", "batch_cells"}),
         "seed": seed,
     }
-    with recorded(output, command="vocabulary", section=given, inputs=inputs) as facts:
+    also = [output.with_name(name) for name in beside]
+    with recorded(output, command="vocabulary", section=given, inputs=inputs, seed=seed, also=also) as facts:
         chosen, table = read_cells(cells), gene_tables.read(genes)
         dataset_ids = sorted(chosen["dataset_id"].astype(str).unique())
         (output.parent / "gene_filter.tsv").unlink(missing_ok=True)  # of an earlier run whose filter was on
@@ -94,20 +96,23 @@ def shard(
     collection: Collection = None,
 ) -> None:
     """Write one shard: a contiguous run of the selected cells."""
+    from wced import resources
     from wced.corpus.cells import read_cells
     from wced.corpus.census import open_census
     from wced.errors import WcedError
     from wced.provenance import recorded
     from wced.shards.vocabulary import Labels, Vocabulary, read_measured
-    from wced.shards.write import inputs_sha256, shard_bounds, write_shard
+    from wced.shards.write import VOCABULARY_FILES, inputs_sha256, shard_bounds, write_shard
 
     settings, where = read_section(Shards, section), read_section(Census, census)
-    inputs = {"cells": cells, "vocabulary": vocabulary}
+    inputs = {"cells": cells, "vocabulary": vocabulary, **({} if collection is None else {"collection": collection})}
+    inputs |= {name: vocabulary.with_name(name) for name in VOCABULARY_FILES[1:]}
     with recorded(output, command="shard", section=settings.model_dump(), inputs=inputs) as facts:
         if number >= settings.count:
             raise WcedError(f"--number {number}: shards.count is {settings.count}, and the first shard is 0")
         bounds = shard_bounds(read_cells(cells, columns=["nnz"])["nnz"].to_numpy(), settings.count)
         chosen = read_cells(cells, *bounds[number : number + 2].tolist())
+        resources.check(resources.shard(len(chosen), int(chosen["nnz"].sum())), output.parent)
         dataset_ids, _ = read_measured(vocabulary.parent / "measured.arrow")
         with open_census(where, collection) as census_handle:
             write_shard(
@@ -134,9 +139,13 @@ def shard_index(
     output: Annotated[Path, typer.Option(help="File to write (index.json).")],
 ) -> None:
     """Check all shards and write the index that opens them, with their checksums."""
-    from wced.provenance import recorded
+    import json
+
+    from wced.provenance import Hashed, recorded
     from wced.shards.write import write_index
 
-    # The checksums of the shards are in the index itself.
-    with recorded(output, command="shard-index", section={}, inputs={"cells": cells, "vocabulary": vocabulary}):
+    inputs = {"cells": cells, "vocabulary": vocabulary}
+    with recorded(output, command="shard-index", section={}, inputs=inputs):
         write_index(output, shards, cells, vocabulary)
+        rows = json.loads(output.read_text())["shards"]
+        inputs |= {path.name: Hashed(path, row["sha256"]) for path, row in zip(shards, rows, strict=True)}

@@ -36,9 +36,9 @@ def speedrun(
     if (section is None) == (config is None):
         raise WcedError("speedrun: give exactly one of --section and --config")
     settings = read_section(Speedrun, _section_of(config) if section is None else section)
-    with recorded(
-        output, command="speedrun", section=settings.model_dump(), inputs={"index": index, "table": table}
-    ) as facts:
+    inputs = {"index": index, "table": table}
+    inputs |= {path.stem: path for path in (sources / f"{name}.h5ad" for name in settings.datasets) if path.exists()}
+    with recorded(output, command="speedrun", section=settings.model_dump(), inputs=inputs) as facts:
         facts.update(run(output, index.parent, sources, settings, read_datasets(table), held_out=held_out))
 
 

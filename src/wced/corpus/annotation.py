@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from wced.corpus.datasets import Dataset
+from wced.corpus.opening import text_table
 from wced.corpus.terms import ONTOLOGIES, UNKNOWN, current_terms, general_tissues, is_unknown
 from wced.errors import WcedError
-from wced.files import existing
 
 PLAIN = ("tissue_type", "donor_id", "suspension_type", "batch")
 """Fields of obs without an ontology."""
@@ -21,7 +21,7 @@ FILE = "file"
 
 def read_cell_type_names(path: str | Path) -> dict[str, str]:
     """Read the table from free names of cell types to Cell Ontology ids."""
-    frame = pd.read_csv(existing(path, "the table of cell type names"), sep="\t", dtype=str, keep_default_na=False)
+    frame = text_table(path, sep="\t")
     for column in ("name", "cell_type_ontology_term_id"):
         if column not in frame.columns:
             raise WcedError(f"{path}: column {column} is missing")

@@ -1,6 +1,6 @@
 """Building a local TileDB-SOMA collection with the layout of the CELLxGENE Census; see `wced.corpus.census`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from wced.corpus.census import BUFFERS
 from wced.corpus.harmonise import OBS_COLUMNS
 from wced.errors import WcedError
 from wced.files import whole_folder
+from wced.progress import advancing
 
 HARMONISED = "a harmonised dataset"
 """What the sources of a collection are."""
@@ -49,7 +50,8 @@ def build_census(sources: Sequence[str | Path], path: str | Path, organism: str 
         _create(str(root), organism, obs, len(var), len(infos))
         experiment = root / "census_data" / organism
         uris = {name: str(experiment / "ms" / "RNA" / name) for name in ("var", "feature_dataset_presence_matrix")}
-        nnz_g = _write_counts(sources, str(experiment / "ms" / "RNA" / "X" / "raw"), var)
+        with advancing("census", total=len(obs), unit="cells") as advance:
+            nnz_g = _write_counts(sources, str(experiment / "ms" / "RNA" / "X" / "raw"), var, advance)
         presence = _write_presence(sources, uris["feature_dataset_presence_matrix"], var)
         cells_d = np.array([info["dataset_total_cell_count"] for info in infos])
         var = var.reset_index().assign(nnz=nnz_g, n_measured_obs=presence.T.astype(np.int64) @ cells_d)
@@ -158,7 +160,9 @@ def _counts_layout(n_var: int) -> dict[str, Any]:
     return {"tiledb": {"create": create}}
 
 
-def _write_counts(sources: Sequence[str | Path], uri: str, var: pd.DataFrame) -> np.ndarray:
+def _write_counts(
+    sources: Sequence[str | Path], uri: str, var: pd.DataFrame, advance: Callable[[int], None]
+) -> np.ndarray:
     """Write the counts of one dataset after the other; return how many cells express each gene."""
     nnz_g, first = np.zeros(len(var), np.int64), 0
     with soma.open(uri, "w") as target:
@@ -177,6 +181,7 @@ def _write_counts(sources: Sequence[str | Path], uri: str, var: pd.DataFrame) ->
                 table = pa.table({**coordinates, "soma_data": x_ng.data.astype(np.float32, copy=False)})
                 target.write(table, platform_config=IN_ORDER)
                 nnz_g += np.bincount(x_ng.indices, minlength=len(var))
+                advance(x_ng.shape[0])
             first += adata.n_obs
             adata.file.close()
     return nnz_g

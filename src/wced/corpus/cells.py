@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tiledbsoma as soma
 
-from wced import tables
+from wced import parquet, tables
 from wced.config import corpus as config
 from wced.corpus import FORMAT_VERSION, quality, sampling
 from wced.corpus.obs import obs_of, read_obs
@@ -18,7 +18,7 @@ from wced.corpus.remote import retried
 from wced.corpus.split import UNITS, coded, exceptions, split_cells
 from wced.corpus.terms import UNKNOWN
 from wced.errors import WcedError
-from wced.files import existing, whole_file
+from wced.files import whole_file
 
 COLUMNS = (
     "soma_joinid",
@@ -248,7 +248,7 @@ def read_cells(
     WcedError
         If it has another format version.
     """
-    file = pq.ParquetFile(existing(path, "cells.parquet"))
+    file = parquet.opened(path, "cells.parquet")
     version = (file.schema_arrow.metadata or {}).get(b"wced_format_version", b"none").decode()
     if version != str(FORMAT_VERSION):
         raise WcedError(f"{path}: format version {version}, but this wced reads {FORMAT_VERSION}")

@@ -58,6 +58,8 @@ def open_census(section: config.Census, local: str | Path | None = None) -> soma
         where, options = f"Census {section.version}", {"census_version": section.version}
     else:
         where = section.uri or str(existing(local or "", "the folder of a SOMA collection"))
+        if "://" not in where:  # TileDB takes a relative path from where the process started
+            where = str(Path(where).absolute())
         options = {"uri": where}
 
     what = f"{where}: cannot be opened as a Census"

@@ -14,6 +14,7 @@ from typing import Any
 from wced.corpus.archives import ARCHIVE, archive_file
 from wced.errors import WcedError
 from wced.files import sha256
+from wced.progress import BYTES, advancing
 
 ATTEMPTS, FIRST_PAUSE = 5, 1.0
 """Attempts for one archive, and the pause after the first failure (seconds); it doubles after each."""
@@ -205,33 +206,14 @@ def _continue(session: Any, link: Any, part: Path, label: str) -> None:
             have = 0
         length = answer.headers.get("Content-Length")
         total = have + int(length) if length else None
-        with part.open("ab" if appending else "wb") as sink, _progress(label, have, total) as advance:
+        size = "unknown size" if total is None else f"{total / 1e6:.1f} MB"
+        print(
+            f"downloading {label}: {size}" + (f", going on after {have / 1e6:.1f} MB" if have else ""), file=sys.stderr
+        )
+        shown = advancing(label, total=total, unit=BYTES, done=have)
+        with part.open("ab" if appending else "wb") as sink, shown as advance:
             for block in answer.iter_raw(1 << 18):
                 sink.write(block)
                 advance(len(block))
     if total is not None and part.stat().st_size != total:
         raise OSError(f"the connection ended after {part.stat().st_size} of {total} bytes")
-
-
-@contextmanager
-def _progress(label: str, have: int, total: int | None) -> Iterator[Any]:
-    """Show a progress bar on a terminal, and one line elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        size = "unknown size" if total is None else f"{total / 1e6:.1f} MB"
-        console.print(f"downloading {label}: {size}" + (f", going on after {have / 1e6:.1f} MB" if have else ""))
-        yield lambda n: None
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(label, total=total, completed=have)
-        yield lambda n: progress.advance(task, n)

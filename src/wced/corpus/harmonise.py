@@ -19,6 +19,7 @@ from wced.corpus.terms import UNKNOWN
 from wced.errors import WcedError
 from wced.files import whole_file
 from wced.genes.orthologs import Orthologs
+from wced.progress import advancing
 
 OBS_COLUMNS = (
     "dataset_id",
@@ -100,7 +101,7 @@ def harmonise(
     )
     found = file_genes([file.var for file in published], dataset, table, orthologs)
     total_g = np.zeros(len(found.ids))
-    for i, block in _blocks(published, rows):
+    for i, block in _blocks(published, rows, f"{dataset.dataset}: summing genes"):
         total_g[found.places[i]] += np.asarray(block.sum(axis=0, dtype=np.float64)).ravel()
     mapping = map_genes(found, total_g, dataset, table, min_mapped_genes, orthologs)
     genes = table.set_index("gene_id").loc[mapping.gene_ids]
@@ -115,7 +116,7 @@ def harmonise(
         options = {**STORAGE, "chunks": (CHUNK,), "indptr_dtype": np.int64}
         write_elem(file, "X", empty, dataset_kwargs=options)
         x_ng, statistics, empty_n, poor_n = sparse_dataset(file["X"]), [], [], []
-        for i, block in _blocks(published, rows):
+        for i, block in _blocks(published, rows, f"{dataset.dataset}: writing"):
             counts_ng = mapping.apply(i, block)
             block.eliminate_zeros()
             empty_n.append(np.diff(counts_ng.indptr) == 0)
@@ -149,11 +150,14 @@ def harmonise(
     return pd.DataFrame([qc])
 
 
-def _blocks(published: list[Published], rows: list[np.ndarray]) -> Iterator[tuple[int, sparse.csr_matrix]]:
+def _blocks(published: list[Published], rows: list[np.ndarray], name: str) -> Iterator[tuple[int, sparse.csr_matrix]]:
     """Give the wanted cells of all files, block after block, with the number of the file."""
-    for i, (file, wanted) in enumerate(zip(published, rows, strict=True)):
-        for block in file.counts(wanted):
-            yield i, block
+    with advancing(name, total=sum(map(len, rows)), unit="cells") as advance:
+        for i, (file, wanted) in enumerate(zip(published, rows, strict=True)):
+            for block in file.counts(wanted):
+                cells = block.shape[0]
+                yield i, block
+                advance(cells)
 
 
 def _write_rest(file: h5py.File, shell: ad.AnnData) -> None:

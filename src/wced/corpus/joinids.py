@@ -8,11 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tiledbsoma as soma
 
+from wced import parquet
 from wced.config import corpus as config
 from wced.corpus.obs import RANGE_CELLS, obs_of
 from wced.corpus.remote import retried
 from wced.errors import WcedError
-from wced.files import existing, whole_file
+from wced.files import whole_file
+from wced.progress import progress
 
 COLUMNS = ["soma_joinid", "observation_joinid"]
 """Columns of joinids.parquet."""
@@ -45,7 +47,7 @@ def write_joinids(census: soma.Collection, section: config.Census, cells_n: np.n
     schema = pa.schema([(COLUMNS[0], pa.int64()), (COLUMNS[1], pa.string())])
     with whole_file(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
         first, last = obs.non_empty_domain()[0]
-        for start in range(first, last + 1, RANGE_CELLS):
+        for start in progress(range(first, last + 1, RANGE_CELLS), "reading ids", unit="ranges of 1,000,000 cells"):
             stop = min(start + RANGE_CELLS, last + 1)
             wanted = cells_n[np.searchsorted(cells_n, start) : np.searchsorted(cells_n, stop)]
             if not len(wanted):
@@ -68,7 +70,7 @@ def read_joinids(path: str | Path, cells_n: np.ndarray) -> np.ndarray:
     WcedError
         If the file lacks one of them.
     """
-    frame = pd.read_parquet(existing(path, "observation_joinids of the corpus"), columns=COLUMNS)
+    frame = parquet.read(path, "observation_joinids of the corpus", COLUMNS)
     place = pd.Index(frame[COLUMNS[0]]).get_indexer(cells_n)
     if (place < 0).any():
         raise WcedError(f"{path}: has no cell {cells_n[place < 0][0]} of the corpus; make it again")

@@ -61,11 +61,13 @@ def _reader(stored: Stored) -> tuple[Callable[[int, int], sparse.csr_matrix], np
         if "shape" not in stored and sparse_dataset(stored).format == "csc":
             stored = sparse.csr_matrix(sparse_dataset(stored).to_memory())
         else:
-            data, indices, indptr = stored["data"], stored["indices"], stored["indptr"][:]
+            data, indices, indptr = stored["data"], stored["indices"], stored["indptr"]
+            if indptr.shape == (n + 1,):  # of any other length it is refused below, and may be too long to be read
+                indptr = indptr[:]
     if isinstance(stored, sparse.csr_matrix):
         data, indices, indptr = stored.data, stored.indices, stored.indptr
-    if len(indptr) != n + 1 or (np.diff(indptr) < 0).any() or not indptr[-1] <= min(len(data), len(indices)):
-        raise ValueError(f"its {len(indptr)} row pointers do not fit {n} cells and {len(data)} values")
+    if indptr.shape != (n + 1,) or (np.diff(indptr) < 0).any() or not indptr[-1] <= min(len(data), len(indices)):
+        raise ValueError(f"its {indptr.shape[0]} row pointers do not fit {n} cells and {len(data)} values")
 
     def read(start: int, stop: int) -> sparse.csr_matrix:
         first, last = int(indptr[start]), int(indptr[stop])

@@ -15,6 +15,7 @@ from wced.config import corpus as config
 from wced.corpus.remote import retried
 from wced.corpus.terms import UNKNOWN
 from wced.errors import WcedError
+from wced.progress import progress
 
 RANGE_CELLS = 1_000_000
 """Consecutive soma_joinids that are read at once: about 150 MB while they are being coded."""
@@ -61,7 +62,7 @@ def read_obs(census: soma.Collection, section: config.Census, columns: Sequence[
         dtype = _DTYPES.get(name) or (None if _is_text(kind) else kind.to_pandas_dtype())
         parts[name] = _Text(room) if dtype is None else _Numbers(np.dtype(dtype), room)
     first, last = obs.non_empty_domain()[0]
-    for start in range(first, last + 1, RANGE_CELLS):
+    for start in progress(range(first, last + 1, RANGE_CELLS), "reading obs", unit="ranges of 1,000,000 cells"):
         stop = min(start + RANGE_CELLS - 1, last)
         table = _read_range(obs, section, start, stop, columns, condition)
         for name, part in parts.items():

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from anndata.io import read_elem
 
+from wced import h5ad
 from wced.errors import WcedError
 from wced.files import existing
 
@@ -60,6 +61,8 @@ def data_frame(file: h5py.File, key: str, path: str | Path) -> pd.DataFrame:
     """
     if key not in file:
         raise WcedError(f"{path}: has no {key}; expected an h5ad file with it")
+    if isinstance(file[key], h5py.Group):
+        h5ad.refuse_oversized(file[key], path)
     try:
         frame = read_elem(file[key])
         if isinstance(frame, np.ndarray):

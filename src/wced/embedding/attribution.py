@@ -16,6 +16,7 @@ from wced.errors import WcedError
 from wced.genes.names import without_version
 from wced.model import WcedOutput
 from wced.pretraining.folder import Checkpoint
+from wced.progress import progress
 
 EXPRESSION = {"detection": "detection_logits", "value": "values"}
 """Outputs of a gene: the logit of it being expressed, and its log1p_10k."""
@@ -169,7 +170,8 @@ def attribute(
 
     vocabulary = checkpoint.vocabulary
     sums_kv, changes, errors = np.zeros((3, len(vocabulary))), [], []
-    for _, batch in batches(cells, model, batch_size):
+    made = batches(cells, model, batch_size)
+    for _, batch in progress(made, "gradients", total=len(cells), unit="cells", size=lambda made: len(made[0])):
         gene, value, length = (batch.pop(name) for name in ("gene", "value", "length"))
         names, rest = tuple(batch), tuple(batch.values())
         attribution_np, change_n, error_n = position_attributions(

@@ -12,6 +12,7 @@ from wced.embedding.pooling import Pooling
 from wced.errors import WcedError
 from wced.model import WcedModel
 from wced.pretraining.folder import Checkpoint
+from wced.progress import progress
 from wced.shards.cells import CellViews
 from wced.shards.encode import Encoding, encode
 
@@ -121,7 +122,8 @@ def _collected(
     """Return what `read` makes of each batch's hidden states and lengths, in the order of the cells."""
     # It stays on the device until the end: a copy after each batch would make a GPU wait for the next batch.
     found_nd = torch.empty((len(cells), width), device=model.device)
-    for rows, batch in batches(cells, model, batch_size):
+    made = batches(cells, model, batch_size)
+    for rows, batch in progress(made, "model", total=len(cells), unit="cells", size=lambda made: len(made[0])):
         found_nd[_moved(torch.from_numpy(rows), model.device)] = read(model.encode(**batch, **asked), batch["length"])
     return found_nd.cpu().numpy()
 

@@ -168,8 +168,12 @@ def _counts(
         summing_gu = sparse.csr_matrix((np.ones(len(columns)), (columns, place)), (len(match.id_g), len(ids)))
     parts, total, kept = [], 0.0, 0.0
     for start in range(0, max(matrix.shape[0], 1), ROWS):
-        rows = matrix[start : start + ROWS]
-        counts_ng = sparse.csr_matrix(rows if sparse.issparse(rows) else np.asarray(rows))
+        try:
+            rows = matrix[start : start + ROWS]
+            counts_ng = sparse.csr_matrix(rows if sparse.issparse(rows) else np.asarray(rows))
+            counts_ng.check_format(full_check=True)  # a number of a gene must not lead beyond the genes
+        except (ValueError, IndexError, OSError) as failure:
+            raise WcedError(f"{where}: cannot be read: {failure}") from None
         data = counts_ng.data
         if data.size and not (data.min() >= 0 and data.max() < 2**32 and np.array_equal(data, np.round(data))):
             raise WcedError(refusal)

@@ -18,6 +18,7 @@ from anndata import AnnData
 from wced import h5ad, tables
 from wced.corpus.joinids import read_joinids
 from wced.errors import WcedError
+from wced.progress import progress
 from wced.shards.cells import RaggedCells, from_csr
 from wced.shards.draws import mixed
 from wced.shards.reader import ShardSet
@@ -135,7 +136,7 @@ def find(
     scored = read_scored(path, dataset, shards.vocabulary, mask_mv, min_genes)
     places = np.concatenate([shards.places("train"), shards.places("validation")])
     hash_c = np.zeros(len(places), np.uint64)
-    for start in range(0, len(places), ROWS):
+    for start in progress(range(0, len(places), ROWS), "corpus", unit=f"blocks of {ROWS:,} cells"):
         cells = shards.take(places[start : start + ROWS])
         hash_c[start : start + ROWS] = _hashes(cells, scored.measured_v, min_genes)
     dataset_c, soma_joinid_c = shards.column("dataset", places), shards.column("soma_joinid", places)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from wced import parquet
 from wced.errors import WcedError
 from wced.files import existing, whole_file
 
@@ -95,4 +96,4 @@ def write(table: pd.DataFrame, path: str | Path) -> None:
 
 def read(path: str | Path) -> pd.DataFrame:
     """Read a gene table that `write` wrote."""
-    return pd.read_parquet(existing(path, "the gene table"))
+    return parquet.read(path, "the gene table")

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import parquet
 
+from wced import parquet
 from wced.config.learnability import Learnability
 from wced.errors import WcedError
-from wced.files import existing
 from wced.learnability.trend import Axis, fit
+from wced.progress import progress
 from wced.tables import GENE_ERROR_SUMS
 
 _SUMS = ("n_nonzero", "sum_abs_error", "sum_abs_error_null", "sum_value")
@@ -67,7 +67,7 @@ def read_sums(path: str | Path, decoder: str, epoch: int, gene_ids: pd.Index) ->
     WcedError
         If the file is not such a table, or lacks the epoch.
     """
-    file = parquet.ParquetFile(existing(path, "sums of gene errors"))
+    file = parquet.opened(path, "sums of gene errors")
     columns = ["decoder", "epoch", "dataset", "part", "gene_id", *_SUMS]
     for missing in (name for name in columns if name not in file.schema_arrow.names):
         raise WcedError(f"{path}: column {missing} of {GENE_ERROR_SUMS.name} is missing")
@@ -127,7 +127,7 @@ def draw(sums: Sums, axis: Axis, section: Learnability, seed: int) -> Draws:
         # Both MAE and mean non-zero value are sums over the same values, so their number cancels out.
         rescaled_rg = np.where(value_rg > 0, error_rg / value_rg, np.nan)
         improvement_rg = np.where(null_rg > 0, 1 - error_rg / null_rg, np.nan)
-    fits = [fit(axis, rescaled_g, section) for rescaled_g in rescaled_rg]
+    fits = [fit(axis, rescaled_g, section) for rescaled_g in progress(rescaled_rg, "draws of blocks", unit="draws")]
     return Draws(
         blocks=n_blocks,
         error_rg=rescaled_rg,

@@ -1,13 +1,14 @@
 """The page: which genes the models of a run learned, for a reader who is no modeller."""
 
-import base64
 import json
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from wced import pages
 from wced.config.learnability import Learnability
 from wced.learnability.analysis import MADE, Analysis
 from wced.learnability.answers import answers, differences
@@ -16,8 +17,30 @@ from wced.learnability.figures import figure_names
 CALLS = ("winner", "loser", "neither", "not judged")
 
 
+CONTENTS = {
+    "question": "Question",
+    "answer": "Answer",
+    "differs": "What differs from the paper",
+    "search": "Search for a gene",
+    "figures": "Figures",
+    "programs": "Programs",
+    "families": "Families",
+    "agreement": "Agreement",
+    "trust": "How sure",
+    "tables": "Tables",
+}
+"""Place and name of each section."""
+
+
 def render(
-    analysis: Analysis, section: Learnability, figures: Path, run: str, *, figures_link: str, tables_link: str
+    analysis: Analysis,
+    section: Learnability,
+    figures: Path,
+    run: str,
+    *,
+    figures_link: str,
+    tables_link: str,
+    deep: Sequence[str] = (),
 ) -> str:
     """Return the page as HTML that loads nothing.
 
@@ -33,24 +56,26 @@ def render(
         Name of the run; empty where there is none.
     figures_link, tables_link
         Folders of the figures and tables as seen from the page.
+    deep
+        Checkpoints whose decoder was told the depth of the whole cell.
     """
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": _number, "is_number": pd.api.types.is_numeric_dtype}
-    here = resources.files("wced.learnability")
     made = analysis.tables
-    return environment.from_string((here / "page.html").read_text()).render(
+    return pages.render(
+        "wced.learnability",
+        "page.html",
         run=run,
-        style=(resources.files("wced.report") / "style.css").read_text(),
-        script=(here / "page.js").read_text(),
+        deep=deep,
+        contents=[(place, name, []) for place, name in CONTENTS.items()],
+        search=(resources.files("wced.learnability") / "page.js").read_text(),
         models=[model.name for model in analysis.models],
         section=section,
         proxies=analysis.proxies,
         answers=answers(analysis, section),
         differences=differences(analysis, section),
         data=_search_data(analysis),
-        figures=[_figure(figures, name) for name in figure_names(analysis.models)],
+        drawings=[
+            pages.read_drawing(figures / name, f"{figures_link}/{name}") for name in figure_names(analysis.models)
+        ],
         programs=_programs(analysis),
         families=_families(analysis),
         agreement=made["learnability_agreement"].query("regime == 'all'").drop(columns="regime"),
@@ -59,15 +84,15 @@ def render(
         sensitivity=made["learnability_sensitivity"],
         facts=made["learnability_facts"].drop(columns="ci_method"),
         table_names=[table.name for table in MADE],
-        figures_link=figures_link,
         tables_link=tables_link,
     )
 
 
-def _figure(folder: Path, name: str) -> dict[str, str]:
-    title, _, caption = (folder / f"{name}.md").read_text().removeprefix("# ").partition("\n")
-    svg = base64.b64encode((folder / f"{name}.svg").read_bytes()).decode()
-    return {"name": name, "title": title, "caption": caption.strip(), "uri": f"data:image/svg+xml;base64,{svg}"}
+def told_depth(folder: Path) -> bool:
+    """Return whether the decoder of a checkpoint's folder was told the depth of the whole cell."""
+    config = folder / "model" / "config.json"
+    # Errors may stand without their model, whose decoder is not known then.
+    return config.exists() and json.loads(config.read_text())["decoder_depth"] is not None
 
 
 def _programs(analysis: Analysis) -> pd.DataFrame:
@@ -99,7 +124,7 @@ def _families(analysis: Analysis) -> pd.DataFrame:
 
 def _intervals(low: pd.Series, high: pd.Series) -> list[str]:
     pairs = zip(low, high, strict=True)
-    return ["" if np.isnan(a) else f"{_number(float(a))} to {_number(float(b))}" for a, b in pairs]
+    return ["" if np.isnan(a) else f"{pages.number(float(a))} to {pages.number(float(b))}" for a, b in pairs]
 
 
 def _search_data(analysis: Analysis) -> str:
@@ -145,19 +170,3 @@ def _of_model(genes: pd.DataFrame, checkpoint: str, decoder: str) -> dict[str, l
     values = numbers.astype(object).where(numbers.notna(), None).to_numpy()
     rows = zip(mine["gene_id"], mine["n_nonzero"], values, call, mine["reason"], strict=True)
     return {gene: [int(n), *value[:7], int(code), value[7], reason] for gene, n, value, code, reason in rows}
-
-
-def _number(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int | np.integer):
-        return f"{value:,}"
-    if not isinstance(value, float):
-        return str(value)
-    if np.isnan(value):
-        return ""
-    if np.isinf(value):
-        return "∞"
-    if value == 0 or (value == round(value) and abs(value) >= 1):
-        return f"{value:,.0f}"
-    return f"{value:.1e}" if abs(value) < 0.001 else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -10,6 +10,7 @@ import pandas as pd
 from wced.config.learnability import Learnability
 from wced.learnability.models import Model
 from wced.learnability.trend import axis_of, fit
+from wced.progress import progress
 
 
 def simulation(model: Model, section: Learnability, seed: int) -> pd.DataFrame:
@@ -50,7 +51,7 @@ def simulation(model: Model, section: Learnability, seed: int) -> pd.DataFrame:
 def _rates(axis, trend_g, spread_g, planted: int, planted_z: float, section: Learnability, rng) -> dict[str, float]:
     n, repeats = len(trend_g), section.simulation.repeats
     found = wrong = losers = 0
-    for _ in range(repeats):
+    for _ in progress(range(repeats), f"simulation, Z = {planted_z:g}", unit="repeats"):
         noise_g = rng.standard_normal(n)
         chosen = rng.choice(n, planted, replace=False)
         noise_g[chosen] = -planted_z

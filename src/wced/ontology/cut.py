@@ -1,13 +1,16 @@
 """The part of the Cell Ontology that a corpus uses, and reading leaf logits at any level of it."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from wced.errors import WcedError
+from wced.files import existing
 from wced.ontology.cell_ontology import CellOntology
 
 
@@ -142,6 +145,15 @@ class OntologyCut:
             )
         except KeyError as missing:
             raise WcedError(f"ontology: key {missing} is missing") from None
+
+    @classmethod
+    def read(cls, path: str | Path) -> "OntologyCut":
+        """Read the file of what `to_json` gave; raise WcedError naming it if it is not there or something else."""
+        text = existing(path, "the ontology of a hierarchical head").read_text()
+        try:
+            return cls.from_json(json.loads(text))
+        except (ValueError, TypeError, WcedError) as failure:
+            raise WcedError(f"{path}: not the ontology of a model: {failure}") from None
 
     def _checked(self, leaf_logits_nl: np.ndarray) -> np.ndarray:
         logits_nl = np.asarray(leaf_logits_nl, dtype=np.float64)

@@ -16,12 +16,11 @@ from wced import tables
 from wced.pretraining.gene_blocks import blocks_of
 from wced.pretraining.gene_statistics import cell_values, masked_values
 from wced.pretraining.gene_tables import gene_table, write_sums
+from wced.pretraining.launch import STOPPED
 from wced.pretraining.module import PretrainingModule
 from wced.pretraining.state import TrainingState
+from wced.progress import EVERY, duration
 from wced.shards.batches import BatchDataset
-
-STOPPED = 143
-"""Exit status of a training that SIGTERM ended, as a shell would have it (128 + 15)."""
 
 
 class GeneErrorFiles(Callback):
@@ -140,16 +139,23 @@ class Saving(Callback):
 
 
 class QuietProgress(Callback):
-    """Where there is no terminal for a progress bar: one line per row of training metrics."""
+    """Where there is no terminal for a progress bar: a line now and then, with an estimate."""
+
+    def on_train_start(self, trainer: L.Trainer, module: PretrainingModule) -> None:
+        """Start the clock: steps of an earlier run say nothing about the speed of this one."""
+        self._began = self._said = time.monotonic()
+        self._first = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: L.Trainer, module: PretrainingModule, outputs: Any, batch: Any, batch_index: int
     ) -> None:
-        """Print the mean loss since the last row."""
-        due = trainer.global_step % module.progress_every == 0 and made_step(trainer, batch_index)
-        if trainer.is_global_zero and due:
+        """Print the mean loss since the last row of metrics, and how long the steps that are left will take."""
+        step, now = trainer.global_step, time.monotonic()
+        if trainer.is_global_zero and made_step(trainer, batch_index) and now - self._said >= EVERY:
+            self._said = now
+            left = duration((now - self._began) * (module.steps - step) / (step - self._first))
             print(
-                f"epoch {trainer.current_epoch + 1} step {trainer.global_step}/{module.steps} "
-                f"loss {module.running_loss:.4f}",
+                f"epoch {trainer.current_epoch + 1} step {step}/{module.steps} loss {module.running_loss:.4f}, "
+                f"about {left} left",
                 flush=True,
             )

@@ -103,14 +103,17 @@ def load(name: str | Path) -> Checkpoint:
             f"{folder / 'config.json'}: format version {settings.get('format_version')}, "
             f"this program reads {FORMAT_VERSION}"
         )
+    if not isinstance(settings.get("vocabulary_sha256"), str):
+        raise WcedError(f"{folder / 'config.json'}: has no vocabulary_sha256")
+    heads = settings.get("label_heads")
+    if not isinstance(heads, list) or not all({"column", "loss", "classes"} <= set(head) for head in heads):
+        raise WcedError(f"{folder / 'config.json'}: label_heads is a list of heads, each with column, loss and classes")
     vocabulary = Vocabulary.read(folder / "vocabulary.tsv")
     if vocabulary.sha256 != settings["vocabulary_sha256"]:
         raise WcedError(f"{folder / 'vocabulary.tsv'}: not the vocabulary that the model was trained with")
     labels, ontology = Labels.read(folder / "labels.json"), None
-    if any(head["loss"] == "hierarchical" for head in settings["label_heads"]):
-        ontology = OntologyCut.from_json(
-            json.loads(existing(folder / "ontology.json", "the ontology of a hierarchical head").read_text())
-        )
+    if any(head["loss"] == "hierarchical" for head in heads):
+        ontology = OntologyCut.read(folder / "ontology.json")
     return Checkpoint(_read_model(folder).eval(), vocabulary, labels, ontology)
 
 

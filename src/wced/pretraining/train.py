@@ -1,5 +1,6 @@
 """Pretrain one checkpoint: from shards to a Hugging Face folder, resuming where a killed job stopped."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,14 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, RichProgressBar
-from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
-from wced import tables
+from wced import resources, tables
 from wced.config import pretraining as config
 from wced.errors import WcedError
 from wced.files import whole_folder
+from wced.model import WcedModel
 from wced.model.cpu import keep_freed_memory
 from wced.model.parameters import parameters_by_part
 from wced.pretraining import folder
@@ -29,6 +31,7 @@ from wced.pretraining.callbacks import AdaptiveChoice, GeneErrorFiles, QuietProg
 from wced.pretraining.card import card
 from wced.pretraining.gene_errors import GeneErrors
 from wced.pretraining.gene_tables import joined
+from wced.pretraining.launch import launched, rank
 from wced.pretraining.module import PretrainingModule
 from wced.pretraining.start import start_from_statistics
 from wced.pretraining.state import TrainingState
@@ -81,10 +84,12 @@ def pretrain(
     Raises
     ------
     WcedError
-        If the shards are damaged, there is nothing to train or validate on, or a label head has no classes.
+        If the shards are damaged, there is nothing to train or validate on, a label head has no classes, or this is not
+        one of as many processes, each with a GPU where there are some, as the section has devices.
     SystemExit
         With status 143, after SIGTERM; the same call goes on where it stopped.
     """
+    _check_processes(section.devices)
     keep_freed_memory()
     torch.backends.cuda.matmul.allow_tf32 = True  # where precision is float32; no effect without a GPU
     checkpoint = section.checkpoints[name]
@@ -98,7 +103,7 @@ def pretrain(
             raise WcedError(
                 f"{shard_folder}: {found or 'no'} {split} cells for {section.devices} device(s); change cells.split"
             )
-    print(f"vocabulary: {len(shards.vocabulary)} genes", flush=True)
+    _say(f"vocabulary: {len(shards.vocabulary)} genes")
     identity = {
         "model": section.model.model_dump(), "checkpoint": checkpoint.model_dump(), "name": name, "seed": seed,
         "devices": section.devices, "precision": precision_of(section.precision),
@@ -109,7 +114,7 @@ def pretrain(
     if state.last is None:  # a resumed training gets its weights from there
         start_from_statistics(model, shards, section.model, seed)
     model.backbone.gradient_checkpointing = checkpoint.gradient_checkpointing
-    print("parameters:", ", ".join(f"{part} {n:,}" for part, n in parameters_by_part(model).items()), flush=True)
+    _say("parameters: " + ", ".join(f"{part} {n:,}" for part, n in parameters_by_part(model).items()))
 
     encoding, bucket_steps = encoding_of(checkpoint), checkpoint.order.bucket_steps
     common = {"batch_size": checkpoint.batch_size, "seed": seed}
@@ -119,6 +124,8 @@ def pretrain(
     # Masked language modelling validates on the same masks each epoch; whole-cell decoding on whole inputs.
     validation = BatchDataset(shards, "validation", encoding, training=checkpoint.mlm is not None, **common)
     errors = GeneErrorFiles(state, name, validation, model.config.decoders)
+    if rank() == 0:
+        resources.check(_need(model, checkpoint, len(errors.blocks)), state_root)
     callbacks = [Saving(state.path, section.save_every_minutes * 60), errors]
     if checkpoint.mlm is not None and checkpoint.mlm.choice == "adaptive":
         callbacks.append(AdaptiveChoice(train, errors.values["mlm"].null_mae_g))
@@ -126,9 +133,9 @@ def pretrain(
         stop = checkpoint.early_stop
         callbacks.append(EarlyStopping(f"validation_{stop.metric}", patience=stop.patience, mode="min"))
     trainer = L.Trainer(**_trainer_options(section, checkpoint, callbacks))
-    rank, ranks = trainer.global_rank, trainer.world_size
+    share = {"rank": trainer.global_rank, "ranks": trainer.world_size}
     loading = {"workers": section.workers, "pin_memory": torch.cuda.is_available()}
-    loaders = [BatchLoader(dataset, rank=rank, ranks=ranks, **loading) for dataset in (train, validation)]
+    loaders = [BatchLoader(dataset, **share, **loading) for dataset in (train, validation)]
     steps_per_epoch = -(-len(loaders[0]) // checkpoint.accumulate)
     module = PretrainingModule(
         model,
@@ -145,7 +152,7 @@ def pretrain(
     if checkpoint.compile:
         compile_layers(model)
     if state.last:
-        print(f"resuming from {state.last}", flush=True)
+        _say(f"resuming from {state.last}")
     trainer.fit(module, *loaders, ckpt_path=state.last, weights_only=True)
 
     if trainer.is_global_zero:
@@ -176,13 +183,47 @@ def pretrain(
     }
 
 
+def _say(line: str) -> None:
+    """Print a line once, whatever the number of processes."""
+    if rank() == 0:
+        print(line, flush=True)
+
+
+def _need(model: WcedModel, checkpoint: config.Checkpoint, blocks: int) -> resources.Need:
+    """Return what the training is expected to take of this machine."""
+    size = model.config
+    errors = resources.gene_errors(size.vocabulary_size, blocks, checkpoint.epochs, len(size.decoders))
+    tokens = checkpoint.batch_size * checkpoint.input.length
+    return resources.pretraining(
+        model.num_parameters(), tokens, size.num_hidden_layers, size.hidden_size, size.intermediate_size, errors,
+        on_gpu=torch.cuda.is_available(),
+    )  # fmt: skip
+
+
+def _check_processes(devices: int) -> None:
+    """Raise WcedError unless this is one of `devices` processes that each find a GPU, where there are some."""
+    processes = int(os.environ["WORLD_SIZE"]) if launched() else 1
+    if processes != devices:
+        raise WcedError(
+            f"pretraining.devices: {devices}, but this is one of {processes} process(es); `wced pretrain` starts as"
+            " many as there are devices"
+        )
+    here = int(os.environ["LOCAL_WORLD_SIZE"]) if launched() else 1
+    if torch.cuda.is_available() and torch.cuda.device_count() < here:
+        raise WcedError(
+            f"pretraining.devices: {here} processes on this machine, which shows {torch.cuda.device_count()} GPU(s);"
+            " let the job have more of them, or ask for fewer devices"
+        )
+
+
 def _trainer_options(
     section: config.Pretraining, checkpoint: config.Checkpoint, callbacks: list[Callback]
 ) -> dict[str, Any]:
     terminal = sys.stderr.isatty()
     return {
         "accelerator": "auto",
-        "devices": section.devices,
+        "devices": int(os.environ["LOCAL_WORLD_SIZE"]) if launched() else 1,
+        "num_nodes": int(os.environ["GROUP_WORLD_SIZE"]) if launched() else 1,
         # Heads may wait for their schedule. Buffers hold each process's own sums of gene errors, which must not be
         # overwritten with those of the first.
         "strategy": (
@@ -193,9 +234,8 @@ def _trainer_options(
         "accumulate_grad_batches": checkpoint.accumulate,
         "gradient_clip_val": checkpoint.optimiser.clip,
         "callbacks": [*callbacks, RichProgressBar() if terminal else QuietProgress()],
-        # A Slurm job is one allocation in which this process starts its ranks itself; Lightning would otherwise
-        # expect one Slurm task per GPU.
-        "plugins": [LightningEnvironment()],
+        # Said outright, because in a Slurm job Lightning would expect one Slurm task per GPU.
+        "plugins": [TorchElasticEnvironment() if launched() else LightningEnvironment()],
         "logger": False,
         "enable_checkpointing": False,
         "enable_progress_bar": terminal,

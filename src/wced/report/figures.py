@@ -30,7 +30,8 @@ def umap_figure(table: pd.DataFrame, colour: str, models: Sequence[str]) -> Figu
     columns = min(3, len(models))
     n_rows = -(-len(models) // columns)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(2.9 * columns + 2.6, 2.75 * n_rows), layout="constrained")
+        # The points are pixels, and most of the page's bytes: no more of them than a screen shows.
+        figure = Figure(figsize=(2.9 * columns + 2.6, 2.75 * n_rows), layout="constrained", dpi=110)
         axes = figure.subplots(n_rows, columns, squeeze=False).ravel()
         for axis in axes[len(models) :]:
             axis.remove()

@@ -1,156 +1,36 @@
-"""The page: one self-contained HTML file that shows what a run did and found."""
+"""The page: one HTML file that shows what a run did and found, and loads nothing from a network."""
 
-import base64
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import yaml
 
-from wced import tables
-from wced.benchmarks import published
+from wced import pages
 from wced.benchmarks.job import task_module
 from wced.config import Run
-from wced.files import existing
+from wced.pages import Drawing
 from wced.report.pivots import Pivot, model_table, pivots, sampling_steps
+from wced.report.pooling import pooled, pooling_note
+from wced.report.records import missing_scores
+from wced.report.results import Results
 
 
 @dataclass(frozen=True)
-class Results:
-    """What the page is made from: the tables and figures of a run."""
+class Benchmark:
+    """A benchmark as the page shows it."""
 
-    sources: pd.DataFrame
-    """Datasets with role, title and citation, joined with tables.SOURCES_QC."""
-    skipped: pd.DataFrame
-    """tables.SKIPPED."""
-    corpus: pd.DataFrame
-    """tables.CORPUS."""
-    qc: pd.DataFrame
-    """tables.QC."""
-    sampling: pd.DataFrame
-    """tables.SAMPLING."""
-    splits: pd.DataFrame
-    """tables.SPLIT."""
-    split_exceptions: pd.DataFrame
-    """tables.SPLIT_EXCEPTIONS."""
-    scores: dict[str, pd.DataFrame]
-    """tables.SCORES of each task."""
-    learnability: pd.DataFrame
-    """tables.LEARNABILITY."""
-    learnability_summary: pd.DataFrame
-    """tables.LEARNABILITY_SUMMARY."""
-    timings: pd.DataFrame
-    """tables.TIMINGS."""
-    figures: dict[str, bytes]
-    """SVG of each figure."""
-    ranking: pd.DataFrame
-    """tables.RANKING; empty without benchmarks."""
-    comparisons: pd.DataFrame
-    """tables.COMPARISONS; likewise."""
-    comparison_figures: list["TaskFigure"]
-    """Figures over all benchmarks."""
-    leakage: pd.DataFrame
-    """tables.LEAKAGE."""
-    published: pd.DataFrame
-    """tables.SCORES, what others have published of the benchmarks."""
-    task_figures: dict[str, dict[str, list["TaskFigure"]]]
-    """Figures of each task, of each dataset that has any, model after model."""
-
-
-@dataclass(frozen=True)
-class TaskFigure:
-    """A figure that a benchmark has drawn."""
-
-    of: str
-    """Model, or what else it is of."""
+    task: str
+    """Its key in the config, and the name of its table."""
     title: str
-    """Heading; also the text for who can not see the figure."""
-    caption: str
-    """What it shows."""
-    svg: bytes
-    """The figure."""
-
-
-def umap_figures(run: Run) -> list[tuple[str, str]]:
-    """Return dataset and colour of the run's UMAP figures, which are called `umap_<dataset>_<colour>.svg`."""
-    return [(dataset, colour) for dataset in run.embedding.datasets for colour in ("cell_type", "batch")]
-
-
-def read_results(folder: str | Path, run: Run) -> Results:
-    """Read everything that the page shows from the folder of a run; raise WcedError naming what is not there."""
-    folder = Path(folder)
-    names = ["qc", "losses", "genes", *(f"umap_{dataset}_{colour}" for dataset, colour in umap_figures(run))]
-    paths = {name: folder / "report" / "figures" / f"{name}.svg" for name in names}
-    return Results(
-        sources=_sources(folder, run),
-        skipped=tables.read(tables.SKIPPED, folder / "tables" / "skipped.tsv"),
-        corpus=tables.read(tables.CORPUS, folder / "tables" / "corpus.tsv"),
-        qc=tables.read(tables.QC, folder / "tables" / "qc.tsv"),
-        sampling=tables.read(tables.SAMPLING, folder / "tables" / "sampling.tsv"),
-        splits=tables.read(tables.SPLIT, folder / "tables" / "split.tsv"),
-        split_exceptions=tables.read(tables.SPLIT_EXCEPTIONS, folder / "tables" / "split_exceptions.tsv"),
-        scores={task: tables.read(tables.SCORES, folder / "tables" / f"{task}.tsv") for task in run.benchmarks.tables},
-        learnability=tables.read(tables.LEARNABILITY, folder / "tables" / "learnability.tsv"),
-        learnability_summary=tables.read(tables.LEARNABILITY_SUMMARY, folder / "tables" / "learnability_summary.tsv"),
-        timings=tables.read(tables.TIMINGS, folder / "tables" / "timings.tsv"),
-        figures={name: existing(path, "a figure of the report").read_bytes() for name, path in paths.items()},
-        leakage=tables.read(tables.LEAKAGE, folder / "tables" / "leakage.tsv"),
-        ranking=_if_any(run, tables.RANKING, folder),
-        comparisons=_if_any(run, tables.COMPARISONS, folder),
-        comparison_figures=_figures(folder / "benchmarks" / "comparison.figures", "all benchmarks"),
-        published=published.scores(published.read(run.report.published)),
-        task_figures={task: _task_figures(folder, run, task) for task in run.benchmarks.tasks},
-    )
-
-
-def _if_any(run: Run, table: tables.Table, folder: Path) -> pd.DataFrame:
-    """Read a table that is made where there are benchmarks."""
-    if not run.benchmarks.tasks:
-        return pd.DataFrame(columns=[column.name for column in table.columns])
-    return tables.read(table, folder / "tables" / f"{table.name}.tsv")
-
-
-def _task_figures(folder: Path, run: Run, task: str) -> dict[str, list[TaskFigure]]:
-    found = {
-        dataset: [
-            figure
-            for model in run.models_of(task)
-            for figure in _figures(folder / "benchmarks" / task / f"{dataset}.{model}.figures", model)
-        ]
-        for dataset in run.benchmarks.tasks[task].datasets
-    }
-    return {dataset: figures for dataset, figures in found.items() if figures}
-
-
-def _figures(folder: Path, of: str) -> list[TaskFigure]:
-    """Read the figures of a folder, as `wced.figures.save_figure` writes them."""
-    found = []
-    for path in sorted(folder.glob("*.svg")):
-        said = existing(path.with_suffix(".md"), "the caption of a figure").read_text(encoding="utf-8")
-        title, _, caption = said.removeprefix("# ").partition("\n")
-        found.append(TaskFigure(of, title, caption.strip(), path.read_bytes()))
-    return found
-
-
-def _sources(folder: Path, run: Run) -> pd.DataFrame:
-    import h5py
-    from anndata.io import read_elem
-
-    roles = dict.fromkeys(run.census.datasets, "pretraining") | dict.fromkeys(run.embedding.datasets, "held out")
-    about = []
-    for dataset, role in roles.items():
-        with h5py.File(existing(folder / "corpus" / "sources" / f"{dataset}.h5ad", "a harmonised dataset")) as file:
-            uns: dict[str, Any] = read_elem(file["uns"])
-        about.append({"dataset": dataset, "role": role, "title": uns["title"], "citation": uns["citation"]})
-    qc = tables.read(tables.SOURCES_QC, folder / "tables" / "sources_qc.tsv")
-    return pd.DataFrame(about).merge(qc, on="dataset", validate="one_to_one")
+    """Heading."""
+    pivots: list[Pivot]
+    """Its tables."""
+    drawings: dict[str, list[Drawing]]
+    """Figures of each dataset."""
 
 
 def render(results: Results, run: Run) -> str:
-    """Return the page as HTML that loads nothing.
+    """Return the page as HTML.
 
     Parameters
     ----------
@@ -159,50 +39,124 @@ def render(results: Results, run: Run) -> str:
     run
         The config of the run.
     """
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": _number, "is_number": pd.api.types.is_numeric_dtype, "data_uri": _data_uri}
-    here = resources.files("wced.report")
-    template = environment.from_string((here / "index.html").read_text())
-    return template.render(
+    benchmarks = [_benchmark(results, run, task) for task in run.benchmarks.tables]
+    found = _verdicts(benchmarks)
+    made = results.tables
+    return pages.render(
+        "wced.report",
+        "index.html",
         run=run,
-        style=(here / "style.css").read_text(),
+        contents=_contents(benchmarks, run),
+        facts=_facts(results, run),
+        verdicts=found,
+        outcomes=found["verdict"].value_counts().to_dict(),
+        unsure=int((found["intervals_overlap"] == "yes").sum()),
+        tables=made,
         sources=results.sources,
-        skipped=results.skipped,
-        corpus={level: rows.drop(columns="level") for level, rows in results.corpus.groupby("level", sort=False)},
-        qc=_largest(results.qc),
-        sampling=sampling_steps(results.sampling),
-        split=_split(results.corpus),
-        splits=results.splits,
-        split_exceptions=results.split_exceptions,
+        corpus={level: rows.drop(columns="level") for level, rows in made["corpus"].groupby("level", sort=False)},
+        qc=_largest(made["qc"]),
+        sampling=sampling_steps(made["sampling"]),
+        split=_split(made["corpus"]),
+        shard_index=results.shard_index,
+        shards=results.shards,
+        checkpoints=results.checkpoints,
+        deep=[name for name, trained in run.pretraining.checkpoints.items() if trained.wced and trained.wced.depth],
         models=model_table(list(results.scores.values())),
-        tasks=[
-            (task_module(task).TITLE, _pivots(results, run, task), results.task_figures.get(task, {}))
-            for task in run.benchmarks.tables
-        ],
-        ranking=_ranks(results.ranking),
-        comparisons=_differences(results.comparisons),
-        comparison_figures=results.comparison_figures,
-        leakage=results.leakage,
-        umaps=[(dataset, colour, f"umap_{dataset}_{colour}") for dataset, colour in umap_figures(run)],
-        learnability=results.learnability,
-        learnability_summary=results.learnability_summary,
-        timings=results.timings,
-        figures=results.figures,
+        benchmarks=benchmarks,
+        ranking=_ranks(made["ranking"]) if run.benchmarks.tasks else None,
+        comparisons=_differences(made["comparisons"]) if run.benchmarks.tasks else None,
+        seeds=run.embedding.untrained_models,
+        drawings=results.drawings,
+        outputs=results.outputs,
+        packages=results.packages,
+        origins=results.origins,
+        missing=missing_scores(results.scores),
         config=yaml.safe_dump(run.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
     )
+
+
+def _benchmark(results: Results, run: Run, task: str) -> Benchmark:
+    module, theirs = task_module(task), results.published[results.published["task"] == task]
+    seeds, scores = _seeds(run), results.scores[task]
+    pooled_scores = pooled(scores, seeds)
+    # Of vectors of genes one draw is scored only: that is no mean.
+    notes = {next(iter(seeds)): pooling_note(seeds)} if len(pooled_scores) < len(scores) else {}
+    shown = pivots(pooled_scores, module.METRICS, run.kind, theirs, notes)
+    return Benchmark(task, module.TITLE, shown, results.task_drawings.get(task, {}))
+
+
+def _seeds(run: Run) -> dict[str, int]:
+    """Return the seed of each untrained model."""
+    return {name: run.seed if seed is None else seed for name, seed in run.embedding.untrained_models.items()}
+
+
+def _contents(benchmarks: list[Benchmark], run: Run) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """Return place and name of each section, and of what stands below it."""
+    below = [(f"benchmark-{pages.slug(shown.task)}", shown.title) for shown in benchmarks]
+    compared = [("comparisons", "Comparisons", [])] if run.benchmarks.tasks else []
+    ablation = [("ablation", "Ablation", [])] if run.ablation else []
+    return [
+        ("summary", "At a glance", []),
+        ("corpus", "Corpus", [("qc", "Quality control"), ("split", "Split")]),
+        ("shards", "Shards", []),
+        ("pretraining", "Pretraining", []),
+        ("embedding", "Embedding", [("leakage", "Leakage"), ("umaps", "UMAPs")]),
+        ("benchmarks", "Benchmarks", below),
+        *compared,
+        *ablation,
+        ("learnability", "Gene learnability", []),
+        ("timings", "Timings", []),
+        ("provenance", "Provenance", []),
+        ("skipped", "What was skipped", []),
+        ("config", "Config", []),
+    ]
+
+
+def _facts(results: Results, run: Run) -> list[tuple[str, int | str]]:
+    """Return the numbers that say how big the run was."""
+    datasets = results.tables["corpus"].query("level == 'dataset'")
+    hours = results.tables["timings"]["seconds"].sum() / 3600
+    return [
+        ("cells trained on", int(datasets["train"].sum())),
+        ("validation cells", int(datasets["validation"].sum())),
+        ("datasets of the corpus", len(datasets)),
+        ("genes of the vocabulary", int(results.shard_index["vocabulary_size"])),
+        ("checkpoints", len(run.pretraining.checkpoints)),
+        ("held-out datasets", len(run.embedding.datasets)),
+        ("embeddings compared", len(run.models)),
+        ("benchmarks", len(run.benchmarks.tables)),
+        ("hours of all jobs", f"{hours:,.1f}"),
+    ]
+
+
+def _verdicts(benchmarks: list[Benchmark]) -> pd.DataFrame:
+    """Return one row per headline metric of each table: the best trained model beside the best baseline."""
+    rows = [
+        (
+            found.outcome or "no baseline",
+            shown.title,
+            pivot.dataset,
+            found.metric,
+            found.model,
+            found.score,
+            found.baseline,
+            found.baseline_score,
+            found.gap,
+            "yes" if found.overlap else "no",
+        )
+        for shown in benchmarks
+        for pivot in shown.pivots
+        for found in pivot.verdicts
+    ]
+    columns = ["verdict", "benchmark", "dataset", "metric", "best_trained_model", "score", "best_baseline"]
+    columns += ["baseline_score", "better_by", "intervals_overlap"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _largest(qc: pd.DataFrame, most: int = 200) -> pd.DataFrame:
     """Return the rows of QC that removed a cell: of many, those that removed the most."""
     removing = qc[qc["removed"] > 0]
     return removing.loc[removing["removed"].sort_values(ascending=False, kind="stable").index[:most].sort_values()]
-
-
-def _pivots(results: Results, run: Run, task: str) -> list[Pivot]:
-    theirs = results.published[results.published["task"] == task]
-    return pivots(results.scores[task], task_module(task).METRICS, run.kind, theirs)
 
 
 def _headlines(frame: pd.DataFrame) -> pd.DataFrame:
@@ -224,19 +178,8 @@ def _ranks(ranking: pd.DataFrame) -> pd.DataFrame:
 
 def _differences(comparisons: pd.DataFrame) -> pd.DataFrame:
     """Return the differences between models over datasets."""
-    columns = [
-        "model_a",
-        "model_b",
-        "datasets",
-        "difference",
-        "ci_low",
-        "ci_high",
-        "wins_a",
-        "wins_b",
-        "p",
-        "p_adjusted",
-    ]
-    return _headlines(comparisons)[["benchmark", "metric", *columns, "test", "p_reason", "reason"]]
+    columns = ["model_a", "model_b", "datasets", "difference", "ci_low", "ci_high", "wins_a", "wins_b", "p"]
+    return _headlines(comparisons)[["benchmark", "metric", *columns, "p_adjusted", "test", "p_reason", "reason"]]
 
 
 def _split(corpus: pd.DataFrame) -> list[str]:
@@ -252,20 +195,3 @@ def _split(corpus: pd.DataFrame) -> list[str]:
         "enter no cell-type loss or accuracy."
     )
     return said
-
-
-def _data_uri(svg: bytes) -> str:
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
-
-
-def _number(value: Any) -> str:
-    """Return a value as a table shows it: thousands separated, fractions with three decimals where they are small."""
-    if isinstance(value, str | bool):
-        return str(value)
-    if isinstance(value, int | np.integer):
-        return f"{value:,}"
-    if pd.isna(value):
-        return "–"
-    if 0 < abs(value) < 0.001:
-        return f"{value:.1e}"
-    return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.3f}"

@@ -1,8 +1,9 @@
 """Score tables as a reader wants them: models as rows, metrics as columns, the best marked, gaps explained."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,8 @@ class Cell:
     """`best` where no model is better, `tie` where the interval overlaps that of the best, else empty."""
     note: str = ""
     """Letter of the reason why there is no value."""
+    number: str = ""
+    """The score in full; empty where there is none."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,42 @@ class Row:
     """A cell for each metric."""
     note: str = ""
     """Letters: of what the model may have seen of the cells; of what was published, how it was computed."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the best trained model beats the best baseline at a metric."""
+
+    metric: str
+    """Title of the metric."""
+    model: str
+    """The best trained model."""
+    score: float
+    """Its score."""
+    baseline: str = ""
+    """The best baseline; empty where none can be scored."""
+    baseline_score: float = np.nan
+    """Its score."""
+    gap: float = np.nan
+    """By how much the model is better."""
+    overlap: bool = False
+    """Whether both have intervals and these overlap."""
+
+    @property
+    def outcome(self) -> str:
+        """`better`, `worse` or `level`; empty where there is no baseline."""
+        return "" if not self.baseline else "level" if self.gap == 0 else "better" if self.gap > 0 else "worse"
+
+    def __str__(self) -> str:
+        """Return it as a sentence."""
+        said = f"{self.metric}: the best trained model is {self.model} ({self.score:.3f})"
+        if not self.baseline:
+            return f"{said}; no baseline can be scored."
+        rival = f"the best baseline, {self.baseline} ({self.baseline_score:.3f})"
+        if self.gap == 0:
+            return f"{said}, level with {rival}."
+        within = "; their intervals overlap" if self.overlap else ""
+        return f"{said}, {abs(self.gap):.3f} {'better' if self.gap > 0 else 'WORSE'} than {rival}{within}."
 
 
 @dataclass(frozen=True)
@@ -60,12 +99,16 @@ class Pivot:
     """On which cells."""
     intervals: str
     """How intervals were made."""
-    verdicts: tuple[str, ...]
+    verdicts: tuple[Verdict, ...]
     """What the headline metrics say."""
 
 
 def pivots(
-    scores: pd.DataFrame, metrics: Sequence[Metric], kind: Callable[[str], str], published: pd.DataFrame
+    scores: pd.DataFrame,
+    metrics: Sequence[Metric],
+    kind: Callable[[str], str],
+    published: pd.DataFrame,
+    notes: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Pivot]:
     """Return the pivots of one task, dataset after dataset.
 
@@ -81,14 +124,22 @@ def pivots(
     published
         Rows of tables.SCORES of the same task that were published. Those of a pivot's dataset stand below its models,
         in the metrics that they have, and are never the best.
+    notes
+        What is to be said of a model, by its name.
     """
     shown = scores[scores["metric"].isin([metric.name for metric in metrics])]
     groups = shown.groupby(["dataset", "label", "protocol", "split"], sort=False)
-    return [_pivot(rows, metrics, kind, published[published["dataset"] == dataset]) for (dataset, *_), rows in groups]
+    return [
+        _pivot(rows, metrics, kind, published[published["dataset"] == dataset], notes) for (dataset, *_), rows in groups
+    ]
 
 
 def _pivot(
-    scores: pd.DataFrame, metrics: Sequence[Metric], kind: Callable[[str], str], published: pd.DataFrame
+    scores: pd.DataFrame,
+    metrics: Sequence[Metric],
+    kind: Callable[[str], str],
+    published: pd.DataFrame,
+    said_of: Mapping[str, str],
 ) -> Pivot:
     columns = tuple(metric for metric in metrics if (scores["metric"] == metric.name).any())
     notes = _Notes()
@@ -98,16 +149,15 @@ def _pivot(
         leakage = own["leakage"].iloc[0]
         by_metric = own.set_index("metric")
         cells = tuple(_cell(by_metric, metric, best[metric.name], notes) for metric in columns)
-        rows.append(
-            Row(str(model), kind(str(model)), cells, "" if leakage.startswith("none") else notes.letter(leakage))
-        )
+        said = ["" if leakage.startswith("none") else leakage, said_of.get(str(model), "")]
+        rows.append(Row(str(model), kind(str(model)), cells, ", ".join(notes.letter(text) for text in said if text)))
     published = published[published["metric"].isin([metric.name for metric in columns])]
     for model, theirs in published.groupby("model", sort=False):
         cells = tuple(_cell(theirs.set_index("metric"), metric, None, notes) for metric in columns)
         protocols = ", ".join(notes.letter(protocol) for protocol in theirs["protocol"].unique())
         rows.append(Row(str(model), "published", cells, protocols))
     first = scores.iloc[0]
-    said = [
+    verdicts = [
         verdict(scores[scores["metric"] == metric.name].set_index("model"), metric, kind)
         for metric in columns
         if metric.headline
@@ -122,7 +172,7 @@ def _pivot(
         protocol=first["protocol"],
         split=first["split"],
         intervals=", ".join(sorted(set(scores["ci_method"]) - {""})),
-        verdicts=tuple(text for text in said if text),
+        verdicts=tuple(found for found in verdicts if found is not None),
     )
 
 
@@ -161,7 +211,7 @@ def _cell(by_metric: pd.DataFrame, metric: Metric, best: pd.Series | None, notes
     mark = ""
     if best is not None:
         mark = "best" if row["value"] == best["value"] else "tie" if overlap(row, best) else ""
-    return Cell(f"{row['value']:.3f}", interval, mark)
+    return Cell(f"{row['value']:.3f}", interval, mark, number=f"{row['value']:.6g}")
 
 
 def overlap(a: pd.Series, b: pd.Series) -> bool:
@@ -169,8 +219,8 @@ def overlap(a: pd.Series, b: pd.Series) -> bool:
     return bool(a["ci_low"] <= b["ci_high"] and b["ci_low"] <= a["ci_high"])
 
 
-def verdict(scores: pd.DataFrame, metric: Metric, kind: Callable[[str], str]) -> str:
-    """Return a sentence that says whether our best model beats the best baseline; empty where nothing was scored.
+def verdict(scores: pd.DataFrame, metric: Metric, kind: Callable[[str], str]) -> Verdict | None:
+    """Return whether our best model beats the best baseline; None where no model of ours was scored.
 
     Parameters
     ----------
@@ -185,16 +235,13 @@ def verdict(scores: pd.DataFrame, metric: Metric, kind: Callable[[str], str]) ->
     kinds = scores.index.map(kind)
     ours, theirs = (_best(scores[kinds == wanted].reset_index(), metric) for wanted in ("model", "baseline"))
     if ours is None:
-        return ""
-    said = f"{metric.title}: the best trained model is {ours['model']} ({ours['value']:.3f})"
+        return None
     if theirs is None:
-        return f"{said}; no baseline can be scored."
+        return Verdict(metric.title, ours["model"], ours["value"])
     gap = (ours["value"] - theirs["value"]) * (1 if metric.higher_is_better else -1)
-    rival = f"the best baseline, {theirs['model']} ({theirs['value']:.3f})"
-    within = "; their 95% intervals overlap" if overlap(ours, theirs) else ""
-    if gap == 0:
-        return f"{said}, level with {rival}."
-    return f"{said}, {abs(gap):.3f} {'better' if gap > 0 else 'WORSE'} than {rival}{within}."
+    return Verdict(
+        metric.title, ours["model"], ours["value"], theirs["model"], theirs["value"], gap, overlap(ours, theirs)
+    )
 
 
 def model_table(scores: Sequence[pd.DataFrame]) -> pd.DataFrame:

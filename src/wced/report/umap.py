@@ -9,6 +9,7 @@ from anndata import AnnData
 
 from wced.embedding.files import read_embedding
 from wced.errors import WcedError
+from wced.progress import progress
 from wced.tables import UMAP, checked
 
 
@@ -42,7 +43,7 @@ def umap(embedding: AnnData, neighbours: int, seed: int) -> np.ndarray:
 def umaps(paths: Sequence[str | Path], neighbours: int, seed: int) -> pd.DataFrame:
     """Return the UMAPs of several embeddings as rows of tables.UMAP, model after model."""
     frames = []
-    for path in paths:
+    for path in progress(paths, "umap", unit="embeddings"):
         embedding = read_embedding(path)
         xy_n2 = umap(embedding, neighbours, seed)
         frames.append(

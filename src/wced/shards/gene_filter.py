@@ -10,6 +10,7 @@ import pandas as pd
 
 from wced.config import corpus as config
 from wced.errors import WcedError
+from wced.progress import progress
 from wced.shards.counts import CountReader
 from wced.shards.vocabulary import Vocabulary
 from wced.shards.write import batch_bounds
@@ -80,7 +81,11 @@ def gene_statistics(
     expressed_v, sum_v, square_v = np.zeros(genes, np.int64), np.zeros(genes), np.zeros(genes)
     nonzeros = cells["nnz"].to_numpy(np.int64)
     bounds = batch_bounds(nonzeros, len(cells))
-    for start, stop in itertools.pairwise(bounds.tolist()):
+    batches = progress(
+        itertools.pairwise(bounds.tolist()), "gene filter", total=len(cells), unit="cells",
+        size=lambda batch: batch[1] - batch[0],
+    )  # fmt: skip
+    for start, stop in batches:
         rows = cells.iloc[start:stop]
         counts = reader.read(rows["soma_joinid"].to_numpy(), nonzeros[start:stop], rows["dataset_id"], "gene filter")
         scale = TARGET_SUM / np.maximum(counts.inside, 1)

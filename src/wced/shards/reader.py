@@ -41,7 +41,8 @@ class ShardSet:
             cells, or (with `verify`, which reads every byte) has another checksum than the index says.
         """
         self.folder = folder = Path(folder)
-        index = versioned_json(folder / "index.json", "the index of the shards")
+        keys = ("vocabulary_sha256", "inputs_sha256", "files", "shards")
+        index = versioned_json(folder / "index.json", "the index of the shards", keys)
         self.vocabulary = Vocabulary.read(folder / "vocabulary.tsv")
         self.labels = Labels.read(folder / "labels.json")
         self.label_columns, self.number_columns = self.labels.columns, self.labels.number_columns

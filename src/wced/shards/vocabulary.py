@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 from wced.config.corpus import LABEL_COLUMNS
 from wced.errors import WcedError
 from wced.files import existing, whole_file
+from wced.genes.table import read_csv
 from wced.shards import FORMAT_VERSION
 from wced.shards.perturbations import Perturbations
 
@@ -23,8 +24,8 @@ LOCAL_COLUMNS = ("donor_id", "batch")
 """Columns whose values mean something within their dataset only."""
 
 
-def versioned_json(path: str | Path, what: str) -> dict[str, Any]:
-    """Read a JSON object of this room; raise WcedError if it is missing, broken or of another format version."""
+def versioned_json(path: str | Path, what: str, keys: Sequence[str]) -> dict[str, Any]:
+    """Read a JSON object of this room; raise WcedError if it is missing, broken, of another version or lacks a key."""
     try:
         record = json.loads(existing(path, what).read_text())
         version = record["format_version"]
@@ -32,6 +33,9 @@ def versioned_json(path: str | Path, what: str) -> dict[str, Any]:
         raise WcedError(f"{path}: not {what}") from None
     if version != FORMAT_VERSION:
         raise WcedError(f"{path}: format version {version}, this program reads {FORMAT_VERSION}; make it again")
+    for key in keys:
+        if key not in record:
+            raise WcedError(f"{path}: not {what}: it has no {key}")
     return record
 
 
@@ -70,7 +74,7 @@ class Vocabulary:
     @classmethod
     def read(cls, path: str | Path) -> "Vocabulary":
         """Read `vocabulary.tsv`."""
-        frame = pd.read_csv(existing(path, "a vocabulary"), sep="\t", dtype=str, keep_default_na=False)
+        frame = read_csv(path, "a vocabulary", sep="\t")
         if list(frame.columns) != ["id", "gene_id", "symbol"]:
             raise WcedError(f"{path}: a vocabulary has the columns id, gene_id and symbol")
         return cls(tuple(frame["gene_id"]), tuple(frame["symbol"]))
@@ -124,7 +128,8 @@ class Labels:
     @classmethod
     def read(cls, path: str | Path) -> "Labels":
         """Read `labels.json`."""
-        record = versioned_json(path, "a table of labels")
+        keys = [field.name for field in fields(cls)]
+        record = versioned_json(path, "a table of labels", keys)
         classes = {column: tuple(names) for column, names in record["classes"].items()}
         perturbed = record["perturbations"]
         if perturbed is not None:
@@ -230,9 +235,18 @@ def write_measured(path: str | Path, dataset_ids: Sequence[str], measured_dv: np
 
 
 def read_measured(path: str | Path) -> tuple[list[str], np.ndarray]:
-    """Return the dataset ids in the order of their codes, and the mask datasets × vocabulary genes (bool)."""
-    with pa.memory_map(str(existing(path, "the measured genes of the corpus"))) as source:
-        table = pa.ipc.open_file(source).read_all()
-    flat = table["measured"].combine_chunks().flatten()
-    dataset_ids = table["dataset_id"].to_pylist()
+    """Return the dataset ids in the order of their codes, and the mask datasets × vocabulary genes (bool).
+
+    Raises
+    ------
+    WcedError
+        If the file is not there, or is something else.
+    """
+    try:
+        with pa.memory_map(str(existing(path, "the measured genes of the corpus"))) as source:
+            table = pa.ipc.open_file(source).read_all()
+        flat = table["measured"].combine_chunks().flatten()
+        dataset_ids = table["dataset_id"].to_pylist()
+    except (pa.ArrowException, OSError, KeyError) as failure:
+        raise WcedError(f"{path}: not the measured genes of a corpus ({failure}); make it again") from None
     return dataset_ids, flat.to_numpy(zero_copy_only=False).reshape(len(dataset_ids), -1)

@@ -14,6 +14,7 @@ import pyarrow as pa
 from wced.config import corpus as config
 from wced.errors import WcedError
 from wced.files import existing, sha256, whole_file
+from wced.progress import progress
 from wced.shards import FORMAT_VERSION
 from wced.shards.cells import id_dtype
 from wced.shards.counts import CountReader, Counts
@@ -184,7 +185,11 @@ def write_shard(
     nonzeros = cells["nnz"].to_numpy(np.int64)
     bounds = batch_bounds(nonzeros, batch_cells)
     with whole_file(path) as temporary, pa.ipc.new_file(temporary, schema) as writer:
-        for start, stop in itertools.pairwise(bounds.tolist()):
+        batches = progress(
+            itertools.pairwise(bounds.tolist()), f"shard {number}", total=len(cells), unit="cells",
+            size=lambda batch: batch[1] - batch[0],
+        )  # fmt: skip
+        for start, stop in batches:
             rows = cells.iloc[start:stop]
             counts = reader.read(
                 rows["soma_joinid"].to_numpy(), nonzeros[start:stop], rows["dataset_id"], f"shard {number}"
@@ -215,7 +220,7 @@ def write_index(path: str | Path, shards: Sequence[str | Path], cells: str | Pat
     """
     genes, labels = Vocabulary.read(vocabulary), Labels.read(Path(vocabulary).with_name("labels.json"))
     inputs, rows = inputs_sha256(cells, vocabulary), []
-    for number, shard in enumerate(map(Path, shards)):
+    for number, shard in enumerate(progress(list(map(Path, shards)), "checking shards", unit="shards")):
         expected = shard_schema(genes, labels, number=number, count=len(shards), inputs=inputs)
         with pa.memory_map(str(existing(shard, "a shard"))) as source:
             try:

@@ -1,0 +1,133 @@
+"""Everything in cases.yaml: one sentence that names what is wrong, and nothing written or changed."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from bad_inputs import damage
+from wced import cli, config, tables
+from wced.corpus.availability import check_files, unavailable
+from wced.corpus.datasets import check_run, read_datasets
+from wced.errors import WcedError
+
+TABLE = yaml.safe_load(Path(__file__).with_name("cases.yaml").read_text())
+CASES = {case["name"]: case for part in TABLE for case in part["cases"]}
+OUTPUTS = ["out.h5ad", "qc.tsv", "out.npz", "trained/model/config.json", "tables/scores.tsv", "tables/corpus.tsv"]
+"""What commands of the table write, beside files that the run has."""
+
+
+@pytest.fixture(scope="session")
+def base(made, tmp_path_factory) -> Path:
+    """A folder with a file of every kind that a run makes."""
+    from wced.benchmarks.neighbours import Neighbours, write_neighbours
+    from wced.embedding.files import write_embedding
+    from wced.h5ad import read
+    from wced.pretraining.build import build_model, hierarchy
+    from wced.pretraining.folder import Checkpoint, save
+    from wced.shards.reader import ShardSet
+
+    folder = tmp_path_factory.mktemp("base") / "run"
+    shutil.copytree(made.genes.parent, folder)
+    for name in ("config.yaml", "datasets.tsv"):
+        text = (folder / name).read_text()
+        (folder / name).write_text(text.replace(str(made.genes.parent), str(folder)))
+    shards = ShardSet(made.shards)
+    section = made.run.pretraining.checkpoints["wced_multitask"]
+    graph, _ = hierarchy(shards, section)
+    model = build_model(shards, made.run.pretraining.model, section, graph, seed=0)
+    (folder / "model").mkdir()
+    save(Checkpoint(model, shards.vocabulary, shards.labels, graph), folder / "model")
+    obs = read(made.held_out).obs
+    facts = {"model": "one", "dataset": "held_blood", "n_params": 0, "leakage": "none"}
+    write_embedding(folder / "embedding.h5ad", np.zeros((len(obs), 2)), obs, **facts)
+    names, none = obs.index.to_numpy(str), np.zeros((len(obs), 0))
+    graph_of = Neighbours(names, none.astype(np.int32), none, none.T.astype(np.int32), count=15, seed=0)
+    write_neighbours(folder / "neighbours.npz", graph_of)
+    pd.DataFrame({"cell": names, "predicted_term": "CL:0000236"}).to_parquet(folder / "annotation.parquet")
+    blank = {"str": "x", "int": 1, "float": 0.5, "bool": True}
+    row = {column.name: blank[column.kind] for column in tables.SCORES.columns} | {"reason": ""}
+    tables.write(pd.DataFrame([row]), tables.SCORES, folder / "scores.tsv")
+    for name in OUTPUTS:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("of an earlier run")
+    return folder
+
+
+def check_config() -> None:
+    """Do what the Snakefile does with a config before it plans."""
+    run = config.read("config.yaml")
+    datasets = read_datasets(run.sources.table)
+    check_run(run, datasets)
+    run = run.without([row["dataset"] for row in unavailable(run, datasets)])
+    check_files(run, datasets)
+
+
+def sections() -> dict[str, str]:
+    """Return sections of the config as words of a shell."""
+    run = yaml.safe_load(Path("config.yaml").read_text())
+    found = {name: run[name] for name in ("genes", "census", "cells", "shards", "pretraining", "embedding")}
+    found |= {name: section for name, section in run["benchmarks"].items() if isinstance(section, dict)}
+    # TileDB takes relative paths from where the process began.
+    return {name: shlex.quote(json.dumps(section)) for name, section in found.items()} | {"here": str(Path.cwd())}
+
+
+def files() -> dict[str, bytes]:
+    return {str(path): path.read_bytes() if path.is_file() else b"" for path in sorted(Path().rglob("*"))}
+
+
+def run(command: str, monkeypatch, capfd) -> str:
+    """Run a command; return what it says on stderr, after checking its exit status."""
+    if command == "config":
+        with pytest.raises(WcedError) as refused:
+            check_config()
+        return f"wced: {refused.value}\n"
+    monkeypatch.setattr(sys, "argv", ["wced", *shlex.split(command.format_map(sections()))])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    return capfd.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", CASES)
+def test_one_sentence_and_nothing_written(base, tmp_path, monkeypatch, capfd, name):
+    case = CASES[name]
+    folder = tmp_path / "run"
+    shutil.copytree(base, folder)
+    monkeypatch.chdir(folder)
+    for file in ("config.yaml", "datasets.tsv"):
+        Path(file).write_text(Path(file).read_text().replace(str(base), str(folder)))
+    for step in (case["damage"], case.get("then")):
+        if step:
+            getattr(damage, step[0])(*step[1:])
+    before = files()
+    said = run(case["command"], monkeypatch, capfd)
+    assert said.count("\n") == 1, said
+    pattern = re.escape(case["says"]).replace("…", ".*")
+    assert re.fullmatch(f"wced: {pattern}", said.rstrip("\n")), said
+    assert not damage.OPENED.exists()
+    assert files() == before
+
+
+def test_the_table_is_as_long_as_it_should_be():
+    assert sum(len(part["cases"]) for part in TABLE) == len(CASES) >= 60
+
+
+def test_a_traceback_is_shown_when_it_is_asked_for(tmp_path):
+    words = ["gather", "nowhere.tsv", "--schema", "scores", "--output", str(tmp_path / "out.tsv")]
+    for options in ([], ["--debug"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "wced", *options, *words], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1 and "nowhere.tsv: no such file; expected a table of scores" in done.stderr
+        assert ("Traceback" in done.stderr) == bool(options)
+    assert not any(tmp_path.iterdir())

@@ -1,0 +1,384 @@
+"""What the documents show works: a block is run or, where it takes a cluster, a network or hours, at least parsed.
+
+| block | what becomes of it |
+|---|---|
+| python, bash | run in a folder like a checkout with a finished demo, page by page, in the order of the page |
+| sh, indented, no language | commands of wced, snakemake and make are parsed: options and targets must be there |
+| yaml | a part of a config must fit the config's schema |
+| any with a file's name behind its language | written to that file before anything of the page is run |
+| text behind python | what the Python must print |
+| diff | applied to a copy of the package, which the commands of the page then run |
+"""
+
+import importlib
+import io
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import anndata as ad
+import jsonschema
+import numpy as np
+import pandas as pd
+import pytest
+import typer
+import yaml
+from markdown_it import MarkdownIt
+from typer.testing import CliRunner
+
+from generated import B_CELL, MONOCYTE, NAMES, T_CELL, counts, genes, write_references
+from wced import tables
+from wced.cli import app
+from wced.config import Run, json_schema
+
+ROOT = Path(__file__).parents[2]
+PAGES = {
+    str(path.relative_to(ROOT)): path
+    for path in [*sorted(ROOT.glob("docs/*.md")), *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING"))]
+}
+LANGUAGES = {"python", "bash", "sh", "yaml", "diff", "json", "tsv", "text", "", "{toctree}"}
+MODULES = {path.stem for path in (ROOT / "src/wced").iterdir()}
+COMMANDS = {"wced", "snakemake", "make"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of code of a page."""
+
+    language: str
+    """First word behind the fence; nothing for an indented block."""
+    file: str
+    """Second word: the file that the block is; empty for none."""
+    text: str
+    """What stands in it."""
+    line: int
+    """Where it begins on the page, from 1."""
+
+    def commands(self) -> Iterator[str]:
+        """Give the commands of a block of a shell, one after the other, without comments."""
+        for line in self.text.replace("\\\n", " ").splitlines():
+            words = " ".join(shlex.split(line, comments=True, posix=False))
+            if words:
+                yield words
+
+
+def tokens(page: str) -> list:
+    return MarkdownIt("commonmark").enable("table").parse(PAGES[page].read_text())
+
+
+def blocks(page: str, *languages: str) -> list[Block]:
+    """Return the blocks of a page that are of these languages, or all of them."""
+    found = []
+    for token in tokens(page):
+        if token.type in ("fence", "code_block"):
+            language, _, file = token.info.strip().partition(" ")
+            found.append(Block(language, file, token.content, token.map[0] + 1))
+    return [block for block in found if not languages or block.language in languages]
+
+
+def named(*languages: str) -> list:
+    """Return every block of these languages with its page as a parameter of a test."""
+    return [
+        pytest.param(block, id=f"{page}:{block.line}") for page in PAGES for block in blocks(page, *languages)
+    ]  # fmt: skip
+
+
+# Pages that are run. Where the package is changed, every command takes a process and a training of its own.
+RUN = [
+    pytest.param(page, marks=[pytest.mark.hard] if blocks(page, "diff") else [], id=page)
+    for page in PAGES
+    if blocks(page, "python", "bash")
+]
+
+
+def cells(n: int, seed: int) -> ad.AnnData:
+    """Return cells of two donors: raw counts by Ensembl id, obs with their types by name and by term."""
+    rng = np.random.default_rng(seed)
+    terms = rng.choice([T_CELL, B_CELL, MONOCYTE], n)
+    obs = pd.DataFrame({"cell_type_ontology_term_id": terms, "cell_type": [NAMES[term] for term in terms]})
+    obs["donor"] = np.resize(["a", "b", "c", "d"], n)
+    obs.index = [f"cell{i}" for i in range(n)]
+    return ad.AnnData(counts(list(terms), np.zeros(n), rng), obs=obs, var=pd.DataFrame(index=genes()["gene_id"]))
+
+
+def write_own_data(folder: Path) -> None:
+    """Write the files that docs/own_data.md speaks of."""
+    folder.mkdir()
+    lung = cells(60, 0)
+    lung.layers["counts"] = lung.X.copy()
+    lung.X = lung.X.log1p()
+    lung.var_names = genes()["symbol"]
+    lung.write_h5ad(folder / "lung_a.h5ad")
+    names = {T_CELL: "T cells", B_CELL: "B cells", MONOCYTE: "Monos"}
+    for seed, donor in ((1, "d1"), (2, "d2")):
+        blood = cells(60, seed)
+        blood.obs = pd.DataFrame({"annotation": blood.obs["cell_type_ontology_term_id"].map(names)})
+        blood.write_h5ad(folder / f"blood_{donor}.h5ad")
+    other = cells(60, 3)
+    other.obs["batch"] = np.resize(["1", "2"], 60)
+    other.write_h5ad(folder / "lung_c.h5ad")
+
+
+@pytest.fixture(scope="module")
+def demo(made, tmp_path_factory) -> Path:
+    """The folder results/demo of generated cells: corpus, shards, and a checkpoint trained for a moment."""
+    from wced.cli.pretraining import pretrain
+
+    folder = tmp_path_factory.mktemp("demo")
+    (folder / "corpus/sources").mkdir(parents=True)
+    (folder / "corpus/genes.parquet").symlink_to(made.genes)
+    (folder / "corpus/cells.parquet").symlink_to(made.cells)
+    (folder / "corpus/census").symlink_to(made.census)
+    (folder / "corpus/sources/ts_lung.h5ad").symlink_to(made.held_out)
+    (folder / "shards").symlink_to(made.shards)
+    section = made.run.pretraining
+    checkpoint = section.checkpoints["wced_multitask"].model_copy(update={"epochs": 2})
+    section = section.model_copy(update={"checkpoints": {"wced_multitask": checkpoint}})
+    pretrain(
+        made.shards / "index.json", section.model_dump_json(), "wced_multitask", folder / "state",
+        folder / "pretraining/wced_multitask",
+    )  # fmt: skip
+    return folder
+
+
+class Checkout:
+    """A folder like a checkout in which the demo was run, and what the commands of a page do there."""
+
+    def __init__(self, folder: Path, page: str, demo: Path) -> None:
+        """Lay it out, with the files and changes that the page shows."""
+        self.folder, self.page = folder, page
+        self.namespace: dict[str, object] = {"__name__": "page"}
+        self.environment = os.environ | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(folder / "src"),
+        }
+        for name in ("Snakefile", "workflow", "envs", "profiles", "Makefile", "docs", "tests"):
+            (folder / name).symlink_to(ROOT / name)
+        shutil.copytree(ROOT / "config", folder / "config")
+        default = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
+        gencode, hgnc = write_references(folder)
+        default["genes"] = {"gencode": {"path": str(gencode)}, "hgnc": {"path": str(hgnc)}}
+        (folder / "config/demo.yaml").write_text(yaml.safe_dump(default))
+        (folder / "results/demo").mkdir(parents=True)
+        for part in demo.iterdir():
+            (folder / "results/demo" / part.name).symlink_to(part)
+        cells(120, 4).write_h5ad(folder / "my.h5ad")
+        self.changed = bool(blocks(page, "diff"))
+        if self.changed:
+            shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        else:
+            (folder / "src").symlink_to(ROOT / "src")
+        for block in blocks(page):
+            if block.file:
+                (folder / block.file).parent.mkdir(parents=True, exist_ok=True)
+                (folder / block.file).write_text(block.text)
+        for block in blocks(page, "diff"):
+            self.process("git apply --unidiff-zero -", block.text)
+
+    def run(self) -> None:
+        """Run the page's blocks of Python and bash in the order in which they stand there."""
+        shown = [block for block in blocks(self.page) if not block.file]
+        for block, following in zip(shown, [*shown[1:], None], strict=True):
+            if block.language == "python":
+                said = self.python(block)
+                if following is not None and following.language == "text":
+                    assert said.splitlines() == following.text.splitlines()
+            elif block.language == "bash":
+                for command in block.commands():
+                    self.command(command)
+
+    def python(self, block: Block) -> str:
+        """Run a block of Python, and return what it printed."""
+        with redirect_stdout(io.StringIO()) as said:
+            exec(compile(block.text, f"{self.page}:{block.line}", "exec"), self.namespace)
+        return said.getvalue()
+
+    def command(self, command: str) -> str:
+        """Run a command, and return what it said; `wced` in this process, which spares it the imports."""
+        assigned = re.fullmatch(r"(\w+)=(\S+)", command)
+        if assigned:
+            self.environment[assigned[1]] = assigned[2]
+            return ""
+        if self.changed or not command.startswith("wced "):
+            return self.process(command)
+        given = re.sub(r"\$(\w+)", lambda name: self.environment[name[1]], command)
+        return CliRunner().invoke(app, shlex.split(given)[1:], catch_exceptions=False, standalone_mode=False).output
+
+    def process(self, command: str, given: str | None = None) -> str:
+        """Run a command of the shell, and return what it said."""
+        done = subprocess.run(
+            ["bash", "-c", command], input=given, cwd=self.folder, env=self.environment, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{self.page}: {command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        return done.stdout + done.stderr
+
+
+@pytest.fixture
+def checkout(demo, tmp_path, monkeypatch) -> Callable[[str], Checkout]:
+    """Lay out the checkout of a page, and go there."""
+
+    def lay_out(page: str) -> Checkout:
+        monkeypatch.chdir(tmp_path)
+        return Checkout(tmp_path, page, demo)
+
+    return lay_out
+
+
+@pytest.mark.parametrize("page", RUN)
+def test_a_page_runs(page, checkout):
+    laid_out = checkout(page)
+    if page == "docs/own_data.md":
+        write_own_data(laid_out.folder / "data")
+    laid_out.run()
+    if page == "docs/own_data.md":
+        check_own_data(laid_out)
+
+
+def check_own_data(checkout: Checkout) -> None:
+    """Check what that page says of the row of quality control, of free names and of several files."""
+    row = tables.read(tables.SOURCES_QC, checkout.folder / "lung_a.qc.tsv").iloc[0]
+    assert (row["cells"], row["cells_unlabelled"], row["genes_unmapped"]) == (60, 0, 0)
+    text = PAGES[checkout.page].read_text()
+    described = set(re.findall(r"`(\w+)`", text[text.index("| column |") : text.index("## 4.")]))
+    assert {column.name for column in tables.SOURCES_QC.columns} - {"dataset", "files"} <= described
+    source = next(c for block in blocks(checkout.page, "bash") for c in block.commands() if c.startswith("wced source"))
+    checkout.command(source.replace("lung_a", "blood_b") + " --names own_names.tsv")
+    row = tables.read(tables.SOURCES_QC, checkout.folder / "blood_b.qc.tsv").iloc[0]
+    harmonised = ad.read_h5ad(checkout.folder / "blood_b.h5ad")
+    assert (row["cells"], row["files"], row["cell_type_names_unmapped"]) == (120, 2, 1)
+    assert row["cells_unlabelled"] == (harmonised.obs["cell_type"] == "unknown").sum() > 20
+    assert harmonised.obs["donor_id"].value_counts().to_dict() == {"d1": 60, "d2": 60}
+    shards = next(c for block in blocks(checkout.page, "sh") for c in block.commands() if "own/shards" in c)
+    planned = checkout.command(f"{shards} --dry-run")
+    assert {rule: int(n) for rule, n in re.findall(r"^(source|shard|shard_index) +(\d+)$", planned, re.MULTILINE)} == {
+        "source": 2,
+        "shard": 4,
+        "shard_index": 1,
+    }
+
+
+def parse(command: str) -> None:
+    """Parse a command as its program would; fail where that would refuse it."""
+    words = [word for word in shlex.split(command) if not re.fullmatch(r"[A-Z_]+=.*", word)]
+    program, *words = words
+    if program == "make":
+        targets = re.findall(r"^([\w./-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert set(words) <= set(targets), command
+    elif program == "snakemake":
+        from snakemake.cli import parse_args
+
+        for i, before in enumerate(words[:-1], 1):
+            if before == "--profile" and not (ROOT / words[i]).exists():
+                words[i] = "slurm"  # the reader's, a copy of ours
+        parse_args(words)
+    else:
+        group = typer.main.get_command(app)
+        first = next((i for i, word in enumerate(words) if not word.startswith("-")), len(words))
+        context = group.make_context("wced", words[:first] or ["--debug"])
+        if first < len(words):
+            name, found, rest = group.resolve_command(context, words[first:])
+            found.make_context(name, list(rest), parent=context, resilient_parsing="--help" in rest)
+
+
+@pytest.mark.parametrize("block", named("sh", "bash", ""))
+def test_commands_parse(block, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["snakemake"])
+    for command in block.commands():
+        if COMMANDS & set(command.split()[:2]):
+            parse(command)
+
+
+@pytest.mark.parametrize("block", named("yaml"))
+def test_parts_of_a_config_fit_its_schema(block):
+    def merged(base: object, part: object) -> object:
+        if isinstance(base, dict) and isinstance(part, dict):
+            return base | {key: merged(base.get(key), value) for key, value in part.items()}
+        return part
+
+    part = yaml.safe_load(block.text)
+    if set(part) & set(Run.model_fields):  # others are of a profile or of another tool
+        jsonschema.validate(merged(yaml.safe_load((ROOT / "config/demo.yaml").read_text()), part), json_schema())
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_blocks_are_of_a_language_that_is_looked_after(page):
+    assert {block.language for block in blocks(page)} <= LANGUAGES
+
+
+def code_in_text(page: str) -> set[str]:
+    inline = [child for token in tokens(page) for child in token.children or [] if child.type == "code_inline"]
+    return {" ".join(token.content.split()) for token in inline}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_files_and_functions_of_the_text_are_there(page):
+    known = set(typer.main.get_command(app).commands)
+    for code in sorted(code_in_text(page)):
+        if named_command := re.match(r"wced ([a-z][a-z-]+)", code):
+            assert named_command[1] in known, code
+        if re.fullmatch(r"make [a-z-]+", code):
+            parse(code)
+        if re.fullmatch(r"(src|workflow|tests|config|docs|envs|profiles)/[\w./+-]+", code):
+            assert (ROOT / code).exists(), code
+        # Others that begin like this are keys of the config or of a file.
+        if (dotted := re.fullmatch(r"wced\.(\w+)(\.\w+)*", code)) and dotted[1] in MODULES:
+            assert importable(code), code
+
+
+def importable(name: str) -> bool:
+    """Return whether a dotted name is a module, or stands in one."""
+    module, rest = name, []
+    while True:
+        try:
+            found: object = importlib.import_module(module)
+        except ModuleNotFoundError:
+            module, _, last = module.rpartition(".")
+            rest.insert(0, last)
+            continue
+        for part in rest:
+            if part in getattr(found, "model_fields", {}):
+                return True
+            if not hasattr(found, part):
+                return False
+            found = getattr(found, part)
+        return True
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
+def test_links_lead_to_files_and_headings_of_the_checkout(page):
+    parsed = MarkdownIt("commonmark").enable("table").parse((ROOT / page).read_text())
+    links = [
+        child.attrs.get("href") or child.attrs.get("src")
+        for token in parsed
+        for child in token.children or []
+        if child.type in ("link_open", "image")
+    ]
+    for link in links:
+        if re.match(r"https?:", link):
+            continue
+        target, _, anchor = link.partition("#")
+        path = ((ROOT / page).parent / target if target else ROOT / page).resolve()
+        assert path.exists(), link
+        if anchor:
+            assert anchor in anchors(path), link
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ +(.+?) *$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_readme_shows_the_commands_of_ci():
+    shown = {command for block in blocks("README.md", "sh", "bash") for command in block.commands()}
+    checked = {line for line in (ROOT / ".ci/run").read_text().splitlines() if line.startswith("make ")}
+    assert len(checked) >= 4 and checked <= shown

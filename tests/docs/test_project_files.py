@@ -1,0 +1,43 @@
+"""Citation, licence, changelog and hooks say what the package and CI say."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_citation_is_of_this_version_and_licence():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)  # what the format requires
+    assert citation["cff-version"] == "1.2.0"
+    assert (str(citation["version"]), citation["license"]) == (PROJECT["version"], PROJECT["license"])
+    assert all("name" in author or "family-names" in author for author in citation["authors"])
+
+
+def test_licence_is_the_one_that_is_named():
+    text = (ROOT / "LICENSE").read_text()
+    assert PROJECT["license"] == "Apache-2.0" and re.search(r"Apache License\s+Version 2\.0, January 2004", text)
+    assert "Apache-2.0" in (ROOT / "README.md").read_text()
+
+
+def test_changelog_begins_with_this_version_and_tells_of_every_room():
+    versions = re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[1:]
+    assert versions[0].startswith(PROJECT["version"])
+    rooms = {path.stem for path in (ROOT / "workflow/rules").glob("*.smk")} & {
+        path.name for path in (ROOT / "src/wced").iterdir()
+    }
+    told = " ".join(re.findall(r"^### (.+)$", versions[0], re.MULTILINE)).lower()
+    assert {"corpus", "report"} <= rooms and all(room in told for room in rooms)
+
+
+def test_hooks_are_what_ci_checks_before_it_runs_anything():
+    repos = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    hooks = [hook for repo in repos for hook in repo["hooks"]]
+    assert [repo["repo"] for repo in repos] == ["local"]  # nothing whose version could differ from the lock's
+    assert all(hook["language"] == "system" and not hook["pass_filenames"] for hook in hooks)
+    checked = re.findall(r"^make .+$", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    assert [hook["entry"] for hook in hooks] == checked[: checked.index("make demo")]

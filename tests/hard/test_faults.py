@@ -1,0 +1,202 @@
+"""A run in which every stage is killed, finds no room, may not write or lacks an input: at the end nothing shows."""
+
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from generated import write_generated_run
+from hard.running import ROOT, collection, environment, provenance, results, write_config
+from hard.saboteur import OUTPUTS, TIMED, standing
+from wced import tables
+
+pytestmark = pytest.mark.hard
+
+SEED = 1
+KILLS, OTHERS = ("SIGKILL", "SIGTERM"), ("full disk", "read-only folder", "vanished input")
+"""Faults. A stage that is one job meets both kills and one of the others, in turn; the jobs of another share all."""
+KILLED_SESSIONS = 2
+"""How often all of Snakemake is killed, too."""
+EVIL = "<script>alert(1)</script>"
+"""A label that reaches the report."""
+
+
+def small_run(folder: Path) -> Path:
+    """Write the smallest run that has every stage; return its config's path."""
+    path = write_generated_run(
+        folder,
+        census={"datasets": ["blood_symbols", "spleen_ensembl"]},
+        embedding={"datasets": ["held_blood"], "concat": [], "untrained": None, "baselines": []},
+        pretraining={"save_every_minutes": 1e-4},
+        report={"published": str(ROOT / "config/published")},
+    )
+    run = yaml.safe_load(path.read_text())
+    checkpoint = run["pretraining"]["checkpoints"]["wced_multitask"] | {"epochs": 2}
+    run["pretraining"]["checkpoints"] = {"wced_multitask": checkpoint}
+    run["benchmarks"] = {
+        task: {"datasets": ["held_blood"]} for task in ("zero_shot_integration", "zero_shot_annotation")
+    }
+    path.write_text(yaml.safe_dump(run, sort_keys=False))
+    table = path.with_name("datasets.tsv")
+    text = table.read_text().replace("Generated: held_blood", f"Generated: {EVIL}")
+    table.write_text(text.replace("obs.batch", f"obs.batch|b1={EVIL}"))
+    return path
+
+
+def prepared(faults: Path) -> Path:
+    """Make the saboteur's folder."""
+    for name in ("bin", "plans", "jobs", "met"):
+        (faults / name).mkdir(parents=True)
+    code = f"import sys\nsys.path.insert(0, {str(ROOT / 'tests')!r})\nfrom hard.saboteur import main\n"
+    stub = faults / "bin/wced"
+    stub.write_text(f"#!{sys.executable}\n{code}sys.exit(main())\n")
+    stub.chmod(0o755)
+    return faults
+
+
+def start(config: Path, faults: Path, log: Path, *more: str) -> subprocess.Popen[str]:
+    """Start Snakemake with the saboteur in the place of `wced`."""
+    extra = environment({"WCED_FAULTS": str(faults), "WCED_FAULTS_OUT": str(results(config))})
+    extra["PATH"] = f"{faults / 'bin'}{os.pathsep}{extra['PATH']}"
+    command = [
+        sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(config.parent),
+        "--profile", str(ROOT / "profiles/local"), "--cores", "2", "--retries", str(len(KILLS) + len(OTHERS)),
+        "--configfile", str(config), *more,
+    ]  # fmt: skip
+    with log.open("w") as stream:
+        return subprocess.Popen(command, env=extra, stdout=stream, stderr=stream, text=True, start_new_session=True)
+
+
+def inputs(words: list[str]) -> list[int]:
+    """Return which words of a command are files and folders that it reads."""
+    written = (*OUTPUTS, "--state")
+    return [
+        i
+        for i, word in enumerate(words)
+        if i and words[i - 1] not in written and word.startswith("/") and Path(word).exists()
+    ]
+
+
+def largest(words: list[str]) -> int:
+    """Return the size of the largest file that a job has written."""
+    own = set(OUTPUTS) - {"--tables"}  # a folder with those of others
+    written = [Path(path) for option, path in itertools.pairwise(words) if option in own]
+    return max(file.stat().st_size for path in written for file in [path, *path.rglob("*")] if file.is_file())
+
+
+def drawn(kind: str, job: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    """Return a fault of a kind, at a moment or place that is drawn."""
+    words = job["words"]
+    if kind in KILLS:
+        return {"kind": kind, "seconds": job["seconds"] * rng.random()}
+    if kind == "full disk":
+        return {"kind": kind, "bytes": int(rng.integers(largest(words)))}
+    if kind == "vanished input":
+        return {"kind": kind, "word": int(rng.choice(inputs(words)))}
+    return {"kind": kind}
+
+
+def plan(jobs: dict[str, dict[str, Any]], faults: Path) -> int:
+    """Draw the faults of every job of an undisturbed run and write them down; return how many."""
+    rng, turn, n = np.random.default_rng(SEED), 0, 0
+    stages: dict[str, list[str]] = {}
+    for name, job in sorted(jobs.items()):
+        stages.setdefault(job["words"][0], []).append(name)
+    for names in stages.values():
+        kinds = [*KILLS, *OTHERS]
+        if len(names) == 1:
+            able = [kind for kind in OTHERS if kind != "vanished input" or inputs(jobs[names[0]]["words"])]
+            kinds, turn = [*KILLS, able[turn % len(able)]], turn + 1
+        rng.shuffle(kinds)
+        for i, name in enumerate(names):
+            met = [drawn(kind, jobs[name], rng) for kind in kinds[i :: len(names)]]
+            (faults / "plans" / f"{name}.json").write_text(json.dumps(met))
+            n += len(met)
+    return n
+
+
+def read_all(folder: Path) -> dict[str, dict[str, Any]]:
+    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+
+
+def finish(config: Path, faults: Path, *more: str) -> str:
+    """Run Snakemake to its end; return what it said."""
+    log = config.with_name("snakemake.log")
+    assert start(config, faults, log, *more).wait() == 0, log.read_text()[-8000:]
+    return log.read_text()
+
+
+def kill_a_session(config: Path, faults: Path, finished: int, seconds: float, *more: str) -> None:
+    """Run Snakemake until so many jobs have finished and some seconds more, and kill it and all that it has started."""
+    log = config.with_name("snakemake.log")
+    session = start(config, faults, log, *more)
+    while len(re.findall(r"^Finished jobid:", log.read_text(), re.M)) < finished:
+        assert session.poll() is None, log.read_text()[-8000:]
+        time.sleep(0.05)
+    time.sleep(seconds)
+    os.killpg(session.pid, signal.SIGKILL)
+    session.wait()
+
+
+def test_faults_of_every_stage_leave_no_trace(tmp_path):
+    (tmp_path / "undisturbed").mkdir()
+    undisturbed = small_run(tmp_path / "undisturbed")
+    finish(undisturbed, prepared(tmp_path / "peace"))
+    reference, jobs = results(undisturbed), read_all(tmp_path / "peace/jobs")
+    whole = standing(reference)
+
+    config = write_config(tmp_path / "run/config.yaml", undisturbed, results=str(tmp_path / "run"))
+    faults, rng = prepared(tmp_path / "faults"), np.random.default_rng(SEED)
+    (faults / "reference.json").write_text(json.dumps(whole))
+    n = plan(jobs, faults)
+    for _ in range(KILLED_SESSIONS):
+        kill_a_session(config, faults, int(rng.integers(5, 11)), 3 * rng.random(), "--nolock")
+    finish(config, faults, "--nolock")
+
+    met = read_all(faults / "met")
+    print(f"{len(met)} faults: {dict(Counter(fault['kind'] for fault in met.values()))}")
+    assert len(met) == n and not any(read_all(faults / "plans").values())
+    assert {fault["words"][0] for fault in met.values()} == {job["words"][0] for job in jobs.values()}
+    for name, fault in met.items():
+        assert not fault["torn"], (name, fault)
+        if fault["kind"] not in KILLS:
+            sentence = fault["said"].rstrip("\n").rpartition("\n")[2]
+            assert sentence.startswith("wced: "), (name, fault)
+            # HDF5 complains of what it can not write, and may crash over it when the process ends, after the sentence.
+            hdf5 = fault["kind"] == "full disk" and "h5py/_objects.pyx" in fault["said"]
+            assert fault["status"] == 1 or (hdf5 and fault["status"] == -signal.SIGSEGV), (name, fault)
+            assert hdf5 or "Traceback" not in fault["said"], (name, fault)
+            assert "unexpected" not in sentence, (name, fault)
+            assert not fault["left"], (name, fault)
+        if fault["kind"] == "vanished input":
+            assert Path(fault["words"][fault["word"]]).name in sentence, (name, fault)
+
+    out = results(config)
+    assert standing(out) == whole
+    assert all((out / place).exists() for place in TIMED)
+    timings = [tables.read(tables.TIMINGS, folder / TIMED[0])["rule"] for folder in (out, reference)]
+    assert set(timings[0]) == set(timings[1])
+    records = [provenance(folder) for folder in (out, reference)]
+    for record in records:
+        for place in TIMED:
+            del record[f"{place}.provenance.json"]
+    assert records[0] == records[1]
+    mine, theirs = collection(out / "corpus/census"), collection(reference / "corpus/census")
+    for name, frame in theirs.items():
+        pd.testing.assert_frame_equal(mine[name], frame, obj=name)
+    assert not any(out.glob("state/*")) and not any(out.rglob(".*.*"))
+    assert "Nothing to be done" in finish(config, faults, "--nolock")
+    page = (out / TIMED[1]).read_text()
+    assert EVIL not in page and "&lt;script&gt;alert(1)&lt;/script&gt;" in page
