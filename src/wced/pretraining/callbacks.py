@@ -139,20 +139,21 @@ class Saving(Callback):
 
 
 class QuietProgress(Callback):
-    """Where there is no terminal for a progress bar: a line now and then, with an estimate."""
+    """Where no terminal shows a progress bar: a line at the start of an epoch and now and then, with an estimate."""
 
     def on_train_start(self, trainer: L.Trainer, module: PretrainingModule) -> None:
         """Start the clock: steps of an earlier run say nothing about the speed of this one."""
         self._began = self._said = time.monotonic()
-        self._first = trainer.global_step
+        self._first, self._epoch = trainer.global_step, -1
 
     def on_train_batch_end(
         self, trainer: L.Trainer, module: PretrainingModule, outputs: Any, batch: Any, batch_index: int
     ) -> None:
         """Print the mean loss since the last row of metrics, and how long the steps that are left will take."""
         step, now = trainer.global_step, time.monotonic()
-        if trainer.is_global_zero and made_step(trainer, batch_index) and now - self._said >= EVERY:
-            self._said = now
+        due = trainer.current_epoch != self._epoch or now - self._said >= EVERY
+        if trainer.is_global_zero and made_step(trainer, batch_index) and due:
+            self._said, self._epoch = now, trainer.current_epoch
             left = duration((now - self._began) * (module.steps - step) / (step - self._first))
             print(
                 f"epoch {trainer.current_epoch + 1} step {step}/{module.steps} loss {module.running_loss:.4f}, "
