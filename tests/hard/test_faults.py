@@ -1,7 +1,7 @@
 """A run in which every stage is killed, finds no room, may not write or lacks an input: at the end nothing shows.
 
-Does not pass yet, so `make test-faults` runs it and not `make test-hard`: the job of the report is not recognised, and one
-fault of pretraining ends without a sentence of ours. 69 faults left nothing torn.
+Does not pass yet, so `make test-faults` runs it and not `make test-hard`: the job of the report is not recognised, and
+one fault of pretraining ends without a sentence of ours. 69 faults left nothing torn.
 """
 
 import itertools
