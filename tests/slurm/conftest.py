@@ -5,10 +5,6 @@ pytest.register_assert_rewrite("slurm.cluster", "slurm.running")
 from slurm.cluster import cluster as running_cluster  # noqa: E402
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "slurm: hard tests that install and start a Slurm, run by `make test-slurm`")
-
-
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory):
     """A Slurm cluster of this machine, in a folder of its own, for as long as the tests last."""
