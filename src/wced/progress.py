@@ -98,8 +98,13 @@ def line(name: str, completed: int, total: int | None, unit: str, seconds: float
         return f"{said} after {duration(seconds)}"
     said += f" ({completed / total:.0%})"
     if completed > before:
-        said += f", about {duration(seconds * max(total - completed, 0) / (completed - before))} left"
+        said += f", {left(completed, total, seconds, before)}"
     return said
+
+
+def left(completed: int, total: int, seconds: float, before: int = 0) -> str:
+    """Return how long the rest takes at the mean speed so far, as `about 12 min left`; see `line`."""
+    return f"about {duration(seconds * max(total - completed, 0) / (completed - before))} left"
 
 
 def _counted(completed: int, total: int | None, unit: str) -> str:

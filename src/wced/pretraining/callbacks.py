@@ -19,7 +19,7 @@ from wced.pretraining.gene_tables import gene_table, write_sums
 from wced.pretraining.launch import STOPPED
 from wced.pretraining.module import PretrainingModule
 from wced.pretraining.state import TrainingState
-from wced.progress import EVERY, duration
+from wced.progress import EVERY, left
 from wced.shards.batches import BatchDataset
 
 
@@ -154,9 +154,8 @@ class QuietProgress(Callback):
         due = trainer.current_epoch != self._epoch or now - self._said >= EVERY
         if trainer.is_global_zero and made_step(trainer, batch_index) and due:
             self._said, self._epoch = now, trainer.current_epoch
-            left = duration((now - self._began) * (module.steps - step) / (step - self._first))
             print(
                 f"epoch {trainer.current_epoch + 1} step {step}/{module.steps} loss {module.running_loss:.4f}, "
-                f"about {left} left",
+                f"{left(step, module.steps, now - self._began, self._first)}",
                 flush=True,
             )

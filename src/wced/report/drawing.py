@@ -62,19 +62,7 @@ def draw_losses(metrics: pd.DataFrame, folder: Path) -> None:
 
 
 def draw_genes(errors: pd.DataFrame, checkpoints: Sequence[str], min_nonzero: int, folder: Path) -> None:
-    """Write `genes`: errors of every gene by how rarely it is expressed.
-
-    Parameters
-    ----------
-    errors
-        Rows of tables.GENE_ERRORS, one epoch of each checkpoint.
-    checkpoints
-        Checkpoints, in the order of the columns.
-    min_nonzero
-        Validation cells that must express a gene for it to be shown.
-    folder
-        Folder to write to.
-    """
+    """Write `genes`: errors of every gene by how rarely it is expressed, given what `gene_figure` takes."""
     columns = ["checkpoint", "decoder", "gene_id", "n_nonzero", "zero_fraction", "rescaled_mae", "rescaled_null_mae"]
     save_figure(
         folder,
