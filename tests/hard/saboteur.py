@@ -53,7 +53,8 @@ def standing(out: Path) -> dict[str, str]:
 def main() -> int:
     """Run `wced` with the words of the command line; return its status, or 1 after a fault."""
     words, faults, out = sys.argv[1:], Path(os.environ["WCED_FAULTS"]), os.environ["WCED_FAULTS_OUT"]
-    name = f"{words[0]}-{hashlib.sha256(json.dumps(words).replace(out, 'OUT').encode()).hexdigest()[:12]}"
+    named = json.dumps(words).replace(str(Path(out).parent), "RESULTS")
+    name = f"{words[0]}-{hashlib.sha256(named.encode()).hexdigest()[:12]}"
     plan = faults / "plans" / f"{name}.json"
     left = json.loads(plan.read_text()) if plan.exists() else []
     if not left:

@@ -47,6 +47,7 @@ def small_run(folder: Path) -> Path:
         report={"published": str(ROOT / "config/published")},
     )
     run = yaml.safe_load(path.read_text())
+    run["sources"]["archives"] = str(folder / "archives")  # not in the results, whose place is all that runs differ in
     checkpoint = run["pretraining"]["checkpoints"]["wced_multitask"] | {"epochs": 2}
     run["pretraining"]["checkpoints"] = {"wced_multitask": checkpoint}
     run["benchmarks"] = {

@@ -5,14 +5,41 @@ The hash covers the config section, the seed and the shards, so state of anythin
 """
 
 import hashlib
+import io
 import json
+import pickle
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wced.files import sha256
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+
+from wced.errors import WcedError
+from wced.files import sha256, whole_file
 from wced.pretraining import FORMAT_VERSION
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """How Lightning writes and reads its checkpoint: one that a kill or a full disk cuts off never takes the last one's place.
+
+    Lightning's own goes by a temporary folder that may be on another disk, from where moving takes a while.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write the checkpoint beside `path`, and put it there when it is whole."""
+        stream = io.BytesIO()  # torch tells of a full disk, when it writes to one itself, in words of its own
+        torch.save(checkpoint, stream)
+        with whole_file(path) as temporary:
+            temporary.write_bytes(stream.getbuffer())
+
+    def load_checkpoint(self, path: str | Path, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Read a checkpoint; raise WcedError where it is damaged."""
+        try:
+            return super().load_checkpoint(path, *arguments, **options)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise WcedError(f"{path}: the training state is damaged ({error}); remove it to begin anew") from None
 
 
 class TrainingState:

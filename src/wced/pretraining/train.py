@@ -34,7 +34,7 @@ from wced.pretraining.gene_tables import joined
 from wced.pretraining.launch import launched, rank
 from wced.pretraining.module import PretrainingModule
 from wced.pretraining.start import start_from_statistics
-from wced.pretraining.state import TrainingState
+from wced.pretraining.state import TrainingState, WholeCheckpoints
 from wced.shards.batches import BatchDataset, BatchLoader
 from wced.shards.order import CellSource
 from wced.shards.reader import ShardSet
@@ -235,7 +235,7 @@ def _trainer_options(
         "gradient_clip_val": checkpoint.optimiser.clip,
         "callbacks": [*callbacks, RichProgressBar() if terminal else QuietProgress()],
         # Said outright, because in a Slurm job Lightning would expect one Slurm task per GPU.
-        "plugins": [TorchElasticEnvironment() if launched() else LightningEnvironment()],
+        "plugins": [TorchElasticEnvironment() if launched() else LightningEnvironment(), WholeCheckpoints()],
         "logger": False,
         "enable_checkpointing": False,
         "enable_progress_bar": terminal,
