@@ -6,7 +6,7 @@ CORES ?= all
 
 STUDY := registry ablation
 
-.PHONY: demo study test test-hard test-faults test-slurm lint format lock docs site throughput speed clean
+.PHONY: demo study test test-hard test-slurm lint format lock docs site throughput speed clean
 
 # The environment is rebuilt when the lock changes; a half-made one is never used, because the stamp comes last.
 .venv/ready: envs/requirements.lock pyproject.toml
@@ -31,11 +31,7 @@ test: .venv/ready
 
 # Kills, faults of an object store, ranks and workers, big tables: minutes.
 test-hard: .venv/ready
-	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m "hard and not slurm and not faults"
-
-# Every stage killed, starved of disk and robbed of its input. Not part of test-hard: it does not pass yet (see its text).
-test-faults: .venv/ready
-	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m faults
+	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m "hard and not slurm"
 
 # On a real Slurm, which is installed from Debian and started here; without root it says so, with status 77.
 test-slurm: .venv/ready

@@ -1,6 +1,12 @@
-import pytest
+import errno
+import pickle
+from pathlib import Path
 
-from wced.pretraining.state import TrainingState
+import pytest
+import torch
+
+from wced.errors import WcedError
+from wced.pretraining.state import TrainingState, WholeCheckpoints
 
 IDENTITY = {"model": {"layers": 1}, "seed": 0}
 
@@ -39,3 +45,35 @@ def test_files_of_gene_errors_sort_by_epoch(tmp_path, index):
     for files in (state.gene_errors, state.gene_error_sums):
         paths = [files(decoder, epoch) for decoder in ("mlm", "wced") for epoch in (1, 2, 10, 100)]
         assert sorted(paths) == paths and len(set(paths)) == 8
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(pickle.dumps({"code": print}, 2)),
+    ],
+    ids=["cut off", "empty", "pickle with code"],
+)
+def test_a_damaged_checkpoint_is_named(tmp_path, damage):
+    path, files = tmp_path / "last.ckpt", WholeCheckpoints()
+    files.save_checkpoint({"step": 3, "weights": torch.arange(1000)}, path)
+    assert files.load_checkpoint(path, weights_only=True)["step"] == 3
+    damage(path)
+    with pytest.raises(WcedError, match=r"last\.ckpt: the training state is damaged; remove it to begin anew"):
+        files.load_checkpoint(path, weights_only=True)
+
+
+def test_a_checkpoint_that_finds_no_room_leaves_the_last_one(tmp_path, monkeypatch):
+    path, files = tmp_path / "last.ckpt", WholeCheckpoints()
+    files.save_checkpoint({"step": 3}, path)
+
+    def full(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError, match=r"No space left on device.*last\.ckpt"):
+            files.save_checkpoint({"step": 4}, path)
+    assert files.load_checkpoint(path, weights_only=True)["step"] == 3 and list(tmp_path.iterdir()) == [path]

@@ -46,13 +46,15 @@ def pretrain(
         launch.end_with_parent()
 
     from wced.pretraining.train import pretrain as run
+    from wced.shards.reader import folder_of
 
+    shards = folder_of(index)
     if launch.rank() > 0:  # one process tells how the checkpoint was made
-        run(output, index.parent, state, settings, name, seed)
+        run(output, shards, state, settings, name, seed)
         return
     used = settings.model_dump() | {"checkpoints": {name: settings.checkpoints[name].model_dump()}}
     with recorded(output, command="pretrain", section=used, inputs={"index": index}) as facts:
-        facts.update(run(output, index.parent, state, settings, name, seed))
+        facts.update(run(output, shards, state, settings, name, seed))
 
 
 def finetune(

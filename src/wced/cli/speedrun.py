@@ -32,6 +32,7 @@ def speedrun(
     from wced.corpus.datasets import read_datasets
     from wced.errors import WcedError
     from wced.provenance import recorded
+    from wced.shards.reader import folder_of
 
     if (section is None) == (config is None):
         raise WcedError("speedrun: give exactly one of --section and --config")
@@ -39,7 +40,7 @@ def speedrun(
     inputs = {"index": index, "table": table}
     inputs |= {path.stem: path for path in (sources / f"{name}.h5ad" for name in settings.datasets) if path.exists()}
     with recorded(output, command="speedrun", section=settings.model_dump(), inputs=inputs) as facts:
-        facts.update(run(output, index.parent, sources, settings, read_datasets(table), held_out=held_out))
+        facts.update(run(output, folder_of(index), sources, settings, read_datasets(table), held_out=held_out))
 
 
 def _section_of(path: Path) -> str:

@@ -9,6 +9,7 @@ import io
 import json
 import pickle
 import shutil
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,11 @@ class WholeCheckpoints(TorchCheckpointIO):
     def load_checkpoint(self, path: str | Path, *arguments: Any, **options: Any) -> dict[str, Any]:
         """Read a checkpoint; raise WcedError where it is damaged."""
         try:
+            if not zipfile.is_zipfile(path):  # torch would try its old formats
+                raise pickle.UnpicklingError
             return super().load_checkpoint(path, *arguments, **options)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise WcedError(f"{path}: the training state is damaged ({error}); remove it to begin anew") from None
+        except (RuntimeError, pickle.UnpicklingError):
+            raise WcedError(f"{path}: the training state is damaged; remove it to begin anew") from None
 
 
 class TrainingState:

@@ -16,6 +16,17 @@ from wced.shards.memory import arrays
 from wced.shards.vocabulary import Labels, Vocabulary, read_measured, versioned_json
 
 
+INDEX = "index.json"
+
+
+def folder_of(index: str | Path) -> Path:
+    """Return the folder of an index of shards; raise WcedError if there is none of this name."""
+    index = existing(index, "the index of the shards")
+    if index.name != INDEX:
+        raise WcedError(f"{index}: the index of the shards is called {INDEX}")
+    return index.parent
+
+
 class ShardSet:
     """All cells of a run's shards. Everything about a cell stays on disk until a batch asks for it.
 
@@ -42,7 +53,7 @@ class ShardSet:
         """
         self.folder = folder = Path(folder)
         keys = ("vocabulary_sha256", "inputs_sha256", "files", "shards")
-        index = versioned_json(folder / "index.json", "the index of the shards", keys)
+        index = versioned_json(folder / INDEX, "the index of the shards", keys)
         self.vocabulary = Vocabulary.read(folder / "vocabulary.tsv")
         self.labels = Labels.read(folder / "labels.json")
         self.label_columns, self.number_columns = self.labels.columns, self.labels.number_columns
