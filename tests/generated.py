@@ -11,6 +11,8 @@ import pandas as pd
 import yaml
 from scipy import sparse
 
+PUBLISHED = Path(__file__).parents[1] / "config/published"
+
 T_CELL, CD4, CD8, B_CELL = "CL:0000084", "CL:0000624", "CL:0000625", "CL:0000236"
 NK_CELL, MONOCYTE, PLASMA_CELL = "CL:0000623", "CL:0000576", "CL:0000786"
 NAMES = {
@@ -282,7 +284,7 @@ def write_generated_run(folder: Path, **overrides: Any) -> Path:
             "zero_shot_annotation": {"datasets": ["held_lung"]},
         },
         "learnability": {"min_nonzero": 5, "top": 5},
-        "report": {"title": "A generated run", "umap_neighbours": 10},
+        "report": {"title": "A generated run", "umap_neighbours": 10, "published": str(PUBLISHED)},
     }
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(_merged(config, overrides), sort_keys=False))

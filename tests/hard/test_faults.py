@@ -40,7 +40,6 @@ def small_run(folder: Path) -> Path:
         census={"datasets": ["blood_symbols", "spleen_ensembl"]},
         embedding={"datasets": ["held_blood"], "concat": [], "untrained": None, "baselines": []},
         pretraining={"save_every_minutes": 1e-4},
-        report={"published": str(ROOT / "config/published")},
     )
     run = yaml.safe_load(path.read_text())
     run["sources"]["archives"] = str(folder / "archives")  # not in the results, whose place is all that runs differ in

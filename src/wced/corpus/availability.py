@@ -36,7 +36,7 @@ def unavailable(run: Run, datasets: Mapping[str, Dataset]) -> list[dict[str, str
 
 
 def check_files(run: Run, datasets: Mapping[str, Dataset]) -> None:
-    """Raise WcedError naming the first file of config that the benchmarks read and that is not there.
+    """Raise WcedError naming the first file of config that the benchmarks and the report read and that is not there.
 
     Snakemake would not: where it cannot make a table anew it keeps the one that an earlier run has left.
     """
@@ -48,6 +48,8 @@ def check_files(run: Run, datasets: Mapping[str, Dataset]) -> None:
         for name in (*run.embedding.datasets, *trained_on):
             if not Path(external.path(name)).exists():
                 raise WcedError(f"config, embedding.external.{model}: {external.path(name)} is not there")
+    if not any(Path(run.report.published).glob("*.tsv")):
+        raise WcedError(f"config, report.published: {run.report.published} is no folder with tables (.tsv)")
 
 
 def in_words(row: Mapping[str, str]) -> str:
