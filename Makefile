@@ -29,9 +29,10 @@ study: .venv/ready
 test: .venv/ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m "not hard"
 
-# Kills, faults of an object store, ranks and workers, big tables: minutes.
+# Faults in every stage, an object store that fails, ranks and workers, big tables, the report in a browser, Slurm: minutes.
 test-hard: .venv/ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m "hard and not slurm"
+	PATH="$(CURDIR)/$(BIN):$$PATH" tests/slurm/run || [ $$? = 77 ]
 
 # On a real Slurm, which is installed from Debian and started here; without root it says so, with status 77.
 test-slurm: .venv/ready

@@ -187,13 +187,14 @@ def test_the_gene_level_benchmark_needs_the_annotation(config):
 def test_models_of_a_benchmark(config):
     config["pretraining"]["checkpoints"]["n"] = {"mlm": {}}
     config["embedding"] |= {"untrained": "m", "untrained_seeds": [5], "concat": ["m", "n"], "baselines": ["pca"]}
+    config["embedding"]["readouts"] = {"mean": {"checkpoint": "m", "pooling": ["mean"]}}
     config["embedding"]["external"] = {"theirs": {"embeddings": "{dataset}.h5ad", "n_params": 1}}
     config["benchmarks"]["finetuned_annotation"] = {"datasets": ["c"]}
     run = check(config)
-    every = ["m", "n", "concat", "untrained", "untrained_5", "pca", "theirs"]
+    every = ["m", "n", "mean", "concat", "untrained", "untrained_5", "pca", "theirs"]
     assert run.models == run.models_of("zero_shot_integration") == every
     assert run.models_of("finetuned_annotation") == ["m", "n"]
-    kinds = ["model", "model", "model", "baseline", "baseline", "baseline", "external"]
+    kinds = ["model", "model", "model", "model", "baseline", "baseline", "baseline", "external"]
     assert [run.kind(name) for name in every] == kinds
     assert (run.kind("m_decoder"), run.kind("random")) == ("model", "baseline")
 

@@ -138,7 +138,7 @@ class Run(Section):
         """
         if model in self.embedding.external:
             return "external"
-        trained = {*self.pretraining.checkpoints, "concat"}
+        trained = {*self.pretraining.checkpoints, *self.embedding.readouts, "concat"}
         return "model" if model in trained or model.removesuffix("_decoder") in trained else "baseline"
 
     def models_of(self, task: str) -> list[str]:

@@ -161,7 +161,8 @@ def _scvi(cells: Cells) -> Embedded:
     from wced.embedding.scvi import latent
 
     settings = cells.settings
-    latent_nd, n_params = latent(cells.adata, settings.n_top_genes, settings.scvi, cells.seed)
+    genes = highly_variable(cells.adata, settings.n_top_genes).var_names
+    latent_nd, n_params = latent(cells.adata, genes, settings.scvi, cells.seed)
     return Embedded(latent_nd, LEAKAGE if cells.single_batch else LEAKAGE_BATCH, n_params)
 
 

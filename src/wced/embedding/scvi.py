@@ -4,14 +4,14 @@ import logging
 import warnings
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 
 from wced.config.embedding import Scvi
-from wced.embedding.baselines import highly_variable
 
 
-def latent(adata: AnnData, n_top_genes: int, settings: Scvi, seed: int) -> tuple[np.ndarray, int]:
-    """Train scVI (Lopez et al. 2018, scvi-tools) on the counts of highly variable genes; return its latent means.
+def latent(adata: AnnData, genes: pd.Index, settings: Scvi, seed: int) -> tuple[np.ndarray, int]:
+    """Train scVI (Lopez et al. 2018, scvi-tools) on the counts of some genes; return its latent means.
 
     On one core, so that the same seed gives the same numbers wherever it runs, and because steps of so small a network
     take longer on several.
@@ -21,8 +21,8 @@ def latent(adata: AnnData, n_top_genes: int, settings: Scvi, seed: int) -> tuple
     adata
         Raw counts as X, cells × genes with distinct names; the batch, which encoder and decoder are told, as
         `obs.batch`. It is left as it is.
-    n_top_genes
-        Genes, chosen as for the baseline `hvg`.
+    genes
+        Names of the genes to train on.
     settings
         Epochs and size.
     seed
@@ -36,7 +36,6 @@ def latent(adata: AnnData, n_top_genes: int, settings: Scvi, seed: int) -> tuple
     import scvi
     import torch
 
-    genes = highly_variable(adata, n_top_genes).var_names
     counts = AnnData(X=adata[:, genes].X.copy(), obs=adata.obs[["batch"]].astype(str).astype("category"))
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     threads = torch.get_num_threads()
