@@ -23,7 +23,7 @@ from wced.pretraining import FORMAT_VERSION
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """How Lightning writes and reads its checkpoint: one that a kill or a full disk cuts off never takes the last one's place.
+    """How Lightning writes and reads its checkpoint: one that is cut off never takes the place of the last one.
 
     Lightning's own goes by a temporary folder that may be on another disk, from where moving takes a while.
     """

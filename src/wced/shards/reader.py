@@ -15,7 +15,6 @@ from wced.shards.facts import SPLITS, fact_types
 from wced.shards.memory import arrays
 from wced.shards.vocabulary import Labels, Vocabulary, read_measured, versioned_json
 
-
 INDEX = "index.json"
 
 
