@@ -26,8 +26,9 @@ study: .venv/ready
 	for run in $(STUDY); do snakemake --profile profiles/local --cores $(CORES) --configfile config/$$run.yaml; done; \
 	snakemake --profile profiles/local --cores $(CORES) --configfile config/demo.yaml config/speedrun.yaml -- speedrun_held_out
 
+# A file of tests stays with one worker: its fixtures are made once.
 test: .venv/ready
-	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m "not hard"
+	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not hard"
 
 # Faults in every stage, an object store that fails, ranks and workers, big tables, the report in a browser, Slurm: minutes.
 test-hard: .venv/ready

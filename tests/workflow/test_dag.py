@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import anndata as ad
@@ -95,6 +96,15 @@ def test_a_dataset_of_one_row_and_a_model_of_one_entry_are_in_every_table(finish
         assert set(zip(scores["model"], scores["dataset"], strict=True)) == {(model, "added") for model in MODELS}
         _, _, below = page.partition(f"<h3>{task_module(task).TITLE}</h3>")
         assert '<th scope="row">elsewhere' in below.partition("<h3>")[0]
+
+
+def test_the_report_of_snakemake_is_made_without_network(finished, tmp_path):
+    snakemake("--configfile", finished, "--report", tmp_path / "report.zip")
+    with zipfile.ZipFile(tmp_path / "report.zip") as made:
+        names = made.namelist()
+        assert "report/report.html" in names
+        for name in ("index.html", "genes.html", "zero_shot_integration.tsv", "ranking.svg"):
+            assert any(path.endswith(name) for path in names), name
 
 
 @pytest.mark.parametrize(
