@@ -70,6 +70,12 @@ def processes(**wanted: str) -> list[int]:
     return found
 
 
+def job_of(pid: int) -> int:
+    """Return the Slurm job that a process belongs to."""
+    environment = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
+    return int(dict(entry.split("=", 1) for entry in environment if "=" in entry)["SLURM_JOB_ID"])
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     """Return what every file of a folder holds."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

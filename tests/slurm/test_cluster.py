@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from slurm.cluster import commands, jobs, wait
-from slurm.running import ROOT, contents, epoch, finish, processes, results, start, training_log, write_run
+from slurm.running import ROOT, contents, epoch, finish, job_of, processes, results, start, training_log, write_run
 from wced import tables
 
 pytestmark = [pytest.mark.hard, pytest.mark.slurm]
@@ -33,10 +33,10 @@ def snakemake(config: Path, *more: str, profile: str = "slurm") -> Iterator[None
 
 
 def training(config: Path, at: int) -> int:
-    """Wait until the training has come to an epoch; return its job."""
+    """Wait until the training has come to an epoch; return its job. Jobs of other rules may run beside it."""
     wait(lambda: epoch(config) >= at, 600, f"epoch {at}")
-    (job,) = jobs()
-    return job
+    (first,) = processes(RANK="0")
+    return job_of(first)
 
 
 def ranks(job: int) -> list[int]:
