@@ -1,37 +1,34 @@
 import subprocess
 import sys
 
-from wced.bench.machine import last_level_cache, machine, usage
+from wced.bench.machine import last_level_cache, machine
 
-# A process that holds 50 MB and, where it is told to, starts another of its kind. Processes of their own: one that runs
-# tests may fill new arrays with memory that it freed before.
-HOLD = """
-import subprocess, sys
-held = bytearray(b'1' * 50_000_000)
-if sys.argv[2:]:
-    child = subprocess.Popen([sys.executable, '-c', sys.argv[2], 'alone'], stdin=sys.stdin, stdout=subprocess.PIPE)
+MEMORY = """
+import os, subprocess, sys
+import numpy as np
+from wced.bench.machine import usage
+
+HOLD = "import sys; held = bytearray(b'1' * 50_000_000); print('ready', flush=True); sys.stdin.read()"
+before = usage()
+held = np.ones(50_000_000, np.uint8)
+own = usage()
+with subprocess.Popen([sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
     child.stdout.readline()
-print('ready', flush=True)
-sys.stdin.read()
+    alone, together = usage(child.pid), usage(os.getpid())
+    child.stdin.close()
+ended = usage(child.pid)
+assert held.all()
+print(before.anonymous, *own, alone.anonymous, together.anonymous, *ended)
 """
 
 
-def held(*arguments: str) -> tuple[float, float]:
-    """Return anonymous and resident memory of such a process, and see that none is left when it has ended."""
-    command = [sys.executable, "-c", HOLD, *arguments]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        process.stdout.readline()
-        memory = usage(process.pid)
-        process.stdin.close()
-    assert usage(process.pid) == (0, 0)
-    return memory.anonymous, memory.resident
-
-
 def test_memory_of_a_process_and_of_its_children():
-    alone, resident = held("alone")
-    assert 49 < alone < 70 and resident > alone
-    together, _ = held("together", HOLD)
-    assert 49 < together - alone < 70
+    """In a process of its own: one that runs tests may fill new arrays with memory that it freed before."""
+    run = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    before, resident, anonymous, alone, together, *ended = map(float, run.stdout.split())
+    assert 49 < anonymous - before < 60 and resident >= anonymous
+    assert alone > 49 and together - anonymous > 49
+    assert ended == [0, 0]
 
 
 def test_machine():

@@ -57,23 +57,23 @@ def epoch(config: Path) -> int:
     return int(steps[-1]) if steps else 0
 
 
+def environment(pid: int) -> dict[str, str]:
+    """Return the environment variables with which a process of this machine began."""
+    entries = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
+    return dict(entry.split("=", 1) for entry in entries if "=" in entry)
+
+
 def processes(**wanted: str) -> list[int]:
     """Return the ids of the processes of this machine that have these environment variables."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            environment = (folder / "environ").read_bytes().decode(errors="replace").split("\0")
+            given = environment(int(folder.name))
         except OSError:  # it is over
             continue
-        if {f"{name}={value}" for name, value in wanted.items()} <= set(environment):
+        if wanted.items() <= given.items():
             found.append(int(folder.name))
     return found
-
-
-def job_of(pid: int) -> int:
-    """Return the Slurm job that a process belongs to."""
-    environment = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
-    return int(dict(entry.split("=", 1) for entry in environment if "=" in entry)["SLURM_JOB_ID"])
 
 
 def contents(folder: Path) -> dict[str, bytes]:

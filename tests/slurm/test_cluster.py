@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from slurm.cluster import commands, jobs, wait
-from slurm.running import ROOT, contents, epoch, finish, job_of, processes, results, start, training_log, write_run
+from slurm.running import ROOT, contents, environment, epoch, finish, processes, results, start, training_log, write_run
 from wced import tables
 
 pytestmark = [pytest.mark.hard, pytest.mark.slurm]
@@ -36,7 +36,7 @@ def training(config: Path, at: int) -> int:
     """Wait until the training has come to an epoch; return its job. Jobs of other rules may run beside it."""
     wait(lambda: epoch(config) >= at, 600, f"epoch {at}")
     (first,) = processes(RANK="0")
-    return job_of(first)
+    return int(environment(first)["SLURM_JOB_ID"])
 
 
 def ranks(job: int) -> list[int]:

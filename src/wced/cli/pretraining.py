@@ -33,10 +33,12 @@ def pretrain(
     from wced.errors import WcedError
     from wced.pretraining import launch
     from wced.provenance import recorded
+    from wced.shards.reader import folder_of
 
     settings = read_section(Pretraining, section)
     if name not in settings.checkpoints:
         raise WcedError(f"pretraining.checkpoints: no checkpoint {name}; there are {', '.join(settings.checkpoints)}")
+    shards = folder_of(index)
     if settings.devices > 1 and not launch.launched():
         paths = ["--index", str(index), "--state", str(state), "--output", str(output)]
         command = ["pretrain", *paths, "--section", section, "--name", name, "--seed", str(seed)]
@@ -46,9 +48,7 @@ def pretrain(
         launch.end_with_parent()
 
     from wced.pretraining.train import pretrain as run
-    from wced.shards.reader import folder_of
 
-    shards = folder_of(index)
     if launch.rank() > 0:  # one process tells how the checkpoint was made
         run(output, shards, state, settings, name, seed)
         return

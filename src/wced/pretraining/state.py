@@ -37,12 +37,13 @@ class WholeCheckpoints(TorchCheckpointIO):
 
     def load_checkpoint(self, path: str | Path, *arguments: Any, **options: Any) -> dict[str, Any]:
         """Read a checkpoint; raise WcedError where it is damaged."""
+        damaged = WcedError(f"{path}: the training state is damaged; remove it to begin anew")
+        if not zipfile.is_zipfile(path):  # torch would try its old formats
+            raise damaged
         try:
-            if not zipfile.is_zipfile(path):  # torch would try its old formats
-                raise pickle.UnpicklingError
             return super().load_checkpoint(path, *arguments, **options)
         except (RuntimeError, pickle.UnpicklingError):
-            raise WcedError(f"{path}: the training state is damaged; remove it to begin anew") from None
+            raise damaged from None
 
 
 class TrainingState:
