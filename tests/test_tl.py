@@ -16,6 +16,7 @@ from wced.errors import WcedError
 from wced.model import WcedConfig, WcedModel
 from wced.ontology.cut import OntologyCut
 from wced.pretraining import folder
+from wced.shards.input_genes import InputGenes
 from wced.shards.vocabulary import Labels, Vocabulary
 
 TISSUE = "tissue_ontology_term_id"
@@ -44,7 +45,7 @@ def checkpoint():
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(5)
-    return folder.Checkpoint(model, vocabulary, Labels(classes, {}), cut)
+    return folder.Checkpoint(model, vocabulary, Labels(classes, {}), cut, InputGenes(np.full(len(vocabulary), 0.5)))
 
 
 @pytest.fixture

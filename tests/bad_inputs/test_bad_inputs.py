@@ -18,6 +18,7 @@ from wced import cli, config, tables
 from wced.corpus.availability import check_files, unavailable
 from wced.corpus.datasets import check_run, read_datasets
 from wced.errors import WcedError
+from wced.shards.input_genes import InputGenes
 
 TABLE = yaml.safe_load(Path(__file__).with_name("cases.yaml").read_text())
 CASES = {case["name"]: case for part in TABLE for case in part["cases"]}
@@ -45,7 +46,8 @@ def base(made, tmp_path_factory) -> Path:
     graph, _ = hierarchy(shards, section)
     model = build_model(shards, made.run.pretraining.model, section, graph, seed=0)
     (folder / "model").mkdir()
-    save(Checkpoint(model, shards.vocabulary, shards.labels, graph), folder / "model")
+    genes = InputGenes(np.full(len(shards.vocabulary), 0.5))
+    save(Checkpoint(model, shards.vocabulary, shards.labels, graph, genes), folder / "model")
     obs = read(made.held_out).obs
     facts = {"model": "one", "dataset": "held_blood", "n_params": 0, "leakage": "none"}
     write_embedding(folder / "embedding.h5ad", np.zeros((len(obs), 2)), obs, **facts)

@@ -18,6 +18,7 @@ from wced.embedding.files import read_embedding, write_embedding
 from wced.errors import WcedError
 from wced.model import WcedConfig, WcedModel
 from wced.pretraining.folder import Checkpoint, save
+from wced.shards.input_genes import InputGenes
 from wced.shards.vocabulary import Labels, Vocabulary
 
 G, N = 40, 120
@@ -59,7 +60,8 @@ def job(tmp_path_factory):
             if isinstance(layer, torch.nn.Linear):
                 layer.weight.mul_(3)
     (folder / "model").mkdir()
-    save(Checkpoint(model, vocabulary, Labels({}, {}), None), folder / "model")
+    genes = InputGenes(np.full(len(vocabulary), 0.5))
+    save(Checkpoint(model, vocabulary, Labels({}, {}), None, genes), folder / "model")
     x_nd = rng.normal(size=(N, 5)) + kind[:, None] * 0.7
     write_embedding(folder / "e.h5ad", x_nd, cells.obs, model="m", dataset="d", n_params=9, leakage="none")
 

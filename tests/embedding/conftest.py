@@ -10,6 +10,7 @@ from scipy import sparse
 from wced.model import WcedConfig, WcedModel
 from wced.ontology.cut import OntologyCut
 from wced.pretraining.folder import Checkpoint
+from wced.shards.input_genes import InputGenes
 from wced.shards.vocabulary import Labels, Vocabulary
 
 VOCABULARY = Vocabulary(tuple(f"ENSG{i:011d}" for i in range(20)), tuple(f"G{i}" for i in range(20)))
@@ -46,7 +47,7 @@ def make_checkpoint(length: int = 6, heads: list[dict] = HEADS, ontology: Ontolo
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.mul_(1 if name.endswith("frequency") else 6)
-    return Checkpoint(model.eval(), VOCABULARY, LABELS, ontology)
+    return Checkpoint(model.eval(), VOCABULARY, LABELS, ontology, InputGenes(np.full(len(VOCABULARY), 0.5)))
 
 
 @pytest.fixture(scope="session")

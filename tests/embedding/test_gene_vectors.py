@@ -10,6 +10,7 @@ from wced.errors import WcedError
 from wced.genes.embeddings import read_gene_embeddings
 from wced.model import WcedConfig, WcedModel
 from wced.pretraining.folder import Checkpoint, save
+from wced.shards.input_genes import InputGenes
 from wced.shards.reader import ShardSet
 from wced.shards.vocabulary import Labels, Vocabulary
 
@@ -21,7 +22,8 @@ def checkpoint(vocabulary, decoders, **changes):
         num_attention_heads=2, intermediate_size=16, value_frequencies=4, decoder_width=8, decoders=decoders,
         label_heads=[], input={"length": 24}, **changes,
     )  # fmt: skip
-    return Checkpoint(WcedModel(config).eval(), vocabulary, Labels({}, {}), None)
+    genes = InputGenes(np.full(len(vocabulary), 0.5))
+    return Checkpoint(WcedModel(config).eval(), vocabulary, Labels({}, {}), None, genes)
 
 
 @pytest.fixture(scope="module")

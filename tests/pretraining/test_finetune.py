@@ -19,6 +19,7 @@ from wced.ontology.cut import cut
 from wced.pretraining.finetune import finetune, write
 from wced.pretraining.finetune_model import Tuning, with_new_head
 from wced.pretraining.folder import Checkpoint, load, save
+from wced.shards.input_genes import InputGenes
 from wced.shards.vocabulary import Labels, Vocabulary
 
 G, N = 40, 48
@@ -49,7 +50,7 @@ def make(**changes):
         for layer in model.backbone.modules():
             if isinstance(layer, torch.nn.Linear):
                 layer.weight.mul_(3)
-    return Checkpoint(model, VOCABULARY, Labels(classes, {}), CUT)
+    return Checkpoint(model, VOCABULARY, Labels(classes, {}), CUT, InputGenes(np.full(len(VOCABULARY), 0.5)))
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from typing import ClassVar
 from urllib.parse import unquote
 
 import huggingface_hub
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModel
@@ -16,6 +17,7 @@ from wced.errors import WcedError
 from wced.model import WcedConfig, WcedModel
 from wced.ontology.cut import OntologyCut
 from wced.pretraining.folder import Checkpoint, load, save
+from wced.shards.input_genes import InputGenes
 from wced.shards.vocabulary import Labels, Vocabulary
 
 VOCABULARY = Vocabulary(("E1", "E2", "E3", "E4"), ("A", "B", "NA", "D"))
@@ -32,7 +34,8 @@ def checkpoint():
         label_heads=[{"column": "cell_type_ontology_term_id", "loss": "hierarchical", "classes": 2}],
         input={"length": 3},
     )  # fmt: skip
-    return Checkpoint(WcedModel(config), VOCABULARY, LABELS, ONTOLOGY)
+    genes = InputGenes(np.array([0.25, 0.5, 1 / 3, 0.0]), {"ribosomal": np.array([True, False, False, True])})
+    return Checkpoint(WcedModel(config), VOCABULARY, LABELS, ONTOLOGY, genes)
 
 
 @pytest.fixture
@@ -53,6 +56,8 @@ def test_round_trip_is_exact(checkpoint, folder):
     assert (found.vocabulary, found.labels, found.ontology) == (VOCABULARY, LABELS, ONTOLOGY)
     assert found.model.config.label_heads == checkpoint.model.config.label_heads
     assert found.model.config.input == {"length": 3}
+    np.testing.assert_array_equal(found.input_genes.frequency_v, checkpoint.input_genes.frequency_v)
+    assert found.input_genes.groups["ribosomal"].tolist() == [True, False, False, True]
 
 
 def test_transformers_opens_it(checkpoint, folder):
@@ -62,7 +67,7 @@ def test_transformers_opens_it(checkpoint, folder):
 
 def test_the_folder_holds_no_pickle(folder):
     assert sorted(path.name for path in folder.iterdir()) == [
-        "config.json", "labels.json", "model.safetensors", "ontology.json", "vocabulary.tsv",
+        "config.json", "input_genes.tsv", "labels.json", "model.safetensors", "ontology.json", "vocabulary.tsv",
     ]  # fmt: skip
 
 
@@ -75,7 +80,7 @@ def test_saved_twice_has_the_same_bytes(checkpoint, folder, tmp_path_factory):
 def test_a_model_without_a_hierarchy_has_no_ontology(checkpoint, tmp_path):
     head = {"column": "donor_id", "loss": "focal", "classes": 2}
     config = WcedConfig.from_dict(checkpoint.model.config.to_dict() | {"label_heads": [head]})
-    save(Checkpoint(WcedModel(config), VOCABULARY, LABELS, None), tmp_path)
+    save(Checkpoint(WcedModel(config), VOCABULARY, LABELS, None, checkpoint.input_genes), tmp_path)
     assert load(tmp_path).ontology is None
 
 

@@ -140,7 +140,9 @@ class Scorer:
 
     def snapshot(self, snapshot: Snapshot) -> pd.DataFrame:
         """Return the scores of a model: the columns of tables.SPEEDRUN that do not tell of a training."""
-        checkpoint = Checkpoint(snapshot.model, self.shards.vocabulary, self.shards.labels, snapshot.ontology)
+        checkpoint = Checkpoint(
+            snapshot.model, self.shards.vocabulary, self.shards.labels, snapshot.ontology, snapshot.input_genes
+        )
         pooling = Pooling(self.section.pooling, snapshot.model)
         frames = []
         for dataset in self.datasets:

@@ -18,9 +18,11 @@ from wced.model import WcedModel
 from wced.ontology.cut import OntologyCut
 from wced.pretraining.build import (
     build_model,
+    choice_of,
     compile_layers,
     encoding_of,
     hierarchy,
+    input_genes,
     losses_of,
     order_of,
 )
@@ -28,6 +30,7 @@ from wced.pretraining.module import PretrainingModule
 from wced.pretraining.start import start_from_statistics
 from wced.pretraining.train import precision_of
 from wced.shards.batches import BatchDataset, BatchLoader
+from wced.shards.input_genes import InputGenes
 from wced.shards.reader import ShardSet
 
 
@@ -62,6 +65,8 @@ class Snapshot:
     """A copy of the model (of the moving average of its weights, where there is one), in evaluation mode."""
     ontology: OntologyCut | None
     """The Cell Ontology of a hierarchical head."""
+    input_genes: InputGenes
+    """What the training cells say of the genes of the input."""
     steps: int
     """Optimiser steps."""
     cells: int
@@ -108,9 +113,14 @@ class _Snapshots(Callback):
     """Stop the clock when a snapshot is due, hand the model out, and end the training with the last one."""
 
     def __init__(
-        self, clock: TrainingClock, minutes: list[float], ontology: OntologyCut | None, take: Callable[[Snapshot], None]
+        self,
+        clock: TrainingClock,
+        minutes: list[float],
+        ontology: OntologyCut | None,
+        genes: InputGenes,
+        take: Callable[[Snapshot], None],
     ) -> None:
-        self.clock, self.due, self.ontology, self.take = clock, list(minutes), ontology, take
+        self.clock, self.due, self.ontology, self.genes, self.take = clock, list(minutes), ontology, genes, take
         self.cells, self.losses = 0, []
 
     def on_train_start(self, trainer: L.Trainer, module: PretrainingModule) -> None:
@@ -147,7 +157,8 @@ class _Snapshots(Callback):
         model = WcedModel(module.trained.config).to(module.device)
         model.load_state_dict(module.trained.state_dict())
         rate = self.cells / (60 * self.clock.minutes) if self.cells else math.nan
-        self.take(Snapshot(minutes, model.eval(), self.ontology, trainer.global_step, self.cells, rate, loss))
+        steps = trainer.global_step
+        self.take(Snapshot(minutes, model.eval(), self.ontology, self.genes, steps, self.cells, rate, loss))
 
 
 def train(shards: ShardSet, section: Speedrun, seed: int, take: Callable[[Snapshot], None]) -> dict[str, Any]:
@@ -184,14 +195,16 @@ def train(shards: ShardSet, section: Speedrun, seed: int, take: Callable[[Snapsh
     clock.go()
     model = build_model(shards, section.recipe.model, checkpoint, graph, seed)
     start_from_statistics(model, shards, section.recipe.model, seed)
+    genes = input_genes(shards, checkpoint.input)
     clock.stand()
     model.backbone.gradient_checkpointing = checkpoint.gradient_checkpointing
     dataset = BatchDataset(
         shards, "train", encoding_of(checkpoint), training=True, order=order_of(checkpoint.order),
         bucket_steps=checkpoint.order.bucket_steps, batch_size=checkpoint.batch_size, seed=seed,
+        choice=choice_of(genes, shards.measured_dv, checkpoint.input),
     )  # fmt: skip
     loader = BatchLoader(dataset, workers=section.recipe.workers, pin_memory=torch.cuda.is_available())
-    snapshots = _Snapshots(clock, section.minutes, graph, take)
+    snapshots = _Snapshots(clock, section.minutes, graph, genes, take)
     trainer = L.Trainer(
         accelerator="auto", devices=1, precision=precision_of(section.recipe.precision), max_epochs=-1,
         accumulate_grad_batches=checkpoint.accumulate, gradient_clip_val=checkpoint.optimiser.clip,

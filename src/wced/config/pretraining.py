@@ -1,22 +1,71 @@
 """Config of pretraining."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from wced.config.base import Section
 from wced.config.model import Model
+from wced.genes.groups import PATTERNS
+
+
+class Thinning(Section):
+    """Thin the counts of training cells, as if they had been sequenced less deeply; the target stays the whole cell."""
+
+    share: float = Field(0.0, ge=0, le=1)
+    """Share of cells, chosen anew in each pass over them."""
+    min_rate: float = Field(0.1, gt=0, le=1)
+    """Each molecule of such a cell stays with one probability, log-uniform between this and 1."""
+
+
+class Panels(Section):
+    """Cut the input of training cells to a set of genes, as if another study or a panel had measured them.
+
+    The kinds of sets that are asked for are equally likely, each group and each size being one.
+    """
+
+    share: float = Field(0.0, ge=0, le=1)
+    """Share of cells, chosen anew in each pass over them."""
+    datasets: bool = True
+    """Genes that a random dataset of the corpus measured."""
+    groups: list[str] = []
+    """All genes but those of a gene group."""
+    sizes: list[Annotated[int, Field(ge=1)]] = []
+    """A random set of about so many genes of the vocabulary."""
+
+    @model_validator(mode="after")
+    def _sets(self) -> "Panels":
+        if self.share and not (self.datasets or self.groups or self.sizes):
+            raise ValueError("panels: there is no set of genes to cut to: give datasets, groups or sizes")
+        return self
 
 
 class Input(Section):
-    """How a cell becomes a sequence of genes and values."""
+    """How a cell becomes a sequence of genes and values.
+
+    Steps in their order: gene groups are left out, training cells are cut to panels, thinned, and lose genes to
+    dropout; what is left is normalised; of that the sequence keeps as many genes as fit.
+    """
 
     length: int = Field(8192, ge=2)
     """Largest number of genes in a sequence, CLS not counted."""
-    subset: Literal["random", "most_expressed"] = "random"
-    """Genes that a training sequence keeps when a cell expresses more than fit (after dropout): a random subset, or
-    the most expressed, which is what inference always takes. The shorter the sequence, the more it matters that
-    both see the same."""
+    min_length: int | None = Field(None, ge=1)
+    """Each training batch has a length of its own, log-uniform between this and `length`; null for `length` always."""
+    subset: Literal["random", "most_expressed", "informative"] = "random"
+    """Genes that a sequence keeps when a cell expresses more than fit. `random`: a random subset, for which inference
+    takes the most expressed. `most_expressed`: these. `informative`: those with the largest value × (1 − detection
+    frequency), the share of the corpus' training cells that express the gene, which the checkpoint keeps. The shorter
+    the sequence, the more it matters that training and inference see the same."""
+    leave_out: list[str] = []
+    """Gene groups that are never in the input, in training and inference; targets keep them. `mitochondrial`,
+    `ribosomal` and `haemoglobin` are known by symbol, others by `gene_groups`. How much of a cell they are tells
+    the protocol and the dying cells, and a dataset published without them looks like another kind of cell."""
+    gene_groups: dict[str, str] = {}
+    """Further gene groups: name, and path of a TSV with a column `gene_id`."""
+    panels: Panels = Panels()
+    """Training inputs with the genes of a panel only."""
+    thinning: Thinning = Thinning()
+    """Training inputs of lower depth."""
     values: Literal["log1p_10k", "ranks", "bins"] = "log1p_10k"
     """What stands for expression in the input: log1p of counts per 10,000; the rank among the cell's expressed genes,
     between 0 and 1; or one of `bins` bins of equal frequency. What is predicted is log1p_10k always."""
@@ -31,6 +80,23 @@ class Input(Section):
     """Share of cells whose sequence has no zeros although zeros are interleaved (the reference code: 0.2)."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Probability with which an expressed gene is left out of the input, before values are normalised (WCED: 0.2)."""
+
+    @property
+    def groups(self) -> list[str]:
+        """Gene groups that the input leaves out or panels lack, each once."""
+        return list(dict.fromkeys([*self.leave_out, *self.panels.groups]))
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Input":
+        if self.min_length is not None and self.min_length > self.length:
+            raise ValueError(f"min_length {self.min_length} is above length {self.length}")
+        for key, names in (("leave_out", self.leave_out), ("panels.groups", self.panels.groups)):
+            for name in names:
+                if names.count(name) > 1:
+                    raise ValueError(f"{key}: {name} is duplicated")
+                if name not in PATTERNS and name not in self.gene_groups:
+                    raise ValueError(f"{key}: {name} is neither {', '.join(PATTERNS)} nor a key of gene_groups")
+        return self
 
 
 class Schedule(Section):

@@ -23,15 +23,23 @@ POSITIONS = {"cpu": 2**12, "cuda": 2**18}
 def _encoding(model: WcedModel) -> Encoding:
     """Return the encoding of inference: that of the training, without anything that is drawn at random."""
     chosen = model.config.input
-    names = ("length", "values", "bins", "zeros")
-    return Encoding(**{name: chosen[name] for name in names if name in chosen}, cell_target=False)
+    names = ("length", "subset", "values", "bins", "zeros")
+    return Encoding(
+        **{name: chosen[name] for name in names if name in chosen},
+        reduces=bool(chosen.get("leave_out")),
+        cell_target=False,
+    )
 
 
 def sequence_lengths(cells: ModelInput, model: WcedModel) -> np.ndarray:
     """Return how many positions each cell's sequence has, CLS not counted; int64, (n,)."""
     encoding, length_n = _encoding(model), np.diff(cells.cells.offsets)
+    if encoding.reduces:
+        kept = np.concatenate([[0], np.cumsum(cells.choice.allowed_v[cells.cells.gene])])
+        length_n = np.diff(kept[cells.cells.offsets])
     if encoding.zeros == "include":
-        length_n = np.maximum(length_n, cells.measured_v.sum())
+        measured_v = cells.measured_v & cells.choice.allowed_v if encoding.reduces else cells.measured_v
+        length_n = np.maximum(length_n, measured_v.sum())
     return np.minimum(length_n, encoding.length)
 
 
@@ -70,13 +78,13 @@ def batches(
 ) -> Iterator[tuple[np.ndarray, dict[str, torch.Tensor | bool]]]:
     """Yield the rows of each batch and what `WcedModel.encode` takes of them, on the model's device.
 
-    Nothing is random: of a cell with more genes than fit, the most expressed are read, and zeros are read only where
-    the encoding always includes them.
+    Nothing is random: of a cell with more genes than fit, the most expressed or most informative are read, and zeros
+    are read only where the encoding always includes them.
     """
     encoding, views, device = _encoding(model), cells.cells.views(), model.device
     measured_dv = cells.measured_v[None]
     for rows in plan(sequence_lengths(cells, model), batch_size, POSITIONS[device.type]):
-        batch = encode(_chosen(views, rows), measured_dv, encoding, training=False)
+        batch = encode(_chosen(views, rows), measured_dv, encoding, training=False, choice=cells.choice)
         arrays = {"gene": batch.gene, "value": batch.value, "length": batch.length}
         if cells.metadata_nm is not None:
             arrays["metadata"] = cells.metadata_nm[rows]

@@ -12,6 +12,7 @@ from wced.embedding.matching import GeneMatch, match_genes, symbols_of
 from wced.errors import WcedError
 from wced.pretraining.folder import Checkpoint
 from wced.shards.cells import RaggedCells, from_csr, id_dtype
+from wced.shards.input_genes import GeneChoice, gene_choice
 from wced.shards.perturbations import Perturbations, gene_ids_of
 from wced.shards.vocabulary import Vocabulary
 
@@ -40,6 +41,8 @@ class ModelInput:
     """int64, cells × metadata columns of the model: class codes, -1 for unknown. None for a model without."""
     facts: dict[str, Any]
     """How the input fitted the model: shares, numbers and names, for people and for uns."""
+    choice: GeneChoice | None = None
+    """Which genes the model leaves out of its input, and how much each tells; None where it needs neither."""
 
     def __len__(self) -> int:
         return len(self.cells)
@@ -133,7 +136,8 @@ def read_cells(
     if "perturbed" in checkpoint.model.config.gene_states:
         cells = replace(cells, perturbed=_perturbed(adata.obs, vocabulary))
         facts["perturbed_cells"] = int((cells.perturbed >= 0).any(axis=1).sum())
-    return ModelInput(cells, measured_v, metadata_nm, facts)
+    choice = gene_choice(checkpoint.input_genes, measured_v[None], checkpoint.model.config.input.get("leave_out", ()))
+    return ModelInput(cells, measured_v, metadata_nm, facts, choice)
 
 
 def _matrix(adata: AnnData, layer: str | None, use_raw: bool) -> tuple[Any, str, pd.DataFrame]:

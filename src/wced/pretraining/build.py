@@ -11,14 +11,17 @@ from wced.config.model import GivenGenes, Model
 from wced.errors import WcedError
 from wced.files import existing, sha256
 from wced.genes.embeddings import read_gene_embeddings
+from wced.genes.groups import gene_group
 from wced.model import WcedConfig, WcedModel
 from wced.model.backbones import layers_of
 from wced.model.modeling import INPUT_STD
 from wced.ontology.cell_ontology import load as load_ontology
 from wced.ontology.cut import OntologyCut, cut
+from wced.pretraining.gene_statistics import cell_values
 from wced.pretraining.losses import Losses
 from wced.pretraining.start import depth_scale
 from wced.shards.encode import Encoding
+from wced.shards.input_genes import GeneChoice, InputGenes, gene_choice
 from wced.shards.order import CellSource, Order
 
 _CELLS = 65536
@@ -29,7 +32,12 @@ def encoding_of(section: config.Checkpoint) -> Encoding:
     mlm = section.mlm
     return Encoding(
         length=section.input.length,
+        shortest=section.input.min_length,
         subset=section.input.subset,
+        reduces=bool(section.input.leave_out),
+        thinned=section.input.thinning.share,
+        min_rate=section.input.thinning.min_rate,
+        panelled=section.input.panels.share,
         values=section.input.values,
         bins=section.input.bins,
         zeros=section.input.zeros,
@@ -41,6 +49,21 @@ def encoding_of(section: config.Checkpoint) -> Encoding:
         hide_genes=mlm.hide_genes if mlm else 0.0,
         cell_target=section.wced is not None,
     )
+
+
+def input_genes(shards: CellSource, section: config.Input) -> InputGenes:
+    """Return what the training cells say of the genes of the input, and which genes belong to the section's groups."""
+    values, vocabulary = cell_values(shards, "train", null=False), shards.vocabulary
+    groups = {
+        name: gene_group(name, vocabulary.gene_ids, vocabulary.symbols, section.gene_groups) for name in section.groups
+    }
+    return InputGenes(values.n_nonzero_g / np.maximum(values.n_g, 1), groups)
+
+
+def choice_of(genes: InputGenes, measured_dv: np.ndarray, section: config.Input) -> GeneChoice:
+    """Return which genes a section leaves out and cuts inputs to; `measured_dv` is bool, datasets × genes."""
+    panels = section.panels
+    return gene_choice(genes, measured_dv, section.leave_out, panels.datasets, panels.groups, panels.sizes)
 
 
 def order_of(section: config.Order) -> Order:

@@ -21,7 +21,7 @@ from wced.files import whole_folder
 from wced.ontology.cell_ontology import load as load_ontology
 from wced.pretraining import folder
 from wced.pretraining.anndata_source import SPLITS, AnnDataSource
-from wced.pretraining.build import encoding_of, hierarchy
+from wced.pretraining.build import choice_of, encoding_of, hierarchy
 from wced.pretraining.callbacks import QuietProgress
 from wced.pretraining.finetune_card import card
 from wced.pretraining.finetune_model import Tuning, with_new_head
@@ -30,6 +30,7 @@ from wced.pretraining.losses import Losses
 from wced.pretraining.module import PretrainingModule
 from wced.pretraining.train import precision_of
 from wced.shards.batches import BatchDataset, BatchLoader
+from wced.shards.input_genes import GeneChoice
 from wced.shards.order import Order
 from wced.shards.vocabulary import Labels
 
@@ -120,7 +121,8 @@ def finetune(
     model = with_new_head(checkpoint, column, len(found.classes), graph, section, seed)
     tuning = Tuning(model, section)
     trained_parameters = sum(value.numel() for value in tuning.trained.values())
-    best, metrics = _fit(tuning, source, training, masks, section, seed, name)
+    choice = choice_of(checkpoint.input_genes, source.measured_dv, training.input)
+    best, metrics = _fit(tuning, source, training, masks, section, seed, name, choice)
     new = Labels(
         checkpoint.labels.classes | {column: found.classes},
         checkpoint.labels.unknown_in_validation | {column: found.unseen},
@@ -130,7 +132,7 @@ def finetune(
     ontology = checkpoint.ontology if graph is None else graph
     if all(head["loss"] != "hierarchical" for head in model.config.label_heads):
         ontology = None
-    tuned = folder.Checkpoint(tuning.finish(), checkpoint.vocabulary, new, ontology)
+    tuned = folder.Checkpoint(tuning.finish(), checkpoint.vocabulary, new, ontology, checkpoint.input_genes)
     predictions = _predictions(tuned, cells, source, found, column, section, obs.index)
     scores = [
         [name, split, best.epoch, best.step, f"{column}_{metric}", value]
@@ -206,11 +208,12 @@ def _fit(
     section: Finetuning,
     seed: int,
     name: str,
+    choice: GeneChoice,
 ) -> tuple[_BestEpoch, pd.DataFrame]:
     """Train until the validation loss no longer falls; return the best epoch and the metrics of all."""
     column, encoding = training.label_heads[0].column, encoding_of(training)
     order = Order(strategy="weighted", field=column, exponent=section.balance) if section.balance else Order()
-    common = {"batch_size": section.batch_size, "seed": seed}
+    common = {"batch_size": section.batch_size, "seed": seed, "choice": choice}
     datasets = (
         BatchDataset(source, "train", encoding, training=True, order=order, **common),
         BatchDataset(source, "validation", encoding, training=False, **common),

@@ -15,6 +15,7 @@ from wced.files import existing
 from wced.model.configuration import FORMAT_VERSION, WcedConfig
 from wced.model.modeling import WcedModel
 from wced.ontology.cut import OntologyCut
+from wced.shards.input_genes import InputGenes
 from wced.shards.vocabulary import Labels, Vocabulary
 
 # A folder is read and written in a moment; Transformers would show a bar for it, also in logs.
@@ -35,9 +36,14 @@ class Checkpoint:
     """Classes of every label column."""
     ontology: OntologyCut | None
     """The Cell Ontology of the training labels; None for a model without a hierarchical head."""
+    input_genes: InputGenes
+    """What the training cells say of the genes of the input."""
 
 
-FILES = ("config.json", "model.safetensors", "vocabulary.tsv", "labels.json", "ontology.json", "README.md")
+FILES = (
+    *("config.json", "model.safetensors", "vocabulary.tsv", "input_genes.tsv", "labels.json", "ontology.json"),
+    "README.md",
+)
 """What a checkpoint's folder may hold; nothing else is fetched or read."""
 
 
@@ -48,6 +54,7 @@ def save(checkpoint: Checkpoint, folder: str | Path, card: str | None = None) ->
     if card is not None:
         (folder / "README.md").write_text(card)
     checkpoint.vocabulary.write(folder / "vocabulary.tsv")
+    checkpoint.input_genes.write(folder / "input_genes.tsv", checkpoint.vocabulary)
     checkpoint.labels.write(folder / "labels.json")
     if checkpoint.ontology is not None:
         (folder / "ontology.json").write_text(json.dumps(checkpoint.ontology.to_json(), indent=1) + "\n")
@@ -114,7 +121,8 @@ def load(name: str | Path) -> Checkpoint:
     labels, ontology = Labels.read(folder / "labels.json"), None
     if any(head["loss"] == "hierarchical" for head in heads):
         ontology = OntologyCut.read(folder / "ontology.json")
-    return Checkpoint(_read_model(folder).eval(), vocabulary, labels, ontology)
+    genes = InputGenes.read(folder / "input_genes.tsv", vocabulary)
+    return Checkpoint(_read_model(folder).eval(), vocabulary, labels, ontology, genes)
 
 
 def _read_model(folder: Path) -> WcedModel:

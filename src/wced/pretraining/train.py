@@ -21,9 +21,11 @@ from wced.model.parameters import parameters_by_part
 from wced.pretraining import folder
 from wced.pretraining.build import (
     build_model,
+    choice_of,
     compile_layers,
     encoding_of,
     hierarchy,
+    input_genes,
     losses_of,
     order_of,
 )
@@ -117,12 +119,14 @@ def pretrain(
     _say("parameters: " + ", ".join(f"{part} {n:,}" for part, n in parameters_by_part(model).items()))
 
     encoding, bucket_steps = encoding_of(checkpoint), checkpoint.order.bucket_steps
-    common = {"batch_size": checkpoint.batch_size, "seed": seed}
+    genes = input_genes(shards, checkpoint.input)
+    choice = choice_of(genes, shards.measured_dv, checkpoint.input)
+    common = {"batch_size": checkpoint.batch_size, "seed": seed, "choice": choice}
     train = BatchDataset(
         shards, "train", encoding, training=True, order=order_of(checkpoint.order), bucket_steps=bucket_steps, **common
     )
     # Masked language modelling validates on the same masks each epoch; whole-cell decoding on whole inputs.
-    validation = BatchDataset(shards, "validation", encoding, training=checkpoint.mlm is not None, **common)
+    validation = BatchDataset(shards, "validation", encoding.unvaried, training=checkpoint.mlm is not None, **common)
     errors = GeneErrorFiles(state, name, validation, model.config.decoders)
     if rank() == 0:
         resources.check(_need(model, checkpoint, len(errors.blocks)), state_root)
@@ -160,7 +164,7 @@ def pretrain(
             (temporary / "model").mkdir()
             metrics = module.metrics_table(name)
             folder.save(
-                folder.Checkpoint(module.trained, shards.vocabulary, shards.labels, graph),
+                folder.Checkpoint(module.trained, shards.vocabulary, shards.labels, graph, genes),
                 temporary / "model",
                 card=card(name, checkpoint, module.trained, shards, metrics),
             )

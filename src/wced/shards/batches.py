@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from wced.shards.cells import RaggedCells
 from wced.shards.choice import choice_probabilities
 from wced.shards.encode import Batch, Encoding, encode, mask_limits
+from wced.shards.input_genes import GeneChoice
 from wced.shards.order import CellSource, EpochOrder, Order
 
 TensorBatch = dict[str, torch.Tensor]
@@ -65,6 +66,7 @@ class BatchDataset(Dataset):
         seed: int,
         order: Order = SEQUENTIAL,
         bucket_steps: int = 1,
+        choice: GeneChoice | None = None,
     ) -> None:
         """Prepare batches of a split.
 
@@ -85,12 +87,14 @@ class BatchDataset(Dataset):
         bucket_steps
             Length buckets: the cells of this many steps are sorted by the length of their sequences, so that a batch
             needs little padding; the steps then stand in random order. 1 for none.
+        choice
+            What the model knows of the genes of its input; for an encoding that `chooses`.
         """
         self._arguments = {
             "source": source, "split": split, "encoding": encoding, "batch_size": batch_size, "training": training,
-            "seed": seed, "order": order, "bucket_steps": bucket_steps,
+            "seed": seed, "order": order, "bucket_steps": bucket_steps, "choice": choice,
         }  # fmt: skip
-        self.source, self.encoding, self.batch_size = source, encoding, batch_size
+        self.source, self.encoding, self.batch_size, self.choice = source, encoding, batch_size, choice
         self.training, self.seed, self.bucket_steps = training, seed, bucket_steps
         self.order = EpochOrder(source, split, order, seed)
         self._window: tuple[tuple[int, int, int], list[np.ndarray]] | None = None
@@ -152,7 +156,7 @@ class BatchDataset(Dataset):
         for part in np.split(places, range(self.batch_size, len(places), self.batch_size)):
             batch = encode(
                 self.source.views(part), self.source.measured_dv, encoding, training=True, seed=self.seed,
-                measured_d=self.source.measured_d,
+                measured_d=self.source.measured_d, choice=self.choice,
             )  # fmt: skip
             there = np.arange(batch.gene.shape[1]) < batch.length[:, None]
             positions_g += np.bincount(batch.gene[there], minlength=len(positions_g))
@@ -190,10 +194,18 @@ class BatchDataset(Dataset):
         epoch = self.order.passes(key.epoch, len(self.order) * key.step // self.steps(key.ranks))
         return to_tensors(
             encode(
-                cells, self.source.measured_dv, self.encoding, training=self.training, seed=self.seed, epoch=epoch,
-                measured_d=self.source.measured_d, limits=self._limits,
+                cells, self.source.measured_dv, self._encoding(key), training=self.training, seed=self.seed,
+                epoch=epoch, measured_d=self.source.measured_d, limits=self._limits, choice=self.choice,
             )
         )  # fmt: skip
+
+    def _encoding(self, key: BatchKey) -> Encoding:
+        """Return the encoding of a step, which may have a length of its own: the same for all ranks."""
+        shortest, longest = self.encoding.shortest, self.encoding.length
+        if shortest is None or not self.training:
+            return self.encoding
+        share = np.random.default_rng((self.seed, key.epoch, key.step)).random()
+        return replace(self.encoding, length=int(shortest * ((longest + 1) / shortest) ** share))
 
 
 class BatchLoader:

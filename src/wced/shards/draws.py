@@ -10,7 +10,7 @@ Numba keeps compiled code beside each module and looks only at that module's own
 import numba
 import numpy as np
 
-DROPOUT, SUBSET, ZEROS, MASK = range(4)
+DROPOUT, SUBSET, ZEROS, MASK, PANEL, THIN = range(6)
 """Purposes of streams."""
 
 UNIT = 65536

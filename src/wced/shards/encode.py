@@ -4,7 +4,7 @@ Two passes over the cells of a batch: the first says how long each sequence beco
 larger than needed, the second fills them. Both draw the same numbers (`wced.shards.draws`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -12,22 +12,36 @@ import numpy as np
 
 from wced.shards.cells import CellViews, RaggedCells
 from wced.shards.draws import UNIT
-from wced.shards.kernels import expressed_room, fill, sequence_lengths
+from wced.shards.input_genes import GeneChoice
+from wced.shards.kernels import INFORMATIVE, MOST_EXPRESSED, RANDOM, expressed_room, fill, sequence_lengths
 from wced.shards.memory import arrays
 from wced.shards.perturbations import mark_perturbed
+from wced.shards.reduction import reduce_cells
 
+SUBSETS = {"random": RANDOM, "most_expressed": MOST_EXPRESSED, "informative": INFORMATIVE}
 VALUES = ("log1p_10k", "ranks", "bins")
 ZERO_MODES = ("exclude", "include", "interleave")
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a cell becomes a sequence; without `training` nothing is drawn: no dropout, interleaving or masking."""
+    """How a cell becomes a sequence; without `training` nothing is random (thinning, panel, dropout, zeros, mask)."""
 
     length: int
     """Largest number of genes in a sequence; CLS positions, which the model adds, do not count."""
-    subset: Literal["random", "most_expressed"] = "random"
-    """Which genes a training sequence keeps when the cell has more than fit; inference keeps the most expressed."""
+    shortest: int | None = None
+    """Each training batch has a length of its own, log-uniform between this and `length`; None for `length` always."""
+    subset: Literal["random", "most_expressed", "informative"] = "random"
+    """Which genes a sequence keeps when the cell has more than fit: a random subset, for which inference takes the most
+    expressed; these; or those with the largest log1p_10k × (1 − detection frequency in the training corpus)."""
+    reduces: bool = False
+    """Whether genes are left out of the input, as `wced.shards.input_genes.GeneChoice` says."""
+    thinned: float = 0.0
+    """Share of training cells whose molecules stay with one probability, log-uniform between `min_rate` and 1."""
+    min_rate: float = 0.1
+    """Smallest probability that a molecule of a thinned cell stays."""
+    panelled: float = 0.0
+    """Share of training cells whose input has the genes of a panel only, drawn from those of the `GeneChoice`."""
     values: Literal["log1p_10k", "ranks", "bins"] = "log1p_10k"
     """What stands for a gene's expression in the input; targets are log1p_10k always.
     `ranks`: (r - ½)/n, where r is the rank among the n genes that survive dropout, 1 for the lowest count, ties sharing
@@ -54,10 +68,20 @@ class Encoding:
     """Whether a batch has the values of all expressed genes as a flat target."""
 
     def __post_init__(self) -> None:
-        if self.values not in VALUES or self.zeros not in ZERO_MODES or self.subset not in ("random", "most_expressed"):
+        if self.values not in VALUES or self.zeros not in ZERO_MODES or self.subset not in SUBSETS:
             raise ValueError(f"no such encoding: {self}")
         if self.mask + self.hide_genes > 1:
             raise ValueError(f"mask {self.mask} and hide_genes {self.hide_genes} are shares that add up to more than 1")
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it takes a `GeneChoice`."""
+        return self.reduces or self.subset == "informative" or self.panelled > 0
+
+    @property
+    def unvaried(self) -> "Encoding":
+        """The same without what makes training inputs differ in depth, panel and length: that of validations."""
+        return replace(self, shortest=None, thinned=0.0, panelled=0.0)
 
     @cached_property
     def limits(self) -> np.ndarray:
@@ -133,6 +157,7 @@ def encode(
     epoch: int = 0,
     measured_d: np.ndarray | None = None,
     limits: np.ndarray | None = None,
+    choice: GeneChoice | None = None,
 ) -> Batch:
     """Return the batch of some cells.
 
@@ -145,29 +170,37 @@ def encode(
     encoding
         How a cell becomes a sequence.
     training
-        Whether anything is drawn at random. Without it a cell that has more genes than fit is represented
-        by its most expressed ones, and nothing is dropped, interleaved or masked.
+        Whether anything is random. Without it a cell that has more genes than fit is represented by its most expressed
+        or most informative ones, and nothing is thinned, cut to a panel, dropped, interleaved or masked.
     seed, epoch
         With a cell's soma_joinid, the seed of its streams.
     measured_d
         What `measured_counts` says of `measured_dv`, to spare counting for every batch.
     limits
         What `mask_limits` says of the encoding, where genes differ in how often they are chosen.
+    choice
+        What the model knows of the genes of its input; for an encoding that `chooses`.
 
     Returns
     -------
     Batch
         Padded to the longest sequence of the batch (to one position, where all cells are empty).
     """
+    if encoding.chooses and choice is None:
+        raise ValueError("this encoding chooses genes by what the corpus says of them; give it a GeneChoice")
     n, cells = len(cells), cells.views()
     zeros = ZERO_MODES.index(encoding.zeros)
     interleave = zeros == 2 and training
     lengths, zeros_n = np.empty(n, np.int64), np.empty(n, np.int64)
     dropped = round(encoding.dropout * UNIT)
-    if measured_d is None:
-        measured_d = measured_counts(measured_dv) if zeros else np.zeros(len(measured_dv), np.int64)
+    rest = _reduced(cells, measured_dv, encoding, choice, training, seed, epoch)
+    available_n = rest.available_n
+    if available_n is None:
+        if measured_d is None:
+            measured_d = measured_counts(measured_dv) if zeros else np.zeros(len(measured_dv), np.int64)
+        available_n = measured_d[cells.dataset] - np.diff(cells.offsets)
     sequence_lengths(
-        cells.offsets, cells.soma_joinid, cells.dataset, measured_d,
+        rest.offsets, cells.soma_joinid, available_n,
         encoding.length, zeros, encoding.nonzero_ratio, round(encoding.nonzero_only * UNIT), dropped, training,
         seed, epoch, lengths, zeros_n,
     )  # fmt: skip
@@ -187,11 +220,13 @@ def encode(
         }
     )
     gene_state = made.pop("gene_state")
+    subset = SUBSETS[encoding.subset]
     fill(
-        cells.offsets, cells.gene_at, cells.count_at, cells.like, cells.soma_joinid, cells.dataset, measured_dv,
-        measured_d,
-        expressed_room(encoding.length, interleave, encoding.nonzero_ratio), training and encoding.subset == "random",
-        VALUES.index(encoding.values), encoding.bins if encoding.values == "bins" else 0, dropped,
+        cells.offsets, cells.gene_at, cells.count_at, rest.offsets, rest.gene_at, rest.count_at, rest.whole_at,
+        cells.like, cells.soma_joinid, cells.dataset, measured_dv, available_n, NOTHING if choice is None else choice,
+        expressed_room(encoding.length, interleave, encoding.nonzero_ratio),
+        MOST_EXPRESSED if subset == RANDOM and not training else subset,
+        VALUES.index(encoding.values), encoding.bins if encoding.values == "bins" else 0, dropped, rest.panel_n,
         encoding.limits if limits is None else limits, training, seed, epoch, lengths, zeros_n, *made.values(),
     )  # fmt: skip
     if cells.perturbed is not None:
@@ -214,3 +249,56 @@ def encode(
         gene_state=None if cells.perturbed is None else gene_state,
         soma_joinid=cells.soma_joinid,
     )
+
+
+NOTHING = GeneChoice(
+    np.zeros(0, bool), np.zeros(0, np.float32), np.zeros((0, 0), bool), np.zeros(0), np.zeros(0, np.int64)
+)
+"""Stands for no choice of genes, in compiled code."""
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """What is left of cells for their input."""
+
+    offsets: np.ndarray
+    """int64, (n + 1,): where each cell's genes begin."""
+    gene_at: np.ndarray
+    """int64, (n,): address of each cell's vocabulary ids."""
+    count_at: np.ndarray
+    """int64, (n,): address of its counts."""
+    whole_at: np.ndarray
+    """int64, (n,): address of the same genes' counts before thinning."""
+    panel_n: np.ndarray
+    """int64, (n,): panel of each cell, −1 for none; empty where nothing is taken out."""
+    available_n: np.ndarray | None
+    """int64, (n,): genes that may stand in the input as zeros; None for those that the dataset measured."""
+    memory: tuple[np.ndarray, ...] = ()
+    """What the addresses point to."""
+
+
+def _reduced(
+    cells: CellViews,
+    measured_dv: np.ndarray,
+    encoding: Encoding,
+    choice: GeneChoice | None,
+    training: bool,
+    seed: int,
+    epoch: int,
+) -> _Rest:
+    thinned, panelled = (round(share * UNIT * training) for share in (encoding.thinned, encoding.panelled))
+    if not (encoding.reduces or thinned or panelled):
+        none = np.empty(0, np.int64)
+        return _Rest(cells.offsets, cells.gene_at, cells.count_at, cells.count_at, none, None)
+    if choice is None:  # thinning alone
+        choice = NOTHING._replace(allowed_v=np.ones(measured_dv.shape[1], bool))
+    n, size = len(cells), int(cells.offsets[-1]) + 1
+    offsets, panel_n, available_n = np.empty(n + 1, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
+    made = arrays({"gene": ((size,), cells.like.dtype), "count": ((size,), np.uint32), "whole": ((size,), np.uint32)})
+    reduce_cells(
+        cells.offsets, cells.gene_at, cells.count_at, cells.like, cells.soma_joinid, cells.dataset, measured_dv, choice,
+        thinned, np.log(encoding.min_rate), panelled, seed, epoch, encoding.zeros != "exclude",
+        offsets, *made.values(), panel_n, available_n,
+    )  # fmt: skip
+    gene_at, count_at, whole_at = (array.ctypes.data + offsets[:-1] * array.itemsize for array in made.values())
+    return _Rest(offsets, gene_at, count_at, whole_at, panel_n, available_n, tuple(made.values()))

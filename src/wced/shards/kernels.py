@@ -9,6 +9,7 @@ from numba.extending import intrinsic
 from wced.shards.draws import (
     DROPOUT,
     MASK,
+    PANEL,
     SUBSET,
     ZEROS,
     advanced,
@@ -21,12 +22,19 @@ from wced.shards.draws import (
     survivors,
 )
 from wced.shards.mapped import pointer
+from wced.shards.reduction import allow
+
+RANDOM, MOST_EXPRESSED, INFORMATIVE = range(3)
+"""Which genes a sequence keeps where a cell has more than fit."""
 
 TARGET_SUM = 10_000.0
 """Values are log1p(count / total · TARGET_SUM), the field's `log1p_10k`."""
 
 SMALL = 32
 """Most counts of a cell are below this: what becomes of them is looked up in a table made once per cell."""
+
+FINE = 19
+"""Lower bits of a float32 that a histogram leaves out, so that its bins are a sixteenth of their values wide."""
 
 CACHE_LINE = 64
 """Bytes that memory hands out at once."""
@@ -72,11 +80,11 @@ def _zeros_wanted(used, length, zeros, interleave, nonzero_ratio):
 
 @numba.njit(nogil=True, cache=True)
 def sequence_lengths(
-    offsets, soma_joinid, dataset, measured_d,
+    offsets, soma_joinid, available,
     length, zeros, nonzero_ratio, nonzero_only, dropped, training, seed, epoch,
     lengths, zeros_n,
 ):  # fmt: skip
-    """Write how many positions each sequence has, and how many of them are zeros."""
+    """Write how many positions each sequence has, and how many of them are zeros, of those `available` to the cell."""
     for i in range(len(offsets) - 1):
         n = offsets[i + 1] - offsets[i]
         kept = n
@@ -90,7 +98,7 @@ def sequence_lengths(
         used = min(kept, expressed_room(length, zeros == 2 and training, nonzero_ratio))
         wanted = _zeros_wanted(used, length, zeros, interleave, nonzero_ratio)
         if wanted > 0:
-            wanted = max(min(wanted, measured_d[dataset[i]] - n), 0)
+            wanted = max(min(wanted, available[i]), 0)
         zeros_n[i] = wanted
         lengths[i] = used + wanted
 
@@ -173,18 +181,50 @@ def _most_expressed(counts, stays, size, large):
 
 
 @numba.njit(nogil=True, cache=True)
-def _add_zeros(state, cell_gene, measured_g, measured, training, wanted, gene, free):
-    """Write `wanted` genes that the dataset measured and the cell does not express to `gene`.
+def _most_informative(genes, counts, stays, size, information_v, scale, key, ties):
+    """Reduce the places that are True in `stays` to the `size` with the largest log1p(count · scale) · information.
 
-    `free`, with a place for every gene, is memory to work in.
+    Ties go to the first. `key` and `ties`, int32 and as long as `stays`, are memory to work in. A float32 that is not
+    negative is ordered as the integer of its bits; a histogram of their upper ones finds where the threshold lies.
     """
-    n_genes, n = len(measured_g), len(cell_gene)
-    for g in range(n_genes):  # as a slice numba would copy it fifty times as slowly
-        free[g] = measured_g[g]
-    for j in range(n):
+    table, number_of = np.zeros(SMALL, np.float32), np.zeros(2 ** (31 - FINE), np.int32)
+    _log1p_table(scale, table)
+    score = key.view(np.float32)
+    for j in range(len(counts)):
+        count = counts[j]
+        value = table[count] if count < SMALL else np.float32(np.log(1.0 + count * scale))
+        score[j] = value * information_v[genes[j]]
+        number_of[key[j] >> FINE] += stays[j]
+    above, part = 0, len(number_of) - 1
+    while above + number_of[part] < size:
+        above += number_of[part]
+        part -= 1
+    n_ties = 0
+    for j in range(len(counts)):
+        if key[j] >> FINE == part and stays[j]:
+            ties[n_ties] = key[j]
+            n_ties += 1
+    ties[:n_ties].sort()
+    threshold = ties[n_ties - (size - above)]
+    at_threshold = size - above - (n_ties - np.searchsorted(ties[:n_ties], threshold, side="right"))
+    for j in range(len(counts)):
+        fits = stays[j] and key[j] == threshold and at_threshold > 0
+        stays[j] = (stays[j] and key[j] > threshold) or fits
+        at_threshold -= fits
+
+
+@numba.njit(nogil=True, cache=True)
+def _add_zeros(state, cell_gene, available, training, wanted, gene, free):
+    """Write `wanted` genes that may be zeros and that the cell does not express to `gene`.
+
+    `free` (genes,) says which genes may be zeros; those that the cell expresses, and the written ones, leave it.
+    `available` is how many of them the cell does not express.
+    """
+    n_genes = len(free)
+    for j in range(len(cell_gene)):
         free[cell_gene[j]] = False
     done = 0
-    if training and 4 * (measured - n - wanted) > n_genes:
+    if training and 4 * (available - wanted) > n_genes:
         # More than a quarter of all genes would still do after the last draw: draw until all are new.
         while done < wanted:
             state = advanced(state)
@@ -247,16 +287,22 @@ def _write_mask(state, limits, gene, draws, masked):
 
 @numba.njit(nogil=True, cache=True)
 def fill(
-    offsets, gene_at, count_at, like, soma_joinid, dataset, measured_dv, measured_d,
-    room, random, values, bins, dropped, limits, training, seed, epoch, lengths, zeros_n,
+    offsets, gene_at, count_at, input_offsets, input_gene_at, input_count_at, whole_at, like, soma_joinid, dataset,
+    measured_dv, available, choice, room, subset, values, bins, dropped, panel_n, limits, training, seed, epoch,
+    lengths, zeros_n,
     gene, value, masked, gene_masked, position_target, target_gene, target_value,
 ):  # fmt: skip
-    """Fill the arrays of a batch; those that are not asked for have no rows."""
+    """Fill the arrays of a batch; those that are not asked for have no rows.
+
+    Cells are given twice: as they are, and as what is left of them for the input (`wced.shards.reduction`), of which
+    `whole_at` has the counts as they are. `panel_n` has the panel of each cell; empty where nothing was taken out.
+    """
     largest = gene.shape[1]
     for i in range(len(offsets) - 1):
         largest = max(largest, offsets[i + 1] - offsets[i])
     stays, before = np.empty(largest, np.bool_), np.empty(largest, np.bool_)
     draws, large = np.empty(largest // 4 + 1, np.uint64), np.empty(largest, np.uint32)
+    key, ties = np.empty(largest if subset == INFORMATIVE else 0, np.int32), np.empty(largest, np.int32)
     free = np.empty(measured_dv.shape[1] if zeros_n.any() else 0, np.bool_)
     whole_table, table = np.zeros(SMALL, np.float32), np.zeros(SMALL, np.float32)
     mlm, cell_target = len(position_target) > 0, len(target_gene) > 0
@@ -283,6 +329,17 @@ def fill(
                 genes, counts, stays, n, whole_table, whole_scale, large[:0], n, bins, target_gene[to], target_value[to]
             )
 
+        # What is left for the input.
+        all_genes, whole_total = genes, total
+        if input_count_at[i] != count_at[i]:
+            n = input_offsets[i + 1] - input_offsets[i]
+            genes = numba.carray(pointer(input_gene_at[i]), n, like.dtype)
+            counts = numba.carray(pointer(input_count_at[i]), n, np.uint32)
+            total = np.uint64(0)
+            for j in range(n):
+                total += np.uint64(counts[j])
+        whole_counts = numba.carray(pointer(whole_at[i]), n, np.uint32)
+
         # Which genes stay after dropout, and the values that follow from them.
         n_stays, stays_total = n, total
         if training and dropped > 0:
@@ -296,33 +353,41 @@ def fill(
         scale, n_ranked, ranked = TARGET_SUM / max(np.float64(stays_total), 1.0), n_stays, large[:0]
         if values > 0 and n > 0:
             ranked = _rank_table(counts, stays, n_stays, bins, table, large)
-        elif stays_total == total:
+        elif stays_total == whole_total:
             for count in range(SMALL):
                 table[count] = whole_table[count]
         else:
             _log1p_table(scale, table)
 
         # Which of them are used, and the input.
-        if n_stays > room and random:
+        if n_stays > room and subset == RANDOM:
             random_subset(stream(seed, epoch, soma_joinid[i], SUBSET), n, n_stays, room, stays, before, draws)
+        elif n_stays > room and subset == INFORMATIVE:
+            _most_informative(genes, counts, stays, room, choice.information_v, scale, key[:n], ties)
         elif n_stays > room:
             ranked = ranked.copy()
             _most_expressed(counts, stays, room, large)
         _write(genes, counts, stays, used, table, scale, ranked, n_ranked, bins, gene[i], value[i])
         value[i, used:] = 0
-        if mlm and values == 0 and stays_total == total:
+        if mlm and values == 0 and stays_total == whole_total:
             for k in range(gene.shape[1]):
                 position_target[i, k] = value[i, k]  # nothing is dropped, so the input has the whole cell's values
         elif mlm:
             _write(
-                genes, counts, stays, used, whole_table, whole_scale, large[:0], n, bins, gene[i], position_target[i]
-            )
+                genes, whole_counts, stays, used, whole_table, whole_scale, large[:0], n, bins, gene[i],
+                position_target[i],
+            )  # fmt: skip
             position_target[i, used:] = 0
 
         if zeros_n[i] > 0:
+            measured_g = measured_dv[dataset[i]]
+            if len(panel_n):
+                allow(measured_g, panel_n[i], stream(seed, epoch, soma_joinid[i], PANEL), choice, free)
+            else:
+                for g in range(len(free)):  # as a slice numba would copy it fifty times as slowly
+                    free[g] = measured_g[g]
             state = advanced(stream(seed, epoch, soma_joinid[i], ZEROS))
-            measured_g, measured = measured_dv[dataset[i]], measured_d[dataset[i]]
-            _add_zeros(state, genes, measured_g, measured, training, zeros_n[i], gene[i, used:], free)
+            _add_zeros(state, all_genes, available[i], training, zeros_n[i], gene[i, used:], free)
         gene[i, length:] = 0
         state = stream(seed, epoch, soma_joinid[i], MASK)
         if len(masked):
