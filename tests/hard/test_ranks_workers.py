@@ -25,7 +25,7 @@ def dataset(made):
 
     def make(strategy: str = "shuffled", bucket_steps: int = 1, weighted: bool = False) -> BatchDataset:
         encoding = Encoding(length=32, dropout=0.2, zeros="interleave", select=0.5, mask=0.7, hide_genes=0.2)
-        order = Order(strategy, field="cell_type_ontology_term_id", block_cells=16, buffer_blocks=8)
+        order = Order(strategy, columns=("cell_type_ontology_term_id",), block_cells=16, buffer_blocks=8)
         made = BatchDataset(
             shards, "train", encoding, batch_size=24, training=True, seed=5, order=order, bucket_steps=bucket_steps
         )

@@ -122,7 +122,7 @@ def test_workers_change_no_byte(made, tmp_path, whole):
 @pytest.mark.parametrize(
     ("change", "value"),
     [
-        ("order", {"strategy": "weighted", "field": "cell_type_ontology_term_id"}),
+        ("order", {"strategy": "weighted", "columns": ["dataset_id", "cell_type_ontology_term_id"]}),
         ("order", {"strategy": "round_robin"}),
         ("order", {"bucket_steps": 4}),
         ("input", {"values": "ranks"}),

@@ -96,22 +96,16 @@ class Order(Section):
     """In which order an epoch visits the training cells."""
 
     strategy: Literal["shuffled", "weighted", "round_robin"] = "shuffled"
-    """Each cell once; as many draws as there are cells, rare classes of `field` more often than frequent ones; or one
-    cell of each class of `field` in turn, small classes again and again."""
-    field: Literal[
-        "dataset_id",
-        "cell_type_ontology_term_id",
-        "tissue_ontology_term_id",
-        "tissue_general_ontology_term_id",
-        "donor_id",
-        "assay_ontology_term_id",
-    ] = "dataset_id"
-    """Column whose classes are balanced."""
-    exponent: float = Field(0.5, ge=0, le=1)
-    """`weighted`: a class of n cells is drawn in proportion to n to the power of 1 - exponent; 1 makes all classes
-    equally frequent."""
+    """Each cell once; as many samples as there are cells, those of rare classes more often than those of frequent ones;
+    or one cell of each class in turn, small classes again and again."""
+    columns: list[str] = Field(["dataset_id"], min_length=1)
+    """Columns whose combinations are the classes: `dataset_id`, or any of `shards.label_columns`. Unknown is a value
+    too. `[dataset_id, cell_type_ontology_term_id]` balances the types of each dataset."""
+    power: float = Field(0.5, ge=0, le=1)
+    """`weighted`: the weight of a cell of a class of n cells is proportional to n to the power of -power: 0 for equal
+    weights, 0.5 for 1/√n, 1 makes all classes equally frequent."""
     max_repeats: float = Field(10.0, ge=1)
-    """`weighted`: largest expected number of draws of a cell in an epoch."""
+    """`weighted`: largest expected number of samples of a cell in an epoch."""
     block_cells: int = Field(64, ge=1, le=256)
     """Cells that lie together on disk and are read together."""
     buffer_blocks: int = Field(512, ge=64)
@@ -122,6 +116,13 @@ class Order(Section):
     bucket_steps: int = Field(1, ge=1)
     """Length buckets: cells of this many steps are sorted by the length of their sequences, so that batches need little
     padding; 1 for none."""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> "Order":
+        for column in self.columns:
+            if self.columns.count(column) > 1:
+                raise ValueError(f"order.columns: {column} is duplicated")
+        return self
 
 
 class GradientReversal(Section):
