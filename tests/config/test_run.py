@@ -102,6 +102,7 @@ def test_unknown_keys_are_named(config, key):
         ("pretraining.checkpoints.m.label_heads", [{"column": "age", "loss": "mse"}], "age is not in shards.number_"),
         ("pretraining.checkpoints.m.order", {"columns": ["dataset_id", "age"]}, "order.columns: age is not in shards."),
         ("pretraining.checkpoints.m.order", {"columns": ["donor_id", "donor_id"]}, "order.columns: donor_id is duplic"),
+        ("pretraining.checkpoints.m.order", {"batches": "one_dataset", "strategy": "round_robin"}, "not round_robin"),
         ("pretraining.checkpoints.m.order", {"columns": []}, "[] should be non-empty"),
         ("pretraining.model.metadata", ["age"], "pretraining.model.metadata: age is not in shards.label_columns"),
         ("pretraining.checkpoints.m", {"label_heads": [{"column": "donor_id", "loss": "focal"}]}, "none decodes"),
@@ -127,7 +128,7 @@ def test_unknown_keys_are_named(config, key):
     ],
     ids=[
         "type", "minimum", "pattern", "choice", "open_maximum", "maximum", "no_list", "objective", "missing",
-        "column", "number", "order", "order_twice", "order_empty",
+        "column", "number", "order", "order_twice", "order_turns", "order_empty",
         "metadata", "labels_alone", "nothing_to_learn", "weightless", "early_stop", "shares",
         "table", "null",
         "heads", "leaked", "not_embedded", "uri_and_datasets", "version_and_datasets", "no_corpus", "concat",

@@ -106,6 +106,9 @@ class Order(Section):
     weights, 0.5 for 1/√n, 1 makes all classes equally frequent."""
     max_repeats: float = Field(10.0, ge=1)
     """`weighted`: largest expected number of samples of a cell in an epoch."""
+    batches: Literal["mixed", "one_dataset"] = "mixed"
+    """Cells of all datasets in each step; or of one dataset, over all devices: every dataset then has as many steps as
+    its cells' weights sum to, and cells come as often as before (`shuffled` and `weighted`)."""
     block_cells: int = Field(64, ge=1, le=256)
     """Cells that lie together on disk and are read together."""
     buffer_blocks: int = Field(512, ge=64)
@@ -114,14 +117,22 @@ class Order(Section):
     """Cells of an epoch, which begins where the last one ended; null for all training cells once. With the same number,
     trainings on corpora of different sizes take the same steps between two validations."""
     bucket_steps: int = Field(1, ge=1)
-    """Length buckets: cells of this many steps are sorted by the length of their sequences, so that batches need little
-    padding; 1 for none."""
+    """Length buckets: cells of this many steps (of one dataset, where batches are) are sorted by the length of their
+    sequences, so that batches need little padding; 1 for none."""
 
     @model_validator(mode="after")
     def _each_once(self) -> "Order":
         for column in self.columns:
             if self.columns.count(column) > 1:
                 raise ValueError(f"order.columns: {column} is duplicated")
+        return self
+
+    @model_validator(mode="after")
+    def _datasets_take_no_turns(self) -> "Order":
+        if self.batches == "one_dataset" and self.strategy == "round_robin":
+            raise ValueError(
+                "order.batches: one_dataset goes with the strategies shuffled and weighted, not round_robin"
+            )
         return self
 
 

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from wced.shards.cells import RaggedCells
 from wced.shards.choice import choice_probabilities
 from wced.shards.encode import Batch, Encoding, encode, mask_limits
-from wced.shards.epochs import EpochOrder
+from wced.shards.epochs import step_order
 from wced.shards.order import CellSource, Order
 
 TensorBatch = dict[str, torch.Tensor]
@@ -52,7 +52,8 @@ class BatchDataset(Dataset):
 
     An epoch of N cells has S = ⌈N / (batch_size · ranks)⌉ steps. Step s holds the cells from ⌊N·s/S⌋ to ⌊N·(s+1)/S⌋ of
     the epoch's order, dealt out to the ranks in turn: every cell once, as many batches for every rank, and sizes that
-    differ by one at most. So the steps of two ranks with half the batch hold the same cells as those of one.
+    differ by one at most. So the steps of two ranks with half the batch hold the same cells as those of one. With
+    batches of one dataset each, a step holds ⌈N / S⌉ cells of one dataset; see `wced.shards.epochs.DatasetOrder`.
     """
 
     def __init__(
@@ -84,8 +85,8 @@ class BatchDataset(Dataset):
         order
             In which order an epoch visits the cells.
         bucket_steps
-            Length buckets: the cells of this many steps are sorted by the length of their sequences, so that a batch
-            needs little padding; the steps then stand in random order. 1 for none.
+            Length buckets: the cells of this many steps (of one dataset, where batches are) are sorted by the length of
+            their sequences, so that a batch needs little padding; the steps then stand in random order. 1 for none.
         """
         self._arguments = {
             "source": source, "split": split, "encoding": encoding, "batch_size": batch_size, "training": training,
@@ -93,7 +94,7 @@ class BatchDataset(Dataset):
         }  # fmt: skip
         self.source, self.encoding, self.batch_size = source, encoding, batch_size
         self.training, self.seed, self.bucket_steps = training, seed, bucket_steps
-        self.order = EpochOrder(source, split, order, seed)
+        self.order = step_order(source, split, order, seed)
         self._sorted = lru_cache(self.order.streams)(self._sorted_steps)
         self._weights_g: np.ndarray | None = None
         self._limits: np.ndarray | None = None
@@ -257,7 +258,7 @@ class BatchLoader:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _following(self, epoch: int) -> dict[str, int]:
-        return {"epoch": epoch + int(self.dataset.order.advances), "done": 0}
+        return {"epoch": epoch + int(self.dataset.order.order.advances), "done": 0}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the epoch and how many of its batches have been handed out."""

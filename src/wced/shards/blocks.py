@@ -25,8 +25,15 @@ class Parts:
     """int64, (parts,): which block."""
     cells: np.ndarray
     """int64, (parts,): the stream's cells in it."""
-    weight: np.ndarray | None
+    weight: np.ndarray | None = None
     """float64, (parts,): the sum of their weights; None where each cell weighs 1."""
+    dataset: int | None = None
+    """The dataset that the cells are of; None where a stream takes all cells of its blocks."""
+
+    @property
+    def total(self) -> float:
+        """The sum of the weights of all cells."""
+        return float((self.cells if self.weight is None else self.weight).sum())
 
 
 class Blocks:
@@ -72,12 +79,38 @@ class Blocks:
     def parts(self) -> Parts:
         """Return all blocks as the parts of one stream."""
         weight = None
-        if self._order.strategy == "weighted":
+        if self._weighted:
             weight = np.zeros(len(self.cells))
             for blocks, places in self.chunks():
                 begins = np.cumsum(self.cells[blocks]) - self.cells[blocks]
                 weight[blocks] = np.add.reduceat(self.weights(places), begins)
         return Parts(np.arange(len(self.cells)), self.cells, weight)
+
+    def parts_by_dataset(self) -> list[Parts]:
+        """Return the parts of one stream for each dataset that has cells (there must be some), by their codes.
+
+        A block has a part for each dataset in it, so this is small where the cells of a dataset lie together.
+        """
+        keys, cells, weight = [], [], []  # a key is a dataset and a block
+        for blocks, places in self.chunks():
+            block_n = np.repeat(np.arange(blocks.start, blocks.stop), self.cells[blocks])
+            key_n = self.source.column("dataset", places).astype(np.int64) * len(self.cells) + block_n
+            key_p, part_n, cells_p = np.unique(key_n, return_inverse=True, return_counts=True)
+            keys.append(key_p)
+            cells.append(cells_p)
+            if self._weighted:
+                weight.append(np.bincount(part_n, weights=self.weights(places)))
+        order = np.argsort(np.concatenate(keys))
+        dataset, block = np.divmod(np.concatenate(keys)[order], len(self.cells))
+        codes, first = np.unique(dataset, return_index=True)
+        columns = [block, np.concatenate(cells)[order]]
+        columns += [np.concatenate(weight)[order]] if self._weighted else []
+        by_dataset = zip(codes.tolist(), *(np.split(column, first[1:]) for column in columns), strict=True)
+        return [Parts(*parts, dataset=code) for code, *parts in by_dataset]
+
+    @property
+    def _weighted(self) -> bool:
+        return self._order.strategy == "weighted"
 
 
 def sample_offset(rng: np.random.Generator) -> float:

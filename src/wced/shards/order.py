@@ -67,6 +67,9 @@ class Order:
     frequencies as they are, 1 makes all classes equally frequent."""
     max_repeats: float = 10.0
     """Largest expected number of samples of a cell in an epoch (`weighted`)."""
+    batches: Literal["mixed", "one_dataset"] = "mixed"
+    """`mixed`: cells of all datasets together. `one_dataset`: the cells of a step, over all ranks, are of one dataset
+    (`shuffled` and `weighted`)."""
     block_cells: int = 64
     """Cells of a block."""
     buffer_blocks: int = 512
@@ -74,3 +77,8 @@ class Order:
     epoch_cells: int | None = None
     """Cells of an epoch, which begins where the last one ended: several passes over the cells, or a part of one. None
     for one pass."""
+
+    @property
+    def advances(self) -> bool:
+        """Whether each epoch has an order of its own."""
+        return self.strategy != "sequential"

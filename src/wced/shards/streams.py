@@ -60,9 +60,8 @@ class BlockStream:
         self._first = np.arange(n + 1) * count // n
         self.length = int(parts.cells.sum())
         if parts.weight is not None:
-            total = parts.weight.sum()
-            self.length = max(1, round(total))
-            self._scale = self.length / total
+            self.length = max(1, round(parts.total))
+            self._scale = self.length / parts.total
             # Where parts begin and end when all cells stand on a line, each as long as its weight.
             self._ends = np.concatenate([[0.0], np.cumsum(parts.weight) * self._scale])
             self._ends[-1] = self.length
@@ -99,6 +98,8 @@ class BlockStream:
         _, order, _, offset = self._pass(number)
         parts = order[self._first[k] : self._first[k + 1]]
         places = self._blocks.places(self._parts.block[parts])
+        if self._parts.dataset is not None:
+            places = places[self._blocks.source.column("dataset", places) == self._parts.dataset]
         if self._parts.weight is not None:
             weight, cells = self._blocks.weights(places) * self._scale, self._parts.cells[parts]
             places = np.repeat(places, times_sampled(weight, cells, self._ends[parts], self._ends[parts + 1], offset))
