@@ -1,6 +1,7 @@
 """Cells in memory as a source of batches: the plainest thing that fits the contract of `CellSource`."""
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -9,17 +10,24 @@ from wced.shards.encode import measured_counts
 
 
 class MemorySource:
-    """Cells whose split and class are given; cell i has `nonzeros[i]` genes and soma_joinid 10 i."""
+    """Cells whose split and class are given; cell i has `nonzeros[i]` genes and soma_joinid 10 i.
 
-    label_columns, number_columns = ("label",), ()
+    `labels` are the codes of further columns by name.
+    """
 
-    def __init__(self, train, dataset=None, nonzeros=None, genes=500):
+    label_columns, number_columns, vocabulary = ("label",), (), None
+
+    def __init__(self, train, dataset=None, nonzeros=None, genes=500, labels=None):
         self.train = np.asarray(train, bool)
         n = len(self.train)
         self.dataset = np.zeros(n, np.int32) if dataset is None else np.asarray(dataset, np.int32)
         self.nonzeros = np.ones(n, np.int64) if nonzeros is None else np.asarray(nonzeros)
         self.measured_dv = np.ones((self.dataset.max() + 1, genes), bool)
         self.measured_d = measured_counts(self.measured_dv)
+        self.dataset_ids = [f"d{code}" for code in range(len(self.measured_dv))]
+        self._label_codes = {name: np.asarray(codes, np.int32) for name, codes in (labels or {}).items()}
+        codes = self._label_codes.items()
+        self.labels = SimpleNamespace(classes={name: tuple(map(str, range(code.max() + 1))) for name, code in codes})
 
     def __len__(self):
         return len(self.train)
@@ -40,7 +48,8 @@ class MemorySource:
         return bounds, cells.astype(np.int64)
 
     def column(self, name, cells):
-        return {"dataset": self.dataset, "soma_joinid": 10 * np.arange(len(self))}[name][cells]
+        columns = {"dataset": self.dataset, "soma_joinid": 10 * np.arange(len(self)), **self._label_codes}
+        return columns[name][cells]
 
     def offsets(self, cells):
         return np.concatenate([[0], np.cumsum(self.nonzeros[cells])])

@@ -45,6 +45,16 @@ def test_an_epoch_of_ours_has_every_cell_once(data, job, work, system, times):
     child.checked(opened, job(system, work))
 
 
+@pytest.mark.parametrize("work", ["raw_batches", "wced_batches"])
+def test_other_orders_of_ours_are_what_they_say(data, job, work):
+    dataset = np.load(data / "dataset.npy")
+    weighted, one = (works.open_work(job(name, work)) for name in ("ours_weighted", "ours_one_dataset"))
+    joinids = np.concatenate([batch.soma_joinid for batch in weighted.epoch()])
+    assert len(joinids) == CELLS and len(set(joinids)) < CELLS  # frequent types are left out, rare ones come again
+    assert all(len(set(dataset[batch.soma_joinid])) == 1 for batch in one.epoch())
+    child.checked(one, job("ours_one_dataset", work))
+
+
 def test_peers_raw_counts_are_finished_as_ours_are(data, job, monkeypatch):
     """The same cells in the same batches become the same sequences, whoever delivers their counts."""
     import anndata as ad

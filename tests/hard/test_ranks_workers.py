@@ -23,9 +23,12 @@ def dataset(made):
     """Give a maker of datasets; small blocks and buffers make an epoch cross several of them."""
     shards = ShardSet(made.shards)
 
-    def make(strategy: str = "shuffled", bucket_steps: int = 1, weighted: bool = False) -> BatchDataset:
+    def make(
+        strategy: str = "shuffled", bucket_steps: int = 1, weighted: bool = False, batches: str = "mixed"
+    ) -> BatchDataset:
         encoding = Encoding(length=32, dropout=0.2, zeros="interleave", select=0.5, mask=0.7, hide_genes=0.2)
-        order = Order(strategy, field="cell_type_ontology_term_id", block_cells=16, buffer_blocks=8)
+        columns = ("cell_type_ontology_term_id",)
+        order = Order(strategy, columns=columns, batches=batches, block_cells=16, buffer_blocks=8)
         made = BatchDataset(
             shards, "train", encoding, batch_size=24, training=True, seed=5, order=order, bucket_steps=bucket_steps
         )
@@ -42,11 +45,11 @@ def expected(dataset):
     known = {}
 
     def get(
-        ranks: int, strategy: str = "shuffled", bucket_steps: int = 1, weighted: bool = False
+        ranks: int, strategy: str = "shuffled", bucket_steps: int = 1, weighted: bool = False, batches: str = "mixed"
     ) -> list[list[dict[str, torch.Tensor]]]:
-        key = (ranks, strategy, bucket_steps, weighted)
+        key = (ranks, strategy, bucket_steps, weighted, batches)
         if key not in known:
-            source = dataset(strategy, bucket_steps, weighted)
+            source = dataset(strategy, bucket_steps, weighted, batches)
             steps = source.steps(ranks)
             known[key] = [
                 [source[epoch, step, rank, ranks] for epoch in range(EPOCHS) for step in range(steps)]
@@ -110,8 +113,12 @@ def test_resuming_from_any_batch_goes_on_exactly(dataset, expected, ranks, worke
 
 
 @pytest.mark.parametrize(
-    "options", [("shuffled", 3), ("weighted", 1), ("round_robin", 2), ("shuffled", 1, True)],
-    ids=["buckets", "weighted", "round_robin", "weights_of_genes"],
+    "options",
+    [
+        ("shuffled", 3), ("weighted", 1), ("round_robin", 2), ("shuffled", 1, True),
+        ("weighted", 2, False, "one_dataset"), ("shuffled", 1, True, "one_dataset"),
+    ],
+    ids=["buckets", "weighted", "round_robin", "weights_of_genes", "one_dataset", "one_dataset_and_weights_of_genes"],
 )  # fmt: skip
 def test_other_orders_and_choices_are_resumed_as_exactly(dataset, expected, options):
     source, whole = dataset(*options), expected(2, *options)

@@ -75,7 +75,7 @@ def test_batches_are_of_the_cells_that_they_name(source):
 
 def test_rare_classes_are_drawn_more_often_on_request(source):
     source, _ = source
-    order = Order(strategy="weighted", field="kind", exponent=1.0)
+    order = Order(strategy="weighted", columns=("kind",), power=1.0)
     dataset = BatchDataset(source, "train", Encoding(length=G), batch_size=8, training=True, seed=1, order=order)
     drawn = np.concatenate([source.column("kind", dataset.cells((0, step, 0, 1))) for step in range(len(dataset))])
     train = source.column("kind", source.places("train"))

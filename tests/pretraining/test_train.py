@@ -122,14 +122,15 @@ def test_workers_change_no_byte(made, tmp_path, whole):
 @pytest.mark.parametrize(
     ("change", "value"),
     [
-        ("order", {"strategy": "weighted", "field": "cell_type_ontology_term_id"}),
+        ("order", {"strategy": "weighted", "columns": ["dataset_id", "cell_type_ontology_term_id"]}),
         ("order", {"strategy": "round_robin"}),
+        ("order", {"batches": "one_dataset"}),
         ("order", {"bucket_steps": 4}),
         ("input", {"values": "ranks"}),
         ("input", {"values": "bins", "bins": 10}),
         ("input", {"zeros": "include"}),
     ],
-    ids=["weighted", "round_robin", "buckets", "ranks", "bins", "zeros"],
+    ids=["weighted", "round_robin", "one_dataset", "buckets", "ranks", "bins", "zeros"],
 )
 def test_choices_of_order_and_input_reach_the_training(run, whole, change, value):
     given = {**section().checkpoints["m"].model_dump()[change], **value}

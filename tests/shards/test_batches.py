@@ -228,5 +228,5 @@ def test_workers_make_the_same_batches(dataset):
 
 
 def test_a_dataset_travels_to_another_process(dataset):
-    made = dataset(order=Order("weighted", field="cell_type_ontology_term_id"))
+    made = dataset(order=Order("weighted", columns=("dataset", "cell_type_ontology_term_id")))
     assert same(pickle.loads(pickle.dumps(made))[1, 3], made[1, 3])

@@ -11,15 +11,14 @@ from memory_source import MemorySource
 from wced.shards import subset
 from wced.shards.batches import BatchDataset
 from wced.shards.encode import Encoding
-from wced.shards.order import EpochOrder, Order
+from wced.shards.epochs import EpochOrder
+from wced.shards.order import Order
 from wced.shards.subset import TrainingSubset
 
 
 def source(n=4000, seed=0):
     rng = np.random.default_rng(seed)
-    made = MemorySource(rng.random(n) < 0.7, np.arange(n) % 3, rng.integers(0, 5, n))
-    made.vocabulary = made.labels = made.dataset_ids = None  # nobody looks at them
-    return made
+    return MemorySource(rng.random(n) < 0.7, np.arange(n) % 3, rng.integers(0, 5, n))
 
 
 def test_a_smaller_share_is_part_of_a_larger_one_and_validation_stays_whole():
@@ -69,12 +68,11 @@ def test_epochs_of_a_given_length_go_on_where_the_last_ended(strategy, epoch_cel
     epochs = np.concatenate([long.cells(epoch, 0, epoch_cells) for epoch in range(5000 // epoch_cells)])
     assert epochs.tolist() == passes[: len(epochs)].tolist()
     assert long.cells(1, 7, 12).tolist() == passes[epoch_cells + 7 : epoch_cells + 12].tolist()
-    assert long.passes(2, 5) == (2 * epoch_cells + 5) // len(once)
+    assert long.passes(2, 5, epoch_cells) == (2 * epoch_cells + 5) // len(once)
 
 
 def test_trainings_of_two_shares_take_the_same_steps_and_draw_each_sequence_anew():
     cells = MemorySource(np.ones(300, bool), nonzeros=np.full(300, 60))
-    cells.vocabulary = cells.labels = cells.dataset_ids = None
     encoding = Encoding(length=10)
     options = {"batch_size": 32, "training": True, "seed": 1, "order": Order(epoch_cells=300)}
     whole, part = (BatchDataset(of, "train", encoding, **options) for of in (cells, TrainingSubset(cells, 0.2, 1)))

@@ -10,7 +10,7 @@ def entropy(classes: np.ndarray) -> float:
     """Return the entropy of the classes of some cells in bits."""
     _, counts = np.unique(classes, return_counts=True)
     share = counts / len(classes)
-    return float(-(share * np.log2(share)).sum())
+    return float((share * np.log2(1 / share)).sum())  # 0, not -0, where there is one class
 
 
 def mean_entropies(batches: Sequence[np.ndarray], dataset: np.ndarray) -> tuple[float, float]:

@@ -47,6 +47,10 @@ class System:
 
 _OURS = ("wced.shards.batches", "wced.shards.reader")
 _ORDER = Order()
+_BALANCED = {"strategy": "weighted", "columns": ("dataset", "cell_type_ontology_term_id")}
+
+ORDERS = {"ours_weighted": Order(**_BALANCED), "ours_one_dataset": Order(**_BALANCED, batches="one_dataset")}
+"""Orders of systems of ours that do not shuffle plainly."""
 
 SYSTEMS = (
     System(
@@ -61,6 +65,14 @@ SYSTEMS = (
     System(
         "ours_4x_cells", "wced", ("raw_batches", "wced_batches"), _OURS, "as ours, every shard listed four times",
         peers=False,
+    ),
+    System(
+        "ours_weighted", "wced", ("raw_batches", "wced_batches"), _OURS,
+        "as ours, cells weighted by 1/√n of their dataset × cell type", peers=False,
+    ),
+    System(
+        "ours_one_dataset", "wced", ("raw_batches", "wced_batches"), _OURS,
+        "as ours_weighted, batches of one dataset each, which therefore have no entropy", peers=False,
     ),
     System(
         "annbatch", "annbatch", WORKS, ("annbatch", "anndata", "zarr", "zarrs"),

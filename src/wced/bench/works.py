@@ -12,9 +12,10 @@ import numpy as np
 from scipy import sparse
 
 from wced.bench.machine import last_level_cache
-from wced.bench.systems import BATCH_SIZE
+from wced.bench.systems import BATCH_SIZE, ORDERS
 from wced.shards.cells import RaggedCells, id_dtype
 from wced.shards.encode import Encoding, encode
+from wced.shards.order import Order
 
 if TYPE_CHECKING:
     import torch
@@ -109,15 +110,14 @@ def peer(system: str, work: str, length: int, data: Path, device: str) -> Work:
     return Work(lambda: _finished(finished(), n_genes if work.endswith("dense") else None, device), unit)
 
 
-def ours(work: str, length: int, shards: Path, device: str, workers: int = 0) -> Work:
+def ours(work: str, length: int, shards: Path, device: str, workers: int, order: Order) -> Work:
     """Return a batch work of our own loader."""
     from wced.shards.batches import BatchDataset, BatchLoader
-    from wced.shards.order import Order
     from wced.shards.reader import ShardSet
 
     opened = ShardSet(shards)
     dataset = BatchDataset(
-        opened, "train", encoding(work, length), batch_size=BATCH_SIZE, order=Order(), training=True, seed=SEED
+        opened, "train", encoding(work, length), batch_size=BATCH_SIZE, order=order, training=True, seed=SEED
     )
     loader = BatchLoader(dataset, workers=workers)
     if work == "raw_batches":
@@ -138,7 +138,6 @@ def ours(work: str, length: int, shards: Path, device: str, workers: int = 0) ->
 def copy_floor(work: str, length: int, shards: Path, device: str) -> Work:
     """Return the copying of as many bytes as our batches have, between buffers of four times the last-level cache."""
     from wced.shards.batches import BatchDataset, BatchLoader
-    from wced.shards.order import Order
     from wced.shards.reader import ShardSet
 
     opened = ShardSet(shards)
@@ -239,5 +238,5 @@ def open_work(job: dict[str, Any]) -> Work:
         return copy_floor(*arguments, data / "shards", job["device"])
     if system.startswith("ours"):
         shards = data / ("shards_4x" if system == "ours_4x_cells" else "shards")
-        return ours(*arguments, shards, job["device"], job["workers"])
+        return ours(*arguments, shards, job["device"], job["workers"], ORDERS.get(system, Order()))
     return peer(system, *arguments, data, job["device"])

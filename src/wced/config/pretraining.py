@@ -162,22 +162,19 @@ class Order(Section):
     """In which order an epoch visits the training cells."""
 
     strategy: Literal["shuffled", "weighted", "round_robin"] = "shuffled"
-    """Each cell once; as many draws as there are cells, rare classes of `field` more often than frequent ones; or one
-    cell of each class of `field` in turn, small classes again and again."""
-    field: Literal[
-        "dataset_id",
-        "cell_type_ontology_term_id",
-        "tissue_ontology_term_id",
-        "tissue_general_ontology_term_id",
-        "donor_id",
-        "assay_ontology_term_id",
-    ] = "dataset_id"
-    """Column whose classes are balanced."""
-    exponent: float = Field(0.5, ge=0, le=1)
-    """`weighted`: a class of n cells is drawn in proportion to n to the power of 1 - exponent; 1 makes all classes
-    equally frequent."""
+    """Each cell once; as many samples as there are cells, those of rare classes more often than those of frequent ones;
+    or one cell of each class in turn, small classes again and again."""
+    columns: list[str] = Field(["dataset_id"], min_length=1)
+    """Columns whose combinations are the classes: `dataset_id`, or any of `shards.label_columns`. Unknown is a value
+    too. `[dataset_id, cell_type_ontology_term_id]` balances the types of each dataset."""
+    power: float = Field(0.5, ge=0, le=1)
+    """`weighted`: the weight of a cell of a class of n cells is proportional to n to the power of -power: 0 for equal
+    weights, 0.5 for 1/√n, 1 makes all classes equally frequent."""
     max_repeats: float = Field(10.0, ge=1)
-    """`weighted`: largest expected number of draws of a cell in an epoch."""
+    """`weighted`: largest expected number of samples of a cell in an epoch."""
+    batches: Literal["mixed", "one_dataset"] = "mixed"
+    """Cells of all datasets in each step; or of one dataset, over all devices: every dataset then has as many steps as
+    its cells' weights sum to, and cells come as often as before (`shuffled` and `weighted`)."""
     block_cells: int = Field(64, ge=1, le=256)
     """Cells that lie together on disk and are read together."""
     buffer_blocks: int = Field(512, ge=64)
@@ -186,8 +183,23 @@ class Order(Section):
     """Cells of an epoch, which begins where the last one ended; null for all training cells once. With the same number,
     trainings on corpora of different sizes take the same steps between two validations."""
     bucket_steps: int = Field(1, ge=1)
-    """Length buckets: cells of this many steps are sorted by the length of their sequences, so that batches need little
-    padding; 1 for none."""
+    """Length buckets: cells of this many steps (of one dataset, where batches are) are sorted by the length of their
+    sequences, so that batches need little padding; 1 for none."""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> "Order":
+        for column in self.columns:
+            if self.columns.count(column) > 1:
+                raise ValueError(f"order.columns: {column} is duplicated")
+        return self
+
+    @model_validator(mode="after")
+    def _datasets_take_no_turns(self) -> "Order":
+        if self.batches == "one_dataset" and self.strategy == "round_robin":
+            raise ValueError(
+                "order.batches: one_dataset goes with the strategies shuffled and weighted, not round_robin"
+            )
+        return self
 
 
 class GradientReversal(Section):

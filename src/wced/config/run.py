@@ -122,6 +122,8 @@ class Run(Section):
                 )
                 for head in checkpoint.label_heads
             ]
+            balanced = [column for column in checkpoint.order.columns if column != "dataset_id"]
+            wanted += [(f"{section}.checkpoints.{name}.order.columns", column, "label_columns") for column in balanced]
         for key, column, held in wanted:
             if column not in {"label_columns": labels, "number_columns": numbers}[held]:
                 raise ValueError(f"{key}: {column} is not in shards.{held}")

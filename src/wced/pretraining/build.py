@@ -68,8 +68,8 @@ def choice_of(genes: InputGenes, measured_dv: np.ndarray, section: config.Input)
 
 def order_of(section: config.Order) -> Order:
     """Return in which order a checkpoint's section visits the training cells."""
-    settings = section.model_dump(exclude={"bucket_steps"})
-    return Order(**settings | {"field": "dataset" if section.field == "dataset_id" else section.field})
+    columns = tuple("dataset" if column == "dataset_id" else column for column in section.columns)
+    return Order(columns=columns, **section.model_dump(exclude={"bucket_steps", "columns"}))
 
 
 def classes_of(shards: CellSource, column: str) -> tuple[str, ...]:

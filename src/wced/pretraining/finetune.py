@@ -212,7 +212,7 @@ def _fit(
 ) -> tuple[_BestEpoch, pd.DataFrame]:
     """Train until the validation loss no longer falls; return the best epoch and the metrics of all."""
     column, encoding = training.label_heads[0].column, encoding_of(training)
-    order = Order(strategy="weighted", field=column, exponent=section.balance) if section.balance else Order()
+    order = Order("weighted", columns=(column,), power=section.balance) if section.balance else Order()
     common = {"batch_size": section.batch_size, "seed": seed, "choice": choice}
     datasets = (
         BatchDataset(source, "train", encoding, training=True, order=order, **common),

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +15,9 @@ from torch.utils.data import Dataset
 from wced.shards.cells import RaggedCells
 from wced.shards.choice import choice_probabilities
 from wced.shards.encode import Batch, Encoding, encode, mask_limits
+from wced.shards.epochs import step_order
 from wced.shards.input_genes import GeneChoice
-from wced.shards.order import CellSource, EpochOrder, Order
+from wced.shards.order import CellSource, Order
 
 TensorBatch = dict[str, torch.Tensor]
 """The fields of `Batch` (or of `RaggedCells`, for batches of raw counts) as tensors, by name."""
@@ -52,7 +53,8 @@ class BatchDataset(Dataset):
 
     An epoch of N cells has S = ⌈N / (batch_size · ranks)⌉ steps. Step s holds the cells from ⌊N·s/S⌋ to ⌊N·(s+1)/S⌋ of
     the epoch's order, dealt out to the ranks in turn: every cell once, as many batches for every rank, and sizes that
-    differ by one at most. So the steps of two ranks with half the batch hold the same cells as those of one.
+    differ by one at most. So the steps of two ranks with half the batch hold the same cells as those of one. With
+    batches of one dataset each, a step holds ⌈N / S⌉ cells of one dataset; see `wced.shards.epochs.DatasetOrder`.
     """
 
     def __init__(
@@ -85,8 +87,8 @@ class BatchDataset(Dataset):
         order
             In which order an epoch visits the cells.
         bucket_steps
-            Length buckets: the cells of this many steps are sorted by the length of their sequences, so that a batch
-            needs little padding; the steps then stand in random order. 1 for none.
+            Length buckets: the cells of this many steps (of one dataset, where batches are) are sorted by the length of
+            their sequences, so that a batch needs little padding; the steps then stand in random order. 1 for none.
         choice
             What the model knows of the genes of its input; for an encoding that `chooses`.
         """
@@ -96,8 +98,8 @@ class BatchDataset(Dataset):
         }  # fmt: skip
         self.source, self.encoding, self.batch_size, self.choice = source, encoding, batch_size, choice
         self.training, self.seed, self.bucket_steps = training, seed, bucket_steps
-        self.order = EpochOrder(source, split, order, seed)
-        self._window: tuple[tuple[int, int, int], list[np.ndarray]] | None = None
+        self.order = step_order(source, split, order, seed)
+        self._sorted = lru_cache(self.order.streams)(self._sorted_steps)
         self._weights_g: np.ndarray | None = None
         self._limits: np.ndarray | None = None
         self._lock = threading.Lock()  # the order keeps what it used last, and several threads may ask
@@ -150,7 +152,10 @@ class BatchDataset(Dataset):
     def _positions_g(self) -> np.ndarray:
         """Return how often the sequences of the first cells of epoch 0 hold each gene, and once more; int64."""
         with self._lock:
-            places = self.order.cells(0, 0, min(SAMPLE_CELLS, len(self.order)))
+            steps = self.steps()
+            first = range(min(steps, -(-SAMPLE_CELLS // self.batch_size)))
+            runs = [self.order.run(0, step, steps, 1) for step in first]
+            places = np.concatenate([self.order.taken(run.stream, *run.bounds) for run in runs])[:SAMPLE_CELLS]
         encoding = replace(self.encoding, select=0.0, cell_target=False)
         positions_g = np.ones(self.source.measured_dv.shape[1], np.int64)
         for part in np.split(places, range(self.batch_size, len(places), self.batch_size)):
@@ -163,25 +168,23 @@ class BatchDataset(Dataset):
         return positions_g
 
     def _step_cells(self, epoch: int, step: int, steps: int) -> np.ndarray:
-        """Return the cells of a step over all ranks, sorted by length within windows of `bucket_steps`."""
-        total = len(self.order)
+        """Return the cells of a step over all ranks, sorted by length within runs of `bucket_steps`."""
+        run = self.order.run(epoch, step, steps, self.bucket_steps)
         if self.bucket_steps == 1:
-            return self.order.cells(epoch, total * step // steps, total * (step + 1) // steps)
-        window = step // self.bucket_steps
-        first, last = window * self.bucket_steps, min((window + 1) * self.bucket_steps, steps)
-        if self._window is None or self._window[0] != (epoch, window, steps):
-            bounds = total * np.arange(first, last + 1) // steps
-            cells = self.order.cells(epoch, bounds[0], bounds[-1])
-            lengths = np.diff(self.source.offsets(cells))
-            if self.encoding is not None:
-                lengths = np.minimum(lengths, self.encoding.length)
-            cells = cells[np.argsort(lengths, kind="stable")]
-            # The shortest cells go to a random step, the next ones to another.
-            turn = np.random.default_rng((self.seed, epoch, window, steps)).permutation(last - first)
-            cuts = np.cumsum(np.diff(bounds)[turn])[:-1]
-            parts = dict(zip(turn.tolist(), np.split(cells, cuts), strict=True))
-            self._window = (epoch, window, steps), [parts[i] for i in range(last - first)]
-        return self._window[1][step - first]
+            return self.order.taken(run.stream, *run.bounds)
+        return self._sorted(run.stream, run.bounds)[run.at]
+
+    def _sorted_steps(self, stream: int, bounds: tuple[int, ...]) -> list[np.ndarray]:
+        """Return the cells of each of some steps that follow each other, sorted by length before they were cut."""
+        cells = self.order.taken(stream, bounds[0], bounds[-1])
+        lengths = np.diff(self.source.offsets(cells))
+        if self.encoding is not None:
+            lengths = np.minimum(lengths, self.encoding.length)
+        cells = cells[np.argsort(lengths, kind="stable")]
+        # The shortest cells go to a random step, the next ones to another.
+        turn = np.random.default_rng((self.seed, stream, *bounds[:2])).permutation(len(bounds) - 1)
+        parts = np.split(cells, np.cumsum(np.diff(bounds)[turn])[:-1])
+        return [parts[i] for i in np.argsort(turn)]
 
     def __getitem__(self, key: tuple[int, ...]) -> TensorBatch:
         """Return the batch of a `BatchKey`."""
@@ -191,7 +194,7 @@ class BatchDataset(Dataset):
             return to_tensors(self.source.take(places))
         cells = self.source.views(places)
         # Drawn anew for each pass over the cells, of which an epoch may have several.
-        epoch = self.order.passes(key.epoch, len(self.order) * key.step // self.steps(key.ranks))
+        epoch = self.order.passes(key.epoch, key.step, self.steps(key.ranks))
         return to_tensors(
             encode(
                 cells, self.source.measured_dv, self._encoding(key), training=self.training, seed=self.seed,
@@ -267,7 +270,7 @@ class BatchLoader:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _following(self, epoch: int) -> dict[str, int]:
-        return {"epoch": epoch + int(self.dataset.order.advances), "done": 0}
+        return {"epoch": epoch + int(self.dataset.order.order.advances), "done": 0}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the epoch and how many of its batches have been handed out."""
