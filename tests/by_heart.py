@@ -29,10 +29,10 @@ OBJECTIVES = {
 def learn_by_heart(shards, objective):
     """Return the loss of every step on one batch of `CELLS` cells from all over the training cells of `shards`."""
     section = Checkpoint.model_validate(OBJECTIVES[objective] | {"input": {"length": 48}})
-    graph, masks = hierarchy(shards, section)
+    graph, targets = hierarchy(shards, section)
     model = build_model(shards, SIZE, section, graph, seed=1)
     start_from_statistics(model, shards, SIZE, 1)
-    losses = losses_of(shards, section, model, masks)
+    losses = losses_of(shards, section, model, targets)
     module = PretrainingModule(model, section, losses, {}, seed=0, steps=STEPS, steps_per_epoch=1, progress_every=9)
     module.trainer = SimpleNamespace(world_size=1, global_step=0)
     dataset = BatchDataset(shards, "train", encoding_of(section), batch_size=CELLS, training=True, seed=2)

@@ -95,7 +95,8 @@ def annotate(
     column
         Label column of the head; None for that over the Cell Ontology.
     method
-        `leaf_argmax` (the most probable leaf) or `greedy` (from the root always the most probable child).
+        `leaf_argmax` (the most probable leaf) or `greedy` (from the root always the most probable child). A term above
+        others that is predicted, such as macrophage above microglial cell, means that it is not further specified.
     key_added
         Beginning of the names of new columns of obs, and key in `uns["wced"]` (with the column behind it).
 

@@ -97,6 +97,20 @@ def test_a_type_that_no_leaf_is_related_to_is_out_of_reach(job):
     assert reach["reachable_lineage"] == pytest.approx(1 / 6)  # only b
 
 
+def test_a_type_with_a_residual_leaf_is_reached_exactly(job, tmp_path):
+    named = cut(ONTOLOGY, ["a", "c", "d", "e"], residuals=True)  # leaves c, d, e and a's own
+    leaves = np.column_stack([LEAVES * 0.4, np.full(8, 0.6)])
+    made = job(cut=named, annotation=annotation(["a"] * 8, leaves), figures=tmp_path / "figures")
+    found = score(made).set_index("metric")["value"]
+    assert found["reachable_exact"] == pytest.approx(4 / 6)  # c, c, old_c and a; not b and x
+    assert found["accuracy_exact"] == found["greedy_exact"] == pytest.approx(1 / 6)  # greedy ends at a
+    assert found["accuracy_exact_or_ancestor"] == pytest.approx(5 / 6)  # a is above c, d and x
+    labels = pd.read_csv(tmp_path / "figures/labels.tsv", sep="\t").set_index("label")
+    assert labels.loc["a", ["mapping", "most_predicted"]].tolist() == ["a leaf of the model", "A"]
+    nodes = pd.read_csv(tmp_path / "figures/label_nodes.tsv", sep="\t").set_index("term")
+    assert nodes["leaf"].to_dict()["a"] and not nodes["leaf"].to_dict()["r"]
+
+
 def test_cells_left_out_are_counted_and_their_labels_named(job):
     assert set(score(job())["split"]) == {
         "all cells but 1 without a cell type and 1 whose label is not in the Cell Ontology (CELL LINE: 1)"

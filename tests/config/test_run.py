@@ -65,6 +65,7 @@ def test_paper_config_is_the_papers():
     assert wced.input.zeros == "exclude" and wced.input.dropout == 0.2
     assert mlm.input.zeros == "interleave" and mlm.mlm.mask == 0.95
     assert mlm.input.length == wced.input.length == 8192
+    assert mlm.label_heads[0].residual_weight is wced.label_heads[0].residual_weight is None
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -55,6 +57,22 @@ def test_greedy_goes_to_the_more_probable_child(rows, monkeypatch):
     assert terms.tolist() == [6, 5, 6] and np.allclose(probability, [0.4, 0.6, 0.7])
     terms, probability = hierarchical(CUT, logits, "greedy")
     assert terms.tolist() == [3, 5, 6] and np.allclose(probability, [0.25, 0.6, 0.7])
+
+
+def test_a_residual_leaf_is_called_by_its_term(make, checkpoint, adata):
+    """The term is a plain id of the ontology, with the probability of all that is below it."""
+    head = {"column": CELL_TYPE, "loss": "hierarchical", "classes": 3}
+    checkpoint = make(heads=[head], ontology=replace(checkpoint.ontology, residuals=(1,)))
+    with torch.no_grad():  # the leaves are two, three, and the residual of one, which wins
+        checkpoint.model.label_heads[0][-1].weight.zero_()
+        checkpoint.model.label_heads[0][-1].bias.copy_(torch.tensor([0.2, 0.3, 0.5]).log())
+    cells = read_cells(adata, checkpoint)
+    for method in annotation.METHODS:
+        frame = annotate(cells, adata.obs_names, checkpoint, method=method, probabilities=True, batch_size=3)
+        assert set(frame["predicted_term"]) == {"CL:1"} and set(frame["predicted_label"]) == {"one"}
+        assert set(frame["lineage"]) == {"CL:0;CL:1"}
+        np.testing.assert_allclose(frame["probability"], 0.8, rtol=1e-6)
+        np.testing.assert_allclose(np.stack(frame["leaf_probabilities"])[0], [0.2, 0.3, 0.5], rtol=1e-6)
 
 
 def test_greedy_is_asked_for_by_its_name(annotated, monkeypatch):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -118,7 +120,11 @@ def test_a_gene_that_is_read_by_the_target_stands_out(checkpoint, adata):
     assert only["abs_attribution"].iloc[1:].max() < 1e-6 < only["abs_attribution"].iloc[0]
 
 
-def test_a_term_is_read_as_its_log_probability(checkpoint, adata):
+@pytest.mark.parametrize("residuals", [(), (1,)], ids=["paper", "residual leaf of CL:1"])
+def test_a_term_is_read_as_its_log_probability(make, checkpoint, adata, residuals):
+    if residuals:
+        head = {"column": CELL_TYPE, "loss": "hierarchical", "classes": 3}
+        checkpoint = make(heads=[head], ontology=replace(checkpoint.ontology, residuals=residuals))
     cells = read_cells(adata, checkpoint)
     logits = label_logits(cells, checkpoint, CELL_TYPE, batch_size=7)
     log_p = np.log(checkpoint.ontology.node_probabilities(logits))

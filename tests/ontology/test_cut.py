@@ -140,5 +140,119 @@ def test_probabilities_of_leaves_roll_up_as_their_logits_do(diamond):
 def test_descents_by_hand():
     uneven = cut(ONTOLOGY, ["c", "d", "x"])  # x is one link further down than c and d
     p_nl = np.array([[0.6, 0.3, 0.1], [0.0, 0.1, 0.9]])
-    passed = [[uneven.terms[term] for term in path] for path in uneven.descents(uneven.roll_up(p_nl))]
+    passed = [[uneven.terms[term] for term in path] for path in uneven.descents(p_nl)]
     assert passed == [["r", "a", "c", "c"], ["r", "b", "e", "x"]]
+
+
+#   r → a (labelled) → c, d        leaves: c, d, e, x, then the residuals of a and b
+#   r → b (labelled) → d, e
+#   r → x
+RESIDUAL = OntologyCut(
+    terms=("a", "b", "c", "d", "e", "r", "x"),
+    labels=tuple("ABCDERX"),
+    parents=((5,), (5,), (0,), (0, 1), (1,), (), (5,)),
+    residuals=(0, 1),
+)
+
+
+def named(indices):
+    return [RESIDUAL.terms[i] for i in indices]
+
+
+def test_labels_with_children_have_a_residual_leaf_that_names_them():
+    labels = ["a", "c", "d", "x"]  # x is below e and b, which label nothing
+    made = cut(ONTOLOGY, labels, residuals=True)
+    assert [made.terms[leaf] for leaf in made.leaves] == ["c", "d", "x", "a"]
+    assert made.residual_leaf_t.tolist() == [3, -1, -1, -1, -1, -1, -1]
+    assert cut(ONTOLOGY, labels).residuals == ()
+    assert cut(ONTOLOGY, ["r", *labels], residuals=True) == made  # that a cell is a cell says nothing
+    assert cut(ONTOLOGY, ["old_c", "a"], residuals=True).residuals == (0,)
+
+
+def test_a_residual_leaf_is_below_its_term_and_the_ancestors_of_it():
+    assert RESIDUAL.leaves.tolist() == [2, 3, 4, 6, 0, 1]
+    assert RESIDUAL.descendant_leaves_tl.astype(int).tolist() == [
+        [1, 1, 0, 0, 1, 0],  # a: c, d and its own
+        [0, 1, 1, 0, 0, 1],
+        [1, 0, 0, 0, 0, 0],
+        [0, 1, 0, 0, 0, 0],
+        [0, 0, 1, 0, 0, 0],
+        [1, 1, 1, 1, 1, 1],
+        [0, 0, 0, 1, 0, 0],
+    ]
+
+
+def test_the_most_probable_residual_leaf_is_its_term():
+    assert named(RESIDUAL.leaf_argmax(np.eye(6))) == ["c", "d", "e", "x", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("p_l", "path"),  # of c, d, e, x, residual of a, residual of b
+    [
+        pytest.param([0.3, 0.0, 0.1, 0.2, 0.4, 0.0], "ra", id="the residual is more probable than either child"),
+        pytest.param([0.3, 0.2, 0.1, 0.1, 0.25, 0.05], "rac", id="a child is more probable"),
+        pytest.param([0.4, 0.0, 0.1, 0.1, 0.4, 0.0], "rac", id="a draw goes to the child"),
+        pytest.param([0.0, 0.0, 0.0, 0.0, 1.0, 0.0], "ra", id="all of the mass"),
+        pytest.param([0.1, 0.1, 0.1, 0.5, 0.1, 0.1], "rx", id="the heavier subtree comes first"),
+        pytest.param([0.2, 0.3, 0.1, 0.0, 0.1, 0.3], "rbd", id="a shared child beats the residual by less than a sum"),
+    ],
+)
+def test_greedy_ends_where_the_residual_is_the_most_probable(p_l, path):
+    other = [0.0, 0.0, 0.9, 0.1, 0.0, 0.0]  # so that the path is filled up
+    passed = RESIDUAL.descents(np.array([p_l, other]))
+    assert named(passed[1]) == ["r", "b", "e"]
+    assert named(passed[0]) == list(path.ljust(3, path[-1]))
+    with np.errstate(divide="ignore"):
+        assert named(RESIDUAL.greedy(np.log([p_l]))) == [path[-1]]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_in_a_tree_a_term_is_its_children_and_its_residual(seed):
+    rng = np.random.default_rng(seed)
+    parents = [(), *((int(rng.integers(term)),) for term in range(1, 30))]  # a random tree below term 0
+    internal = sorted({parent for (parent,) in parents[1:]} - {0})
+    names = tuple(f"t{term:02}" for term in range(30))
+    tree = OntologyCut(names, names, tuple(parents), tuple(internal[::2]))
+    p_nl = rng.dirichlet(np.ones(len(tree.leaves)), 20)
+    p_nt = tree.node_probabilities(np.log(p_nl))
+    np.testing.assert_allclose(p_nt[:, 0], 1)
+    for term in [0, *internal]:
+        own_n = p_nl[:, tree.residual_leaf_t[term]] if term in tree.residuals else 0
+        children = [child for child in range(30) if parents[child] == (term,)]
+        np.testing.assert_allclose(p_nt[:, term], p_nt[:, children].sum(axis=1) + own_n)
+
+
+@pytest.mark.parametrize("residuals", [False, True])
+def test_greedy_on_the_real_ontology_equals_a_walk_of_each_cell(residuals):
+    terms = ["CL:0000542", "CL:0000084", "CL:0000625", "CL:0000624", "CL:0000236", "CL:0000576", "CL:0002397"]
+    real = cut(load(), terms, residuals=residuals)
+    assert len(real.residuals) == 3 * residuals  # lymphocyte, T cell, monocyte
+    p_nl = np.random.default_rng(2).dirichlet(np.full(len(real.leaves), 0.5), 200)
+    children = [[c for c, parents in enumerate(real.parents) if t in parents] for t in range(len(real.terms))]
+    expected = []
+    for p_l, p_t in zip(p_nl, real.roll_up(p_nl), strict=True):
+        at = real.root
+        while children[at]:
+            best = max(children[at], key=lambda child: (p_t[child], -child))
+            if at in real.residuals and p_l[len(p_l) - 3 + real.residuals.index(at)] > p_t[best]:
+                break
+            at = best
+        expected.append(at)
+    assert real.descents(p_nl)[:, -1].tolist() == expected
+    assert len(set(expected) & set(real.residuals)) == 3 * residuals
+
+
+def test_json_keeps_residual_leaves_and_old_files_have_none(diamond):
+    record = json.loads(json.dumps(RESIDUAL.to_json()))
+    assert OntologyCut.from_json(record) == RESIDUAL
+    old = diamond.to_json()
+    del old["residuals"]
+    assert OntologyCut.from_json(old) == diamond
+
+
+@pytest.mark.parametrize(
+    "residuals", [(2,), (5,), (1, 0), (0, 0), (9,)], ids=["leaf", "root", "order", "twice", "none"]
+)
+def test_residual_leaves_of_other_terms_are_refused(residuals):
+    with pytest.raises(WcedError, match="residual leaves are not of terms below the root that have children"):
+        OntologyCut.from_json(RESIDUAL.to_json() | {"residuals": residuals})

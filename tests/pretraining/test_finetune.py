@@ -234,19 +234,26 @@ def test_a_head_of_the_same_column_is_replaced(checkpoint, adata):
     assert tuned.model.config.label_heads[-1]["classes"] == 6
 
 
-@pytest.mark.parametrize("loss", ["focal", "hierarchical"])
+@pytest.mark.parametrize(
+    ("loss", "residual_weight"),
+    [("focal", None), ("hierarchical", None), ("hierarchical", 0.25)],
+    ids=["flat", "hierarchical", "residual_leaves"],
+)
 @pytest.mark.parametrize("mode", ["full", "frozen"])
-def test_cell_ontology_ids_are_learned_with_and_without_their_hierarchy(checkpoint, adata, loss, mode):
+def test_cell_ontology_ids_are_learned_with_and_without_their_hierarchy(checkpoint, adata, loss, residual_weight, mode):
     adata.obs.loc[adata.obs_names[1:12:6], "term"] = T_CELL  # some CD4 and CD8 T cells are not told apart
     adata.obs.loc[adata.obs_names[2:12:6], "term"] = T_CELL
-    settings = section(mode, loss=loss, epochs=25, patience=None, held_out=BY_COLUMN, batch_size=4)
+    settings = section(
+        mode, loss=loss, residual_weight=residual_weight, epochs=25, patience=None, held_out=BY_COLUMN, batch_size=4
+    )
     tuned = run(adata, checkpoint, settings, "term")
+    coarse = loss == "focal" or residual_weight is not None  # whether T cell is a class like others
     specs = {head["column"]: head for head in tuned.checkpoint.model.config.label_heads}
-    assert specs["term"]["classes"] == 3 + (loss == "focal")
+    assert specs["term"]["classes"] == 3 + coarse
     assert ("cell_type_ontology_term_id" in specs) == (mode == "frozen" and loss == "focal")
     certain = tuned.predictions[tuned.predictions["label"] != T_CELL]
     assert (certain["label"] == certain["predicted"]).mean() > 0.9
-    assert set(tuned.predictions["predicted"]) <= {B_CELL, CD4, CD8} | ({T_CELL} if loss == "focal" else set())
+    assert set(tuned.predictions["predicted"]) <= {B_CELL, CD4, CD8} | ({T_CELL} if coarse else set())
 
 
 def test_reconstruction_is_learned_beside_the_label(checkpoint, adata):

@@ -3,6 +3,7 @@ import json
 import pickle
 import re
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 from urllib.parse import unquote
@@ -58,6 +59,12 @@ def test_round_trip_is_exact(checkpoint, folder):
     assert found.model.config.input == {"length": 3}
     np.testing.assert_array_equal(found.input_genes.frequency_v, checkpoint.input_genes.frequency_v)
     assert found.input_genes.groups["ribosomal"].tolist() == [True, False, False, True]
+
+
+def test_residual_leaves_go_with_a_folder(checkpoint, tmp_path):
+    deeper = OntologyCut(("CL:0", "CL:1", "CL:2"), ("cell", "one", "two"), ((), (0,), (1,)), residuals=(1,))
+    save(replace(checkpoint, ontology=deeper), tmp_path)
+    assert load(tmp_path).ontology == deeper
 
 
 def test_transformers_opens_it(checkpoint, folder):

@@ -7,7 +7,7 @@ from torch import nn
 
 from wced.config.pretraining import Checkpoint
 from wced.model import WcedConfig, WcedModel
-from wced.objectives import weighted_mean
+from wced.objectives import LeafTargets, weighted_mean
 from wced.pretraining.losses import Losses
 from wced.pretraining.module import PretrainingModule
 from wced.shards.batches import to_tensors
@@ -39,7 +39,8 @@ def make(objectives=("wced",), steps=40, **changes):
     )  # fmt: skip
     losses = Losses(
         section, measured_dv=np.ones((1, G), bool), label_columns=LABELS, number_columns=("age",),
-        descendant_leaves_cl={"cell_type_ontology_term_id": np.eye(3, dtype=bool)}, standard={"age": (50.0, 10.0)},
+        leaf_targets={"cell_type_ontology_term_id": LeafTargets(np.eye(3, dtype=bool), np.full(3, -1))},
+        standard={"age": (50.0, 10.0)},
     )  # fmt: skip
     module = PretrainingModule(
         model, section, losses, {}, seed=0, steps=steps, steps_per_epoch=10, progress_every=5,

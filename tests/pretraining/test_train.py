@@ -367,12 +367,29 @@ def test_a_decoder_of_positions_starts_as_drawn(shards):
 
 
 def test_classes_of_a_hierarchical_head_are_their_leaves(shards):
-    graph, masks = hierarchy(shards, section().checkpoints["m"])
+    graph, targets = hierarchy(shards, section().checkpoints["m"])
     classes = shards.labels.classes["cell_type_ontology_term_id"]
-    mask_cl = masks["cell_type_ontology_term_id"]
+    mask_cl, residual_c = targets["cell_type_ontology_term_id"]
     assert mask_cl.shape == (len(classes), len(graph.leaves))
     t_cell, cd4 = classes.index("CL:0000084"), classes.index("CL:0000624")
     assert mask_cl[t_cell].sum() > mask_cl[cd4].sum() == 1 and (mask_cl[t_cell] >= mask_cl[cd4]).all()
+    assert residual_c[cd4] == -1 and mask_cl[t_cell, residual_c[t_cell]]
+    assert graph.terms[graph.leaves[residual_c[t_cell]]] == "CL:0000084"
+
+
+def test_the_papers_hierarchy_has_no_residual_leaves(shards):
+    heads = [head | ({"residual_weight": None} if head["loss"] == "hierarchical" else {}) for head in HEADS]
+    graph, targets = hierarchy(shards, section(label_heads=heads).checkpoints["m"])
+    named, _ = hierarchy(shards, section().checkpoints["m"])
+    assert graph.residuals == () != named.residuals and graph.terms == named.terms
+    assert len(named.leaves) == len(graph.leaves) + len(named.residuals)
+    assert (targets["cell_type_ontology_term_id"].residual_leaf_c == -1).all()
+
+
+def test_one_ontology_has_residual_leaves_or_none():
+    heads = [{"column": name, "loss": "hierarchical", "residual_weight": w} for name, w in (("a", None), ("b", 0.5))]
+    with pytest.raises(ValueError, match="residual_weight is null for one hierarchical head and a number for another"):
+        section(label_heads=heads)
 
 
 def test_a_hierarchical_head_over_no_cell_types_is_refused(run):

@@ -190,7 +190,7 @@ def train(shards: ShardSet, section: Speedrun, seed: int, take: Callable[[Snapsh
     checkpoint = section.recipe.checkpoints[section.name]
     if not shards.count("train"):
         raise WcedError(f"{shards.folder}: no train cells")
-    graph, masks = hierarchy(shards, checkpoint)
+    graph, targets = hierarchy(shards, checkpoint)
     clock = TrainingClock()
     clock.go()
     model = build_model(shards, section.recipe.model, checkpoint, graph, seed)
@@ -215,7 +215,7 @@ def train(shards: ShardSet, section: Speedrun, seed: int, take: Callable[[Snapsh
     module = _TimedModule(
         model,
         checkpoint,
-        losses_of(shards, checkpoint, model, masks),
+        losses_of(shards, checkpoint, model, targets),
         {},
         seed=seed,
         steps=steps_per_epoch,

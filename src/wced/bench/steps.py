@@ -24,6 +24,7 @@ from wced.embedding.pooling import Pooling
 from wced.errors import WcedError
 from wced.model import WcedConfig, WcedModel
 from wced.model.cpu import keep_freed_memory
+from wced.objectives import LeafTargets
 from wced.pretraining.build import encoding_of
 from wced.pretraining.losses import Losses
 from wced.pretraining.module import PretrainingModule
@@ -158,7 +159,7 @@ def _trained(case: Case, cells: RaggedCells, repeats: int, peak: MatmulPeak) -> 
     below_cl = np.random.default_rng(SEED).random((CLASSES["cell_type_ontology_term_id"], LEAVES)) < 0.02
     losses = Losses(
         section, measured_dv=np.ones((1, GENES), bool), label_columns=list(CLASSES), number_columns=[],
-        descendant_leaves_cl={"cell_type_ontology_term_id": below_cl}, standard={},
+        leaf_targets={"cell_type_ontology_term_id": LeafTargets(below_cl, np.full(len(below_cl), -1))}, standard={},
     )  # fmt: skip
     steps = WARM_UP + repeats
     module = PretrainingModule(

@@ -233,9 +233,9 @@ def nodes_figure(found: "Predictions", job: Job) -> None:
         title=f"Mean node probabilities of cells labelled {names[term]} ({job.dataset}, {job.model})",
         caption=(
             f"Nodes of the Cell Ontology with a mean probability above {least:g} for the {len(cells):,} cells whose "
-            f"true label is {names[term]}. The model predicts the leaves (bold outlines); a node has the sum of the "
-            f"leaves below it. Green: the label itself; blue: finer; purple: its ancestors; red: misses; darker is "
-            f"more probable."
+            f"true label is {names[term]}. The model predicts the leaves (bold outlines; one with children is the "
+            f"term not further specified); a node has the sum of the leaves below it. Green: the label itself; blue: "
+            f"finer; purple: its ancestors; red: misses; darker is more probable."
         ),
         data=nodes,
     )  # fmt: skip

@@ -85,7 +85,7 @@ class Predictions:
         """Terms that greedy decoding passes, cells × steps: indices of the cut, the root first."""
         part = 8192  # cells whose probabilities of all terms are in memory at once
         starts = range(0, len(self.true_n), part)
-        passed = [self.cut.descents(self.node_probabilities(slice(start, start + part))) for start in starts]
+        passed = [self.cut.descents(self.leaf_probability_nl[start : start + part]) for start in starts]
         steps = max(path_ns.shape[1] for path_ns in passed)
         return np.concatenate([np.pad(path_ns, ((0, 0), (0, steps - path_ns.shape[1])), "edge") for path_ns in passed])
 

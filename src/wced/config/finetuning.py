@@ -64,6 +64,9 @@ class Finetuning(Section):
     """Focal loss, cross-entropy, or, for a column of Cell Ontology ids, hierarchical cross-entropy."""
     focal_gamma: float = Field(2.0, ge=0)
     """Focusing exponent of the focal loss."""
+    residual_weight: float | None = Field(0.25, ge=0, le=1)
+    """`hierarchical`: what a cell counts for the leaf 'not further specified' of its label, where others are finer;
+    null for no such leaves. As in pretraining."""
     cls_position: int = Field(0, ge=0)
     """CLS position that the head reads."""
     reconstruction: float = Field(0.0, ge=0)

@@ -225,6 +225,11 @@ class LabelHead(Section):
     """Weight in the sum of losses."""
     focal_gamma: float = Field(2.0, ge=0)
     """Focusing exponent of the focal loss."""
+    residual_weight: float | None = Field(0.25, ge=0, le=1)
+    """`hierarchical`: labels above other labels get a leaf of their own, 'not further specified', so that they can be
+    predicted; for it, a cell so labelled counts this much against a cell with a finer label. 0: such a leaf is never
+    learned; 1: a coarse label speaks as loudly against the finer ones as these against it; null: no such leaves (the
+    paper)."""
     schedule: Schedule = Schedule()
     """When it counts."""
     gradient_reversal: GradientReversal | None = None
@@ -305,6 +310,12 @@ class Checkpoint(Section):
         for column in columns:
             if columns.count(column) > 1:
                 raise ValueError(f"label_heads: {column} stands there twice")
+        without = {head.residual_weight is None for head in self.label_heads if head.loss == "hierarchical"}
+        if len(without) > 1:
+            raise ValueError(
+                "label_heads: residual_weight is null for one hierarchical head and a number for another, but a model "
+                "has one ontology"
+            )
         if self.early_stop is not None:
             decoded = [name for name in ("wced", "mlm") if getattr(self, name) is not None]
             metrics = ["loss", *(f"{name}_{part}" for name in decoded for part in ("detection", "value")), *columns]

@@ -11,7 +11,9 @@ from wced.ontology.labels import label_of
 from wced.pretraining.folder import Checkpoint
 
 METHODS = ("leaf_argmax", "greedy")
-"""Ways to read a hierarchical head: its most probable leaf, or from the root always the most probable child."""
+"""Ways to read a hierarchical head: its most probable leaf, or from the root always the most probable child.
+
+Either may end at a term with children, if it has a residual leaf (`wced.ontology.cut`)."""
 
 ROWS = 8192
 """Cells whose probabilities of all terms are in memory at once."""
@@ -58,10 +60,10 @@ def annotate(
     Returns
     -------
     pandas.DataFrame
-        One row per cell, in their order: `cell`; `predicted_term` (the class), its `probability` and `predicted_label`
-        (its name); `lineage` of a hierarchical head: the term and its ancestors, the root first, with `;` between, and
-        if asked for `leaf_probabilities` (float32, in the order of the checkpoint's `ontology.leaves`). Of a head that
-        predicts a number: `cell` and `predicted_value`.
+        One row per cell, in their order: `cell`; `predicted_term` (the class), its `probability` (in a hierarchy with
+        all that is below it) and `predicted_label` (its name); `lineage` of a hierarchical head: the term and its
+        ancestors, the root first, with `;` between, and if asked for `leaf_probabilities` (float32, in the order of the
+        checkpoint's `ontology.leaves`). Of a head that predicts a number: `cell` and `predicted_value`.
 
     Raises
     ------

@@ -19,7 +19,9 @@ class OntologyCut:
     """A directed acyclic graph of the terms of a corpus and all their ancestors.
 
     T is the number of terms and L the number of leaves. A term of the corpus that has a descendant in the corpus is
-    internal: its probability is the sum of those of the leaves below it (BMFM-RNA paper, section 4.2.1).
+    internal: its probability is the sum of those of the leaves below it (BMFM-RNA paper, section 4.2.1). An internal
+    term may have a *residual leaf* besides: the term, not further specified. Without it no most probable leaf can ever
+    be the term itself. A residual leaf has no id of its own: wherever a leaf is named, it has the id of its term.
     """
 
     terms: tuple[str, ...]
@@ -28,11 +30,16 @@ class OntologyCut:
     """Name of each term."""
     parents: tuple[tuple[int, ...], ...]
     """Indices of the direct parents of each term; empty for the root."""
+    residuals: tuple[int, ...] = ()
+    """Indices, ascending, of the internal terms that have a residual leaf; never the root, which every cell is."""
 
     def __post_init__(self) -> None:
         roots = [term for term, parents in zip(self.terms, self.parents, strict=True) if not parents]
         if len(roots) != 1:
             raise WcedError(f"ontology: expected one root, found {len(roots)}: {', '.join(roots[:5])}")
+        internal = {parent for parents in self.parents for parent in parents} - {self.root}
+        if list(self.residuals) != sorted(internal.intersection(self.residuals)):
+            raise WcedError("ontology: residual leaves are not of terms below the root that have children, ascending")
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -46,8 +53,20 @@ class OntologyCut:
 
     @cached_property
     def leaves(self) -> np.ndarray:
-        """Indices (int64, length L, ascending) of the terms that have no child in the cut."""
-        return np.setdiff1d(np.arange(len(self.terms)), [parent for parents in self.parents for parent in parents])
+        """Index (int64, length L) of the term that each leaf names.
+
+        First the terms without a child in the cut, then those with a residual leaf, both ascending.
+        """
+        internal = [parent for parents in self.parents for parent in parents]
+        childless = np.setdiff1d(np.arange(len(self.terms)), internal)
+        return np.concatenate([childless, np.array(self.residuals, dtype=np.int64)])
+
+    @cached_property
+    def residual_leaf_t(self) -> np.ndarray:
+        """Leaf (int64, length T) that is each term's residual; −1 where it has none."""
+        leaf_t = np.full(len(self.terms), -1)
+        leaf_t[list(self.residuals)] = np.arange(len(self.leaves) - len(self.residuals), len(self.leaves))
+        return leaf_t
 
     @cached_property
     def ancestors_tt(self) -> np.ndarray:
@@ -63,7 +82,7 @@ class OntologyCut:
 
     @cached_property
     def descendant_leaves_tl(self) -> np.ndarray:
-        """Boolean T × L: leaf l is a descendant of, or is, term t."""
+        """Boolean T × L: leaf l is a descendant of, or is, term t; a residual leaf is below its term."""
         return np.ascontiguousarray(self.ancestors_tt[self.leaves].T)
 
     def node_probabilities(self, leaf_logits_nl: np.ndarray) -> np.ndarray:
@@ -81,50 +100,61 @@ class OntologyCut:
         np.ndarray
             Cells × terms, float64.
         """
-        logits_nl = self._checked(leaf_logits_nl)
-        odds_nl = np.exp(logits_nl - logits_nl.max(axis=1, keepdims=True))
-        return self.roll_up(odds_nl / odds_nl.sum(axis=1, keepdims=True))
+        return self.roll_up(self._softmax(leaf_logits_nl))
 
     def roll_up(self, leaf_probabilities_nl: np.ndarray) -> np.ndarray:
         """Return the probability of every term, cells × terms (float64), from those of the leaves, cells × leaves."""
         return self._checked(leaf_probabilities_nl) @ self.descendant_leaves_tl.T.astype(np.float64)
 
     def leaf_argmax(self, leaf_logits_nl: np.ndarray) -> np.ndarray:
-        """Return the term index of each cell's most probable leaf (the paper's decoding unless it says otherwise)."""
+        """Return the term index of each cell's most probable leaf (the paper's decoding unless it says otherwise).
+
+        That of a residual leaf is its term, which is internal.
+        """
         return self.leaves[self._checked(leaf_logits_nl).argmax(axis=1)]
 
     def greedy(self, leaf_logits_nl: np.ndarray) -> np.ndarray:
-        """Return the term index of the leaf that each cell reaches from the root by always taking the best child.
+        """Return the term index that each cell reaches from the root by always taking the best child.
 
-        It favours the subtree that holds most probability, where `leaf_argmax` favours the single best leaf.
-        Of equally probable children the one with the smaller id is taken.
+        It favours the subtree that holds most probability, where `leaf_argmax` favours the single best leaf. `descents`
+        says where it ends.
         """
-        return self.descents(self.node_probabilities(leaf_logits_nl))[:, -1]
+        return self.descents(self._softmax(leaf_logits_nl))[:, -1]
 
-    def descents(self, probability_nt: np.ndarray) -> np.ndarray:
-        """Return the terms that each cell passes when it always takes its most probable child, from root to leaf.
+    def descents(self, leaf_probability_nl: np.ndarray) -> np.ndarray:
+        """Return the terms that each cell passes when it always takes its most probable child.
+
+        It ends at a term without a child, or at one whose residual leaf is more probable than each of its children. Of
+        equally probable children the one with the smaller id is taken.
 
         Parameters
         ----------
-        probability_nt
-            Probability of every term, cells × terms, as `node_probabilities` or `roll_up` gives it.
+        leaf_probability_nl
+            Probability of every leaf, cells × leaves.
 
         Returns
         -------
         np.ndarray
-            Indices of terms (int64), cells × steps: the root first, the leaf last, and as often as others go on.
+            Indices of terms (int64), cells × steps: the root first, the last term last, and as often as others go on.
         """
+        leaf_probability_nl = self._checked(leaf_probability_nl)
+        probability_nt = self.roll_up(leaf_probability_nl)
         child_tt = np.zeros((len(self.terms), len(self.terms)), dtype=bool)
         for term, parents in enumerate(self.parents):
             child_tt[list(parents), term] = True
-        leaf_t = ~child_tt.any(axis=1)
         passed = [np.full(len(probability_nt), self.root)]
-        while not leaf_t[passed[-1]].all():
-            at_n = passed[-1].copy()
-            moving = np.flatnonzero(~leaf_t[at_n])
-            at_n[moving] = np.where(child_tt[at_n[moving]], probability_nt[moving], -1.0).argmax(axis=1)
-            passed.append(at_n)
-        return np.stack(passed, axis=1)
+        moving = np.arange(len(probability_nt))
+        while True:
+            at_n = passed[-1][moving]
+            residual_n = self.residual_leaf_t[at_n]
+            child_nt = np.where(child_tt[at_n], probability_nt[moving], -1.0)
+            stay_n = np.where(residual_n < 0, 0.0, leaf_probability_nl[moving, residual_n])
+            goes_n = child_nt.max(axis=1) >= stay_n  # never from a term without a child
+            if not goes_n.any():
+                return np.stack(passed, axis=1)
+            moving = moving[goes_n]
+            passed.append(passed[-1].copy())
+            passed[-1][moving] = child_nt[goes_n].argmax(axis=1)
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dict from which `from_json` makes the same cut without the ontology."""
@@ -132,16 +162,21 @@ class OntologyCut:
             "terms": list(self.terms),
             "labels": list(self.labels),
             "parents": [list(parents) for parents in self.parents],
+            "residuals": list(self.residuals),
         }
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "OntologyCut":
-        """Make a cut from the dict that `to_json` gave; raise WcedError if it is not one."""
+        """Make a cut from the dict that `to_json` gave; raise WcedError if it is not one.
+
+        Without the key `residuals` (formats before 4) no term has a residual leaf.
+        """
         try:
             return cls(
                 terms=tuple(record["terms"]),
                 labels=tuple(record["labels"]),
                 parents=tuple(tuple(parents) for parents in record["parents"]),
+                residuals=tuple(record.get("residuals", ())),
             )
         except KeyError as missing:
             raise WcedError(f"ontology: key {missing} is missing") from None
@@ -155,6 +190,11 @@ class OntologyCut:
         except (ValueError, TypeError, WcedError) as failure:
             raise WcedError(f"{path}: not the ontology of a model: {failure}") from None
 
+    def _softmax(self, leaf_logits_nl: np.ndarray) -> np.ndarray:
+        logits_nl = self._checked(leaf_logits_nl)
+        odds_nl = np.exp(logits_nl - logits_nl.max(axis=1, keepdims=True))
+        return odds_nl / odds_nl.sum(axis=1, keepdims=True)
+
     def _checked(self, leaf_logits_nl: np.ndarray) -> np.ndarray:
         logits_nl = np.asarray(leaf_logits_nl, dtype=np.float64)
         if logits_nl.ndim != 2 or logits_nl.shape[1] != len(self.leaves):
@@ -162,26 +202,39 @@ class OntologyCut:
         return logits_nl
 
 
-def cut(ontology: CellOntology, terms: Iterable[str]) -> OntologyCut:
+def cut(ontology: CellOntology, terms: Iterable[str], *, residuals: bool = False) -> OntologyCut:
     """Cut the Cell Ontology to `terms` and their ancestors; an obsolete term counts as the one that replaces it.
+
+    Parameters
+    ----------
+    ontology
+        The whole ontology.
+    terms
+        The labels of a corpus.
+    residuals
+        Whether those of `terms` that have a child in the cut get a residual leaf. The root gets none: that a cell is a
+        cell says nothing.
 
     Raises
     ------
     WcedError
         If there is no term, or one that the ontology does not know.
     """
-    kept: set[str] = set()
+    labels: set[str] = set()
     for term in sorted(set(terms)):
         current = ontology.current(term)
         if current is None:
             raise WcedError(f"{term}: not in the Cell Ontology {ontology.version}")
-        kept |= ontology.ancestors(current)
-    if not kept:
+        labels.add(current)
+    if not labels:
         raise WcedError("ontology: there is no cell type to cut it to")
-    ordered = tuple(sorted(kept))
+    ordered = tuple(sorted(set().union(*map(ontology.ancestors, labels))))
     index = {term: i for i, term in enumerate(ordered)}
+    parents = tuple(tuple(index[parent] for parent in ontology.parents[term]) for term in ordered)
+    internal = {parent for above in parents for parent in above if parents[parent]}
     return OntologyCut(
         terms=ordered,
         labels=tuple(ontology.labels[term] for term in ordered),
-        parents=tuple(tuple(index[parent] for parent in ontology.parents[term]) for term in ordered),
+        parents=parents,
+        residuals=tuple(sorted(internal & {index[term] for term in labels})) if residuals else (),
     )

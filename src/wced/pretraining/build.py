@@ -15,6 +15,7 @@ from wced.genes.groups import gene_group
 from wced.model import WcedConfig, WcedModel
 from wced.model.backbones import layers_of
 from wced.model.modeling import INPUT_STD
+from wced.objectives import LeafTargets
 from wced.ontology.cell_ontology import load as load_ontology
 from wced.ontology.cut import OntologyCut, cut
 from wced.pretraining.gene_statistics import cell_values
@@ -101,21 +102,23 @@ def standard_of(shards: CellSource, column: str) -> tuple[float, float]:
     return float(known.mean()), float(known.std())
 
 
-def hierarchy(shards: CellSource, section: config.Checkpoint) -> tuple[OntologyCut | None, dict[str, np.ndarray]]:
-    """Return the ontology cut to the classes of the hierarchical heads, and each head's classes × leaves mask."""
-    columns = [head.column for head in section.label_heads if head.loss == "hierarchical"]
-    if not columns:
+def hierarchy(shards: CellSource, section: config.Checkpoint) -> tuple[OntologyCut | None, dict[str, LeafTargets]]:
+    """Return the ontology cut to the classes of the hierarchical heads, and for each the leaves of its classes."""
+    heads = [head for head in section.label_heads if head.loss == "hierarchical"]
+    if not heads:
         return None, {}
     ontology = load_ontology()
-    current = {column: [ontology.current(term) for term in classes_of(shards, column)] for column in columns}
-    terms = {term for column in columns for term in current[column] if term is not None}
-    graph = cut(ontology, terms)
-    empty = np.zeros(len(graph.leaves), bool)
-    masks = {
-        column: np.stack([graph.descendant_leaves_tl[graph.index[term]] if term else empty for term in current[column]])
-        for column in columns
-    }
-    return graph, masks
+    current = {head.column: [ontology.current(term) for term in classes_of(shards, head.column)] for head in heads}
+    terms = {term for classes in current.values() for term in classes if term is not None}
+    graph = cut(ontology, terms, residuals=heads[0].residual_weight is not None)
+    # One row more, for classes that the ontology does not know: no leaf.
+    below_tl = np.vstack([graph.descendant_leaves_tl, np.zeros((1, len(graph.leaves)), bool)])
+    residual_leaf_t = np.append(graph.residual_leaf_t, -1)
+    targets = {}
+    for column, classes in current.items():
+        at_c = [-1 if term is None else graph.index[term] for term in classes]
+        targets[column] = LeafTargets(below_tl[at_c], residual_leaf_t[at_c])
+    return graph, targets
 
 
 def build_model(
@@ -164,14 +167,16 @@ def build_model(
     return model
 
 
-def losses_of(shards: CellSource, section: config.Checkpoint, model: WcedModel, masks: dict[str, np.ndarray]) -> Losses:
-    """Return the losses of a section over the columns of the shards; `masks` is what `hierarchy` returned."""
+def losses_of(
+    shards: CellSource, section: config.Checkpoint, model: WcedModel, targets: dict[str, LeafTargets]
+) -> Losses:
+    """Return the losses of a section over the columns of the shards; `targets` is what `hierarchy` returned."""
     return Losses(
         section,
         measured_dv=shards.measured_dv,
         label_columns=shards.label_columns,
         number_columns=shards.number_columns,
-        descendant_leaves_cl=masks,
+        leaf_targets=targets,
         standard={h["column"]: (h["mean"], h["std"]) for h in model.config.label_heads if h["loss"] == "mse"},
     )
 

@@ -18,6 +18,7 @@ from wced.embedding.annotation import annotate
 from wced.embedding.inputs import ModelInput
 from wced.errors import WcedError
 from wced.files import whole_folder
+from wced.objectives import LeafTargets
 from wced.ontology.cell_ontology import load as load_ontology
 from wced.pretraining import folder
 from wced.pretraining.anndata_source import SPLITS, AnnDataSource
@@ -115,14 +116,14 @@ def finetune(
     if section.loss == "hierarchical":
         _check_terms(found.classes, column)
     training = _training(section, column, checkpoint)
-    graph, masks = hierarchy(source, training)
+    graph, targets = hierarchy(source, training)
     if graph is not None and len(graph.leaves) < 2:
         raise WcedError(f"{column}: all its classes are ancestors of one of them; a hierarchy needs two leaves")
     model = with_new_head(checkpoint, column, len(found.classes), graph, section, seed)
     tuning = Tuning(model, section)
     trained_parameters = sum(value.numel() for value in tuning.trained.values())
     choice = choice_of(checkpoint.input_genes, source.measured_dv, training.input)
-    best, metrics = _fit(tuning, source, training, masks, section, seed, name, choice)
+    best, metrics = _fit(tuning, source, training, targets, section, seed, name, choice)
     new = Labels(
         checkpoint.labels.classes | {column: found.classes},
         checkpoint.labels.unknown_in_validation | {column: found.unseen},
@@ -188,7 +189,10 @@ def _check_terms(classes: tuple[str, ...], column: str) -> None:
 def _training(section: Finetuning, column: str, checkpoint: folder.Checkpoint) -> config.Checkpoint:
     """Say in the words of pretraining what is trained, with the input of the checkpoint."""
     weight = section.reconstruction
-    head = {"column": column, "loss": section.loss, "focal_gamma": section.focal_gamma}
+    head = {
+        "column": column, "loss": section.loss, "focal_gamma": section.focal_gamma,
+        "residual_weight": section.residual_weight,
+    }  # fmt: skip
     changed = {} if section.dropout is None else {"dropout": section.dropout}
     return config.Checkpoint(
         wced=config.WholeCell(detection_weight=weight, value_weight=weight) if weight else None,
@@ -204,7 +208,7 @@ def _fit(
     tuning: Tuning,
     source: AnnDataSource,
     training: config.Checkpoint,
-    masks: dict[str, np.ndarray],
+    targets: dict[str, LeafTargets],
     section: Finetuning,
     seed: int,
     name: str,
@@ -224,7 +228,7 @@ def _fit(
         training,
         Losses(
             training, measured_dv=source.measured_dv, label_columns=source.label_columns, number_columns=(),
-            descendant_leaves_cl=masks, standard={},
+            leaf_targets=targets, standard={},
         ),
         {},
         seed=seed,

@@ -11,6 +11,7 @@ from wced.model import WcedOutput
 from wced.objectives import (
     FlatLabelLoss,
     HierarchicalCrossEntropy,
+    LeafTargets,
     NumberLoss,
     Term,
     hidden_gene_term,
@@ -30,7 +31,7 @@ class Losses(nn.Module):
         measured_dv: np.ndarray,
         label_columns: Sequence[str],
         number_columns: Sequence[str],
-        descendant_leaves_cl: Mapping[str, np.ndarray],
+        leaf_targets: Mapping[str, LeafTargets],
         standard: Mapping[str, tuple[float, float]],
     ) -> None:
         """Make them.
@@ -43,8 +44,8 @@ class Losses(nn.Module):
             bool, datasets × genes.
         label_columns, number_columns
             What the columns of a batch's `labels` and `numbers` are.
-        descendant_leaves_cl
-            By column of a hierarchical head: bool, classes × leaves.
+        leaf_targets
+            By column of a hierarchical head: the leaves that each class stands for.
         standard
             By column of a head of numbers: their mean and standard deviation in training cells.
         """
@@ -52,9 +53,7 @@ class Losses(nn.Module):
         self.section = section
         self.register_buffer("measured_dv", torch.from_numpy(measured_dv), persistent=False)
         self.columns = {head.column: _place(head, label_columns, number_columns) for head in section.label_heads}
-        self.label_losses = nn.ModuleList(
-            _label_loss(head, descendant_leaves_cl, standard) for head in section.label_heads
-        )
+        self.label_losses = nn.ModuleList(_label_loss(head, leaf_targets, standard) for head in section.label_heads)
         self._scheduled = []  # name, weight, schedule
         if section.wced is not None:
             part = section.wced
@@ -139,10 +138,10 @@ def _place(head: LabelHead, label_columns: Sequence[str], number_columns: Sequen
 
 
 def _label_loss(
-    head: LabelHead, descendant_leaves_cl: Mapping[str, np.ndarray], standard: Mapping[str, tuple[float, float]]
+    head: LabelHead, leaf_targets: Mapping[str, LeafTargets], standard: Mapping[str, tuple[float, float]]
 ) -> nn.Module:
     if head.loss == "hierarchical":
-        return HierarchicalCrossEntropy(descendant_leaves_cl[head.column])
+        return HierarchicalCrossEntropy(leaf_targets[head.column], head.residual_weight or 0.0)
     if head.loss == "mse":
         return NumberLoss(*standard[head.column])
     return FlatLabelLoss(head.focal_gamma if head.loss == "focal" else 0.0)

@@ -111,7 +111,7 @@ def pretrain(
         "devices": section.devices, "precision": precision_of(section.precision),
     }  # fmt: skip
     state = TrainingState(state_root, identity, Path(shard_folder) / "index.json")
-    graph, masks = hierarchy(shards, checkpoint)
+    graph, targets = hierarchy(shards, checkpoint)
     model = build_model(shards, section.model, checkpoint, graph, seed)
     if state.last is None:  # a resumed training gets its weights from there
         start_from_statistics(model, shards, section.model, seed)
@@ -144,7 +144,7 @@ def pretrain(
     module = PretrainingModule(
         model,
         checkpoint,
-        losses_of(shards, checkpoint, model, masks),
+        losses_of(shards, checkpoint, model, targets),
         {decoder: GeneErrors(len(shards.vocabulary), errors.blocks) for decoder in model.config.decoders},
         seed=seed,
         steps=steps_per_epoch * checkpoint.epochs,
