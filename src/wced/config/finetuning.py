@@ -64,8 +64,9 @@ class Finetuning(Section):
     """Focal loss, cross-entropy, or, for a column of Cell Ontology ids, hierarchical cross-entropy."""
     focal_gamma: float = Field(2.0, ge=0)
     """Focusing exponent of the focal loss."""
-    cls_position: int = Field(0, ge=0)
-    """CLS position that the head reads."""
+    cls_position: int | None = Field(None, ge=0)
+    """CLS position that the head reads, counted from 0; null for the first that a loss of the checkpoint trained, and 0
+    where none did."""
     reconstruction: float = Field(0.0, ge=0)
     """Weight of whole-cell expression decoding, detection and value each, beside the label's weight of 1; 0 for
     none. Only for checkpoints that can decode whole cells."""
