@@ -80,6 +80,19 @@ def test_a_copy_leaves_the_original_alone(checkpoint, adata):
     assert embedded.uns["wced"]["both"]["params"] == {"pooling": "cls+mean"}
 
 
+def test_without_pooling_the_checkpoint_says_what_is_read(checkpoint, adata):
+    checkpoint.model.config.readout, checkpoint.model.config.losses = ["mean"], {"mlm": "mean"}
+    wced.tl.embed(adata, checkpoint)
+    np.testing.assert_array_equal(adata.obsm["X_wced"], expected(adata, checkpoint, "mean"))
+    assert adata.uns["wced"]["X_wced"]["params"] == {"pooling": "mean"}
+    wced.tl.embed(adata, checkpoint, pooling="cls")
+    assert adata.uns["wced"]["X_wced"]["params"] == {"pooling": "cls (untrained)"}
+    adata.obs["batch"] = list("aabba")
+    wced.tl.embed(adata, checkpoint, pooling="mean-batch")
+    means = pd.DataFrame(adata.obsm["X_wced"]).groupby(adata.obs["batch"].to_numpy()).mean()
+    np.testing.assert_allclose(means, 0, atol=1e-5)
+
+
 def test_cell_types_stand_in_obs(checkpoint, adata):
     wced.tl.annotate(adata, checkpoint, layer="counts")
     frame = annotation.annotate(read_cells(adata, checkpoint), adata.obs_names, checkpoint, batch_size=5)

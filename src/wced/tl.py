@@ -17,7 +17,7 @@ def embed(
     adata: AnnData,
     checkpoint: str | Path | Checkpoint,
     *,
-    pooling: str | Sequence[str] = "cls",
+    pooling: str | Sequence[str] | None = None,
     layer: str | None = None,
     use_raw: bool = False,
     gene_column: str | None = None,
@@ -37,7 +37,8 @@ def embed(
         `wced.pretraining.folder.load` returned.
     pooling
         `cls`, `cls:2` (any CLS position), `mean` (over genes), `head:COLUMN` (hidden layer of a label head), or several
-        of these, side by side; see `wced.embedding.pooling.Pooling`.
+        of these, side by side; `wced.embedding.pooling.Pooling` has more. None takes the checkpoint's own, which its
+        losses trained; a word that none of them trained is marked `(untrained)` in uns.
     layer, use_raw
         Layer that holds the raw counts, or whether `adata.raw` does; by default X.
     gene_column
@@ -67,7 +68,7 @@ def embed(
 
     adata, loaded, cells = _read(adata, checkpoint, copy, layer, use_raw, gene_column, min_gene_share)
     pooled = Pooling(pooling, loaded.model)
-    adata.obsm[key_added] = inference.embed(cells, loaded, pooling=pooled, batch_size=batch_size)
+    adata.obsm[key_added] = inference.embed(cells, loaded, pooling=pooled, batch_size=batch_size, obs=adata.obs)
     _note(adata, key_added, {"pooling": pooled.name}, checkpoint, cells)
     return adata if copy else None
 

@@ -122,6 +122,14 @@ def test_unknown_keys_are_named(config, key):
         ("embedding.concat", ["m", "n"], "embedding.concat: n is not in pretraining.checkpoints"),
         ("embedding.untrained", "n", "embedding.untrained: n is not in pretraining.checkpoints"),
         ("embedding.readouts", {"r": {"checkpoint": "n", "pooling": ["cls"]}}, "embedding.readouts: n is not in pret"),
+        ("embedding.readouts", {"r": {"checkpoint": "m", "pooling": ["cls", "mean"]}}, "embedding.readouts.r.pooling: "
+         "no loss trains mean; the losses of this checkpoint read cls. Read that, or set allow_untrained: true"),
+        ("embedding.readouts", {"r": {"checkpoint": "m", "pooling": ["cls:1"]}}, "cls:1 is none of those that this mo"),
+        ("embedding.readouts", {"r": {"checkpoint": "m", "pooling": ["cls@12"]}}, "cls and mean may end in @1 to @11"),
+        ("pretraining.checkpoints.m.readout", ["mean-batch"], "checkpoints.m.readout: no loss trains mean-batch"),
+        ("pretraining.checkpoints.m.readout", ["head:donor_id"], "head:donor_id is none of those that this model has"),
+        ("pretraining.checkpoints.n", {"label_heads": [{"column": "donor_id", "loss": "focal", "weight": 0}]},
+         "checkpoints.n.readout: no loss trains cls; the losses of this checkpoint read nothing"),
         ("ablation", {"checkpoints": {"m": {"f": "a"}, "n": {"f": "b"}}, "metrics": {"czi": ["f1"]}}, "ablation.check"),
         ("pretraining.checkpoints.pca", {"mlm": {}}, "pretraining.checkpoints: pca is the name of a baseline"),
         ("pretraining.checkpoints.concat", {"mlm": {}}, "concat is the name of a baseline"),
@@ -133,7 +141,8 @@ def test_unknown_keys_are_named(config, key):
         "metadata", "labels_alone", "nothing_to_learn", "weightless", "early_stop", "shares",
         "table", "null",
         "heads", "leaked", "not_embedded", "uri_and_datasets", "version_and_datasets", "no_corpus", "concat",
-        "untrained", "readouts", "ablation", "reserved", "reserved_concat", "checkpoint_name",
+        "untrained", "readouts", "untrained_readout", "no_such_cls", "no_such_block", "untrained_own_readout",
+        "no_such_head", "no_loss", "ablation", "reserved", "reserved_concat", "checkpoint_name",
     ],
 )  # fmt: skip
 def test_wrong_values_are_named(config, key, value, message):
@@ -193,7 +202,7 @@ def test_the_gene_level_benchmark_needs_the_annotation(config):
 def test_models_of_a_benchmark(config):
     config["pretraining"]["checkpoints"]["n"] = {"mlm": {}}
     config["embedding"] |= {"untrained": "m", "untrained_seeds": [5], "concat": ["m", "n"], "baselines": ["pca"]}
-    config["embedding"]["readouts"] = {"mean": {"checkpoint": "m", "pooling": ["mean"]}}
+    config["embedding"]["readouts"] = {"mean": {"checkpoint": "n", "pooling": ["mean"]}}
     config["embedding"]["external"] = {"theirs": {"embeddings": "{dataset}.h5ad", "n_params": 1}}
     config["benchmarks"]["finetuned_annotation"] = {"datasets": ["c"]}
     run = check(config)
@@ -203,6 +212,14 @@ def test_models_of_a_benchmark(config):
     kinds = ["model", "model", "model", "model", "baseline", "baseline", "baseline", "external"]
     assert [run.kind(name) for name in every] == kinds
     assert (run.kind("m_decoder"), run.kind("random")) == ("model", "baseline")
+
+
+def test_an_untrained_readout_may_be_allowed(config):
+    config["pretraining"]["checkpoints"]["n"] = {"mlm": {}, "readout": ["cls"], "allow_untrained": True}
+    readout = {"checkpoint": "m", "pooling": ["mean"], "allow_untrained": True}
+    config["embedding"]["readouts"] = {"r": readout, "early": {"checkpoint": "m", "pooling": ["mean@3", "cls-batch"]}}
+    run = check(config)
+    assert run.pretraining.checkpoints["n"].read_from == ["cls"] and "r" in run.models
 
 
 def test_a_run_without_a_dataset_neither_embeds_nor_scores_it(config):

@@ -46,6 +46,23 @@ def test_embed(given, checkpoint, adata, tmp_path):
     assert record["inputs"]["weights"]["sha256"] and record["input"]["gene_share"] == 0.85
 
 
+def test_embed_without_pooling_reads_where_the_checkpoint_says(checkpoint, given, adata, tmp_path):
+    output, config = tmp_path / "e.h5ad", tmp_path / "model/config.json"
+    changed = {"readout": ["mean"], "losses": {"mlm": "mean"}}
+    config.write_text(json.dumps(json.loads(config.read_text()) | changed))
+    assert "read from mean, " in run("embed", *given, "--output", output).output
+    read = read_embedding(output)
+    cells = read_cells(adata, checkpoint, layer="counts")
+    expected = inference.embed(cells, checkpoint, pooling=Pooling("mean", checkpoint.model), batch_size=4)
+    np.testing.assert_allclose(read.X, expected, atol=1e-5)
+    assert read.uns["wced"]["pooling"] == "mean" and read.uns["wced"]["leakage"] == "not checked"
+    assert json.loads((tmp_path / "e.h5ad.provenance.json").read_text())["pooling"] == "mean"
+    run("embed", *given, "--output", output, "--pooling", "cls")
+    facts = read_embedding(output).uns["wced"]
+    assert facts["pooling"] == "cls (untrained)"
+    assert facts["leakage"] == "cls: untrained, no loss reads it; not checked"
+
+
 def test_annotate(given, tmp_path):
     output = tmp_path / "a.parquet"
     run("annotate", *given, "--output", output, "--method", "greedy")

@@ -10,8 +10,10 @@ from scipy import sparse
 
 from wced import cli, tables
 from wced.config.finetuning import Finetuning
+from wced.config.readout import cls_word
 from wced.embedding.annotation import annotate
 from wced.embedding.inputs import read_cells
+from wced.embedding.pooling import Pooling
 from wced.errors import WcedError
 from wced.model import WcedConfig, WcedModel
 from wced.ontology.cell_ontology import load as load_ontology
@@ -323,6 +325,37 @@ def test_bad_input_is_one_sentence(checkpoint, adata, spoil, changes, column, me
     with pytest.raises(WcedError, match=f"^{message}") as refusal:
         run(adata, checkpoint, section(**changes), column)
     assert "\n" not in str(refusal.value)
+
+
+MLM = {"cls_positions": 2, "decoders": ["mlm"], "readout": ["mean"], "label_heads": [HEADS[1] | {"cls_position": 1}]}
+
+
+@pytest.mark.parametrize(
+    ("losses", "mode", "position", "readout"),
+    [
+        ({"mlm": "mean", "donor_id": "cls:1"}, "full", 1, ["cls:1"]),
+        ({"mlm": "mean", "donor_id": "cls:1"}, "frozen", 1, ["mean"]),
+        ({"mlm": "mean"}, "lora", 0, ["cls"]),
+        (None, "full", 0, ["cls"]),
+    ],
+    ids=["labels_trained_it", "frozen", "nothing_did", "not_known"],
+)
+def test_the_head_reads_where_a_loss_trained(losses, mode, position, readout):
+    checkpoint = make(**MLM, losses=losses)
+    config = with_new_head(checkpoint, "kind", 3, None, section(mode), seed=0).config
+    assert config.label_heads[-1]["cls_position"] == position and config.readout == readout
+    assert config.losses == (None if losses is None else losses | {"kind": cls_word(position)})
+
+
+def test_a_frozen_encoder_needs_a_trained_position():
+    with pytest.raises(WcedError, match=r"^mode frozen: no loss of the checkpoint trained CLS position 0"):
+        with_new_head(make(**MLM, losses={"mlm": "mean"}), "kind", 3, None, section("frozen"), seed=0)
+
+
+def test_a_frozen_encoder_is_read_without_the_heads_that_go():
+    checkpoint = make(readout=["head:cell_type_ontology_term_id", "cls"], losses={"wced": "cls"})
+    model = with_new_head(checkpoint, "term", 3, CUT, section("frozen", loss="hierarchical"), seed=0)
+    assert model.config.readout == ["cls"] and Pooling(None, model).untrained == []
 
 
 def test_a_checkpoint_without_a_decoder_of_whole_cells_can_not_reconstruct(adata):

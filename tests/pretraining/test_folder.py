@@ -130,20 +130,22 @@ def truncated(folder):
         (change_config(backbone="gpt"), "config.json", "'gpt' is none of llama, bert"),
         (only_a_pickle, "model.safetensors", "no such file"),
         (truncated, "model.safetensors", "not whole"),
-        (change_config(format_version=8), "config.json", "format version 8, this program reads 3"),
+        (change_config(format_version=8), "config.json", "format version 8, this program reads 4"),
         (
             lambda folder: Vocabulary(("E1", "E2", "E4", "E3"), tuple("ABCD")).write(folder / "vocabulary.tsv"),
             "vocabulary.tsv",
             "not the vocabulary that the model was trained with",
         ),
+        (change_config(readout="cls"), "config.json", "readout is a list of words"),
+        (change_config(losses=["wced"]), "config.json", "losses is a mapping of names to where each reads"),
         (change_config(hidden_size=16), "model.safetensors", "does not fit config.json: weights of another shape"),
         (change_config(num_hidden_layers=3), "model.safetensors", "does not fit config.json: missing keys"),
         (change_config(num_hidden_layers=1), "model.safetensors", "does not fit config.json: unexpected keys"),
     ],
     ids=[
         "no_config", "broken_config", "no_weights", "broken_weights", "no_vocabulary", "no_labels", "no_ontology",
-        "other_model", "list", "backbone", "pickle", "truncated", "format_version", "foreign_vocabulary", "other_shape",
-        "more_layers", "fewer_layers",
+        "other_model", "list", "backbone", "pickle", "truncated", "format_version", "foreign_vocabulary", "readout",
+        "losses", "other_shape", "more_layers", "fewer_layers",
     ],
 )  # fmt: skip
 def test_folders_that_do_not_fit_are_refused_in_one_sentence(folder, damage, file, message):

@@ -147,6 +147,8 @@ def test_heads_may_read_their_own_cls_positions(run, whole):
     checkpoint = load(run(Pretraining.model_validate(given)) / "model")
     assert checkpoint.model.embedding.cls.shape[0] == 2
     assert checkpoint.model.config.label_heads[0]["cls_position"] == 1
+    assert checkpoint.model.config.losses == {"wced": "cls", "cell_type_ontology_term_id": "cls:1"}
+    assert checkpoint.model.config.readout == ["cls"]
     with pytest.raises(ValueError, match=r"reads CLS position 1, but model\.cls_positions is 1"):
         section(label_heads=[head])
 

@@ -2,11 +2,11 @@
 # elsewhere; and whether their cells were part of the corpus.
 from pathlib import Path
 
-from wced.config.embedding import Readout
 from wced.embedding import FORMAT_VERSION as EMBEDDING_VERSION
 
-# How the embedding of each checkpoint, and each further readout, is read.
-READOUTS = {name: Readout(checkpoint=name, pooling=["cls"]) for name in CHECKPOINTS} | RUN.embedding.readouts
+# Checkpoint and words of each embedding by a checkpoint; without words it is read as the checkpoint itself says.
+READOUTS = {name: (name, []) for name in CHECKPOINTS}
+READOUTS |= {name: (readout.checkpoint, readout.pooling) for name, readout in RUN.embedding.readouts.items()}
 
 
 rule joinids:
@@ -84,7 +84,7 @@ rule leakage_table:
 rule embed:
     input:
         h5ad=rules.source.output.h5ad,
-        folder=lambda wildcards: f"{OUT}/pretraining/{READOUTS[wildcards.readout].checkpoint}",
+        folder=lambda wildcards: f"{OUT}/pretraining/{READOUTS[wildcards.readout][0]}",
         leakage=rules.leakage.output.table,
     output:
         h5ad=f"{OUT}/embedding/{{dataset}}/{{readout}}.h5ad",
@@ -101,7 +101,7 @@ rule embed:
         mem_mb=4000,
         runtime=120,
     params:
-        pooling=lambda wildcards: [f"--pooling {name}" for name in READOUTS[wildcards.readout].pooling],
+        pooling=lambda wildcards: [f"--pooling {word}" for word in READOUTS[wildcards.readout][1]],
         batch_size=RUN.embedding.batch_size,
         version=EMBEDDING_VERSION,
     shell:

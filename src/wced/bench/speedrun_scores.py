@@ -143,14 +143,14 @@ class Scorer:
         checkpoint = Checkpoint(
             snapshot.model, self.shards.vocabulary, self.shards.labels, snapshot.ontology, snapshot.input_genes
         )
-        pooling = Pooling(self.section.pooling, snapshot.model)
+        pooling = Pooling(None, snapshot.model)
         frames = []
         for dataset in self.datasets:
             if dataset.name not in self._cells:  # all models of a recipe read the same of a dataset
                 self._cells[dataset.name] = read_cells(dataset.adata, checkpoint)
             cells = self._cells[dataset.name]
-            x_nd = embed(cells, checkpoint, pooling=pooling, batch_size=self.section.batch_size)
-            frames.append(self._scores(dataset, x_nd, "recipe", dataset.leakage))
+            x_nd = embed(cells, checkpoint, pooling=pooling, batch_size=self.section.batch_size, obs=dataset.adata.obs)
+            frames.append(self._scores(dataset, x_nd, "recipe", pooling.leakage(dataset.leakage)))
         return pd.concat(frames, ignore_index=True)
 
     def baselines(self) -> Iterable[tuple[str, pd.DataFrame]]:

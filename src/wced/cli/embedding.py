@@ -137,9 +137,13 @@ def embed(
     checkpoint: CheckpointName,
     output: Output,
     pooling: Annotated[
-        list[str],
-        typer.Option(help="cls, cls:2 (any CLS position), mean or head:COLUMN; given several times, side by side."),
-    ] = ["cls"],  # noqa: B006
+        list[str] | None,
+        typer.Option(
+            help="cls, cls:2 (any CLS position), mean or head:COLUMN; @BLOCK behind one of the first three reads it "
+            "after that block, -batch subtracts the mean of the cell's batch; given several times, side by side. "
+            "Without it: the checkpoint's own."
+        ),
+    ] = None,
     model: Model = "checkpoint",
     dataset: Dataset = "input",
     leakage: Leakage = "not checked",
@@ -160,14 +164,16 @@ def embed(
         from wced.embedding.files import write_embedding
         from wced.embedding.pooling import Pooling
 
-        pooled = Pooling(pooling, loaded.model)
-        embedding = inference.embed(cells, loaded, pooling=pooled, batch_size=batch_size)
+        pooled = Pooling(pooling or None, loaded.model)
+        facts["pooling"] = pooled.name
+        embedding = inference.embed(cells, loaded, pooling=pooled, batch_size=batch_size, obs=obs)
         facts["padded_share"] = inference.padded_share(cells, loaded.model, batch_size)
         write_embedding(
             output, embedding, obs, model=model, dataset=dataset, n_params=pooled.n_params,
-            leakage=_words(leakage, leakage_table), pooling=pooled.name, input=cells.facts,
+            leakage=pooled.leakage(_words(leakage, leakage_table)), pooling=pooled.name, input=cells.facts,
         )  # fmt: skip
-        print(f"{model}: {embedding.shape[0]} cells × {embedding.shape[1]}; {facts['padded_share']:.1%} padding")
+        said = f"read from {pooled.name}, {facts['padded_share']:.1%} padding"
+        print(f"{model}: {embedding.shape[0]} cells × {embedding.shape[1]}; {said}")
 
 
 def annotate(

@@ -46,12 +46,16 @@ class External(Section):
 
 
 class Readout(Section):
-    """An embedding that is read from a checkpoint in another way than from its first CLS position."""
+    """An embedding that is read from a checkpoint in another way than the checkpoint's own `readout`."""
 
     checkpoint: str
     """Checkpoint."""
     pooling: list[str] = Field(min_length=1)
-    """What is read: `cls`, `cls:2` (any CLS position), `mean` or `head:COLUMN`; several stand side by side."""
+    """What is read: `cls`, `cls:2` (any CLS position), `mean` (over genes) or `head:COLUMN`; with `@BLOCK` behind one
+    of the first three after that block instead of the last, and with `-batch` minus the mean of the cell's batch.
+    Several stand side by side."""
+    allow_untrained: bool = False
+    """Whether `pooling` may name vectors that no loss trains; every score of them is marked in the column `leakage`."""
 
 
 class Embedding(Section):
@@ -64,7 +68,7 @@ class Embedding(Section):
     """Checkpoints whose embeddings are joined side by side as the model `concat`; empty for none."""
     readouts: dict[str, Readout] = {}
     """Further embeddings by checkpoints, by the name of the model that each is in the tables: e.g.
-    `{wced_label: {checkpoint: wced_multitask, pooling: ["cls:1"]}}`. A checkpoint by its own name is `cls`."""
+    `{wced_label: {checkpoint: wced_multitask, pooling: ["cls:1"]}}`. A checkpoint by its own name is its `readout`."""
     untrained: str | None = None
     """Checkpoint whose encoder, freshly initialised and never trained, is the baseline `untrained`; null for none."""
     untrained_seeds: list[int] = []

@@ -67,8 +67,9 @@ class Finetuning(Section):
     residual_weight: float | None = Field(0.25, ge=0, le=1)
     """`hierarchical`: what a cell counts for the leaf 'not further specified' of its label, where others are finer;
     null for no such leaves. As in pretraining."""
-    cls_position: int = Field(0, ge=0)
-    """CLS position that the head reads."""
+    cls_position: int | None = Field(None, ge=0)
+    """CLS position that the head reads, counted from 0; null for the first that a loss of the checkpoint trained, and 0
+    where none did."""
     reconstruction: float = Field(0.0, ge=0)
     """Weight of whole-cell expression decoding, detection and value each, beside the label's weight of 1; 0 for
     none. Only for checkpoints that can decode whole cells."""

@@ -1,11 +1,13 @@
 """Config of pretraining."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from wced.config.base import Section
 from wced.config.model import Model
+from wced.config.readout import check, cls_word
 from wced.genes.groups import PATTERNS
 
 
@@ -115,6 +117,10 @@ class Schedule(Section):
             return 0.0
         return min((epochs - self.start) / self.ramp, 1.0) if self.ramp else 1.0
 
+    def begins(self, epochs: float) -> bool:
+        """Return whether it is ever in force in a training of so many epochs."""
+        return self.start < epochs and (self.stop is None or self.stop > self.start)
+
 
 class Expression(Section):
     """What both ways of decoding expression share."""
@@ -127,6 +133,11 @@ class Expression(Section):
     """Squared error of the value where a gene is expressed; or of probability × value everywhere."""
     schedule: Schedule = Schedule()
     """When it counts."""
+
+    @property
+    def weight(self) -> float:
+        """Sum of the weights of its losses."""
+        return self.detection_weight + self.value_weight
 
 
 class WholeCell(Expression):
@@ -156,6 +167,11 @@ class Masked(Expression):
         if not 0 < self.mask + self.hide_genes <= 1:
             raise ValueError(f"mask {self.mask} + hide_genes {self.hide_genes} is not above 0 and at most 1")
         return self
+
+    @property
+    def weight(self) -> float:
+        """Sum of the weights of its losses, of those that have positions."""
+        return (super().weight if self.mask else 0.0) + (self.gene_weight if self.hide_genes else 0.0)
 
 
 class Order(Section):
@@ -294,6 +310,13 @@ class Checkpoint(Section):
     """Keep a moving average of the weights with this decay per step, validate it and write it; null for none."""
     early_stop: EarlyStop | None = None
     """When to end before the last epoch; null for never."""
+    readout: list[str] | None = Field(None, min_length=1)
+    """What the checkpoint's embedding is read from, in words of `wced embed --pooling`; several stand side by side.
+    null follows the losses: `cls` with wced; else `mean` with mlm, also beside label heads; else the CLS position of
+    the first label head. It is written into the checkpoint, so changing it trains anew; `embedding.readouts` reads a
+    trained checkpoint in further ways."""
+    allow_untrained: bool = False
+    """Whether `readout` may name vectors that no loss trains; every score of them is marked in the column `leakage`."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them: less memory, a third more time."""
     compile: bool = False
@@ -304,7 +327,7 @@ class Checkpoint(Section):
         if self.wced is None and self.mlm is None and not self.label_heads:
             raise ValueError("there is no objective: give wced, mlm or label_heads")
         for name, part in (("wced", self.wced), ("mlm", self.mlm)):
-            if part is not None and not part.detection_weight + part.value_weight + getattr(part, "gene_weight", 0):
+            if part is not None and not part.weight:
                 raise ValueError(f"{name}: all weights are 0; one must be positive")
         columns = [head.column for head in self.label_heads]
         for column in columns:
@@ -322,6 +345,32 @@ class Checkpoint(Section):
             if self.early_stop.metric not in metrics:
                 raise ValueError(f"early_stop.metric: {self.early_stop.metric} is none of {', '.join(metrics)}")
         return self
+
+    @property
+    def losses(self) -> dict[str, str]:
+        """Where each loss that teaches the encoder reads, by its name: `cls`, `cls:1`, … or `mean`, all gene positions.
+
+        The first one is where the embedding is read if `readout` does not say. MLM comes before label heads, although
+        these read a CLS position: it is trained by all cells, labelled or not, and heads know what tells their labels
+        apart and no more. A loss that has no weight or never begins is left out. So is a head with gradient reversal:
+        its gradient does reach the encoder, but only removes what it finds.
+        """
+        taught = [head for head in self.label_heads if head.gradient_reversal is None]
+        objectives = [
+            ("wced", "cls", self.wced),
+            ("mlm", "mean", self.mlm),
+            *((head.column, cls_word(head.cls_position), head) for head in taught),
+        ]
+        return {
+            name: where
+            for name, where, part in objectives
+            if part is not None and part.weight > 0 and part.schedule.begins(self.epochs)
+        }
+
+    @property
+    def read_from(self) -> list[str]:
+        """The words of `readout`, or those that follow from the losses."""
+        return self.readout or [next(iter(self.losses.values()), "cls")]
 
 
 class Pretraining(Section):
@@ -355,4 +404,18 @@ class Pretraining(Section):
                     )
             if self.model.value_encoder == "table" and checkpoint.input.values != "bins":
                 raise ValueError(f"checkpoints.{name}.input.values: model.value_encoder table wants bins")
+            self.check_readout(f"checkpoints.{name}.readout", name, checkpoint.read_from, checkpoint.allow_untrained)
         return self
+
+    def check_readout(self, key: str, name: str, words: Sequence[str], allow_untrained: bool) -> None:
+        """Refuse words that checkpoint `name` does not have or, unless that is allowed, that no loss trains.
+
+        The message of the ValueError begins with `key`, the key of the config that holds the words.
+        """
+        checkpoint, model = self.checkpoints[name], self.model
+        columns = [head.column for head in checkpoint.label_heads]
+        losses = None if allow_untrained else checkpoint.losses
+        try:
+            check(words, losses, cls_positions=model.cls_positions, layers=model.layers, heads=columns)
+        except ValueError as failure:
+            raise ValueError(f"{key}: {failure}") from None

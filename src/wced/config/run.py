@@ -83,6 +83,9 @@ class Run(Section):
             for name in names:
                 if name is not None and name not in self.pretraining.checkpoints:
                     raise ValueError(f"embedding.{key}: {name} is not in pretraining.checkpoints")
+        for name, readout in self.embedding.readouts.items():
+            key = f"embedding.readouts.{name}.pooling"
+            self.pretraining.check_readout(key, readout.checkpoint, readout.pooling, readout.allow_untrained)
         if self.ablation is not None:
             self._ablation_is_of_what_is_made(self.ablation)
         for name in self.pretraining.checkpoints:

@@ -13,7 +13,8 @@ class Speedrun(Section):
 
     recipe: Pretraining
     """What is trained: one checkpoint, whose name is the recipe's. Its `epochs` do not count, because minutes do; the
-    learning rate warms up over its steps and then follows the share of the minutes that is over."""
+    learning rate warms up over its steps and then follows the share of the minutes that is over. Scored is its
+    `readout`."""
     minutes: list[Annotated[float, Field(gt=0)]] = Field([1.0, 2.0, 5.0, 10.0], min_length=1)
     """Minutes of training after which the model is scored, ascending; the last ends it. The untrained model is always
     scored."""
@@ -23,8 +24,6 @@ class Speedrun(Section):
     """Datasets of the table that are scored and are no part of the corpus; those held out only when asked for."""
     validation: list[str] = []
     """Datasets of the corpus whose validation cells are scored, as `validation_<dataset>`: development data."""
-    pooling: list[str] = Field(["cls"], min_length=1)
-    """What the embedding is made of, as in `wced embed`."""
     batch_size: int = Field(256, ge=1)
     """Cells embedded at once; it does not change the result."""
     neighbours: int = Field(15, ge=5)

@@ -1,16 +1,20 @@
 """Run a checkpoint over cells: batches without needless padding, and what is read from the encoder."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from wced.embedding.inputs import ModelInput
 from wced.embedding.pooling import Pooling
 from wced.errors import WcedError
 from wced.model import WcedModel
+from wced.model.backbones import layers_of
 from wced.pretraining.folder import Checkpoint
 from wced.progress import progress
 from wced.shards.cells import CellViews
@@ -136,7 +140,23 @@ def _collected(
     return found_nd.cpu().numpy()
 
 
-def embed(cells: ModelInput, checkpoint: Checkpoint, *, pooling: Pooling, batch_size: int) -> np.ndarray:
+@contextmanager
+def _outputs_of(model: WcedModel, blocks: Iterable[int]) -> Iterator[dict[int, torch.Tensor]]:
+    """Give what some blocks of the encoder, counted from 1, returned in its last run."""
+    layers, after = layers_of(model.backbone, model.config.num_hidden_layers), {}
+
+    def keep(block: int, layer: torch.nn.Module, given: Any, returned: Any) -> None:
+        after[block] = returned if isinstance(returned, torch.Tensor) else returned[0]
+
+    with ExitStack() as hooks:
+        for block in blocks:
+            hooks.callback(layers[block - 1].register_forward_hook(partial(keep, block)).remove)
+        yield after
+
+
+def embed(
+    cells: ModelInput, checkpoint: Checkpoint, *, pooling: Pooling, batch_size: int, obs: pd.DataFrame | None = None
+) -> np.ndarray:
     """Return the embedding of every cell.
 
     Parameters
@@ -149,16 +169,26 @@ def embed(cells: ModelInput, checkpoint: Checkpoint, *, pooling: Pooling, batch_
         What the embedding is made of.
     batch_size
         Most cells at once; neither this nor a cell's neighbours change the result beyond rounding (1e-5).
+    obs
+        The cells' obs, of which a pooling that centres batches reads `batch`; None where none does.
 
     Returns
     -------
     numpy.ndarray
         Cells × `pooling.width`, float32, in the order of the cells. A cell without any gene of the vocabulary gets the
         embedding of an empty cell.
+
+    Raises
+    ------
+    WcedError
+        If the pooling centres batches and obs does not say them.
     """
-    return _collected(
-        cells, placed(checkpoint), batch_size, pooling, pooling.width, cls_only=pooling.cls_only
-    )  # fmt: skip
+    model, batch_n = placed(checkpoint), pooling.batches(obs)
+    with _outputs_of(model, pooling.blocks) as after:
+        embedding_nd = _collected(
+            cells, model, batch_size, partial(pooling, after=after), pooling.width, cls_only=pooling.cls_only
+        )
+    return embedding_nd if batch_n is None else pooling.centred(embedding_nd, batch_n)
 
 
 def label_logits(cells: ModelInput, checkpoint: Checkpoint, column: str, *, batch_size: int) -> np.ndarray:

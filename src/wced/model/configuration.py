@@ -4,7 +4,7 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 BACKBONES = ("llama", "bert", "modernbert", "nystromformer", "performer")
 VALUE_ENCODERS = ("periodic", "mlp", "table")
@@ -53,6 +53,11 @@ class WcedConfig(PretrainedConfig):
         `cls_position` (0 if it is left out) the one that the head reads. Heads of numbers also have "mean" and "std".
     input
         How cells were turned into sequences: the encoding's fields, so that inference repeats it.
+    readout
+        Words of `wced.embedding.pooling.Pooling` that an embedding is made of if nothing else is asked for.
+    losses
+        Where each loss that taught the encoder read, by its name: `cls`, `cls:1`, … or `mean` (all gene positions).
+        None where that is not known, and then no readout counts as untrained.
     format_version
         Version of the checkpoint folder.
     """
@@ -85,6 +90,8 @@ class WcedConfig(PretrainedConfig):
         head_dropout: float = 0.1,
         label_heads: list[dict[str, Any]] | None = None,
         input: dict[str, Any] | None = None,
+        readout: list[str] | None = None,
+        losses: dict[str, str] | None = None,
         format_version: int = FORMAT_VERSION,
         **kwargs: Any,
     ) -> None:
@@ -120,5 +127,7 @@ class WcedConfig(PretrainedConfig):
         self.head_dropout = head_dropout
         self.label_heads = label_heads or []
         self.input = input or {}
+        self.readout = readout or ["cls"]
+        self.losses = losses
         self.format_version = format_version
         super().__init__(**kwargs)

@@ -1,3 +1,3 @@
 """Pretraining: shards, model and objectives put together, and the checkpoint folder that comes out."""
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5

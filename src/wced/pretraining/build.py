@@ -159,6 +159,8 @@ def build_model(
             head_dropout=size.head_dropout,
             label_heads=[_head(shards, head, graph) for head in section.label_heads],
             input=section.input.model_dump(),
+            readout=section.read_from,
+            losses=section.losses,
         )
     )
     if given:

@@ -5,7 +5,7 @@ import yaml
 from pydantic import BaseModel
 
 from wced.config.pretraining import Checkpoint
-from wced.model import WcedModel
+from wced.model import WcedConfig, WcedModel
 from wced.model.parameters import parameters_by_part
 from wced.shards.order import CellSource
 
@@ -23,6 +23,12 @@ def sheet(name: str, lines: list[str], section: BaseModel) -> str:
     settings = yaml.safe_dump(section.model_dump(mode="json"), sort_keys=False).strip()
     head = ["---", yaml.safe_dump(front, sort_keys=False).strip(), "---", f"# {name}", ""]
     return "\n".join([*head, *lines, "", "## Settings", "", "```yaml", settings, "```", ""])
+
+
+def read_from(config: WcedConfig) -> str:
+    """Return the line that says what the embedding is read from, and where the losses read."""
+    losses = ", ".join(f"{name} `{where}`" for name, where in (config.losses or {}).items())
+    return f"- embedding: `{'+'.join(config.readout)}`; the losses that teach the encoder read: {losses or 'not known'}"
 
 
 def card(name: str, section: Checkpoint, model: WcedModel, shards: CellSource, metrics: pd.DataFrame) -> str:
@@ -52,6 +58,7 @@ def card(name: str, section: Checkpoint, model: WcedModel, shards: CellSource, m
             "## Training",
             "",
             f"- objectives: {', '.join(objectives)}",
+            read_from(model.config),
             f"- corpus: {shards.count('train'):,} training and {shards.count('validation'):,} validation cells of "
             f"{len(shards.dataset_ids)} datasets; {len(shards.vocabulary):,} genes",
             f"- datasets: {', '.join(_first(shards.dataset_ids, 20))}",

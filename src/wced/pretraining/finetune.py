@@ -25,7 +25,7 @@ from wced.pretraining.anndata_source import SPLITS, AnnDataSource
 from wced.pretraining.build import choice_of, encoding_of, hierarchy
 from wced.pretraining.callbacks import QuietProgress
 from wced.pretraining.finetune_card import card
-from wced.pretraining.finetune_model import Tuning, with_new_head
+from wced.pretraining.finetune_model import Tuning, position_of, with_new_head
 from wced.pretraining.finetune_split import LabelledCells, labelled_cells
 from wced.pretraining.losses import Losses
 from wced.pretraining.module import PretrainingModule
@@ -196,7 +196,7 @@ def _training(section: Finetuning, column: str, checkpoint: folder.Checkpoint) -
     changed = {} if section.dropout is None else {"dropout": section.dropout}
     return config.Checkpoint(
         wced=config.WholeCell(detection_weight=weight, value_weight=weight) if weight else None,
-        label_heads=[config.LabelHead(**head, cls_position=section.cls_position)],
+        label_heads=[config.LabelHead(**head, cls_position=position_of(section, checkpoint.model.config))],
         input=config.Input(**checkpoint.model.config.input | changed),
         epochs=section.epochs,
         batch_size=section.batch_size,

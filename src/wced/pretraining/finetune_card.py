@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from wced.pretraining.card import sheet
+from wced.pretraining.card import read_from, sheet
 
 if TYPE_CHECKING:
     from wced.pretraining.finetune import Finetuned
@@ -34,6 +34,7 @@ def card(tuned: "Finetuned", base: str) -> str:
             f"- started from: the checkpoint whose `model.safetensors` has the SHA-256 {base}",
             f"- mode: {tuned.section.mode}; {tuned.trained_parameters:,} trained parameters, in a model of "
             f"{tuned.checkpoint.model.num_parameters():,}",
+            read_from(tuned.checkpoint.model.config),
             *(f"- {note}" for note in tuned.notes),
             f"- best epoch: {tuned.best_epoch} of at most {tuned.section.epochs}",
             "",

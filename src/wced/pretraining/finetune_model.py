@@ -6,11 +6,22 @@ import torch
 from torch import nn
 
 from wced.config.finetuning import Finetuning
+from wced.config.readout import cls_word
 from wced.errors import WcedError
 from wced.model import WcedConfig, WcedModel
 from wced.model.backbones import layers_of
 from wced.ontology.cut import OntologyCut
 from wced.pretraining.folder import Checkpoint
+
+
+def position_of(section: Finetuning, config: WcedConfig) -> int:
+    """Return the CLS position that the new head reads: that of the section, or the first that a loss trained."""
+    if section.cls_position is not None:
+        return section.cls_position
+    trained = [
+        position for position in range(config.cls_positions) if cls_word(position) in (config.losses or {}).values()
+    ]
+    return next(iter(trained), 0)
 
 
 def with_new_head(
@@ -21,7 +32,8 @@ def with_new_head(
     With a frozen encoder, the other heads and all decoders stay as true as they were, so they are kept. Where it
     changes, they would read an embedding that they were not trained on, so they go, but for the decoder of a
     reconstruction, which is trained too. A head of the same column always goes, and, as a checkpoint has one ontology,
-    so do hierarchical heads when the new one is hierarchical.
+    so do hierarchical heads when the new one is hierarchical. The embedding is read where the new losses read, and with
+    a frozen encoder where it was read before.
 
     Parameters
     ----------
@@ -39,26 +51,42 @@ def with_new_head(
     Raises
     ------
     WcedError
-        If the column is metadata that the model reads, the model has no such CLS position or decoder.
+        If the column is metadata that the model reads, the model has no such CLS position or decoder, or the encoder is
+        frozen and nothing has trained the CLS position.
     """
     old = checkpoint.model
     config = old.config
     if column in [entry["column"] for entry in config.metadata]:
         raise WcedError(f"{column}: metadata that the model reads; a head would be told what it is to predict")
-    if section.cls_position >= config.cls_positions:
-        raise WcedError(f"cls_position {section.cls_position}: the model has {config.cls_positions} CLS position(s)")
+    position = position_of(section, config)
+    if position >= config.cls_positions:
+        raise WcedError(f"cls_position {position}: the model has {config.cls_positions} CLS position(s)")
     if section.reconstruction and "wced" not in config.decoders:
         raise WcedError("reconstruction: the checkpoint has no decoder of whole cells")
-    frozen = section.mode == "frozen"
+    frozen, where = section.mode == "frozen", cls_word(position)
+    if frozen and config.losses is not None and where not in config.losses.values():
+        raise WcedError(
+            f"mode frozen: no loss of the checkpoint trained CLS position {position}, which the new head would read; "
+            "train the encoder too (full, lora, last_layers)"
+        )
     kept = [i for i, head in enumerate(config.label_heads) if frozen and _stays(head, column, graph)]
     decoders = config.decoders if frozen else ["wced"] if section.reconstruction else []
     outputs = classes if graph is None else len(graph.leaves)
-    head = {"column": column, "loss": section.loss, "classes": outputs, "cls_position": section.cls_position}
+    head = {"column": column, "loss": section.loss, "classes": outputs, "cls_position": position}
+    heads = [*(config.label_heads[i] for i in kept), head]
     changes: dict[str, Any] = {
-        "label_heads": [*(config.label_heads[i] for i in kept), head],
+        "label_heads": heads,
         "decoders": decoders,
         "hidden_genes": config.hidden_genes and "mlm" in decoders,
     }
+    if frozen:
+        gone = {head["column"] for head in config.label_heads} - {head["column"] for head in heads}
+        words = [word for word in config.readout if not any(word.startswith(f"head:{column}") for column in gone)]
+        changes["readout"] = words or [where]
+    else:
+        changes["readout"] = ["cls" if section.reconstruction else where]
+    if config.losses is not None:
+        changes["losses"] = config.losses | {column: where} | ({"wced": "cls"} if section.reconstruction else {})
     torch.manual_seed(seed)
     model = WcedModel(WcedConfig.from_dict(config.to_dict() | changes))
     weights = {name: value for name, value in old.state_dict().items() if not name.startswith("label_heads.")}

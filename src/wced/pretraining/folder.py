@@ -112,6 +112,11 @@ def load(name: str | Path) -> Checkpoint:
         )
     if not isinstance(settings.get("vocabulary_sha256"), str):
         raise WcedError(f"{folder / 'config.json'}: has no vocabulary_sha256")
+    words, losses = settings.get("readout"), settings.get("losses")
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise WcedError(f"{folder / 'config.json'}: readout is a list of words")
+    if losses is not None and not isinstance(losses, dict):
+        raise WcedError(f"{folder / 'config.json'}: losses is a mapping of names to where each reads, or null")
     heads = settings.get("label_heads")
     if not isinstance(heads, list) or not all({"column", "loss", "classes"} <= set(head) for head in heads):
         raise WcedError(f"{folder / 'config.json'}: label_heads is a list of heads, each with column, loss and classes")
