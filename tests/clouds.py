@@ -23,7 +23,7 @@ def clouds(cell_type: list[str], batch: list[str], seed: int = 0, **facts: str) 
     return AnnData(X=x_nd, obs=obs, uns={"wced": known | facts})
 
 
-def job(embedding: AnnData, section, seed: int = 0, count: int | None = None, **files) -> Job:
+def job(embedding: AnnData, section, seed: int = 0, count: int | None = None, cluster_seeds: int = 2, **files) -> Job:
     """Return a job, with the graph of `count` neighbours where that is given."""
-    graph = None if count is None else neighbours_of(embedding, count, seed)
+    graph = None if count is None else neighbours_of(embedding, count, seed, cluster_seeds)
     return Job("r", seed, section, embedding, neighbours=graph, **files)

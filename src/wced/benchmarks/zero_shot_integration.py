@@ -45,9 +45,10 @@ def score(job: Job) -> pd.DataFrame:
     -------
     pd.DataFrame
         Rows of tables.SCORES; a metric that cannot be computed is empty and says why. Intervals are of resampled
-        cells, the same ones for all metrics. What is made of all cells together (the graph, the best clustering, each
-        cell's silhouette) is not made again, so they say how much other cells of the same studies would change a
-        score, not how much another clustering or study would.
+        cells, the same ones for all metrics, and of the seeds of the clustering (`resampling.interval`). What is made
+        of all cells together (the graph, each seed's best clustering, each cell's silhouette) is not made again, so
+        they say how much other cells of the same studies or other seeds of the clustering would change a score, not
+        how much another study or another training would.
     """
     labelled = known(job.embedding.obs[CELL_TYPE])
     x_nd = np.asarray(job.embedding.X, dtype=np.float32)[labelled]
@@ -58,7 +59,7 @@ def score(job: Job) -> pd.DataFrame:
         parts = dict.fromkeys((*scib.BIO, *scib.BATCH), scib.Part(reason=job.neighbours.reason))
     else:
         weight_sn = cell_weights(len(x_nd), job.seed)
-        parts = scib.bio(x_nd, label_n, job.neighbours.clusters_rn, weight_sn)
+        parts = scib.bio(x_nd, label_n, job.neighbours.clusters_crn, weight_sn)
         parts |= scib.batch(x_nd, label_n, batch_n, job.neighbours, weight_sn)
     parts["avg_bio"] = scib.weighted(parts, dict.fromkeys(scib.BIO, 1 / len(scib.BIO)))
     parts["avg_batch"] = scib.weighted(parts, dict.fromkeys(scib.BATCH, 1 / len(scib.BATCH)))
@@ -69,9 +70,8 @@ def score(job: Job) -> pd.DataFrame:
         run=job.run,
         task="zero_shot_integration",
         protocol=(
-            f"scib-metrics {version('scib-metrics')}; NMI and ARI of the Leiden clustering with the best NMI of 10 "
-            f"resolutions from 0.2 to 2; exact graph of {job.neighbours.count} neighbours among the labelled cells; "
-            f"Euclidean distances"
+            f"scib-metrics {version('scib-metrics')}; {scib.clustering_words(job.neighbours.seed_c)}; exact graph of "
+            f"{job.neighbours.count} neighbours among the labelled cells; Euclidean distances"
         ),
         split=f"all cells but {(~labelled).sum()} without a cell type",
         n=len(x_nd),

@@ -26,6 +26,9 @@ class Benchmarks(Section):
 
     neighbours: int = Field(15, ge=5)
     """Nearest neighbours, the cell itself among them, of the graph of an embedding that tasks share (scIB: 15)."""
+    cluster_seeds: int = Field(5, ge=1)
+    """Seeds of the Leiden clustering, from the run's on, over which NMI, ARI and AvgBio are averaged; their spread is
+    part of the interval. They are not seeds of a training."""
     zero_shot_integration: Integration | None = None
     """Batch integration without fine-tuning."""
     czi: Czi | None = None
