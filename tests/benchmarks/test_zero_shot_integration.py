@@ -1,12 +1,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.spatial.distance import cdist
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from clouds import clouds, job
 from wced.benchmarks.resampling import INTERVAL, group_means, interval
 from wced.benchmarks.scib import BATCH, BIO, Part, bio, weighted
-from wced.benchmarks.zero_shot_integration import METRICS, score
+from wced.benchmarks.zero_shot_integration import METRICS, PURITY, score
 from wced.config.benchmarks import Integration
 
 SECTION = Integration(datasets=["d"])
@@ -21,7 +22,6 @@ def scored():
 def test_parts_are_those_of_scib_metrics(scored):
     import scib_metrics
     from scib_metrics.nearest_neighbors import NeighborsResults
-    from scipy.spatial.distance import cdist
 
     cells, table = scored
     kept = cells[cells.obs["cell_type_ontology_term_id"] != "unknown"]
@@ -39,6 +39,44 @@ def test_parts_are_those_of_scib_metrics(scored):
     values = table.set_index("metric")["value"]
     for metric, value in expected.items():
         assert values[metric] == pytest.approx(value, abs=1e-6), metric
+
+
+def brute_purity(x_nd, types, batches=None):
+    """Return each cell's purity of 15 neighbours by all distances in double precision."""
+    distance_nn = cdist(x_nd.astype(np.float64), x_nd.astype(np.float64))
+    np.fill_diagonal(distance_nn, np.inf)
+    if batches is not None:
+        distance_nn[batches[:, None] == batches] = np.inf
+    return (types[np.argsort(distance_nn, axis=1)[:, :15]] == types[:, None]).mean(axis=1)
+
+
+def test_purity_is_that_of_all_distances():
+    rng = np.random.default_rng(3)
+    types = rng.choice(["CL:1", "CL:2", "CL:3", "CL:4", "unknown"], size=240, p=[0.5, 0.25, 0.1, 0.05, 0.1])
+    batches = np.where(types == "CL:4", "z", rng.choice(["x", "y", "z"], size=240, p=[0.5, 0.3, 0.2]))
+    cells = clouds(list(types), list(batches))
+    cells.X[:, 0] /= 4  # so near to each other that neighbours are of several types
+    table = score(job(cells, SECTION, count=10)).set_index("metric")
+    labelled = types != "unknown"
+    x_nd, types, batches = cells.X[labelled], types[labelled], batches[labelled]
+    pure_n, across_n = brute_purity(x_nd, types), brute_purity(x_nd, types, batches)
+    assert 0.3 < pure_n.mean() < 0.9
+    values = table["value"]
+    assert values["neighbour_purity"] == pytest.approx(pure_n.mean())
+    assert values["neighbour_purity_macro"] == pytest.approx(pd.Series(pure_n).groupby(types).mean().mean())
+    elsewhere = types != "CL:4"  # of batch z alone
+    assert values["neighbour_purity_across_batches"] == pytest.approx(across_n[elsewhere].mean())
+    assert table.loc["neighbour_purity_across_batches", "n"] == elsewhere.sum() < table.loc["neighbour_purity", "n"]
+    half = (table["ci_high"] - table["ci_low"]) / 2
+    assert half["neighbour_purity"] == pytest.approx(1.96 * pure_n.std() / np.sqrt(len(pure_n)), rel=0.15)
+    assert table.loc["neighbour_purity", "ci_method"] == INTERVAL
+
+
+def test_purity_of_15_others_does_not_depend_on_the_graph():
+    cells = clouds(["CL:1", "CL:2", "CL:3"] * 30, ["x", "y"] * 45)
+    tables = [score(job(cells, SECTION, count=count, cluster_seeds=1)).set_index("metric") for count in (5, 15, 30)]
+    for metric in PURITY:
+        assert len({table.loc[metric, "value"] for table in tables}) == 1
 
 
 def test_asw_batch_passes_over_the_types_that_scib_metrics_passes_over():
@@ -132,21 +170,37 @@ def test_the_same_seed_gives_the_same_scores(scored):
 @pytest.mark.parametrize(
     ("cell_type", "batch", "empty", "reason"),
     [
-        pytest.param(["CL:1", "CL:2"] * 20, ["x"] * 40, [*BATCH, "avg_batch", "overall"], "one batch", id="one batch"),
-        pytest.param(["CL:1"] * 40, ["x", "y"] * 20, [*BIO, "avg_bio", "overall"], "one type", id="one type"),
+        pytest.param(
+            ["CL:1", "CL:2"] * 20, ["x"] * 40, [*BATCH, "avg_batch", "overall", PURITY[2]], "one batch", id="one batch"
+        ),
+        pytest.param(["CL:1"] * 40, ["x", "y"] * 20, [*BIO, "avg_bio", "overall", *PURITY], "one type", id="one type"),
         pytest.param(
             ["CL:1", "CL:2"] * 20,
             ["x", "y"] * 20,
-            ["asw_batch", "avg_batch", "overall"],
+            ["asw_batch", "avg_batch", "overall", PURITY[2]],
             "no cell type has cells of several batches",
             id="batch is type",
         ),
         pytest.param(
             ["CL:1", "CL:2", "unknown", "unknown", "unknown"] * 4,
             ["x"] * 20,
-            [*BIO, *BATCH, "avg_bio", "avg_batch", "overall"],
+            [*BIO, *BATCH, "avg_bio", "avg_batch", "overall", *PURITY],
             "8 labelled cells are too few",
             id="few cells",
+        ),
+        pytest.param(
+            ["CL:1", "CL:2"] * 7,
+            ["x"] * 7 + ["y"] * 7,
+            [*PURITY],
+            "14 labelled cells are too few for 15",
+            id="few others",
+        ),
+        pytest.param(
+            ["CL:1", "CL:2"] * 20,
+            ["x"] * 30 + ["y"] * 6 + ["z"] * 4,
+            [PURITY[2]],
+            "all batches but x have 10 labelled cells together",
+            id="few of other batches",
         ),
     ],
 )

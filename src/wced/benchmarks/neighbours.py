@@ -17,7 +17,7 @@ from wced.files import existing, whole_file
 RESOLUTIONS = tuple(2 * step / 10 for step in range(1, 11))
 """Resolutions of Leiden clustering: the ten that scib-metrics searches."""
 OTHERS = 15
-"""Fewest other cells that a cell's neighbours are looked for among all, whatever the graph takes of them."""
+"""Nearest other cells of each cell that are kept at least, however few of them the graph takes: those of purity."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The metrics of scIB by scib-metrics, each with its values on resampled cells: for any labels of cells."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -26,11 +26,13 @@ class Part:
     """Its mean over seeds in each draw."""
     reason: str = ""
     """Why there is no value."""
+    n: int | None = None
+    """Cells that it is of, where they are not those of the other metrics."""
 
     @property
     def score(self) -> Score:
         """The mean over seeds with its interval."""
-        return missing(self.reason) if self.reason else interval(self.value_c, self.drawn_s)
+        return missing(self.reason) if self.reason else replace(interval(self.value_c, self.drawn_s), n=self.n)
 
 
 def bio(x_nd: np.ndarray, label_n: np.ndarray, clusters_crn: np.ndarray, weight_sn: np.ndarray) -> dict[str, Part]:
@@ -79,8 +81,8 @@ def clustering_words(seed_c: Sequence[int]) -> str:
 
 def mean_of_cells(value_n: np.ndarray, group_n: np.ndarray, weight_sn: np.ndarray) -> Part:
     """Return the mean over groups of the mean of each group's cells; see `resampling.group_means`."""
-    every_1n = np.ones((1, len(value_n)))
-    return Part(group_means(value_n, group_n, every_1n), group_means(value_n, group_n, weight_sn))
+    once_1n = np.ones((1, len(value_n)))
+    return Part(group_means(value_n, group_n, once_1n), group_means(value_n, group_n, weight_sn))
 
 
 def batch(
