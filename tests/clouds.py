@@ -20,7 +20,7 @@ def clouds(cell_type: list[str], batch: list[str], seed: int = 0, **facts: str) 
         index=[f"c{i}" for i in range(len(types))],
     )
     known = {"model": "m", "dataset": "d", "n_params": 5, "width": 4, "leakage": "none", "source": "here"}
-    return AnnData(X=x_nd, obs=obs, uns={"wced": known | facts})
+    return AnnData(X=x_nd, obs=obs, uns={"wced": known | {"space": "common"} | facts})
 
 
 def job(embedding: AnnData, section, seed: int = 0, count: int | None = None, cluster_seeds: int = 2, **files) -> Job:

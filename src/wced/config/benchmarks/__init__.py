@@ -36,7 +36,7 @@ class Benchmarks(Section):
     probe: Probe | None = None
     """Linear classifiers on frozen embeddings, batches or donors held out."""
     transfer: Transfer | None = None
-    """Linear classifiers of one dataset, tested on others."""
+    """Linear classifiers and neighbours of one dataset, tested on others."""
     zero_shot_annotation: ZeroShotAnnotation | None = None
     """Labels by the ontology head, without fine-tuning."""
     ontology_structure: OntologyStructure | None = None
