@@ -20,10 +20,10 @@ def clouds(cell_type: list[str], batch: list[str], seed: int = 0, **facts: str) 
         index=[f"c{i}" for i in range(len(types))],
     )
     known = {"model": "m", "dataset": "d", "n_params": 5, "width": 4, "leakage": "none", "source": "here"}
-    return AnnData(X=x_nd, obs=obs, uns={"wced": known | facts})
+    return AnnData(X=x_nd, obs=obs, uns={"wced": known | {"space": "common"} | facts})
 
 
-def job(embedding: AnnData, section, seed: int = 0, count: int | None = None, **files) -> Job:
+def job(embedding: AnnData, section, seed: int = 0, count: int | None = None, cluster_seeds: int = 2, **files) -> Job:
     """Return a job, with the graph of `count` neighbours where that is given."""
-    graph = None if count is None else neighbours_of(embedding, count, seed)
+    graph = None if count is None else neighbours_of(embedding, count, seed, cluster_seeds)
     return Job("r", seed, section, embedding, neighbours=graph, **files)

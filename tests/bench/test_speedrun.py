@@ -165,7 +165,7 @@ def test_held_out_datasets_are_scored_when_asked_for(made, tmp_path, clock):
     )
     embedding = read_embedding(path)
     probe = Czi(datasets=["held_blood"], folds=2, min_class_size=4, seed=4)
-    integration = job(embedding, Integration(datasets=["held_blood"]), seed=4, count=5)
+    integration = job(embedding, Integration(datasets=["held_blood"]), seed=4, count=5, cluster_seeds=5)
     probed = czi.label_prediction(job(embedding, probe, seed=4))
     expected = pd.concat([zero_shot_integration.score(integration), probed])
     found = curve[curve["model"] == "pca"].set_index("metric")["value"]

@@ -50,7 +50,7 @@ def test_integration_of_an_embedding_and_its_neighbours(app, embedding):
     assert (embedding.parent / "m.npz.provenance.json").exists()
     figures = embedding.parent / "figures"
     table = score(app, "zero_shot_integration", embedding, "--neighbours", graph, "--figures", figures, section={})
-    assert len(table) == 8 and table["value"].between(0, 1).all()
+    assert len(table) == 11 and table["value"].between(0, 1).all()
     assert figures.is_dir() and not list(figures.iterdir())
 
 

@@ -21,7 +21,7 @@ def folder(tmp_path):
     cells = clouds(["CL:1", "CL:2"] * 4, ["x"] * 8)
     facts = {"model": "m", "dataset": "d", "n_params": 5, "leakage": "none", "source": "here"}
     write_embedding(tmp_path / "m.h5ad", cells.X, cells.obs, **facts)
-    write_neighbours(tmp_path / "m.npz", neighbours_of(cells, 3, seed=0))
+    write_neighbours(tmp_path / "m.npz", neighbours_of(cells, 3, seed=0, cluster_seeds=1))
     pd.DataFrame({"cell": cells.obs_names, "predicted_term": "CL:1"}).to_parquet(tmp_path / "m.parquet")
     (tmp_path / "model").mkdir()
     return tmp_path
@@ -32,7 +32,7 @@ def test_a_job_has_what_it_is_given(folder):
     files = {name: folder / file for name, file in files.items()}
     job = read_job("r", 7, INTEGRATION, folder / "m.h5ad", **files)
     assert (job.model, job.dataset, job.seed, job.embedding.n_obs) == ("m", "d", 7, 8)
-    assert job.neighbours.indices_nk.shape == (8, 3) and len(job.annotation) == 8
+    assert job.neighbours.indices_nk.shape == (8, 7) and len(job.annotation) == 8
     assert job.reference.n_obs == 8
     assert job.checkpoint == folder / "model" and job.source is None and job.figures is None
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
-from wced.benchmarks.matches import depth_shares, kind, macro_share, pairs, share
+from wced.benchmarks.matches import JUDGEMENTS, depth_shares, judged, judgement_scores, kind, macro_share, pairs, share
 from wced.errors import WcedError
 from wced.ontology import CellOntology, load
 
@@ -32,6 +32,63 @@ def test_cells_of_a_pair_are_counted_once():
     }  # fmt: skip
     with pytest.raises(WcedError, match="predicted term nonsense is not in the Cell Ontology v0"):
         pairs(["c"], ["nonsense"], ONTOLOGY)
+
+
+@pytest.mark.parametrize(
+    ("true", "predicted", "expected"),
+    [
+        pytest.param("CL:0000235", "CL:0000235", "accuracy_exact", id="a macrophage is one"),
+        pytest.param("CL:0000129", "CL:0000235", "accuracy_coarser", id="a microglial cell is a macrophage"),
+        pytest.param("CL:0000235", "CL:0000129", "finer_unverified", id="a macrophage may be a microglial cell"),
+        pytest.param("CL:0000235", "CL:0000738", "accuracy_coarser", id="a macrophage is a leukocyte"),
+        pytest.param("CL:0000235", "CL:0000988", "wrong", id="hematopoietic cell tells too little"),
+        pytest.param("CL:0000235", "CL:0000000", "wrong", id="cell tells nothing"),
+        pytest.param("CL:0000000", "CL:0000000", "accuracy_exact", id="unless it is the truth"),
+        pytest.param("CL:0000235", "CL:0000084", "wrong", id="a macrophage is no T cell"),
+    ],
+)
+def test_the_truth_judges(true, predicted, expected):
+    ontology = load()
+    assert judged(pairs([true], [predicted], ontology), ontology).tolist() == [expected]
+
+
+def test_judgements_add_up_and_are_those_of_walking_up_from_each_cell():
+    ontology = load()
+    rng = np.random.default_rng(0)
+    terms = sorted(ontology.ancestors("CL:0000624") | ontology.ancestors("CL:0000129") | {"CL:0000066"})
+    true_n, predicted_n = rng.choice(terms, size=(2, 400))
+    found = judgement_scores(pairs(true_n, predicted_n, ontology), ontology)
+
+    def above(term):
+        """All ancestors, with the number of links of the longest way from the root, by walking every way."""
+        ways, depth = [(term,)], {}
+        while ways:
+            way = ways.pop()
+            parents = ontology.parents[way[-1]]
+            ways += [(*way, parent) for parent in parents]
+            if not parents:
+                for up, passed in enumerate(reversed(way)):
+                    depth[passed] = max(depth.get(passed, 0), up)
+        return depth
+
+    expected = dict.fromkeys(JUDGEMENTS, 0)
+    for true, predicted in zip(true_n, predicted_n, strict=True):
+        of_true, of_predicted = above(true), above(predicted)
+        if true == predicted:
+            expected["accuracy_exact"] += 1
+        elif true in of_predicted:
+            expected["finer_unverified"] += 1
+        else:
+            expected["accuracy_coarser" if of_true.get(predicted, 0) >= 2 else "wrong"] += 1
+    assert all(expected.values())
+    for name, cells in expected.items():
+        assert found[name].value == cells / 400
+        assert (found[name].ci_low, found[name].ci_high) == pytest.approx(
+            proportion_confint(cells, 400, method="wilson")
+        )
+    assert sum(found[name].value for name in JUDGEMENTS) == pytest.approx(1)
+    known = expected["accuracy_exact"] + expected["accuracy_coarser"]
+    assert found["accuracy_lineage_known"].value == pytest.approx(known / 400)
 
 
 def test_share_has_wilson_intervals():

@@ -1,9 +1,21 @@
+import random
+
+import igraph
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
 from clouds import clouds
-from wced.benchmarks.neighbours import RESOLUTIONS, leiden, neighbours_of, read_neighbours, write_neighbours
+from wced.benchmarks.neighbours import (
+    RESOLUTIONS,
+    graph_of,
+    leiden,
+    nearest,
+    nearest_of_other_groups,
+    neighbours_of,
+    read_neighbours,
+    write_neighbours,
+)
 from wced.errors import WcedError
 
 TYPES, BATCHES = ["CL:1", "CL:2", "unknown", "CL:3"] * 20, ["x", "y"] * 40
@@ -11,44 +23,85 @@ TYPES, BATCHES = ["CL:1", "CL:2", "unknown", "CL:3"] * 20, ["x", "y"] * 40
 
 def test_graph_is_exact_and_of_the_labelled_cells_only():
     cells = clouds(TYPES, BATCHES)
-    made = neighbours_of(cells, 7, seed=1)
+    made = neighbours_of(cells, 7, seed=1, cluster_seeds=1)
     kept = cells[np.array(TYPES) != "unknown"]
     assert made.cell_n.tolist() == kept.obs_names.tolist()
-    distance_nn = cdist(kept.X, kept.X)
-    np.testing.assert_allclose(made.distances_nk, np.sort(distance_nn, axis=1)[:, :7], atol=1e-3)
-    np.testing.assert_array_equal(made.indices_nk, np.argsort(distance_nn, axis=1)[:, :7])
+    distance_nn = cdist(kept.X.astype(np.float64), kept.X.astype(np.float64))
+    order_nn = np.argsort(distance_nn, axis=1)
+    assert made.indices_nk.shape == (60, 15)
+    np.testing.assert_allclose(made.distances_nk, np.sort(distance_nn, axis=1)[:, 1:16], atol=1e-5)
+    np.testing.assert_array_equal(made.indices_nk, order_nn[:, 1:16])
+    np.testing.assert_array_equal(made.graph.indices, order_nn[:, :7])  # of which each cell is its own first
     assert made.reason == "" and made.graph.n_neighbors == 7
+
+
+def test_a_cell_is_at_no_distance_from_itself():
+    """UMAP takes the least distance above 0 for that to the nearest neighbour, and rounding is above 0."""
+    x_nd = np.random.default_rng(0).normal(size=(300, 40)).astype(np.float32)
+    graph = graph_of(*nearest(x_nd, 9))
+    assert (graph.distances[:, 0] == 0).all() and (graph.distances[:, 1] > 1).all()
+    # So the nearest neighbour is joined with the full weight of 1, as UMAP promises.
+    weight_nn = graph.knn_graph_connectivities.toarray()
+    np.testing.assert_allclose(weight_nn[np.arange(300), graph.indices[:, 1]], 1, rtol=1e-6)
+
+
+def test_cells_in_one_point_are_neighbours_of_each_other_and_not_of_themselves():
+    indices_nk, distances_nk = nearest(np.zeros((6, 3), np.float32), 4)
+    assert (distances_nk == 0).all() and not (indices_nk == np.arange(6)[:, None]).any()
+    assert all(len(set(cells)) == 4 for cells in indices_nk.tolist())
+
+
+def test_neighbours_of_other_groups_are_exact():
+    rng = np.random.default_rng(1)
+    x_nd, group_n = rng.normal(size=(90, 5)).astype(np.float32), rng.integers(4, size=90)
+    distance_nn = cdist(x_nd.astype(np.float64), x_nd.astype(np.float64))
+    distance_nn[group_n[:, None] == group_n] = np.inf
+    np.testing.assert_array_equal(nearest_of_other_groups(x_nd, group_n, 6), np.argsort(distance_nn, axis=1)[:, :6])
 
 
 def test_clusterings_are_those_that_scib_metrics_scores():
     import scib_metrics
+    from scib_metrics.metrics._nmi_ari import _compute_clustering_leiden
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
     cells = clouds(TYPES, BATCHES)
-    made = neighbours_of(cells, 10, seed=5)
+    made = neighbours_of(cells, 10, seed=5, cluster_seeds=3)
     labels = cells.obs["cell_type_ontology_term_id"].to_numpy(str)[np.array(TYPES) != "unknown"]
-    assert made.clusters_rn.shape == (10, 60) and RESOLUTIONS[0] == 0.2 and RESOLUTIONS[-1] == 2
-    for resolution, cluster_n in zip(RESOLUTIONS, made.clusters_rn, strict=True):
-        theirs = scib_metrics.nmi_ari_cluster_labels_leiden(
-            made.graph, labels, optimize_resolution=False, resolution=resolution, seed=5
-        )
-        assert normalized_mutual_info_score(labels, cluster_n) == theirs["nmi"]
-        assert adjusted_rand_score(labels, cluster_n) == theirs["ari"]
+    assert made.clusters_crn.shape == (3, 10, 60) and RESOLUTIONS[0] == 0.2 and RESOLUTIONS[-1] == 2
+    assert made.seed_c.tolist() == [5, 6, 7]
+    for seed, clusters_rn in zip(made.seed_c, made.clusters_crn, strict=True):
+        for resolution, cluster_n in zip(RESOLUTIONS, clusters_rn, strict=True):
+            directly = _compute_clustering_leiden(made.graph.knn_graph_connectivities, resolution, int(seed))
+            np.testing.assert_array_equal(cluster_n, directly)
+            theirs = scib_metrics.nmi_ari_cluster_labels_leiden(
+                made.graph, labels, optimize_resolution=False, resolution=resolution, seed=int(seed)
+            )
+            assert normalized_mutual_info_score(labels, cluster_n) == theirs["nmi"]
+            assert adjusted_rand_score(labels, cluster_n) == theirs["ari"]
+
+
+def test_a_clustering_depends_on_its_seed_alone():
+    graph = graph_of(*nearest(np.random.default_rng(0).normal(size=(200, 8)).astype(np.float32), 9))
+    several_crn = leiden(graph, [3, 4, 5])
+    igraph.set_random_number_generator(random.Random(99))
+    np.testing.assert_array_equal(leiden(graph, [4])[0], several_crn[1])
+    np.testing.assert_array_equal(leiden(graph, [4], [RESOLUTIONS[7]])[0, 0], several_crn[1, 7])
+    assert (several_crn[0] != several_crn[1]).any()
 
 
 def test_the_file_gives_back_what_was_written_and_the_same_bytes(tmp_path):
     cells = clouds(TYPES, BATCHES)
     for name in ("a.npz", "b.npz"):
-        write_neighbours(tmp_path / name, neighbours_of(cells, 7, seed=1))
+        write_neighbours(tmp_path / name, neighbours_of(cells, 7, seed=1, cluster_seeds=2))
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
-    made, found = neighbours_of(cells, 7, seed=1), read_neighbours(tmp_path / "a.npz", cells)
+    made, found = neighbours_of(cells, 7, seed=1, cluster_seeds=2), read_neighbours(tmp_path / "a.npz", cells)
     for name, value in vars(made).items():
         np.testing.assert_array_equal(getattr(found, name), value)
-    np.testing.assert_array_equal(leiden(found.graph, 1), found.clusters_rn)
+    np.testing.assert_array_equal(leiden(found.graph, [1, 2]), found.clusters_crn)
 
 
 def test_neighbours_of_other_cells_are_refused(tmp_path):
-    write_neighbours(tmp_path / "a.npz", neighbours_of(clouds(TYPES, BATCHES), 7, seed=1))
+    write_neighbours(tmp_path / "a.npz", neighbours_of(clouds(TYPES, BATCHES), 7, seed=1, cluster_seeds=1))
     with pytest.raises(WcedError, match=r"a\.npz: its cells are not the labelled ones of the embedding"):
         read_neighbours(tmp_path / "a.npz", clouds(TYPES[::-1], BATCHES))
     with pytest.raises(WcedError, match=r"b\.npz: no such file"):
@@ -58,5 +111,5 @@ def test_neighbours_of_other_cells_are_refused(tmp_path):
 @pytest.mark.parametrize("n", [0, 6])
 def test_too_few_cells_have_no_graph_and_say_so(tmp_path, n):
     cells = clouds(["CL:1"] * n + ["unknown"] * (8 - n), ["x"] * 8)
-    write_neighbours(tmp_path / "few.npz", neighbours_of(cells, 6, seed=0))
+    write_neighbours(tmp_path / "few.npz", neighbours_of(cells, 6, seed=0, cluster_seeds=1))
     assert read_neighbours(tmp_path / "few.npz", cells).reason == f"{n} labelled cells are too few for 6 neighbours"

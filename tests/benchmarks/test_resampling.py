@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from wced.benchmarks.resampling import DRAWS, agreement, cell_weights, group_means, interval
@@ -52,7 +53,29 @@ def test_a_group_that_a_draw_lacks_is_left_out_of_it():
 
 def test_interval_has_the_standard_error_of_a_mean():
     value_n = np.random.default_rng(0).normal(size=2000)
-    made = interval(value_n.mean(), group_means(value_n, np.zeros(2000, int), cell_weights(2000, 0)))
+    made = interval(value_n.mean(keepdims=True), group_means(value_n, np.zeros(2000, int), cell_weights(2000, 0)))
     assert (made.ci_low + made.ci_high) / 2 == pytest.approx(value_n.mean())
     assert (made.ci_high - made.ci_low) / 2 == pytest.approx(1.96 * value_n.std() / np.sqrt(2000), rel=0.15)
     assert "200 bootstraps" in made.ci_method
+
+
+def test_interval_of_several_seeds_has_both_variances():
+    value_c, drawn_s = np.array([0.4, 0.5, 0.45, 0.55]), np.random.default_rng(0).normal(0.5, 0.02, size=DRAWS)
+    made = interval(value_c, drawn_s)
+    cells, seeds = drawn_s.var(ddof=1), value_c.var(ddof=1) / 4
+    freedom = (cells + seeds) ** 2 / (seeds**2 / 3)
+    half = stats.t.ppf(0.975, freedom) * np.sqrt(cells + seeds)
+    assert (made.value, made.ci_low, made.ci_high) == pytest.approx((0.475, 0.475 - half, 0.475 + half))
+    assert made.ci_method.endswith("4 seeds of the clustering")
+    alike = interval(np.full(4, 0.5), drawn_s)  # seeds that agree add nothing
+    assert alike.ci_high - alike.value == pytest.approx(1.96 * drawn_s.std(ddof=1), rel=1e-3)
+
+
+def test_interval_over_few_seeds_holds_the_true_mean_19_times_in_20():
+    rng = np.random.default_rng(1)
+    held = []
+    for _ in range(2000):
+        value_c = rng.normal(0.3, size=5)  # the seeds' spread outweighs that of the cells
+        made = interval(value_c, rng.normal(0, 0.05, size=DRAWS))
+        held.append(made.ci_low < 0.3 < made.ci_high)
+    assert np.mean(held) == pytest.approx(0.95, abs=0.015)

@@ -1,18 +1,30 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
+from anndata import AnnData
+from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from clouds import clouds
-from wced.benchmarks.transfer import METRICS, score
-from wced.embedding.baselines import LEAKAGE
+from wced.benchmarks.transfer import CLASSIFIERS, METRICS, nearest_types, score
+from wced.config.embedding import Embedding
+from wced.embedding.baselines import BASELINES, Cells
+from wced.embedding.corpus_pca import Components
+from wced.embedding.files import concatenate, read_embedding, write_embedding
 from wced.errors import WcedError
+from wced.shards.vocabulary import Vocabulary
 
 T, B, NK, MAST = "CL:0000084", "CL:0000236", "CL:0000623", "CL:0000097"
+CD4, LYMPHOCYTE = "CL:0000624", "CL:0000542"
+
+
+KINDS = ("accuracy_exact", "accuracy_coarser", "finer_unverified", "wrong")
 
 
 def scored(test, train, seed=0):
@@ -41,15 +53,66 @@ def test_scores_are_those_of_scikit_learn_on_the_shared_types():
     row = table.loc["accuracy_lr"]
     assert (row["task"], row["dataset"], row["n"]) == ("transfer", "d", 80)
     assert row["split"] == (
-        "trained on 120 cells of other; left out: 20 cells without a cell type, 20 cells of 1 types that it lacks"
+        "trained on 120 cells of other; left out: 20 cells without a cell type and, but for lineages, 20 cells of 1 "
+        "types that it lacks"
     )
+
+
+def test_neighbours_are_those_of_scikit_learn_on_the_embedding_as_it_is():
+    test, train = near([T, B, NK] * 20, 1), near([T, B, NK] * 30, 2, dataset="other")
+    labels, types = (cells.obs["cell_type_ontology_term_id"].to_numpy(str) for cells in (train, test))
+    predicted = KNeighborsClassifier(15).fit(train.X.astype(np.float64), labels).predict(test.X.astype(np.float64))
+    table = scored(test, train)
+    assert 0.3 < table.loc["accuracy_knn", "value"] < 1
+    assert table.loc["accuracy_knn", "value"] == pytest.approx((predicted == types).mean())
+    assert table.loc["macro_f1_knn", "value"] == pytest.approx(f1_score(types, predicted, average="macro"))
+
+
+def test_the_majority_of_15_nearest_training_cells_votes():
+    rng = np.random.default_rng(0)
+    x_train_nd, x_nd, label_n = rng.normal(size=(80, 3)), rng.normal(size=(40, 3)), rng.choice(["a", "b", "c"], 80)
+    distance_nm = ((x_nd[:, None] - x_train_nd[None]) ** 2).sum(axis=2)
+    votes = [sorted(label_n[order[:15]].tolist()) for order in np.argsort(distance_nm, axis=1)]
+    expected = [max(sorted(set(cell)), key=cell.count) for cell in votes]
+    assert nearest_types(x_train_nd, label_n, x_nd).tolist() == expected
+    assert (
+        nearest_types(x_train_nd[:4], np.array(["a", "b", "b", "b"]), x_nd).tolist() == ["b"] * 40
+    )  # all of them vote
+
+
+def test_lineages_are_of_all_labelled_cells():
+    """The training dataset lacks CD4 T cells, whose coarser name it has, and lymphocytes, of which it has kinds."""
+    labels = [T] * 10 + [CD4] * 20 + [LYMPHOCYTE] * 30 + [MAST] * 40 + ["unknown"] * 5 + ["CVCL_0030"] * 5
+    test, train = clouds(labels, ["x"] * len(labels)), clouds([T, B] * 30, ["x"] * 60, dataset="other")
+    test.X[:] = train.X[0]  # all are T cells by their looks
+    table = scored(test, train)
+    for name in CLASSIFIERS:
+        found = [table.loc[f"{kind}_{name}", "value"] for kind in KINDS]
+        assert found == pytest.approx([0.1, 0.2, 0.3, 0.4]) and sum(found) == pytest.approx(1)
+        row = table.loc[f"accuracy_lineage_known_{name}"]
+        assert row["value"] == pytest.approx(0.3) and (row["n"], row["ci_method"]) == (100, "Wilson")
+        assert table.loc[f"accuracy_{name}", ["value", "n"]].tolist() == [1, 10]  # of the shared type alone
+
+
+def test_lineages_are_there_where_no_type_is_shared():
+    test, train = near([CD4] * 20, 1), near([T, B] * 20, 2, dataset="other")
+    table = scored(test, train)
+    assert set(table.loc[table["value"].isna(), "reason"]) == {"no cell is of a type that other has"}
+    assert table.loc[[f"{kind}_{name}" for kind in KINDS for name in CLASSIFIERS], "value"].notna().all()
+
+
+def test_a_training_label_outside_the_cell_ontology_leaves_no_lineages():
+    test = near([T] * 20, 1)
+    test.X[:] = 0
+    table = scored(test, clouds(["CVCL_0030"] * 20, ["x"] * 20, dataset="other"))
+    assert table.loc["accuracy_exact_knn", "reason"] == "CVCL_0030 is not in the Cell Ontology"
 
 
 @pytest.mark.parametrize(
     ("labels", "facts", "reason"),
     [
-        pytest.param([MAST] * 20, {}, "no cell is of a type that other has", id="nothing shared"),
-        pytest.param([T, B] * 10, {"leakage": LEAKAGE}, "fitted to each dataset apart", id="no shared dimensions"),
+        pytest.param(["unknown"] * 20, {}, "one of the datasets has no labelled cell", id="nothing labelled"),
+        pytest.param([T, B] * 10, {"space": "dataset"}, "fitted to each dataset apart", id="no shared dimensions"),
     ],
 )
 def test_what_cannot_be_computed_is_empty_with_its_reason(labels, facts, reason):
@@ -62,3 +125,48 @@ def test_what_cannot_be_computed_is_empty_with_its_reason(labels, facts, reason)
 def test_embeddings_that_do_not_fit_are_refused(facts, said):
     with pytest.raises(WcedError, match=f"transfer from other to d: their embeddings are of {said}"):
         scored(near([T, B] * 10, 1), near([T, B] * 10, 2, dataset="other", **facts))
+
+
+SETTINGS = Embedding(datasets=[], n_top_genes=30, n_components=3, scvi={"epochs": 1})
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory):
+    """Embed two datasets by every baseline; return the folder of `<dataset>.<baseline>.h5ad`."""
+    folder = tmp_path_factory.mktemp("embedded")
+    vocabulary = Vocabulary(tuple(f"ENSG{i}" for i in range(60)), tuple(f"G{i}" for i in range(60)))
+    loading_vk = np.linalg.qr(np.random.default_rng(0).normal(size=(60, 3)))[0].astype(np.float32)
+    Components(vocabulary, np.zeros(60, np.float32), loading_vk).write(folder / "corpus.npz")
+    for seed, dataset in enumerate(["other", "d"]):
+        counts_ng = np.random.default_rng(seed).poisson(2, size=(40, 60)).astype(np.float32)
+        obs = pd.DataFrame(
+            {"cell_type_ontology_term_id": [T, B] * 20, "batch": "x"}, index=[f"c{i}" for i in range(40)]
+        )
+        adata = AnnData(X=sparse.csr_matrix(counts_ng), obs=obs, var=pd.DataFrame(index=list(vocabulary.gene_ids)))
+        for name, baseline in BASELINES.items():
+            made = baseline(Cells(adata, SETTINGS, seed=0, corpus=folder / "corpus.npz"))
+            write_embedding(
+                folder / f"{dataset}.{name}.h5ad", made.embedding_nd, obs, model=name, dataset=dataset, n_params=0,
+                leakage=made.leakage or "none", space=made.space,
+            )  # fmt: skip
+    return folder
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_what_is_fitted_to_each_dataset_is_not_carried_over(embedded, name):
+    """Harmony of one batch among them, whose note of leakage is a sentence of its own."""
+    table = scored(*(read_embedding(embedded / f"{dataset}.{name}.h5ad") for dataset in ("d", "other")))
+    if name == "corpus_pca":
+        assert table["value"].notna().sum() > len(METRICS) / 2
+    else:
+        assert table["value"].isna().all() and table["reason"].str.contains("fitted to each dataset apart").all()
+
+
+def test_a_part_that_is_fitted_to_each_dataset_makes_the_whole_so(embedded):
+    for dataset in ("d", "other"):
+        parts = [embedded / f"{dataset}.{name}.h5ad" for name in ("corpus_pca", "pca")]
+        concatenate(embedded / f"{dataset}.both.h5ad", parts, model="both")
+        concatenate(embedded / f"{dataset}.alone.h5ad", parts[:1], model="alone")
+    for model, values in {"both": False, "alone": True}.items():
+        table = scored(*(read_embedding(embedded / f"{dataset}.{model}.h5ad") for dataset in ("d", "other")))
+        assert table.loc["accuracy_knn", "reason"] == "" if values else table["value"].isna().all()

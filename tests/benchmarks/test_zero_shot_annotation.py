@@ -63,10 +63,16 @@ def job(tmp_path):
         ("accuracy_exact_or_descendant", 3),
         ("accuracy_exact_or_ancestor", 3),
         ("accuracy_lineage", 4),
+        ("accuracy_coarser", 1),  # d for x
+        ("finer_unverified", 1),  # c for a
+        ("wrong", 2),
+        ("accuracy_lineage_known", 3),
         ("greedy_exact", 2),
         ("greedy_exact_or_descendant", 4),  # e is a kind of b
         ("greedy_lineage", 5),
+        ("greedy_lineage_known", 3),
         ("reachable_exact", 3),  # c, c, old_c are leaves of the cut; a, x and b are not
+        ("reachable_lineage_known", 4),  # and x, by d
         ("reachable_lineage", 6),
     ],
 )
@@ -95,6 +101,13 @@ def test_a_type_that_no_leaf_is_related_to_is_out_of_reach(job):
     reach = score(job(cut=cut(ONTOLOGY, ["e"]), annotation=annotation(leaves=None))).set_index("metric")["value"]
     assert reach["reachable_exact"] == 0
     assert reach["reachable_lineage"] == pytest.approx(1 / 6)  # only b
+    assert reach["reachable_lineage_known"] == 0  # e is finer than b
+
+
+def test_an_ancestor_that_tells_nothing_is_wrong(job):
+    table = score(job(annotation=annotation(["c", "a", "c", "d", "r", "c", "c", "c"]))).set_index("metric")["value"]
+    assert table["accuracy_coarser"] == pytest.approx(1 / 6)  # d for x; a for c is a child of the root
+    assert table["accuracy_exact_or_ancestor"] == pytest.approx(5 / 6)
 
 
 def test_a_type_with_a_residual_leaf_is_reached_exactly(job, tmp_path):

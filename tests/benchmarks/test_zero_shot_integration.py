@@ -1,11 +1,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.spatial.distance import cdist
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from clouds import clouds, job
-from wced.benchmarks.resampling import group_means, interval
-from wced.benchmarks.scib import BATCH, BIO, Part, weighted
-from wced.benchmarks.zero_shot_integration import METRICS, score
+from wced.benchmarks.resampling import INTERVAL, group_means, interval
+from wced.benchmarks.scib import BATCH, BIO, Part, bio, weighted
+from wced.benchmarks.zero_shot_integration import METRICS, PURITY, score
 from wced.config.benchmarks import Integration
 
 SECTION = Integration(datasets=["d"])
@@ -20,7 +22,6 @@ def scored():
 def test_parts_are_those_of_scib_metrics(scored):
     import scib_metrics
     from scib_metrics.nearest_neighbors import NeighborsResults
-    from scipy.spatial.distance import cdist
 
     cells, table = scored
     kept = cells[cells.obs["cell_type_ontology_term_id"] != "unknown"]
@@ -28,8 +29,9 @@ def test_parts_are_those_of_scib_metrics(scored):
     distances = cdist(kept.X, kept.X)
     nearest = np.argsort(distances, axis=1)[:, :10]
     graph = NeighborsResults(nearest, np.take_along_axis(distances, nearest, axis=1))
+    by_seed = [scib_metrics.nmi_ari_cluster_labels_leiden(graph, types, seed=seed) for seed in (3, 4)]
     expected = {
-        **scib_metrics.nmi_ari_cluster_labels_leiden(graph, types, seed=3),
+        **{metric: np.mean([found[metric] for found in by_seed]) for metric in ("nmi", "ari")},
         "asw_label": scib_metrics.silhouette_label(kept.X, types),
         "graph_connectivity": scib_metrics.graph_connectivity(graph, types),
         "asw_batch": scib_metrics.silhouette_batch(kept.X, types, batch),
@@ -37,6 +39,44 @@ def test_parts_are_those_of_scib_metrics(scored):
     values = table.set_index("metric")["value"]
     for metric, value in expected.items():
         assert values[metric] == pytest.approx(value, abs=1e-6), metric
+
+
+def brute_purity(x_nd, types, batches=None):
+    """Return each cell's purity of 15 neighbours by all distances in double precision."""
+    distance_nn = cdist(x_nd.astype(np.float64), x_nd.astype(np.float64))
+    np.fill_diagonal(distance_nn, np.inf)
+    if batches is not None:
+        distance_nn[batches[:, None] == batches] = np.inf
+    return (types[np.argsort(distance_nn, axis=1)[:, :15]] == types[:, None]).mean(axis=1)
+
+
+def test_purity_is_that_of_all_distances():
+    rng = np.random.default_rng(3)
+    types = rng.choice(["CL:1", "CL:2", "CL:3", "CL:4", "unknown"], size=240, p=[0.5, 0.25, 0.1, 0.05, 0.1])
+    batches = np.where(types == "CL:4", "z", rng.choice(["x", "y", "z"], size=240, p=[0.5, 0.3, 0.2]))
+    cells = clouds(list(types), list(batches))
+    cells.X[:, 0] /= 4  # so near to each other that neighbours are of several types
+    table = score(job(cells, SECTION, count=10)).set_index("metric")
+    labelled = types != "unknown"
+    x_nd, types, batches = cells.X[labelled], types[labelled], batches[labelled]
+    pure_n, across_n = brute_purity(x_nd, types), brute_purity(x_nd, types, batches)
+    assert 0.3 < pure_n.mean() < 0.9
+    values = table["value"]
+    assert values["neighbour_purity"] == pytest.approx(pure_n.mean())
+    assert values["neighbour_purity_macro"] == pytest.approx(pd.Series(pure_n).groupby(types).mean().mean())
+    elsewhere = types != "CL:4"  # of batch z alone
+    assert values["neighbour_purity_across_batches"] == pytest.approx(across_n[elsewhere].mean())
+    assert table.loc["neighbour_purity_across_batches", "n"] == elsewhere.sum() < table.loc["neighbour_purity", "n"]
+    half = (table["ci_high"] - table["ci_low"]) / 2
+    assert half["neighbour_purity"] == pytest.approx(1.96 * pure_n.std() / np.sqrt(len(pure_n)), rel=0.15)
+    assert table.loc["neighbour_purity", "ci_method"] == INTERVAL
+
+
+def test_purity_of_15_others_does_not_depend_on_the_graph():
+    cells = clouds(["CL:1", "CL:2", "CL:3"] * 30, ["x", "y"] * 45)
+    tables = [score(job(cells, SECTION, count=count, cluster_seeds=1)).set_index("metric") for count in (5, 15, 30)]
+    for metric in PURITY:
+        assert len({table.loc[metric, "value"] for table in tables}) == 1
 
 
 def test_asw_batch_passes_over_the_types_that_scib_metrics_passes_over():
@@ -60,11 +100,42 @@ def test_composites_by_hand(scored):
 
 
 def test_the_draws_of_a_composite_are_those_of_its_parts():
-    a, b = Part(1.0, np.array([1.0, 2.0, 3.0])), Part(5.0, np.array([3.0, 2.0, 1.0]))
+    a, b = Part(np.array([1.0]), np.array([1.0, 2.0, 3.0])), Part(np.array([5.0]), np.array([3.0, 2.0, 1.0]))
     made = weighted({"a": a, "b": b}, {"a": 0.5, "b": 0.5})
     # Where one goes up the other goes down: their mean does not vary at all.
-    assert made.value == 3 and made.drawn_s.tolist() == [2, 2, 2] and made.score.ci_low == 3
+    assert made.value_c == 3 and made.drawn_s.tolist() == [2, 2, 2] and made.score.ci_low == 3
     assert weighted({"a": a, "b": Part(reason="because")}, {"a": 1, "b": 1}).score.reason == "because"
+
+
+def test_a_composite_is_made_for_each_seed_of_the_clustering():
+    a, b = Part(np.array([1.0, 2.0, 6.0]), np.zeros(5)), Part(np.array([4.0]), np.zeros(5))  # b has no clustering
+    made = weighted({"a": a, "b": b}, {"a": 0.5, "b": 0.5})
+    assert made.value_c.tolist() == [2.5, 3, 5] and made.score.value == pytest.approx(3.5)
+
+
+def test_of_each_seed_the_best_resolution_counts():
+    label_n = np.repeat(["a", "b"], 20)
+    right_n, poor_n, wrong_n = np.repeat([0, 1], 20), np.arange(40) % 2, np.zeros(40, int)
+    shifted_n = np.repeat([0, 1], [18, 22])
+    x_nd = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
+    found = bio(x_nd, label_n, np.array([[poor_n, right_n, wrong_n], [shifted_n, poor_n, wrong_n]]), np.ones((3, 40)))
+    assert found["nmi"].value_c == pytest.approx([1, normalized_mutual_info_score(label_n, shifted_n)])
+    assert found["ari"].value_c == pytest.approx([1, adjusted_rand_score(label_n, shifted_n)])
+    assert found["ari"].drawn_s == pytest.approx([found["ari"].value_c.mean()] * 3)  # each draw has every cell once
+    assert found["asw_label"].value_c.shape == (1,)
+
+
+def test_the_spread_over_seeds_is_in_the_interval_of_what_is_clustered():
+    cells = clouds(["CL:1", "CL:2", "CL:3"] * 60, ["x", "y"] * 90)
+    cells.X[:, 0] /= 8  # no clear clusters: each seed finds others
+    one, several = (score(job(cells, SECTION, count=10, cluster_seeds=k)).set_index("metric") for k in (1, 8))
+    assert "over 8 seeds of the clustering" in several.loc["avg_bio", "ci_method"]
+    assert several.loc["asw_label", "ci_method"] == one.loc["avg_bio", "ci_method"] == INTERVAL
+    by_seed = [score(job(cells, SECTION, seed=s, count=10, cluster_seeds=1)).set_index("metric") for s in range(8)]
+    values = np.array([table.loc["nmi", "value"] for table in by_seed])
+    assert values.std() > 0 and several.loc["nmi", "value"] == pytest.approx(values.mean())
+    half = (several.loc["nmi", "ci_high"] - several.loc["nmi", "ci_low"]) / 2
+    assert half > 1.96 * values.std(ddof=1) / np.sqrt(8)
 
 
 def test_intervals_are_around_the_values_and_shrink_with_more_cells(scored):
@@ -78,7 +149,7 @@ def test_intervals_are_around_the_values_and_shrink_with_more_cells(scored):
 
 
 def test_a_cell_outside_the_largest_piece_lowers_the_draws_that_have_it():
-    value = interval(0.9, group_means(np.array([1.0] * 9 + [0.0]), np.zeros(10, int), np.ones((5, 10))))
+    value = interval(np.array([0.9]), group_means(np.array([1.0] * 9 + [0.0]), np.zeros(10, int), np.ones((5, 10))))
     assert (value.ci_low, value.ci_high) == (0.9, 0.9)  # every draw has it once
 
 
@@ -88,6 +159,7 @@ def test_rows_say_what_was_scored(scored):
     assert set(table["n"]) == {90} and set(table["split"]) == {"all cells but 30 without a cell type"}
     assert set(table["model"]) == {"m"} and set(table["n_params"]) == {5} and set(table["seed"]) == {3}
     assert table["protocol"].str.contains(r"scib-metrics \d+\.\d+\.\d+.*10 neighbours", regex=True).all()
+    assert table["protocol"].str.contains("2 seeds of the clustering alone (3 to 4;", regex=False).all()
 
 
 def test_the_same_seed_gives_the_same_scores(scored):
@@ -98,21 +170,37 @@ def test_the_same_seed_gives_the_same_scores(scored):
 @pytest.mark.parametrize(
     ("cell_type", "batch", "empty", "reason"),
     [
-        pytest.param(["CL:1", "CL:2"] * 20, ["x"] * 40, [*BATCH, "avg_batch", "overall"], "one batch", id="one batch"),
-        pytest.param(["CL:1"] * 40, ["x", "y"] * 20, [*BIO, "avg_bio", "overall"], "one type", id="one type"),
+        pytest.param(
+            ["CL:1", "CL:2"] * 20, ["x"] * 40, [*BATCH, "avg_batch", "overall", PURITY[2]], "one batch", id="one batch"
+        ),
+        pytest.param(["CL:1"] * 40, ["x", "y"] * 20, [*BIO, "avg_bio", "overall", *PURITY], "one type", id="one type"),
         pytest.param(
             ["CL:1", "CL:2"] * 20,
             ["x", "y"] * 20,
-            ["asw_batch", "avg_batch", "overall"],
+            ["asw_batch", "avg_batch", "overall", PURITY[2]],
             "no cell type has cells of several batches",
             id="batch is type",
         ),
         pytest.param(
             ["CL:1", "CL:2", "unknown", "unknown", "unknown"] * 4,
             ["x"] * 20,
-            [*BIO, *BATCH, "avg_bio", "avg_batch", "overall"],
+            [*BIO, *BATCH, "avg_bio", "avg_batch", "overall", *PURITY],
             "8 labelled cells are too few",
             id="few cells",
+        ),
+        pytest.param(
+            ["CL:1", "CL:2"] * 7,
+            ["x"] * 7 + ["y"] * 7,
+            [*PURITY],
+            "14 labelled cells are too few for 15",
+            id="few others",
+        ),
+        pytest.param(
+            ["CL:1", "CL:2"] * 20,
+            ["x"] * 30 + ["y"] * 6 + ["z"] * 4,
+            [PURITY[2]],
+            "all batches but x have 10 labelled cells together",
+            id="few of other batches",
         ),
     ],
 )

@@ -238,7 +238,7 @@ def test_a_run_without_a_dataset_neither_embeds_nor_scores_it(config):
 
 def test_every_section_of_the_benchmarks_is_a_task():
     kinds = Benchmarks.kinds()
-    assert set(kinds) == set(Benchmarks.model_fields) - {"neighbours", "gene_level"}
+    assert set(kinds) == set(Benchmarks.model_fields) - {"neighbours", "cluster_seeds", "gene_level"}
     assert Benchmarks.kind("zero_shot_integration") is Integration
     with pytest.raises(WcedError, match=f"^tea: no such benchmark; there are {', '.join(kinds)}$"):
         Benchmarks.kind("tea")

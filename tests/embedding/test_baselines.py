@@ -129,7 +129,7 @@ def test_written_and_read_again(tmp_path, obs):
     write_embedding(path, embedding_nd, obs, **FACTS)
     read = read_embedding(path)
     assert (embedding_nd == read.X).all() and read.X.dtype == np.float32
-    assert read.uns["wced"] == {**FACTS, "width": 2, "pooling": "none", "source": "here"}
+    assert read.uns["wced"] == {**FACTS, "width": 2, "pooling": "none", "source": "here", "space": "common"}
     pd.testing.assert_frame_equal(read.obs, obs)
 
 
@@ -160,6 +160,12 @@ def test_a_file_that_is_no_embedding_is_refused(tmp_path, obs):
         read_embedding(tmp_path / "none.h5ad")
 
 
+def test_a_space_that_is_none_is_refused(tmp_path, obs):
+    write_embedding(tmp_path / "e.h5ad", np.ones((3, 2)), obs, **FACTS, space="outer")
+    with pytest.raises(WcedError, match="says space outer, which is neither common nor dataset"):
+        read_embedding(tmp_path / "e.h5ad")
+
+
 def test_concatenation_stands_side_by_side_and_adds_up(tmp_path, obs):
     write_embedding(tmp_path / "a.h5ad", np.zeros((3, 2)), obs, **FACTS)
     fitted = {"genes": 3, "gene_names": "var_names"}
@@ -172,7 +178,7 @@ def test_concatenation_stands_side_by_side_and_adds_up(tmp_path, obs):
     assert both.X.tolist() == [[0, 0, 1]] * 3
     assert both.uns["wced"] == {
         "model": "both", "dataset": "d", "n_params": 14, "width": 3, "leakage": LEAKAGE, "pooling": "none+cls+mean",
-        "source": "here",
+        "source": "here", "space": "common",
     }  # fmt: skip
     pd.testing.assert_frame_equal(both.obs, obs)
 

@@ -149,13 +149,14 @@ def test_embed_external(made, tmp_path):
     values = np.arange(2.0 * held.n_obs).reshape(-1, 2)
     ad.AnnData(values[order], obs=held.obs.iloc[order][[]]).write_h5ad(tmp_path / "of_held_blood.h5ad")
     section = {"embeddings": str(tmp_path / "of_{dataset}.h5ad"), "n_params": 5, "leakage": "trained on everything"}
+    section["space"] = "dataset"
     options = ["--section", json.dumps(section), "--model", "theirs", "--dataset", "held_blood"]
     run("embed-external", "--input", made.held_out, *options, "--output", tmp_path / "e.h5ad")
     read = read_embedding(tmp_path / "e.h5ad")
     assert (values == read.X).all() and read.obs["batch"].tolist() == held.obs["batch"].tolist()
     assert read.uns["wced"] == {
         "model": "theirs", "n_params": 5, "width": 2, "dataset": "held_blood", "leakage": "trained on everything",
-        "pooling": "none", "source": "external",
+        "pooling": "none", "source": "external", "space": "dataset",
     }  # fmt: skip
 
 

@@ -21,10 +21,11 @@ rule neighbours:
     params:
         nearest=RUN.benchmarks.neighbours,
         seed=RUN.seed,
+        cluster_seeds=RUN.benchmarks.cluster_seeds,
         version=BENCHMARKS_VERSION,
     shell:
         "wced neighbours --embedding {input.embedding} --count {params.nearest} --seed {params.seed}"
-        " --output {output.neighbours} > {log} 2>&1"
+        " --cluster-seeds {params.cluster_seeds} --output {output.neighbours} > {log} 2>&1"
 
 
 # A job is given its own dataset only, so that adding a dataset scores no other again.

@@ -70,7 +70,7 @@ def speedrun(
     threads = torch.get_num_threads()
 
     def add(scores: pd.DataFrame, model: str, seed: int, **trained: Any) -> None:
-        torch.set_num_threads(threads)  # clustering by scib-metrics leaves as many as there are cores
+        torch.set_num_threads(threads)  # UMAP's connectivities, which are clustered, leave as many as there are cores
         frames.append(scores.assign(recipe=section.name, model=model, seed=seed, **trained))
         shown = scores[scores["metric"].isin(SHOWN)]
         values = [f"{row.dataset} {row.metric} {row.value:.3f}" for row in shown.itertuples() if not row.reason]

@@ -188,7 +188,7 @@ class Scorer:
         section, names = self.section, [dataset.name]
         probe = Czi(datasets=names, folds=section.folds, min_class_size=section.min_class_size, seed=section.seeds[0])
         common = {"run": "speedrun", "seed": section.seeds[0], "embedding": embedding}
-        graph = neighbours_of(embedding, section.neighbours, section.seeds[0])
+        graph = neighbours_of(embedding, section.neighbours, section.seeds[0], section.cluster_seeds)
         frame = pd.concat(
             [
                 zero_shot_integration.score(Job(section=Integration(datasets=names), neighbours=graph, **common)),

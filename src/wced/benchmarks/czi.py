@@ -193,11 +193,11 @@ def _clusters(x_nd: np.ndarray, labels: pd.Series, seed: int) -> dict[str, Score
     ari, nmi = (result.value for result in task._compute_metrics(task_input, clustering))
     (silhouette,) = EmbeddingTask(random_seed=seed).run(x_nd, EmbeddingTaskInput(input_labels=labels))
     cluster_n = pd.factorize(np.asarray(clustering.predicted_labels), sort=True)[0]
-    drawn = scib.bio(x_nd, labels.to_numpy(dtype=str), cluster_n[None], cell_weights(len(x_nd), seed))
+    drawn = scib.bio(x_nd, labels.to_numpy(dtype=str), cluster_n[None, None], cell_weights(len(x_nd), seed))
     parts = {
-        "ari": replace(drawn["ari"], value=float(ari)),
-        "nmi": replace(drawn["nmi"], value=float(nmi)),
-        "silhouette": replace(drawn["asw_label"], value=float(silhouette.value)),
+        "ari": replace(drawn["ari"], value_c=np.array([ari])),
+        "nmi": replace(drawn["nmi"], value_c=np.array([nmi])),
+        "silhouette": replace(drawn["asw_label"], value_c=np.array([silhouette.value])),
     }
     parts["avg_bio"] = scib.weighted(parts, dict.fromkeys(AVG_BIO, 1 / len(AVG_BIO)))
     return {name: part.score for name, part in parts.items()}

@@ -7,7 +7,7 @@ import pandas as pd
 
 from wced.benchmarks.disease_enrichment import DonorTest, Signature, enrichment, explained, signature
 from wced.benchmarks.job import Job, Metric
-from wced.benchmarks.neighbours import nearest
+from wced.benchmarks.neighbours import graph_of, leiden, nearest
 from wced.benchmarks.scores import CELL_TYPE, Score, known, missing, rows
 from wced.config.benchmarks.disease_subtype import DiseaseSubtype, Subtype
 from wced.errors import WcedError
@@ -120,7 +120,7 @@ def cells_of(obs: pd.DataFrame, subtype: Subtype, dataset: str) -> tuple[np.ndar
 def clusters(x_nd: np.ndarray, neighbours: int, resolution: float, seed: int) -> np.ndarray:
     """Return the Leiden cluster of each cell, int64, (cells,), 0 for the largest.
 
-    scib-metrics' clustering, as `wced.benchmarks.neighbours.leiden` has it, at one resolution.
+    scib-metrics' clustering, see `wced.benchmarks.neighbours.leiden`, at one resolution.
 
     Parameters
     ----------
@@ -133,11 +133,9 @@ def clusters(x_nd: np.ndarray, neighbours: int, resolution: float, seed: int) ->
     seed
         Seed of the clustering.
     """
-    from scib_metrics.metrics._nmi_ari import _compute_clustering_leiden
-
-    found_n = _compute_clustering_leiden(nearest(x_nd, neighbours).knn_graph_connectivities, resolution, seed)
-    by_size = np.argsort(-np.bincount(found_n), kind="stable")
-    return np.argsort(by_size)[found_n]
+    cluster_n = leiden(graph_of(*nearest(x_nd, neighbours - 1)), [seed], [resolution])[0, 0]
+    by_size = np.argsort(-np.bincount(cluster_n), kind="stable")
+    return np.argsort(by_size)[cluster_n]
 
 
 def _signature(job: Job, subtype: Subtype, chosen_n: np.ndarray) -> Signature:

@@ -12,6 +12,14 @@ from wced.ontology import CellOntology
 
 KINDS = ("exact", "descendant", "ancestor", "miss")
 """What a prediction is to the truth: the same term, a finer one, a coarser one, or none of these."""
+LEAST_DEPTH = 2
+"""Least depth (links of the longest is_a path from `cell`) of an ancestor that tells something of a cell.
+
+At depth 0 and 1 are `cell`, `eukaryotic cell`, `nucleate cell`, `secretory cell`, `hematopoietic cell` and the like, of
+which hundreds of terms are kinds; at 2 begin `leukocyte`, `epithelial cell`, `neural cell`, `endothelial cell`.
+"""
+JUDGEMENTS = ("accuracy_exact", "accuracy_coarser", "finer_unverified", "wrong")
+"""What a prediction is by what the truth says; their shares add up to 1 (see `judged`)."""
 DRAWS = 1000
 """Bootstrap samples behind an interval."""
 BOOTSTRAP = f"percentiles of {DRAWS} bootstraps over the cells of each type"
@@ -54,6 +62,40 @@ def kind(true: str, predicted: str, ontology: CellOntology) -> str:
     if true in ontology.ancestors(predicted):
         return "descendant"
     return "ancestor" if predicted in ontology.ancestors(true) else "miss"
+
+
+def judged(found: pd.DataFrame, ontology: CellOntology) -> np.ndarray:
+    """Return what each pair is, one of `JUDGEMENTS`: right only as far as the truth itself says so.
+
+    - `accuracy_exact`: the true term.
+    - `accuracy_coarser`: an ancestor of it that tells something, that is, of at least `LEAST_DEPTH`: right, and less
+      than could be said.
+    - `finer_unverified`: a descendant of it. The truth `macrophage` does not say whether the cell is a `microglial
+      cell`, so this is neither right nor wrong.
+    - `wrong`: anything else, ancestors that tell nothing among them.
+
+    Parameters
+    ----------
+    found
+        What `pairs` returned.
+    """
+    deep_u = found["predicted"].map(ontology.depths).to_numpy() >= LEAST_DEPTH
+    kind_u = found["kind"].to_numpy()
+    cases = [kind_u == "exact", (kind_u == "ancestor") & deep_u, kind_u == "descendant"]
+    return np.select(cases, JUDGEMENTS[:-1], default="wrong")
+
+
+def judgement_scores(found: pd.DataFrame, ontology: CellOntology) -> dict[str, Score]:
+    """Return the shares of cells of each of `JUDGEMENTS`, and `accuracy_lineage_known`, those exact or coarser.
+
+    Parameters
+    ----------
+    found
+        What `pairs` returned.
+    """
+    judged_u = judged(found, ontology)
+    groups = {**{name: (name,) for name in JUDGEMENTS}, "accuracy_lineage_known": JUDGEMENTS[:2]}
+    return {name: share(np.isin(judged_u, group), found["cells"]) for name, group in groups.items()}
 
 
 def share(hit_u: Sequence[bool], cells_u: Sequence[int]) -> Score:

@@ -12,7 +12,7 @@ import pandas as pd
 from wced.benchmarks import scib
 from wced.benchmarks.job import Job, Metric
 from wced.benchmarks.moa_folds import Fold, class_of_drug, drug_folds
-from wced.benchmarks.neighbours import leiden, nearest
+from wced.benchmarks.neighbours import graph_of, leiden, nearest
 from wced.benchmarks.resampling import cell_weights
 from wced.benchmarks.scores import Score, known, missing, rows
 from wced.config.benchmarks.mechanism_of_action import MechanismOfAction
@@ -83,7 +83,7 @@ def score(job: Job) -> pd.DataFrame:
     else:
         folds = list(drug_folds(drug_n, class_n, folds=section.folds, repeats=section.repeats, seed=job.seed))
         probed, confusion_cc = probe(x_nd, class_n, folds, job.seed)
-        scores |= probed | _conserved(x_nd, class_n, section.neighbours, job.seed)
+        scores |= probed | _conserved(x_nd, class_n, section, job.seed)
         if job.figures is not None:
             _confusion_figure(job, classes, confusion_cc)
             _write_folds(job.figures, folds, class_of_drug(drug_n, class_n))
@@ -96,8 +96,9 @@ def score(job: Job) -> pd.DataFrame:
         protocol=(
             f"scikit-learn {version('scikit-learn')} logistic regression (features of unit variance, L2, C 1, at most "
             f"{STEPS} steps); whole drugs held out, {section.folds} folds stratified by class, {section.repeats} "
-            f"repeats; AvgBio by scib-metrics {version('scib-metrics')}: Leiden clustering with the best NMI of 10 "
-            f"resolutions from 0.2 to 2, exact graph of {section.neighbours} neighbours"
+            f"repeats; AvgBio by scib-metrics {version('scib-metrics')}: "
+            f"{scib.clustering_words(range(job.seed, job.seed + section.cluster_seeds))}; exact graph of "
+            f"{section.neighbours} neighbours"
         ),
         split=(
             f"{len(np.unique(drug_n))} drugs of {len(classes)} classes; {left_out}, {(kept_n & ~scored_n).sum()} of "
@@ -239,13 +240,13 @@ def _over_folds(value_f: np.ndarray, test_over_train: float, n: int) -> Score:
     return Score(mean, max(mean - half, 0.0), min(mean + half, 1.0), method, n=n)
 
 
-def _conserved(x_nd: np.ndarray, class_n: np.ndarray, neighbours: int, seed: int) -> dict[str, Score]:
+def _conserved(x_nd: np.ndarray, class_n: np.ndarray, section: MechanismOfAction, seed: int) -> dict[str, Score]:
     """Return AvgBio of the classes and its parts."""
-    if len(x_nd) <= neighbours:
-        too_few = missing(f"{len(x_nd)} cells are too few for {neighbours} neighbours")
+    if len(x_nd) <= section.neighbours:
+        too_few = missing(f"{len(x_nd)} cells are too few for {section.neighbours} neighbours")
         return dict.fromkeys((*scib.BIO, "avg_bio"), too_few)
-    clusters_rn = leiden(nearest(x_nd, neighbours), seed)
-    parts = scib.bio(x_nd, class_n, clusters_rn, cell_weights(len(x_nd), seed))
+    clusters_crn = leiden(graph_of(*nearest(x_nd, section.neighbours - 1)), range(seed, seed + section.cluster_seeds))
+    parts = scib.bio(x_nd, class_n, clusters_crn, cell_weights(len(x_nd), seed))
     parts["avg_bio"] = scib.weighted(parts, dict.fromkeys(scib.BIO, 1 / len(scib.BIO)))
     return {name: part.score for name, part in parts.items()}
 

@@ -1,6 +1,8 @@
 """The neighbour graph of an embedding and its Leiden clusterings, made once and shared by the tasks."""
 
+import random
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from wced.files import existing, whole_file
 
 RESOLUTIONS = tuple(2 * step / 10 for step in range(1, 11))
 """Resolutions of Leiden clustering: the ten that scib-metrics searches."""
+OTHERS = 15
+"""Nearest other cells of each cell that are kept at least, however few of them the graph takes: those of purity."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +31,16 @@ class Neighbours:
     cell_n: np.ndarray
     """Names of the cells (obs names), in the order of the embedding."""
     indices_nk: np.ndarray
-    """Neighbours of each cell, nearest first, the cell itself among them; int32 places in `cell_n`."""
+    """The nearest other cells of each cell, nearest first, at least `OTHERS`; int32 indices of `cell_n`."""
     distances_nk: np.ndarray
     """Their Euclidean distances; float64."""
-    clusters_rn: np.ndarray
-    """Leiden cluster of each cell at each of `RESOLUTIONS`; int32."""
+    clusters_crn: np.ndarray
+    """Leiden cluster of each cell for each seed of the clustering and each of `RESOLUTIONS`; int32."""
     count: int
-    """Neighbours asked for. Where there are not more cells than that, no cell has neighbours and k is 0."""
-    seed: int
-    """Seed of the clusterings."""
+    """Neighbours of a cell in the graph, itself among them. Where there are not more cells than that, no cell has
+    neighbours and k is 0."""
+    seed_c: np.ndarray
+    """Seeds of the clusterings; int64."""
 
     @property
     def reason(self) -> str:
@@ -47,12 +52,10 @@ class Neighbours:
     @property
     def graph(self) -> Any:
         """The graph as scib-metrics takes it (`NeighborsResults`)."""
-        from scib_metrics.nearest_neighbors import NeighborsResults
-
-        return NeighborsResults(indices=self.indices_nk, distances=self.distances_nk)
+        return graph_of(self.indices_nk[:, : self.count - 1], self.distances_nk[:, : self.count - 1])
 
 
-def neighbours_of(embedding: AnnData, count: int, seed: int) -> Neighbours:
+def neighbours_of(embedding: AnnData, count: int, seed: int, cluster_seeds: int) -> Neighbours:
     """Return graph and clusterings of the labelled cells of an embedding.
 
     Parameters
@@ -60,48 +63,101 @@ def neighbours_of(embedding: AnnData, count: int, seed: int) -> Neighbours:
     embedding
         Cells × dimensions with the obs column `cell_type_ontology_term_id`.
     count
-        Nearest neighbours of a cell, itself among them.
+        Neighbours of a cell in the graph, itself among them.
     seed
-        Seed of the clusterings.
+        First seed of the clusterings.
+    cluster_seeds
+        How many seeds: `seed`, `seed` + 1 and so on. They are of the clustering alone, never of a training.
     """
     if CELL_TYPE not in embedding.obs:
         raise WcedError(f"the embedding's obs has no column {CELL_TYPE}, by which cells are scored")
     labelled = known(embedding.obs[CELL_TYPE])
     x_nd = np.asarray(embedding.X, dtype=np.float32)[labelled]
     names = embedding.obs_names.to_numpy(dtype=str)[labelled]
+    seed_c = np.arange(seed, seed + cluster_seeds)
     if len(x_nd) <= count:
-        nothing = np.zeros((len(x_nd), 0))
-        return Neighbours(names, nothing.astype(np.int32), nothing, nothing.T.astype(np.int32), count, seed)
-    graph = nearest(x_nd, count)
-    return Neighbours(
-        names, graph.indices.astype(np.int32), graph.distances, leiden(graph, seed), count=count, seed=seed
+        nothing_n0 = np.zeros((len(x_nd), 0))
+        clusters_crn = np.zeros((cluster_seeds, len(RESOLUTIONS), 0), np.int32)
+        return Neighbours(names, nothing_n0.astype(np.int32), nothing_n0, clusters_crn, count, seed_c)
+    indices_nk, distances_nk = nearest(x_nd, min(max(count - 1, OTHERS), len(x_nd) - 1))
+    clusters_crn = leiden(graph_of(indices_nk[:, : count - 1], distances_nk[:, : count - 1]), seed_c)
+    return Neighbours(names, indices_nk, distances_nk, clusters_crn, count, seed_c)
+
+
+def nearest(x_nd: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the `count` nearest other cells of each cell, int32 indices, and their Euclidean distances, float64.
+
+    The search is exact. Cells that lie in one point are each other's neighbours at a distance of 0, up to rounding.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    distances_nk, indices_nk = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(x_nd).kneighbors()
+    return indices_nk.astype(np.int32), distances_nk.astype(np.float64)
+
+
+def nearest_of_other_groups(x_nd: np.ndarray, group_n: np.ndarray, count: int) -> np.ndarray:
+    """Return the `count` nearest cells of each cell among those of all other groups than its own, int32 indices.
+
+    The search is exact, by Euclidean distances. Each cell needs at least `count` cells of other groups.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    indices_nk = np.empty((len(x_nd), count), np.int32)
+    for group in np.unique(group_n):
+        inside, outside = np.flatnonzero(group_n == group), np.flatnonzero(group_n != group)
+        search = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(x_nd[outside])
+        indices_nk[inside] = outside[search.kneighbors(x_nd[inside], return_distance=False)]
+    return indices_nk
+
+
+def graph_of(indices_nk: np.ndarray, distances_nk: np.ndarray) -> Any:
+    """Return a graph of neighbours as scib-metrics takes it (`NeighborsResults`).
+
+    There a cell is its own first neighbour. Its distance has to be 0 exactly: the least one above is what UMAP takes
+    for the distance to the nearest neighbour, from which all weights of a cell's edges follow.
+
+    Parameters
+    ----------
+    indices_nk, distances_nk
+        As `nearest` gives them.
+    """
+    from scib_metrics.nearest_neighbors import NeighborsResults
+
+    itself_n1 = np.arange(len(indices_nk), dtype=indices_nk.dtype)[:, None]
+    return NeighborsResults(
+        indices=np.hstack([itself_n1, indices_nk]), distances=np.hstack([np.zeros((len(indices_nk), 1)), distances_nk])
     )
 
 
-def nearest(x_nd: np.ndarray, count: int) -> Any:
-    """Return the exact graph of `count` Euclidean nearest neighbours, as scib-metrics' `NeighborsResults`.
+def leiden(graph: Any, seed_c: Iterable[int], resolutions: Iterable[float] = RESOLUTIONS) -> np.ndarray:
+    """Return the Leiden cluster of each cell for each seed and resolution, (seeds, resolutions, cells), int32.
 
-    A cell counts among its own neighbours, as in scib-metrics' own searches, which are approximate.
+    scib-metrics' clustering (`nmi_ari_cluster_labels_leiden`, which gives scores only and makes the graph anew for each
+    resolution): modularity on the UMAP connectivities of the graph, both directions of an edge, igraph's defaults
+    otherwise, each resolution from the same seed.
+
+    Parameters
+    ----------
+    graph
+        What `graph_of` returns.
+    seed_c
+        Seeds of the clustering.
+    resolutions
+        Of modularity.
     """
-    from scib_metrics.nearest_neighbors import NeighborsResults
-    from sklearn.neighbors import NearestNeighbors
+    import igraph
 
-    distances, indices = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(x_nd).kneighbors(x_nd)
-    return NeighborsResults(indices=indices, distances=distances.astype(np.float64))
-
-
-def leiden(graph: Any, seed: int) -> np.ndarray:
-    """Return the Leiden cluster of each cell at each of `RESOLUTIONS`, (resolutions, cells), int32.
-
-    scib-metrics' clustering, of which its public functions give the scores only: modularity on the UMAP connectivities
-    of the graph, each resolution with the same seed.
-    """
-    from scib_metrics.metrics._nmi_ari import _compute_clustering_leiden
-
-    connectivities = graph.knn_graph_connectivities
-    return np.stack(
-        [_compute_clustering_leiden(connectivities, resolution, seed) for resolution in RESOLUTIONS]
-    ).astype(np.int32)
+    edges = igraph.Graph.Weighted_Adjacency(graph.knn_graph_connectivities, mode="directed")
+    edges.to_undirected(mode="each")
+    clusters_crn = []
+    for seed in seed_c:
+        clusters_rn = []
+        for resolution in resolutions:
+            igraph.set_random_number_generator(random.Random(int(seed)))
+            clusters = edges.community_leiden(objective_function="modularity", weights="weight", resolution=resolution)
+            clusters_rn.append(clusters.membership)
+        clusters_crn.append(clusters_rn)
+    return np.array(clusters_crn, dtype=np.int32)
 
 
 def write_neighbours(path: str | Path, neighbours: Neighbours) -> None:
@@ -112,9 +168,9 @@ def write_neighbours(path: str | Path, neighbours: Neighbours) -> None:
             cell_n=neighbours.cell_n.astype(np.str_),
             indices_nk=neighbours.indices_nk,
             distances_nk=neighbours.distances_nk,
-            clusters_rn=neighbours.clusters_rn,
+            clusters_crn=neighbours.clusters_crn,
             count=neighbours.count,
-            seed=neighbours.seed,
+            seed_c=neighbours.seed_c,
         )
 
 
@@ -123,10 +179,10 @@ def read_neighbours(path: str | Path, embedding: AnnData) -> Neighbours:
     names = [field.name for field in fields(Neighbours)]
     try:
         with np.load(existing(path, "the neighbours of an embedding (npz)"), allow_pickle=False) as file:
-            found = {name: file[name] for name in names}
+            arrays = {name: file[name] for name in names}
     except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile) as failure:
         raise WcedError(f"{path}: not the neighbours of an embedding: {failure}") from None
     labelled = embedding.obs_names.to_numpy(dtype=str)[known(embedding.obs[CELL_TYPE])]
-    if not np.array_equal(found["cell_n"], labelled):
+    if not np.array_equal(arrays["cell_n"], labelled):
         raise WcedError(f"{path}: its cells are not the labelled ones of the embedding")
-    return Neighbours(**{**found, "count": int(found["count"]), "seed": int(found["seed"])})
+    return Neighbours(**{**arrays, "count": int(arrays["count"])})

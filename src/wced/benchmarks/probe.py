@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 
 import numpy as np
@@ -20,30 +20,43 @@ logger = logging.getLogger(__name__)
 TITLE = "Cell types by linear probes, on batches or donors held out"
 CLASSIFIERS = {"lr": "logistic", "sgd": "SGD"}
 """Logistic regression, and a linear SVM by stochastic gradient descent (the classifier of the paper's Figure 5)."""
-METRICS = (
-    Metric("macro_f1_lr", "F1, logistic", "F1: mean over cell types, so that rare ones count as much.", headline=True),
-    Metric("macro_f1_sgd", "F1, SGD"),
-    Metric("weighted_f1_lr", "Weighted F1, logistic", "Weighted F1: each cell type counts by its cells."),
-    Metric("weighted_f1_sgd", "Weighted F1, SGD"),
-    Metric("accuracy_lr", "Acc., logistic"),
-    Metric("accuracy_sgd", "Acc., SGD"),
-    Metric(
-        "lcad_errors_lr",
-        "LCAD, logistic",
-        "LCAD: steps in the Cell Ontology from a wrong cell's true to its predicted type; lower is better.",
-        higher_is_better=False,
-    ),
-    Metric("lcad_errors_sgd", "LCAD, SGD", higher_is_better=False),
-    Metric(
-        "lcad_lr",
-        "LCAD of all, logistic",
-        "LCAD of all: the same over all cells, 0 for right ones.",
-        higher_is_better=False,
-    ),
-    Metric("lcad_sgd", "LCAD of all, SGD", higher_is_better=False),
-)
 DISTANCES = ("lcad_errors", "lcad")
 """Distances in the Cell Ontology, each with the suffix of a classifier."""
+
+
+def label_metrics(classifiers: Mapping[str, str]) -> tuple[Metric, ...]:
+    """Return the metrics of classifiers' labels, each with the name of a classifier behind it.
+
+    Parameters
+    ----------
+    classifiers
+        Name and title of each; the first has the headline and the meanings.
+    """
+    kinds = (
+        ("macro_f1", "F1", "F1: mean over cell types, so that rare ones count as much."),
+        ("weighted_f1", "Weighted F1", "Weighted F1: each cell type counts by its cells."),
+        ("accuracy", "Acc.", ""),
+        (
+            "lcad_errors",
+            "LCAD",
+            "LCAD: steps in the Cell Ontology from a wrong cell's true to its predicted type; lower is better.",
+        ),
+        ("lcad", "LCAD of all", "LCAD of all: the same over all cells, 0 for right ones."),
+    )
+    return tuple(
+        Metric(
+            f"{kind}_{name}",
+            f"{title}, {classifiers[name]}",
+            meaning if name == next(iter(classifiers)) else "",
+            headline=kind == "macro_f1" and name == next(iter(classifiers)),
+            higher_is_better=kind not in DISTANCES,
+        )
+        for kind, title, meaning in kinds
+        for name in classifiers
+    )
+
+
+METRICS = label_metrics(CLASSIFIERS)
 PROTOCOL = (
     f"scikit-learn {version('scikit-learn')} LogisticRegression (C = 1, at most 1,000 steps) and SGDClassifier (hinge "
     "loss, at most 100 passes) of features standardised by the training cells"
@@ -160,9 +173,9 @@ def _distances(true_n: np.ndarray, predicted_n: np.ndarray, seed: int) -> dict[s
     return lcad.scores(true_n, predicted_n, ontology, seed)
 
 
-def missing_scores(reason: str) -> dict[str, Score]:
+def missing_scores(reason: str, metrics: Iterable[Metric] = METRICS) -> dict[str, Score]:
     """Return every metric without a value."""
-    return {metric.name: missing(reason) for metric in METRICS}
+    return {metric.name: missing(reason) for metric in metrics}
 
 
 def unpredictable(true_n: np.ndarray, scored: np.ndarray) -> str:
@@ -170,6 +183,6 @@ def unpredictable(true_n: np.ndarray, scored: np.ndarray) -> str:
     return f"{(~scored).sum()} cells of {len(np.unique(true_n[~scored]))} types that no training cell of theirs has"
 
 
-def table(job: Job, found: Mapping[str, Score], split: str, n: int, task: str = "probe") -> pd.DataFrame:
+def table(job: Job, found: Mapping[str, Score], split: str, n: int) -> pd.DataFrame:
     """Return the rows of tables.SCORES."""
-    return rows(job.embedding, found, run=job.run, task=task, protocol=PROTOCOL, split=split, n=n, seed=job.seed)
+    return rows(job.embedding, found, run=job.run, task="probe", protocol=PROTOCOL, split=split, n=n, seed=job.seed)

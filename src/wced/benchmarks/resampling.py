@@ -8,9 +8,15 @@ from wced.benchmarks.scores import Score
 DRAWS = 200
 """Bootstrap draws."""
 INTERVAL = (
-    f"1.96 standard errors of {DRAWS} bootstraps over cells, the clustering and each cell's silhouette and piece fixed"
+    f"1.96 standard errors of {DRAWS} bootstraps over cells, the clustering and each cell's neighbours, silhouette and "
+    "piece fixed"
 )
-"""What `ci_method` says of them."""
+"""What `ci_method` says of the interval of one value."""
+SEEDS_TOO = (
+    f"t interval of the variance of {DRAWS} bootstraps over cells plus that of the mean over {{seeds}} seeds of the "
+    "clustering"
+)
+"""The same of the mean over several seeds of the clustering."""
 
 
 def cell_weights(n: int, seed: int) -> np.ndarray:
@@ -22,14 +28,35 @@ def cell_weights(n: int, seed: int) -> np.ndarray:
     return weight_sn
 
 
-def interval(value: float, drawn_s: np.ndarray) -> Score:
-    """Return a score with the interval value ± 1.96 standard deviations of its values in the draws.
+def interval(value_c: np.ndarray, drawn_s: np.ndarray) -> Score:
+    """Return the mean over seeds of the clustering, with the interval that cells and seeds make.
+
+    With C seeds, value v_c for each, and the draws of the mean over seeds,
+
+        V_cells = variance of the draws, V_seeds = variance of v_c / C (both with n - 1),
+        interval = mean of v_c ± t √(V_cells + V_seeds),
+
+    t the 97.5% quantile of Student's t with (V_cells + V_seeds)² (C - 1) / V_seeds² degrees of freedom (Welch and
+    Satterthwaite: a variance of few seeds is itself uncertain). Of one seed, V_seeds is not known and left out, and t
+    is 1.96.
 
     Not the percentiles of the draws: the same cell drawn twice agrees with itself, so that NMI and ARI of draws lie
     above those of the cells.
+
+    Parameters
+    ----------
+    value_c
+        Value on all cells for each seed of the clustering; one element for what does not depend on it.
+    drawn_s
+        Its mean over seeds in each draw.
     """
-    half = 1.96 * float(np.std(drawn_s, ddof=1))
-    return Score(value, value - half, value + half, INTERVAL)
+    from scipy import stats
+
+    seeds, cells = len(value_c), float(np.var(drawn_s, ddof=1))
+    between = float(np.var(value_c, ddof=1)) / seeds if seeds > 1 else 0.0
+    freedom = (cells + between) ** 2 * (seeds - 1) / between**2 if between > 0 else np.inf
+    value, half = float(np.mean(value_c)), float(stats.t.ppf(0.975, freedom)) * np.sqrt(cells + between)
+    return Score(value, value - half, value + half, SEEDS_TOO.format(seeds=seeds) if seeds > 1 else INTERVAL)
 
 
 def group_means(value_n: np.ndarray, group_n: np.ndarray, weight_sn: np.ndarray) -> np.ndarray:

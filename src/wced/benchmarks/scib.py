@@ -1,7 +1,7 @@
 """The metrics of scIB by scib-metrics, each with its values on resampled cells: for any labels of cells."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -20,20 +20,22 @@ BATCH = ("graph_connectivity", "asw_batch")
 class Part:
     """A metric and its values in the bootstrap draws, or the reason why there is none."""
 
-    value: float = np.nan
-    """Its value on all cells."""
+    value_c: np.ndarray | None = None
+    """Its value on all cells for each seed of the clustering; one element for a metric that has no clustering."""
     drawn_s: np.ndarray | None = None
-    """Its value in each draw."""
+    """Its mean over seeds in each draw."""
     reason: str = ""
     """Why there is no value."""
+    n: int | None = None
+    """Cells that it is of, where they are not those of the other metrics."""
 
     @property
     def score(self) -> Score:
-        """The value with its interval."""
-        return missing(self.reason) if self.reason else interval(self.value, self.drawn_s)
+        """The mean over seeds with its interval."""
+        return missing(self.reason) if self.reason else replace(interval(self.value_c, self.drawn_s), n=self.n)
 
 
-def bio(x_nd: np.ndarray, label_n: np.ndarray, cluster_rn: np.ndarray, weight_sn: np.ndarray) -> dict[str, Part]:
+def bio(x_nd: np.ndarray, label_n: np.ndarray, clusters_crn: np.ndarray, weight_sn: np.ndarray) -> dict[str, Part]:
     """Return NMI, ARI and ASW label.
 
     Parameters
@@ -42,8 +44,9 @@ def bio(x_nd: np.ndarray, label_n: np.ndarray, cluster_rn: np.ndarray, weight_sn
         Embedding, cells × dimensions.
     label_n
         Label of each cell.
-    cluster_rn
-        Clusterings of the cells, as `neighbours.leiden` gives them; that with the best NMI is scored.
+    clusters_crn
+        Clusterings of the cells, as `neighbours.leiden` gives them; of each seed the resolution with the best NMI is
+        scored, as scib-metrics does for its one seed.
     weight_sn
         As `resampling.cell_weights` gives it.
     """
@@ -53,16 +56,33 @@ def bio(x_nd: np.ndarray, label_n: np.ndarray, cluster_rn: np.ndarray, weight_sn
     from scib_metrics.utils import silhouette_samples
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-    nmi_r = [normalized_mutual_info_score(label_n, cluster_n) for cluster_n in cluster_rn]
-    chosen = int(np.argmax(nmi_r))
-    nmi_s, ari_s = agreement(code_n, cluster_rn[chosen], weight_sn)
+    nmi_cr = np.array(
+        [[normalized_mutual_info_score(code_n, cluster_n) for cluster_n in clusters_rn] for clusters_rn in clusters_crn]
+    )
+    best_cn = clusters_crn[np.arange(len(nmi_cr)), nmi_cr.argmax(axis=1)]
+    nmi_s, ari_s = np.mean([agreement(code_n, cluster_n, weight_sn) for cluster_n in best_cn], axis=0)
+    ari_c = np.array([adjusted_rand_score(code_n, cluster_n) for cluster_n in best_cn])
     # scib-metrics' silhouette_label is the mean of these.
     width_n = (np.asarray(silhouette_samples(x_nd, label_n), dtype=np.float64) + 1) / 2
     return {
-        "nmi": Part(float(nmi_r[chosen]), nmi_s),
-        "ari": Part(float(adjusted_rand_score(label_n, cluster_rn[chosen])), ari_s),
-        "asw_label": Part(float(width_n.mean()), group_means(width_n, np.zeros_like(code_n), weight_sn)),
+        "nmi": Part(nmi_cr.max(axis=1), nmi_s),
+        "ari": Part(ari_c, ari_s),
+        "asw_label": mean_of_cells(width_n, np.zeros_like(code_n), weight_sn),
     }
+
+
+def clustering_words(seed_c: Sequence[int]) -> str:
+    """Say how NMI and ARI come about, for the protocol."""
+    seeds = f"{len(seed_c)} seeds of the clustering alone ({seed_c[0]} to {seed_c[-1]}; a training's seed is another)"
+    if len(seed_c) == 1:
+        seeds = f"1 seed of the clustering alone ({seed_c[0]}; a training's seed is another)"
+    return f"NMI and ARI of the Leiden clustering with the best NMI of 10 resolutions from 0.2 to 2, mean over {seeds}"
+
+
+def mean_of_cells(value_n: np.ndarray, group_n: np.ndarray, weight_sn: np.ndarray) -> Part:
+    """Return the mean over groups of the mean of each group's cells; see `resampling.group_means`."""
+    once_1n = np.ones((1, len(value_n)))
+    return Part(group_means(value_n, group_n, once_1n), group_means(value_n, group_n, weight_sn))
 
 
 def batch(
@@ -76,19 +96,19 @@ def batch(
     graph = neighbours.graph
     code_n = pd.factorize(label_n, sort=True)[0]
     connected = Part(
-        float(graph_connectivity(graph, label_n)),
+        np.array([graph_connectivity(graph, label_n)]),
         group_means(_in_largest_piece(graph.knn_graph_distances, code_n), code_n, weight_sn),
     )
     return {"graph_connectivity": connected, "asw_batch": _asw_batch(x_nd, code_n, batch_n, weight_sn)}
 
 
 def weighted(parts: Mapping[str, Part], weights: Mapping[str, float]) -> Part:
-    """Return the weighted sum of parts, in all draws too; without a value where a part has none."""
+    """Return the weighted sum of parts, for each seed and in all draws; without a value where a part has none."""
     for name in weights:
         if parts[name].reason:
             return parts[name]
     return Part(
-        sum(weight * parts[name].value for name, weight in weights.items()),
+        sum(weight * parts[name].value_c for name, weight in weights.items()),
         np.sum([weight * parts[name].drawn_s for name, weight in weights.items()], axis=0),
     )
 
@@ -118,5 +138,4 @@ def _asw_batch(x_nd: np.ndarray, code_n: np.ndarray, batch_n: np.ndarray, weight
             group_n[cells] = group_n.max() + 1
     if group_n.max() < 0:
         return Part(reason="no cell type has cells of several batches")
-    means = pd.Series(mixed_n).groupby(group_n).mean().drop(-1, errors="ignore")
-    return Part(float(means.mean()), group_means(mixed_n, group_n, weight_sn))
+    return mean_of_cells(mixed_n, group_n, weight_sn)

@@ -16,18 +16,37 @@ from wced.ontology import CellOntology, OntologyCut, load
 TITLE = "Zero-shot annotation by the ontology head"
 METRICS = (
     Metric("accuracy_exact", "Exact", "Exact: the predicted term is the true one.", headline=True),
-    Metric("accuracy_exact_or_descendant", "or finer", "Finer and coarser: it is a kind or a parent of it."),
-    Metric("accuracy_exact_or_ancestor", "or coarser"),
-    Metric("accuracy_lineage", "Same lineage", "Same lineage: any of these.", headline=True),
+    Metric(
+        "accuracy_coarser",
+        "Coarser",
+        f"Coarser: it is an ancestor of it that tells something, {matches.LEAST_DEPTH} links or more below `cell`.",
+        ranks=False,
+    ),
+    Metric(
+        "finer_unverified",
+        "Finer",
+        "Finer: it is a kind of it, which the truth does not tell, so neither right nor wrong.",
+        ranks=False,
+    ),
+    Metric("wrong", "Wrong", "Wrong: none of these; the four add up to 1.", higher_is_better=False),
+    Metric("accuracy_lineage_known", "Lineage known", "Lineage known: exact or coarser.", headline=True),
+    Metric(
+        "accuracy_lineage",
+        "Any relative",
+        "Any relative: every finer and every coarser term, even `cell`, counts as right too.",
+    ),
+    Metric("accuracy_exact_or_descendant", "Exact or finer"),
+    Metric("accuracy_exact_or_ancestor", "Exact or any coarser"),
     Metric("macro_exact", "Exact, macro", "Macro: mean over cell types, so that rare ones count as much."),
-    Metric("macro_exact_or_descendant", "or finer, macro"),
+    Metric("macro_exact_or_descendant", "Exact or finer, macro"),
     Metric(
         "greedy_exact",
         "Exact, greedy",
         "Greedy: from the root always the most probable child, instead of the most probable leaf.",
     ),
-    Metric("greedy_exact_or_descendant", "or finer, greedy"),
-    Metric("greedy_lineage", "Same lineage, greedy"),
+    Metric("greedy_exact_or_descendant", "Exact or finer, greedy"),
+    Metric("greedy_lineage_known", "Lineage known, greedy"),
+    Metric("greedy_lineage", "Any relative, greedy"),
     Metric(
         "lcad_errors",
         "LCAD, errors",
@@ -43,7 +62,8 @@ METRICS = (
         "relative) as a finest term.",
         ranks=False,
     ),
-    Metric("reachable_lineage", "Reachable, lineage", ranks=False),
+    Metric("reachable_lineage_known", "Reachable, lineage known", ranks=False),
+    Metric("reachable_lineage", "Reachable, any relative", ranks=False),
 )
 HITS = {
     "exact": ("exact",),
@@ -51,7 +71,8 @@ HITS = {
     "exact_or_ancestor": ("exact", "ancestor"),
     "lineage": ("exact", "descendant", "ancestor"),
 }
-"""The kinds of pairs (`matches.KINDS`) that count as right."""
+"""The kinds of pairs (`matches.KINDS`) that count as right where every relative may; see `matches.judged` for what the
+truth says."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +153,8 @@ def score(job: Job) -> pd.DataFrame:
         task="zero_shot_annotation",
         protocol=(
             f"most probable leaf of the ontology head unless greedy; relatives, depths (longest is_a path from the "
-            f"root) and LCAD by Cell Ontology {ontology.version}"
+            f"root) and LCAD by Cell Ontology {ontology.version}; coarser terms tell something from depth "
+            f"{matches.LEAST_DEPTH} on"
         ),
         split=(
             f"all cells but {(~known(labels)).sum()} without a cell type and {outside.sum()} whose label is not in the "
@@ -185,6 +207,7 @@ def _scores(found: Predictions, seed: int) -> dict[str, Score]:
     scores = {
         f"accuracy_{name}": matches.share(by_leaf["kind"].isin(hit), by_leaf["cells"]) for name, hit in HITS.items()
     }
+    scores |= matches.judgement_scores(by_leaf, ontology)
     scores |= {
         f"macro_{name}": matches.macro_share(by_leaf["kind"].isin(HITS[name]), by_leaf, seed)
         for name in ("exact", "exact_or_descendant")
@@ -201,16 +224,21 @@ def _scores(found: Predictions, seed: int) -> dict[str, Score]:
     scores |= {
         f"greedy_{name}": matches.share(by_greedy["kind"].isin(HITS[name]), by_greedy["cells"]) for name in greedy
     }
+    scores["greedy_lineage_known"] = matches.judgement_scores(by_greedy, ontology)["accuracy_lineage_known"]
     return scores | {f"greedy_depth_{depth}": v for depth, v in matches.depth_shares(by_greedy, ontology).items()}
 
 
 def _reachable(pairs: pd.DataFrame, cut: OntologyCut, ontology: CellOntology) -> dict[str, Score]:
     """Return the share of cells whose true term is a leaf of the model's ontology, or a relative of one."""
     leaves = {cut.terms[leaf] for leaf in cut.leaves}
-    related = {
-        term: bool(leaves & (ontology.ancestors(term) | ontology.descendants(term))) for term in pairs["true"].unique()
+    telling = {leaf for leaf in leaves if ontology.depths[ontology.current(leaf)] >= matches.LEAST_DEPTH}
+    above = {term: ontology.ancestors(term) for term in pairs["true"].unique()}
+    hits = {
+        "exact": lambda term: term in leaves,
+        "lineage_known": lambda term: term in leaves or bool(telling & above[term]),
+        "lineage": lambda term: bool(leaves & (above[term] | ontology.descendants(term))),
     }
     return {
-        "reachable_exact": matches.share(pairs["true"].isin(leaves), pairs["cells"]),
-        "reachable_lineage": matches.share(pairs["true"].map(related), pairs["cells"]),
+        f"reachable_{name}": matches.share(pairs["true"].map({term: hit(term) for term in above}), pairs["cells"])
+        for name, hit in hits.items()
     }

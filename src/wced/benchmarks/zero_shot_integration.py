@@ -1,5 +1,6 @@
 """Zero-shot batch integration: whether cells of a type lie together and batches mix, without any fine-tuning."""
 
+from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 
 from wced.benchmarks import scib
 from wced.benchmarks.job import Job, Metric
+from wced.benchmarks.neighbours import OTHERS, Neighbours, nearest_of_other_groups
 from wced.benchmarks.resampling import cell_weights
 from wced.benchmarks.scores import CELL_TYPE, known, rows
 
@@ -24,13 +26,25 @@ METRICS = (
     Metric("asw_batch", "ASW batch", "ASW batch: 1 where batches mix within cell types, 0 where they part."),
     Metric("avg_batch", "AvgBatch", "AvgBatch: mean of the two before it.", headline=True),
     Metric("overall", "Overall", "Overall: 0.6 AvgBio + 0.4 AvgBatch.", headline=True),
+    Metric(
+        "neighbour_purity",
+        "Purity",
+        f"Purity: share of a cell's {OTHERS} nearest other cells that have its type; macro: mean over cell types, so "
+        "that rare ones count as much; across batches: of the nearest cells of other batches, over the cells whose "
+        "type another batch has.",
+        headline=True,
+    ),
+    Metric("neighbour_purity_macro", "Purity, macro"),
+    Metric("neighbour_purity_across_batches", "Purity across batches"),
 )
 BIO_WEIGHT = 0.6
 """Weight of AvgBio in the overall score (scIB)."""
+PURITY = ("neighbour_purity", "neighbour_purity_macro", "neighbour_purity_across_batches")
+"""Scores of the nearest cells themselves, which no clustering stands between."""
 
 
 def score(job: Job) -> pd.DataFrame:
-    """Score one embedding by scib-metrics.
+    """Score one embedding by scib-metrics, and by the purity of neighbours.
 
     AvgBio = (NMI + ARI + ASW label) / 3, AvgBatch = (graph connectivity + ASW batch) / 2,
     overall = 0.6 AvgBio + 0.4 AvgBatch (scIB, Luecken et al. 2022; BMFM-RNA paper, section 2.5).
@@ -45,9 +59,10 @@ def score(job: Job) -> pd.DataFrame:
     -------
     pd.DataFrame
         Rows of tables.SCORES; a metric that cannot be computed is empty and says why. Intervals are of resampled
-        cells, the same ones for all metrics. What is made of all cells together (the graph, the best clustering, each
-        cell's silhouette) is not made again, so they say how much other cells of the same studies would change a
-        score, not how much another clustering or study would.
+        cells, the same ones for all metrics, and of the seeds of the clustering (`resampling.interval`). What is made
+        of all cells together (the graph, each seed's best clustering, each cell's silhouette) is not made again, so
+        they say how much other cells of the same studies or other seeds of the clustering would change a score, not
+        how much another study or another training would.
     """
     labelled = known(job.embedding.obs[CELL_TYPE])
     x_nd = np.asarray(job.embedding.X, dtype=np.float32)[labelled]
@@ -55,11 +70,12 @@ def score(job: Job) -> pd.DataFrame:
         job.embedding.obs[column].astype(str).to_numpy(dtype=str)[labelled] for column in (CELL_TYPE, "batch")
     )
     if job.neighbours.reason:
-        parts = dict.fromkeys((*scib.BIO, *scib.BATCH), scib.Part(reason=job.neighbours.reason))
+        parts = dict.fromkeys((*scib.BIO, *scib.BATCH, *PURITY), scib.Part(reason=job.neighbours.reason))
     else:
         weight_sn = cell_weights(len(x_nd), job.seed)
-        parts = scib.bio(x_nd, label_n, job.neighbours.clusters_rn, weight_sn)
+        parts = scib.bio(x_nd, label_n, job.neighbours.clusters_crn, weight_sn)
         parts |= scib.batch(x_nd, label_n, batch_n, job.neighbours, weight_sn)
+        parts |= purity(x_nd, label_n, batch_n, job.neighbours, weight_sn)
     parts["avg_bio"] = scib.weighted(parts, dict.fromkeys(scib.BIO, 1 / len(scib.BIO)))
     parts["avg_batch"] = scib.weighted(parts, dict.fromkeys(scib.BATCH, 1 / len(scib.BATCH)))
     parts["overall"] = scib.weighted(parts, {"avg_bio": BIO_WEIGHT, "avg_batch": 1 - BIO_WEIGHT})
@@ -69,11 +85,59 @@ def score(job: Job) -> pd.DataFrame:
         run=job.run,
         task="zero_shot_integration",
         protocol=(
-            f"scib-metrics {version('scib-metrics')}; NMI and ARI of the Leiden clustering with the best NMI of 10 "
-            f"resolutions from 0.2 to 2; exact graph of {job.neighbours.count} neighbours among the labelled cells; "
-            f"Euclidean distances"
+            f"scib-metrics {version('scib-metrics')}; {scib.clustering_words(job.neighbours.seed_c)}; exact graph of "
+            f"{job.neighbours.count} neighbours among the labelled cells; Euclidean distances; purity of "
+            f"{OTHERS} other cells"
         ),
         split=f"all cells but {(~labelled).sum()} without a cell type",
         n=len(x_nd),
         seed=job.seed,
     )
+
+
+def purity(
+    x_nd: np.ndarray, label_n: np.ndarray, batch_n: np.ndarray, neighbours: Neighbours, weight_sn: np.ndarray
+) -> dict[str, scib.Part]:
+    """Return the share of each cell's `OTHERS` nearest other cells that have its type, as the three means of `PURITY`.
+
+    The neighbours are exact, and the cell itself is none of them. Over all cells, over cell types, and, with the
+    neighbours taken from other batches than the cell's, over the cells whose type any other batch has.
+
+    Parameters
+    ----------
+    x_nd
+        Embedding of the labelled cells, cells × dimensions.
+    label_n, batch_n
+        Type and batch of each cell.
+    neighbours
+        Nearest cells among all of these.
+    weight_sn
+        As `resampling.cell_weights` gives it.
+    """
+    code_n, labels = pd.factorize(label_n, sort=True)
+    if len(labels) == 1:
+        return dict.fromkeys(PURITY, scib.Part(reason=f"all cells are of one type, {labels[0]}"))
+    if len(x_nd) <= OTHERS:
+        return dict.fromkeys(PURITY, scib.Part(reason=f"{len(x_nd)} labelled cells are too few for {OTHERS} others"))
+    pure_n = _pure_shares(code_n, neighbours.indices_nk[:, :OTHERS])
+    means = [scib.mean_of_cells(pure_n, group_n, weight_sn) for group_n in (np.zeros_like(code_n), code_n)]
+    return dict(zip(PURITY, [*means, _across_batches(x_nd, code_n, batch_n, weight_sn)], strict=True))
+
+
+def _across_batches(x_nd: np.ndarray, code_n: np.ndarray, batch_n: np.ndarray, weight_sn: np.ndarray) -> scib.Part:
+    sizes = pd.Series(batch_n).value_counts()
+    if len(sizes) == 1:
+        return scib.Part(reason="the dataset has one batch")
+    others = len(x_nd) - sizes.iloc[0]
+    if others < OTHERS:
+        return scib.Part(reason=f"all batches but {sizes.index[0]} have {others} labelled cells together")
+    elsewhere_n = (pd.Series(batch_n).groupby(code_n).transform("nunique") > 1).to_numpy()
+    if not elsewhere_n.any():
+        return scib.Part(reason="no cell type has cells of several batches")
+    pure_n = _pure_shares(code_n, nearest_of_other_groups(x_nd, batch_n, OTHERS))
+    # A cell whose type no other batch has cannot have a pure neighbour there, whatever the embedding.
+    return replace(scib.mean_of_cells(pure_n, np.where(elsewhere_n, 0, -1), weight_sn), n=int(elsewhere_n.sum()))
+
+
+def _pure_shares(code_n: np.ndarray, indices_nk: np.ndarray) -> np.ndarray:
+    return (code_n[indices_nk] == code_n[:, None]).mean(axis=1)

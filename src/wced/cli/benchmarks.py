@@ -21,17 +21,18 @@ def register(app: typer.Typer) -> None:
 def neighbours(
     embedding: Embedding,
     count: Annotated[int, typer.Option(min=2, help="Nearest neighbours of a cell, itself among them.")],
-    seed: Seed,
+    seed: Annotated[int, typer.Option(help="First seed of the clusterings.")],
     output: Annotated[Path, typer.Option(help="Graph and clusterings to write (npz).")],
+    cluster_seeds: Annotated[int, typer.Option(min=1, help="How many seeds to cluster with.")] = 5,
 ):
     """Make the neighbour graph of an embedding and its Leiden clusterings, which the benchmarks share."""
     from wced.benchmarks.neighbours import neighbours_of, write_neighbours
     from wced.embedding.files import read_embedding
     from wced.provenance import recorded
 
-    section = {"count": count, "seed": seed}
+    section = {"count": count, "seed": seed, "cluster_seeds": cluster_seeds}
     with recorded(output, command="neighbours", section=section, inputs={"embedding": embedding}, seed=seed):
-        write_neighbours(output, neighbours_of(read_embedding(embedding), count, seed))
+        write_neighbours(output, neighbours_of(read_embedding(embedding), count, seed, cluster_seeds))
 
 
 def score(

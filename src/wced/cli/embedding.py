@@ -294,6 +294,7 @@ def embed_baseline(
         write_embedding(
             output, made.embedding_nd, adata.obs, model=model, dataset=dataset, n_params=made.n_params,
             leakage=_words("not checked", leakage_table) if made.leakage is None else made.leakage,
+            space=made.space,
         )  # fmt: skip
 
 
@@ -317,7 +318,7 @@ def embed_external(
         embedding = read_external(settings.path(dataset), obs.index, dataset, settings.key)
         write_embedding(
             output, embedding, obs, model=model, dataset=dataset, n_params=settings.n_params, leakage=settings.leakage,
-            source="external",
+            source="external", space=settings.space,
         )  # fmt: skip
 
 

@@ -33,6 +33,8 @@ class External(Section):
     """Trained parameters of the model."""
     leakage: str = Field("not checked (embedding from elsewhere)", min_length=1)
     """What is known of the model having seen the cells; it stands beside every score."""
+    space: Literal["common", "dataset"] = "common"
+    """`dataset` if the model was fitted to each dataset apart, so that a dimension of one is none of another."""
 
     @model_validator(mode="after")
     def _of_each_dataset(self) -> "External":

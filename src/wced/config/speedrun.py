@@ -28,6 +28,8 @@ class Speedrun(Section):
     """Cells embedded at once; it does not change the result."""
     neighbours: int = Field(15, ge=5)
     """Nearest neighbours of the integration's graph, as `benchmarks.neighbours`."""
+    cluster_seeds: int = Field(5, ge=1)
+    """Seeds of the clustering over which AvgBio is averaged, as `benchmarks.cluster_seeds`; no seeds of a training."""
     folds: int = Field(5, ge=2)
     """Folds of the probe, as in `benchmarks.czi`."""
     min_class_size: int = Field(10, ge=2)

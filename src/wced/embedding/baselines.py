@@ -12,6 +12,7 @@ import numpy as np
 from anndata import AnnData
 
 from wced.config.embedding import Embedding
+from wced.embedding.files import COMMON, OWN
 from wced.errors import WcedError
 
 LEAKAGE = "fitted on these cells, unlabelled"
@@ -50,6 +51,8 @@ class Embedded:
     """What it has seen of these cells; None for one fitted on the corpus, of which the table of leakage tells."""
     n_params: int = 0
     """Weights of a network, or loadings fitted on the corpus; 0 without."""
+    space: str = OWN
+    """Whether its dimensions mean the same in every dataset (`COMMON`) or in this one alone."""
 
 
 def hvg(adata: AnnData, n_top_genes: int) -> np.ndarray:
@@ -173,7 +176,7 @@ def _corpus_pca(cells: Cells) -> Embedded:
     if cells.corpus is None:
         raise WcedError("corpus_pca: needs the principal components of the corpus (wced fit-corpus-pca)")
     components = Components.read(cells.corpus)
-    return Embedded(components.embed(cells.adata), None, components.n_params)
+    return Embedded(components.embed(cells.adata), None, components.n_params, COMMON)
 
 
 BASELINES: dict[str, Callable[[Cells], Embedded]] = {

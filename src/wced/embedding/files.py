@@ -12,7 +12,12 @@ from wced import h5ad
 from wced.errors import WcedError
 from wced.files import whole_file
 
-FACTS = {"model": str, "n_params": int, "width": int, "dataset": str, "leakage": str, "pooling": str}
+COMMON, OWN = "common", "dataset"
+"""Spaces of embeddings: one for all datasets, or one for each, so that dimensions of two datasets are not the same."""
+
+FACTS = {
+    "model": str, "n_params": int, "width": int, "dataset": str, "leakage": str, "pooling": str, "space": str,
+}  # fmt: skip
 """What `uns["wced"]` of an embedding says, and of which type; `source` too where it was not made here."""
 
 SOURCE = "here"
@@ -31,6 +36,7 @@ def write_embedding(
     pooling: str = "none",
     input: Mapping[str, Any] | None = None,
     source: str = SOURCE,
+    space: str = COMMON,
 ) -> None:
     """Write the embedding of a dataset's cells.
 
@@ -54,6 +60,8 @@ def write_embedding(
         How well the dataset's genes fitted the model; None where there was nothing to fit.
     source
         `here`, or `external` for embeddings that were made elsewhere.
+    space
+        `COMMON`, or `OWN` for what is fitted to each dataset apart.
 
     Raises
     ------
@@ -72,7 +80,7 @@ def write_embedding(
         uns={
             "wced": {
                 "model": model, "n_params": n_params, "width": width, "dataset": dataset, "leakage": leakage,
-                "pooling": pooling, **({} if input is None else {"input": dict(input)}),
+                "pooling": pooling, "space": space, **({} if input is None else {"input": dict(input)}),
                 **({} if source == SOURCE else {"source": source}),
             },
         },
@@ -89,6 +97,8 @@ def read_embedding(path: str | Path) -> AnnData:
         if key not in facts:
             raise WcedError(f"{path}: not an embedding of wced: uns['wced'] has no {key}")
         facts[key] = kind(facts[key])
+    if facts["space"] not in (COMMON, OWN):
+        raise WcedError(f"{path}: uns['wced'] says space {facts['space']}, which is neither {COMMON} nor {OWN}")
     facts.setdefault("source", SOURCE)
     if facts["width"] != adata.n_vars:
         raise WcedError(f"{path}: the embedding has {adata.n_vars} dimensions, its uns says {facts['width']}")
@@ -104,7 +114,8 @@ def concatenate(path: str | Path, parts: Sequence[str | Path], *, model: str) ->
     path
         h5ad file to write.
     parts
-        Embeddings of one dataset. Their widths and parameters add up, and what any of them has seen, the whole has.
+        Embeddings of one dataset. Their widths and parameters add up; what any of them has seen, the whole has, and
+        it is of a common space only where all of them are.
     model
         Name of the joined model.
 
@@ -131,6 +142,7 @@ def concatenate(path: str | Path, parts: Sequence[str | Path], *, model: str) ->
         n_params=sum(fact["n_params"] for fact in facts),
         leakage="; ".join(sorted(leaks)) or "none",
         pooling="+".join(fact["pooling"] for fact in facts),
+        space=OWN if any(fact["space"] == OWN for fact in facts) else COMMON,
     )
 
 

@@ -43,6 +43,8 @@ class MechanismOfAction(Task):
     """Repeats (paper: 5)."""
     neighbours: int = Field(15, ge=5)
     """Nearest neighbours of the graph whose clustering AvgBio compares with the classes."""
+    cluster_seeds: int = Field(5, ge=1)
+    """Seeds of that clustering over which AvgBio is averaged, as `benchmarks.cluster_seeds`."""
 
     @model_validator(mode="after")
     def _columns(self) -> "MechanismOfAction":

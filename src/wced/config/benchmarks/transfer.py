@@ -6,7 +6,7 @@ from wced.config.benchmarks.base import Input, Task
 
 
 class Transfer(Task):
-    """Linear classifiers of cell types, fitted on the embedding of one dataset and tested on those of others."""
+    """Linear classifiers and neighbours, fitted on the embedding of one dataset and tested on those of others."""
 
     needs: ClassVar[tuple[Input, ...]] = ("reference",)
 
