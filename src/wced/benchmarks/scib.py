@@ -57,6 +57,8 @@ def bio(x_nd: np.ndarray, label_n: np.ndarray, clusters_crn: np.ndarray, weight_
     code_n, labels = pd.factorize(label_n, sort=True)
     if len(labels) == 1:
         return dict.fromkeys(BIO, Part(reason=f"all cells are of one type, {labels[0]}"))
+    if len(labels) == len(code_n):
+        return dict.fromkeys(BIO, Part(reason="each cell is of a type of its own"))
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_samples
 
     nmi_cr = np.array(
