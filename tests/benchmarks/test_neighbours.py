@@ -8,7 +8,7 @@ from scipy.spatial.distance import cdist
 from clouds import clouds
 from wced.benchmarks.neighbours import (
     RESOLUTIONS,
-    graph_of,
+    connectivities,
     leiden,
     nearest,
     nearest_of_other_groups,
@@ -31,18 +31,34 @@ def test_graph_is_exact_and_of_the_labelled_cells_only():
     assert made.indices_nk.shape == (60, 15)
     np.testing.assert_allclose(made.distances_nk, np.sort(distance_nn, axis=1)[:, 1:16], atol=1e-5)
     np.testing.assert_array_equal(made.indices_nk, order_nn[:, 1:16])
-    np.testing.assert_array_equal(made.graph.indices, order_nn[:, :7])  # of which each cell is its own first
-    assert made.reason == "" and made.graph.n_neighbors == 7
+    np.testing.assert_array_equal(made.graph_nn.indices.reshape(60, 6), order_nn[:, 1:7])
+    assert made.reason == "" and (made.graph_nn.sum(axis=1) == 6).all()
+
+
+def theirs(indices_nk, distances_nk):
+    """Return the graph as scib-metrics takes it, in which a cell is its own first neighbour."""
+    from scib_metrics.nearest_neighbors import NeighborsResults
+
+    itself_n1 = np.arange(len(indices_nk))[:, None]
+    return NeighborsResults(
+        np.hstack([itself_n1, indices_nk]).astype(np.int32), np.hstack([0.0 * itself_n1, distances_nk])
+    )
+
+
+def test_weights_are_those_of_scib_metrics():
+    found = nearest(np.random.default_rng(0).normal(size=(300, 40)).astype(np.float32), 9)
+    weights_nn, expected_nn = connectivities(*found).tocsr(), theirs(*found).knn_graph_connectivities.tocsr()
+    assert (weights_nn != expected_nn).nnz == 0 and weights_nn.nnz > 300 * 9
 
 
 def test_a_cell_is_at_no_distance_from_itself():
     """UMAP takes the least distance above 0 for that to the nearest neighbour, and rounding is above 0."""
     x_nd = np.random.default_rng(0).normal(size=(300, 40)).astype(np.float32)
-    graph = graph_of(*nearest(x_nd, 9))
-    assert (graph.distances[:, 0] == 0).all() and (graph.distances[:, 1] > 1).all()
+    indices_nk, distances_nk = nearest(x_nd, 9)
+    assert (distances_nk[:, 0] > 1).all()
     # So the nearest neighbour is joined with the full weight of 1, as UMAP promises.
-    weight_nn = graph.knn_graph_connectivities.toarray()
-    np.testing.assert_allclose(weight_nn[np.arange(300), graph.indices[:, 1]], 1, rtol=1e-6)
+    weight_nn = connectivities(indices_nk, distances_nk).toarray()
+    np.testing.assert_allclose(weight_nn[np.arange(300), indices_nk[:, 0]], 1, rtol=1e-6)
 
 
 def test_cells_in_one_point_are_neighbours_of_each_other_and_not_of_themselves():
@@ -69,19 +85,20 @@ def test_clusterings_are_those_that_scib_metrics_scores():
     labels = cells.obs["cell_type_ontology_term_id"].to_numpy(str)[np.array(TYPES) != "unknown"]
     assert made.clusters_crn.shape == (3, 10, 60) and RESOLUTIONS[0] == 0.2 and RESOLUTIONS[-1] == 2
     assert made.seed_c.tolist() == [5, 6, 7]
+    graph = theirs(made.indices_nk[:, :9], made.distances_nk[:, :9])
     for seed, clusters_rn in zip(made.seed_c, made.clusters_crn, strict=True):
         for resolution, cluster_n in zip(RESOLUTIONS, clusters_rn, strict=True):
-            directly = _compute_clustering_leiden(made.graph.knn_graph_connectivities, resolution, int(seed))
+            directly = _compute_clustering_leiden(graph.knn_graph_connectivities, resolution, int(seed))
             np.testing.assert_array_equal(cluster_n, directly)
-            theirs = scib_metrics.nmi_ari_cluster_labels_leiden(
-                made.graph, labels, optimize_resolution=False, resolution=resolution, seed=int(seed)
+            expected = scib_metrics.nmi_ari_cluster_labels_leiden(
+                graph, labels, optimize_resolution=False, resolution=resolution, seed=int(seed)
             )
-            assert normalized_mutual_info_score(labels, cluster_n) == theirs["nmi"]
-            assert adjusted_rand_score(labels, cluster_n) == theirs["ari"]
+            assert normalized_mutual_info_score(labels, cluster_n) == expected["nmi"]
+            assert adjusted_rand_score(labels, cluster_n) == expected["ari"]
 
 
 def test_a_clustering_depends_on_its_seed_alone():
-    graph = graph_of(*nearest(np.random.default_rng(0).normal(size=(200, 8)).astype(np.float32), 9))
+    graph = connectivities(*nearest(np.random.default_rng(0).normal(size=(200, 8)).astype(np.float32), 9))
     several_crn = leiden(graph, [3, 4, 5])
     igraph.set_random_number_generator(random.Random(99))
     np.testing.assert_array_equal(leiden(graph, [4])[0], several_crn[1])
@@ -97,7 +114,8 @@ def test_the_file_gives_back_what_was_written_and_the_same_bytes(tmp_path):
     made, found = neighbours_of(cells, 7, seed=1, cluster_seeds=2), read_neighbours(tmp_path / "a.npz", cells)
     for name, value in vars(made).items():
         np.testing.assert_array_equal(getattr(found, name), value)
-    np.testing.assert_array_equal(leiden(found.graph, [1, 2]), found.clusters_crn)
+    again_crn = leiden(connectivities(found.indices_nk[:, :6], found.distances_nk[:, :6]), [1, 2])
+    np.testing.assert_array_equal(again_crn, found.clusters_crn)
 
 
 def test_neighbours_of_other_cells_are_refused(tmp_path):

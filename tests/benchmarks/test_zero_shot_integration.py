@@ -189,6 +189,13 @@ def test_the_same_seed_gives_the_same_scores(scored):
             id="few cells",
         ),
         pytest.param(
+            [f"CL:{i}" for i in range(30)],
+            ["x"] * 30,
+            [*BIO, *BATCH, "avg_bio", "avg_batch", "overall", PURITY[2]],
+            "type of its own|one batch",
+            id="no two cells of a type",
+        ),
+        pytest.param(
             ["CL:1", "CL:2"] * 7,
             ["x"] * 7 + ["y"] * 7,
             [*PURITY],

@@ -7,7 +7,7 @@ import pandas as pd
 
 from wced.benchmarks.disease_enrichment import DonorTest, Signature, enrichment, explained, signature
 from wced.benchmarks.job import Job, Metric
-from wced.benchmarks.neighbours import graph_of, leiden, nearest
+from wced.benchmarks.neighbours import connectivities, leiden, nearest
 from wced.benchmarks.scores import CELL_TYPE, Score, known, missing, rows
 from wced.config.benchmarks.disease_subtype import DiseaseSubtype, Subtype
 from wced.errors import WcedError
@@ -133,7 +133,7 @@ def clusters(x_nd: np.ndarray, neighbours: int, resolution: float, seed: int) ->
     seed
         Seed of the clustering.
     """
-    cluster_n = leiden(graph_of(*nearest(x_nd, neighbours - 1)), [seed], [resolution])[0, 0]
+    cluster_n = leiden(connectivities(*nearest(x_nd, neighbours - 1)), [seed], [resolution])[0, 0]
     by_size = np.argsort(-np.bincount(cluster_n), kind="stable")
     return np.argsort(by_size)[cluster_n]
 

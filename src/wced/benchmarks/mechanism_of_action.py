@@ -12,7 +12,7 @@ import pandas as pd
 from wced.benchmarks import scib
 from wced.benchmarks.job import Job, Metric
 from wced.benchmarks.moa_folds import Fold, class_of_drug, drug_folds
-from wced.benchmarks.neighbours import graph_of, leiden, nearest
+from wced.benchmarks.neighbours import connectivities, leiden, nearest
 from wced.benchmarks.resampling import cell_weights
 from wced.benchmarks.scores import Score, known, missing, rows
 from wced.config.benchmarks.mechanism_of_action import MechanismOfAction
@@ -245,7 +245,9 @@ def _conserved(x_nd: np.ndarray, class_n: np.ndarray, section: MechanismOfAction
     if len(x_nd) <= section.neighbours:
         too_few = missing(f"{len(x_nd)} cells are too few for {section.neighbours} neighbours")
         return dict.fromkeys((*scib.BIO, "avg_bio"), too_few)
-    clusters_crn = leiden(graph_of(*nearest(x_nd, section.neighbours - 1)), range(seed, seed + section.cluster_seeds))
+    clusters_crn = leiden(
+        connectivities(*nearest(x_nd, section.neighbours - 1)), range(seed, seed + section.cluster_seeds)
+    )
     parts = scib.bio(x_nd, class_n, clusters_crn, cell_weights(len(x_nd), seed))
     parts["avg_bio"] = scib.weighted(parts, dict.fromkeys(scib.BIO, 1 / len(scib.BIO)))
     return {name: part.score for name, part in parts.items()}

@@ -5,10 +5,10 @@ import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from anndata import AnnData
+from scipy import sparse
 
 from wced.benchmarks.scores import CELL_TYPE, known
 from wced.errors import WcedError
@@ -50,9 +50,11 @@ class Neighbours:
         return f"{len(self.cell_n)} labelled cells are too few for {self.count} neighbours"
 
     @property
-    def graph(self) -> Any:
-        """The graph as scib-metrics takes it (`NeighborsResults`)."""
-        return graph_of(self.indices_nk[:, : self.count - 1], self.distances_nk[:, : self.count - 1])
+    def graph_nn(self) -> sparse.csr_matrix:
+        """The graph, cells × cells: 1 where the column's cell is a neighbour of the row's, the cell itself left out."""
+        indices_nk = self.indices_nk[:, : self.count - 1]
+        n, k = indices_nk.shape
+        return sparse.csr_matrix((np.ones(n * k), indices_nk.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
 
 
 def neighbours_of(embedding: AnnData, count: int, seed: int, cluster_seeds: int) -> Neighbours:
@@ -80,7 +82,7 @@ def neighbours_of(embedding: AnnData, count: int, seed: int, cluster_seeds: int)
         clusters_crn = np.zeros((cluster_seeds, len(RESOLUTIONS), 0), np.int32)
         return Neighbours(names, nothing_n0.astype(np.int32), nothing_n0, clusters_crn, count, seed_c)
     indices_nk, distances_nk = nearest(x_nd, min(max(count - 1, OTHERS), len(x_nd) - 1))
-    clusters_crn = leiden(graph_of(indices_nk[:, : count - 1], distances_nk[:, : count - 1]), seed_c)
+    clusters_crn = leiden(connectivities(indices_nk[:, : count - 1], distances_nk[:, : count - 1]), seed_c)
     return Neighbours(names, indices_nk, distances_nk, clusters_crn, count, seed_c)
 
 
@@ -110,36 +112,41 @@ def nearest_of_other_groups(x_nd: np.ndarray, group_n: np.ndarray, count: int) -
     return indices_nk
 
 
-def graph_of(indices_nk: np.ndarray, distances_nk: np.ndarray) -> Any:
-    """Return a graph of neighbours as scib-metrics takes it (`NeighborsResults`).
+def connectivities(indices_nk: np.ndarray, distances_nk: np.ndarray) -> sparse.coo_matrix:
+    """Return UMAP's weights of a graph of neighbours, cells × cells, symmetric, as scib-metrics and scanpy take them.
 
-    There a cell is its own first neighbour. Its distance has to be 0 exactly: the least one above is what UMAP takes
-    for the distance to the nearest neighbour, from which all weights of a cell's edges follow.
+    There a cell is its own first neighbour, at a distance of exactly 0: the least one above is what UMAP takes for the
+    distance to the nearest neighbour, from which all weights of a cell's edges follow.
 
     Parameters
     ----------
     indices_nk, distances_nk
         As `nearest` gives them.
     """
-    from scib_metrics.nearest_neighbors import NeighborsResults
+    from umap.umap_ import fuzzy_simplicial_set
 
-    itself_n1 = np.arange(len(indices_nk), dtype=indices_nk.dtype)[:, None]
-    return NeighborsResults(
-        indices=np.hstack([itself_n1, indices_nk]), distances=np.hstack([np.zeros((len(indices_nk), 1)), distances_nk])
-    )
+    n, k = indices_nk.shape
+    itself_n1 = np.arange(n, dtype=indices_nk.dtype)[:, None]
+    weights_nn, *_ = fuzzy_simplicial_set(
+        sparse.coo_matrix((n, 1)), n_neighbors=k + 1, random_state=None, metric=None,
+        knn_indices=np.hstack([itself_n1, indices_nk]), knn_dists=np.hstack([np.zeros((n, 1)), distances_nk]),
+    )  # fmt: skip
+    return weights_nn
 
 
-def leiden(graph: Any, seed_c: Iterable[int], resolutions: Iterable[float] = RESOLUTIONS) -> np.ndarray:
+def leiden(
+    weights_nn: sparse.spmatrix, seed_c: Iterable[int], resolutions: Iterable[float] = RESOLUTIONS
+) -> np.ndarray:
     """Return the Leiden cluster of each cell for each seed and resolution, (seeds, resolutions, cells), int32.
 
     scib-metrics' clustering (`nmi_ari_cluster_labels_leiden`, which gives scores only and makes the graph anew for each
-    resolution): modularity on the UMAP connectivities of the graph, both directions of an edge, igraph's defaults
-    otherwise, each resolution from the same seed.
+    resolution): modularity on UMAP's weights, both directions of an edge, igraph's defaults otherwise, each resolution
+    from the same seed.
 
     Parameters
     ----------
-    graph
-        What `graph_of` returns.
+    weights_nn
+        As `connectivities` gives them.
     seed_c
         Seeds of the clustering.
     resolutions
@@ -147,7 +154,7 @@ def leiden(graph: Any, seed_c: Iterable[int], resolutions: Iterable[float] = RES
     """
     import igraph
 
-    edges = igraph.Graph.Weighted_Adjacency(graph.knn_graph_connectivities, mode="directed")
+    edges = igraph.Graph.Weighted_Adjacency(weights_nn, mode="directed")
     edges.to_undirected(mode="each")
     clusters_crn = []
     for seed in seed_c:

@@ -44,7 +44,7 @@ PURITY = ("neighbour_purity", "neighbour_purity_macro", "neighbour_purity_across
 
 
 def score(job: Job) -> pd.DataFrame:
-    """Score one embedding by scib-metrics, and by the purity of neighbours.
+    """Score one embedding by the metrics of scIB, as scib-metrics defines them, and by the purity of neighbours.
 
     AvgBio = (NMI + ARI + ASW label) / 3, AvgBatch = (graph connectivity + ASW batch) / 2,
     overall = 0.6 AvgBio + 0.4 AvgBatch (scIB, Luecken et al. 2022; BMFM-RNA paper, section 2.5).
@@ -85,9 +85,9 @@ def score(job: Job) -> pd.DataFrame:
         run=job.run,
         task="zero_shot_integration",
         protocol=(
-            f"scib-metrics {version('scib-metrics')}; {scib.clustering_words(job.neighbours.seed_c)}; exact graph of "
-            f"{job.neighbours.count} neighbours among the labelled cells; Euclidean distances; purity of "
-            f"{OTHERS} other cells"
+            f"as scib-metrics {version('scib-metrics')}; {scib.clustering_words(job.neighbours.seed_c)}; exact graph "
+            f"of {job.neighbours.count} neighbours among the labelled cells; Euclidean distances; purity of {OTHERS} "
+            "other cells"
         ),
         split=f"all cells but {(~labelled).sum()} without a cell type",
         n=len(x_nd),
