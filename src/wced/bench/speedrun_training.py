@@ -201,7 +201,7 @@ def train(shards: ShardSet, section: Speedrun, seed: int, take: Callable[[Snapsh
     dataset = BatchDataset(
         shards, "train", encoding_of(checkpoint), training=True, order=order_of(checkpoint.order),
         bucket_steps=checkpoint.order.bucket_steps, batch_size=checkpoint.batch_size, seed=seed,
-        choice=choice_of(genes, shards.measured_dv, checkpoint.input),
+        choice=choice_of(genes, shards.measured_dv, checkpoint.input), views=1 if checkpoint.contrast is None else 2,
     )  # fmt: skip
     loader = BatchLoader(dataset, workers=section.recipe.workers, pin_memory=torch.cuda.is_available())
     snapshots = _Snapshots(clock, section.minutes, graph, genes, take)

@@ -174,6 +174,29 @@ class Masked(Expression):
         return (super().weight if self.mask else 0.0) + (self.gene_weight if self.hide_genes else 0.0)
 
 
+class Contrast(Section):
+    """Contrast of two views of each cell, made by everything that is random in its input: thinning, panels, dropout.
+
+    A small projection of the CLS embedding of one view must tell which of the batch's cells the other view is of.
+    Batches of one dataset (`order.batches: one_dataset`) keep it from telling datasets apart instead.
+    """
+
+    weight: float = Field(1.0, gt=0)
+    """Weight in the sum of losses."""
+    temperature: float = Field(0.2, gt=0)
+    """What cosines are divided by: the smaller, the more the most similar other cells count."""
+    width: int = Field(64, ge=2)
+    """Dimensions of the projection."""
+    cls_position: int = Field(0, ge=0)
+    """CLS position that is projected, counted from 0."""
+    positives: str | None = None
+    """Column of Cell Ontology ids: cells of the same or a near type are positives too; null for no other cells."""
+    most_links: int = Field(0, ge=0)
+    """`positives`: is_a links, up or down, that two types may be apart; 0 for the same type."""
+    schedule: Schedule = Schedule()
+    """When it counts."""
+
+
 class Order(Section):
     """In which order an epoch visits the training cells."""
 
@@ -287,6 +310,8 @@ class Checkpoint(Section):
     """Whole-cell expression decoding; null for none."""
     mlm: Masked | None = None
     """Masked language modelling; null for none."""
+    contrast: Contrast | None = None
+    """Contrast of two views of each cell; null for none."""
     label_heads: list[LabelHead] = []
     """Labels that are learned at the same time."""
     input: Input = Input()
@@ -324,8 +349,8 @@ class Checkpoint(Section):
 
     @model_validator(mode="after")
     def _learns(self) -> "Checkpoint":
-        if self.wced is None and self.mlm is None and not self.label_heads:
-            raise ValueError("there is no objective: give wced, mlm or label_heads")
+        if self.wced is None and self.mlm is None and self.contrast is None and not self.label_heads:
+            raise ValueError("there is no objective: give wced, mlm, contrast or label_heads")
         for name, part in (("wced", self.wced), ("mlm", self.mlm)):
             if part is not None and not part.weight:
                 raise ValueError(f"{name}: all weights are 0; one must be positive")
@@ -358,6 +383,7 @@ class Checkpoint(Section):
         taught = [head for head in self.label_heads if head.gradient_reversal is None]
         objectives = [
             ("wced", "cls", self.wced),
+            ("contrast", cls_word(self.contrast.cls_position if self.contrast else 0), self.contrast),
             ("mlm", "mean", self.mlm),
             *((head.column, cls_word(head.cls_position), head) for head in taught),
         ]
@@ -396,10 +422,12 @@ class Pretraining(Section):
     @model_validator(mode="after")
     def _heads_have_a_place(self) -> "Pretraining":
         for name, checkpoint in self.checkpoints.items():
-            for head in checkpoint.label_heads:
-                if head.cls_position >= self.model.cls_positions:
+            readers = [(f"label_heads: {head.column}", head) for head in checkpoint.label_heads]
+            readers += [("contrast", checkpoint.contrast)] if checkpoint.contrast else []
+            for what, part in readers:
+                if part.cls_position >= self.model.cls_positions:
                     raise ValueError(
-                        f"checkpoints.{name}.label_heads: {head.column} reads CLS position {head.cls_position}, but "
+                        f"checkpoints.{name}.{what} reads CLS position {part.cls_position}, but "
                         f"model.cls_positions is {self.model.cls_positions}"
                     )
             if self.model.value_encoder == "table" and checkpoint.input.values != "bins":

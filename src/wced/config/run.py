@@ -117,6 +117,9 @@ class Run(Section):
         labels, numbers = self.shards.label_columns, self.shards.number_columns
         wanted = [(f"{section}.model.metadata", column, "label_columns") for column in pretraining.model.metadata]
         for name, checkpoint in pretraining.checkpoints.items():
+            if checkpoint.contrast is not None and checkpoint.contrast.positives is not None:
+                key = f"{section}.checkpoints.{name}.contrast.positives"
+                wanted.append((key, checkpoint.contrast.positives, "label_columns"))
             wanted += [
                 (
                     f"{section}.checkpoints.{name}.label_heads",

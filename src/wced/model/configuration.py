@@ -48,6 +48,8 @@ class WcedConfig(PretrainedConfig):
         cell; None where it is not.
     head_dropout
         Dropout inside the label heads.
+    contrast
+        {"width", "cls_position"} of the projection that a contrast of two views reads; None without.
     label_heads
         One per label: {"column", "loss", "classes", "cls_position"}; `classes` is the number of outputs, and
         `cls_position` (0 if it is left out) the one that the head reads. Heads of numbers also have "mean" and "std".
@@ -88,6 +90,7 @@ class WcedConfig(PretrainedConfig):
         decoder_width: int = 384,
         decoder_depth: dict[str, float] | None = None,
         head_dropout: float = 0.1,
+        contrast: dict[str, int] | None = None,
         label_heads: list[dict[str, Any]] | None = None,
         input: dict[str, Any] | None = None,
         readout: list[str] | None = None,
@@ -125,6 +128,7 @@ class WcedConfig(PretrainedConfig):
         self.decoder_width = decoder_width
         self.decoder_depth = decoder_depth
         self.head_dropout = head_dropout
+        self.contrast = contrast
         self.label_heads = label_heads or []
         self.input = input or {}
         self.readout = readout or ["cls"]

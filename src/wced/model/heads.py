@@ -59,6 +59,13 @@ class LabelHead(nn.Sequential):
         super().__init__(nn.Linear(width, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, classes))
 
 
+class Projection(nn.Sequential):
+    """What a contrast of two views compares instead of the embedding itself, which keeps more (Chen et al. 2020)."""
+
+    def __init__(self, width: int, projected: int) -> None:
+        super().__init__(nn.Linear(width, width), nn.GELU(), nn.Linear(width, projected))
+
+
 class _Reversal(Function):
     @staticmethod
     def forward(ctx, x: torch.Tensor, coefficient: float) -> torch.Tensor:

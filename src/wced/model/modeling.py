@@ -11,7 +11,7 @@ from wced.model import backbones
 from wced.model.backbones.llama import Stack
 from wced.model.configuration import WcedConfig
 from wced.model.embedding import CellEmbedding
-from wced.model.heads import GeneDecoder, LabelHead, PositionDecoder, WholeCellDecoder, reversed_gradient
+from wced.model.heads import GeneDecoder, LabelHead, PositionDecoder, Projection, WholeCellDecoder, reversed_gradient
 from wced.model.value_encoders import ValueEncoder
 
 VALUE_STD = 0.014
@@ -71,6 +71,7 @@ class WcedModel(PreTrainedModel):
         self.label_heads = nn.ModuleList(
             LabelHead(width, head["classes"], config.head_dropout) for head in config.label_heads
         )
+        self.projection = Projection(width, config.contrast["width"]) if config.contrast else None
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -202,6 +203,10 @@ class WcedModel(PreTrainedModel):
             cls_nd, column = cls_nkd[:, spec.get("cls_position", 0)], spec["column"]
             found[column] = head(reversed_gradient(cls_nd, reversal[column]) if column in reversal else cls_nd)
         return found
+
+    def projected(self, cls_nkd: torch.Tensor) -> torch.Tensor:
+        """Return what a contrast compares, cells × its width, of cells × k × d."""
+        return self.projection(cls_nkd[:, self.config.contrast["cls_position"]])
 
     @property
     def encoder_parameters(self) -> int:

@@ -2,12 +2,14 @@
 
 from wced.objectives.classification import FlatLabelLoss
 from wced.objectives.combination import weighted_mean
+from wced.objectives.contrast import Contrast
 from wced.objectives.expression import hidden_gene_term, masked_position_terms, whole_cell_terms
 from wced.objectives.hierarchical import HierarchicalCrossEntropy, LeafTargets
 from wced.objectives.regression import NumberLoss
 from wced.objectives.term import Term
 
 __all__ = [
+    "Contrast",
     "FlatLabelLoss",
     "HierarchicalCrossEntropy",
     "LeafTargets",

@@ -75,6 +75,20 @@ class CellOntology:
             level += 1
         return steps
 
+    def near(self, term: str, most: int) -> frozenset[str]:
+        """Return the terms that are at most so many is_a links from `term`, up or down, itself included.
+
+        Raises
+        ------
+        WcedError
+            If it is not a current term.
+        """
+        seen = waiting = {self._checked(term)}
+        for _ in range(most):
+            waiting = {other for at in waiting for other in (*self.parents[at], *self.children[at])} - seen
+            seen = seen | waiting
+        return frozenset(seen)
+
     def _reach(self, term: str, links: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
         seen, waiting = {self._checked(term)}, [term]
         while waiting:

@@ -157,6 +157,7 @@ def build_model(
             decoder_width=size.decoder_width,
             decoder_depth=depth_scale(shards) if section.wced is not None and section.wced.depth else None,
             head_dropout=size.head_dropout,
+            contrast=section.contrast and section.contrast.model_dump(include={"width", "cls_position"}),
             label_heads=[_head(shards, head, graph) for head in section.label_heads],
             input=section.input.model_dump(),
             readout=section.read_from,
@@ -179,6 +180,7 @@ def losses_of(
         label_columns=shards.label_columns,
         number_columns=shards.number_columns,
         leaf_targets=targets,
+        related_cc=_related(shards, section.contrast) if section.contrast else None,
         standard={h["column"]: (h["mean"], h["std"]) for h in model.config.label_heads if h["loss"] == "mse"},
     )
 
@@ -187,6 +189,17 @@ def compile_layers(model: WcedModel) -> None:
     """Let torch.compile each layer of the encoder, whichever it is; names of weights stay."""
     for layer in layers_of(model.backbone, model.config.num_hidden_layers):
         layer.compile()
+
+
+def _related(shards: CellSource, section: config.Contrast) -> np.ndarray | None:
+    """Return which classes of the column of positives are near each other in the Cell Ontology; classes × classes."""
+    if section.positives is None:
+        return None
+    ontology = load_ontology()
+    current = [ontology.current(term) for term in classes_of(shards, section.positives)]
+    near = [set() if term is None else ontology.near(term, section.most_links) for term in current]
+    related_cc = np.array([[other in terms for other in current] for terms in near])
+    return related_cc | np.eye(len(current), dtype=bool)
 
 
 def _head(shards: CellSource, head: config.LabelHead, graph: OntologyCut | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from torch import nn
 from wced.config.pretraining import Checkpoint, LabelHead
 from wced.model import WcedOutput
 from wced.objectives import (
+    Contrast,
     FlatLabelLoss,
     HierarchicalCrossEntropy,
     LeafTargets,
@@ -33,6 +34,7 @@ class Losses(nn.Module):
         number_columns: Sequence[str],
         leaf_targets: Mapping[str, LeafTargets],
         standard: Mapping[str, tuple[float, float]],
+        related_cc: np.ndarray | None = None,
     ) -> None:
         """Make them.
 
@@ -48,6 +50,8 @@ class Losses(nn.Module):
             By column of a hierarchical head: the leaves that each class stands for.
         standard
             By column of a head of numbers: their mean and standard deviation in training cells.
+        related_cc
+            bool, classes × classes of the column `contrast.positives`: whose cells are positives of each other.
         """
         super().__init__()
         self.section = section
@@ -69,6 +73,12 @@ class Losses(nn.Module):
             ]
             if part.hide_genes:
                 self._scheduled.append(("mlm_gene", part.gene_weight, part.schedule))
+        self.contrast, self.positives_at = None, None
+        if section.contrast is not None:
+            self.contrast = Contrast(section.contrast.temperature, related_cc)
+            self._scheduled.append(("contrast", section.contrast.weight, section.contrast.schedule))
+            if section.contrast.positives is not None:
+                self.positives_at = list(label_columns).index(section.contrast.positives)
         self._scheduled += [(head.column, head.weight, head.schedule) for head in section.label_heads]
 
     @property
@@ -109,6 +119,11 @@ class Losses(nn.Module):
         for head, loss in zip(self.section.label_heads, self.label_losses, strict=True):
             found[head.column] = loss(output.label_logits[head.column], self._truth(batch, head.column))
         return found
+
+    def contrasted(self, batch: TensorBatch, first_nd: torch.Tensor, second_nd: torch.Tensor) -> Term:
+        """Return the contrast of the projections of two views of a batch's cells."""
+        labels = None if self.positives_at is None else batch["labels"][:, self.positives_at]
+        return self.contrast(first_nd, second_nd, batch["soma_joinid"], labels)
 
     def correct(self, batch: TensorBatch, output: WcedOutput) -> dict[str, Term]:
         """Return the accuracy of each classifying head, by `<column>_accuracy`."""

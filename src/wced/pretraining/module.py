@@ -103,6 +103,11 @@ class PretrainingModule(L.LightningModule):
             **{name: batch[name] for name in names if name in batch},
         )  # fmt: skip
 
+    def _view(self, batch: TensorBatch) -> torch.Tensor:
+        """Return the projections of the second view of a batch's cells."""
+        view = {name: batch[f"view_{name}"] for name in ("gene", "value", "length")}
+        return self.model.projected(self.model(**view, decode=False).cls_nkd)
+
     def _over_ranks(self, terms: dict[str, Term]) -> dict[str, Term]:
         """Divide by the counts of all ranks, so that the mean of their gradients is that of the whole step's mean."""
         if self.trainer.world_size == 1:
@@ -121,7 +126,10 @@ class PretrainingModule(L.LightningModule):
             self._write_rows("train")
         batches = self.current_epoch * (2**24) + batch_index
         torch.manual_seed((self.seed * 2**40 + batches) * 4096 + self.global_rank & (2**63 - 1))
-        terms = self.losses(batch, self._forward(self.model, batch, training=True))
+        output = self._forward(self.model, batch, training=True)
+        terms = self.losses(batch, output)
+        if self.losses.contrast is not None:
+            terms["contrast"] = self.losses.contrasted(batch, self.model.projected(output.cls_nkd), self._view(batch))
         total = weighted_mean(self._over_ranks(terms), self.losses.weights(self.epochs_done))
         self._collect({"loss": Term(total, torch.ones_like(total)), **terms})
         self.log("loss", total, prog_bar=True, logger=False)

@@ -123,7 +123,14 @@ def pretrain(
     choice = choice_of(genes, shards.measured_dv, checkpoint.input)
     common = {"batch_size": checkpoint.batch_size, "seed": seed, "choice": choice}
     train = BatchDataset(
-        shards, "train", encoding, training=True, order=order_of(checkpoint.order), bucket_steps=bucket_steps, **common
+        shards,
+        "train",
+        encoding,
+        training=True,
+        order=order_of(checkpoint.order),
+        bucket_steps=bucket_steps,
+        views=1 if checkpoint.contrast is None else 2,
+        **common,
     )
     # Masked language modelling validates on the same masks each epoch; whole-cell decoding on whole inputs.
     validation = BatchDataset(shards, "validation", encoding.unvaried, training=checkpoint.mlm is not None, **common)

@@ -31,9 +31,9 @@ SAMPLE_CELLS = 4096
 """Cells that say how often sequences hold each gene, where genes are not chosen uniformly."""
 
 
-def to_tensors(batch: Batch | RaggedCells) -> TensorBatch:
+def to_tensors(batch: Batch | RaggedCells | dict[str, np.ndarray]) -> TensorBatch:
     """Return the arrays that a batch has as tensors that share their memory."""
-    arrays = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    arrays = batch if isinstance(batch, dict) else {field.name: getattr(batch, field.name) for field in fields(batch)}
     return {name: torch.from_numpy(array) for name, array in arrays.items() if array is not None}
 
 
@@ -69,6 +69,7 @@ class BatchDataset(Dataset):
         order: Order = SEQUENTIAL,
         bucket_steps: int = 1,
         choice: GeneChoice | None = None,
+        views: int = 1,
     ) -> None:
         """Prepare batches of a split.
 
@@ -91,13 +92,16 @@ class BatchDataset(Dataset):
             their sequences, so that a batch needs little padding; the steps then stand in random order. 1 for none.
         choice
             What the model knows of the genes of its input; for an encoding that `chooses`.
+        views
+            With 2, batches also have `view_gene`, `view_value` and `view_length`: a second input of the same cells,
+            without masks, for which everything random is sampled anew.
         """
         self._arguments = {
             "source": source, "split": split, "encoding": encoding, "batch_size": batch_size, "training": training,
-            "seed": seed, "order": order, "bucket_steps": bucket_steps, "choice": choice,
+            "seed": seed, "order": order, "bucket_steps": bucket_steps, "choice": choice, "views": views,
         }  # fmt: skip
         self.source, self.encoding, self.batch_size, self.choice = source, encoding, batch_size, choice
-        self.training, self.seed, self.bucket_steps = training, seed, bucket_steps
+        self.training, self.seed, self.bucket_steps, self.views = training, seed, bucket_steps, views
         self.order = step_order(source, split, order, seed)
         self._sorted = lru_cache(self.order.streams)(self._sorted_steps)
         self._weights_g: np.ndarray | None = None
@@ -195,12 +199,15 @@ class BatchDataset(Dataset):
         cells = self.source.views(places)
         # Drawn anew for each pass over the cells, of which an epoch may have several.
         epoch = self.order.passes(key.epoch, key.step, self.steps(key.ranks))
-        return to_tensors(
-            encode(
-                cells, self.source.measured_dv, self._encoding(key), training=self.training, seed=self.seed,
-                epoch=epoch, measured_d=self.source.measured_d, limits=self._limits, choice=self.choice,
-            )
-        )  # fmt: skip
+        encoding = self._encoding(key)
+        common = {"training": self.training, "seed": self.seed, "epoch": epoch}
+        common |= {"measured_d": self.source.measured_d, "choice": self.choice}
+        batch = to_tensors(encode(cells, self.source.measured_dv, encoding, limits=self._limits, **common))
+        if self.views > 1:
+            plain = replace(encoding, select=0.0, cell_target=False)
+            view = encode(cells, self.source.measured_dv, plain, view=1, **common)
+            batch |= to_tensors({"view_gene": view.gene, "view_value": view.value, "view_length": view.length})
+        return batch
 
     def _encoding(self, key: BatchKey) -> Encoding:
         """Return the encoding of a step, which may have a length of its own: the same for all ranks."""

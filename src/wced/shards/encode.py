@@ -158,6 +158,7 @@ def encode(
     measured_d: np.ndarray | None = None,
     limits: np.ndarray | None = None,
     choice: GeneChoice | None = None,
+    view: int = 0,
 ) -> Batch:
     """Return the batch of some cells.
 
@@ -180,6 +181,8 @@ def encode(
         What `mask_limits` says of the encoding, where genes differ in how often they are chosen.
     choice
         What the model knows of the genes of its input; for an encoding that `chooses`.
+    view
+        Of several inputs of the same cells in the same epoch, which one: each has streams of its own.
 
     Returns
     -------
@@ -188,7 +191,7 @@ def encode(
     """
     if encoding.chooses and choice is None:
         raise ValueError("this encoding chooses genes by what the corpus says of them; give it a GeneChoice")
-    n, cells = len(cells), cells.views()
+    n, cells, seed = len(cells), cells.views(), seed + (view << 40)
     zeros = ZERO_MODES.index(encoding.zeros)
     interleave = zeros == 2 and training
     lengths, zeros_n = np.empty(n, np.int64), np.empty(n, np.int64)
