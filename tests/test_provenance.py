@@ -110,7 +110,7 @@ def test_facts_that_json_does_not_know_are_written_as_text(tmp_path, value):
 def test_versions_of_all_packages_that_matter_are_recorded():
     """A new dependency is recorded, unless it makes no number, file or figure."""
     wanted = {re.split(r"[\[<>=!~ ]", line)[0] for line in (ROOT / "envs/requirements.in").read_text().splitlines()}
-    tools = {"typer", "rich", "pyyaml", "jinja2", "unearth", "tenacity", "psutil", "packaging"} | {
+    tools = {"typer", "rich", "pyyaml", "jinja2", "unearth", "tenacity", "psutil", "threadpoolctl", "packaging"} | {
         "snakemake-executor-plugin-slurm"
     }
     figures = {"seaborn", "plotly"}

@@ -17,6 +17,7 @@ import yaml
 from generated import write_generated_run
 from wced import config, tables
 from wced.benchmarks.job import task_module
+from wced.cli import warm
 from wced.files import sha256
 from wced.provenance import ENDING, trace
 
@@ -158,6 +159,26 @@ def test_report_and_tables_are_there(finished):
     assert page.count("<table") >= 6
     for name, schema in {"corpus": tables.CORPUS, "gene_errors": tables.GENE_ERRORS, "timings": tables.TIMINGS}.items():
         assert len(tables.read(schema, out / f"tables/{name}.tsv"))
+
+
+@pytest.mark.parametrize(
+    ("output", "threads"),
+    [("benchmarks/zero_shot_integration/added.pca.tsv", "1"), ("pretraining/wced_multitask", "2")],
+    ids=["score", "pretrain"],
+)
+def test_a_command_that_does_not_fork_from_the_warm_process_makes_the_same(finished, tmp_path, output, threads):
+    record = trace(results(finished) / output).record
+    places = {path: str(tmp_path / Path(path).name) for path in record["outputs"]}
+    words = [places.get(word, word) for word in record["argv"][1:]]
+    numbers = dict.fromkeys(warm.THREADS, threads)  # as Snakemake says them
+    done = subprocess.run(
+        [sys.executable, "-m", "wced", *words], cwd=ROOT, env=os.environ | numbers, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for before, now in places.items():
+        files = [path.relative_to(before) for path in [Path(before), *Path(before).rglob("*")] if path.is_file()]
+        assert files
+        assert {path: sha256(before / path) for path in files} == {path: sha256(now / path) for path in files}
 
 
 def test_trained_models_learn_the_planted_cell_types(finished):
