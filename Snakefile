@@ -5,6 +5,7 @@ import sys
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
+from wced.cli import warm
 from wced.config import check
 from wced.corpus.availability import check_files, in_words, unavailable
 from wced.corpus.datasets import check_run, read_datasets
@@ -63,6 +64,12 @@ if RUN.ablation is not None:
 
 
 include: "workflow/rules/report.smk"
+
+
+# On one machine the commands of jobs are forks of one process that has imported what they need.
+onstart:
+    if workflow.is_main_process and workflow.local_exec and not workflow.touch:
+        warm.start(jobs=len(workflow.dag))
 
 
 rule all:

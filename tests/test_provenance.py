@@ -55,6 +55,19 @@ def test_record_says_what_was_run_on_what(tmp_path):
     assert output.read_text() == "made"
 
 
+def test_processor_time_and_memory_are_those_of_the_block_and_its_children(tmp_path):
+    burn = "import time\nstart = time.process_time()\nwhile time.process_time() < start + 0.3: pass"
+    large = bytearray(b"x") * 200_000_000
+    del large
+    for name, code in (("busy", burn), ("idle", "")):
+        with recorded(tmp_path / name, command="cells", section={}, inputs={}):
+            exec(code, {})
+            subprocess.run([sys.executable, "-c", code], check=True)
+    busy, idle = (record_beside(tmp_path / name) for name in ("busy", "idle"))
+    assert busy["cpu_seconds"] >= 0.5 > idle["cpu_seconds"]
+    assert 200 < busy["max_rss_mb"] <= idle["max_rss_mb"] < 10_000
+
+
 def test_what_a_block_says_goes_before_what_is_found(tmp_path):
     with recorded(tmp_path / "out", command="pretrain", section={}, inputs={}, seed=1) as facts:
         facts |= {"device": "cuda:0", "seed": 7}
@@ -97,7 +110,7 @@ def test_facts_that_json_does_not_know_are_written_as_text(tmp_path, value):
 def test_versions_of_all_packages_that_matter_are_recorded():
     """A new dependency is recorded, unless it makes no number, file or figure."""
     wanted = {re.split(r"[\[<>=!~ ]", line)[0] for line in (ROOT / "envs/requirements.in").read_text().splitlines()}
-    tools = {"typer", "rich", "pyyaml", "jinja2", "unearth", "tenacity", "psutil", "packaging"} | {
+    tools = {"typer", "rich", "pyyaml", "jinja2", "unearth", "tenacity", "psutil", "threadpoolctl", "packaging"} | {
         "snakemake-executor-plugin-slurm"
     }
     figures = {"seaborn", "plotly"}

@@ -20,6 +20,7 @@ from typing import Any
 import wced
 from wced.errors import WcedError
 from wced.files import sha256, whole_file
+from wced.resources import peak_resident
 
 PACKAGES = (
     "anndata", "captum", "cellxgene-census", "cellxgene-ontology-guide", "cz-benchmarks", "h5py", "harmonypy", "igraph",
@@ -60,6 +61,9 @@ def recorded(
 ) -> Iterator[dict[str, Any]]:
     """Time the block and write beside what it makes what was run, on which inputs and with which versions.
 
+    Seconds and processor seconds are those of the block, what its child processes took included; the memory is the
+    largest that the process itself has had.
+
     Parameters
     ----------
     output
@@ -83,9 +87,9 @@ def recorded(
         Further facts to record (device, counts); whatever the block adds is written, and goes before the rest.
     """
     facts: dict[str, Any] = {}
-    start, clock = datetime.now(UTC), time.perf_counter()
+    start, clock, used = datetime.now(UTC), time.perf_counter(), sum(os.times()[:4])
     yield facts
-    seconds = round(time.perf_counter() - clock, 3)
+    seconds, cpu_seconds = round(time.perf_counter() - clock, 3), round(sum(os.times()[:4]) - used, 2)
     made = [output, *also]
     record = {
         "command": command,
@@ -103,6 +107,8 @@ def recorded(
         "device": _device(),
         "started": start.isoformat(timespec="seconds"),
         "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "max_rss_mb": round(peak_resident(), 1),
         **facts,
     }
     for path in made:

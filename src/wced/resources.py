@@ -1,5 +1,6 @@
 """What the long stages take of disk and memory, estimated before they begin, and said when there is less."""
 
+import resource
 import shutil
 import sys
 from collections.abc import Sequence
@@ -121,6 +122,18 @@ def _control_groups(root: Path, membership: Path) -> list[int]:
             statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
             left.append(max(int(text) - int(used.read_text()) + int(statistics["inactive_file"]), 0))
     return left
+
+
+def peak_resident() -> float:
+    """Return the largest resident memory that this process ever had, in MB (10^6 bytes).
+
+    On Linux not by `getrusage`, whose maximum begins with the memory of the process that started this one.
+    """
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024 / 1e6
 
 
 def free_disk(folder: str | Path) -> int:

@@ -640,12 +640,14 @@ UMAP = Table(
 TIMINGS = Table(
     "timings",
     (
-        Column("rule", "str", "rule and its wildcards"),
-        Column("seconds", "float", "wall-clock time"),
-        Column("max_rss_mb", "float", "largest resident memory, MB"),
-        Column("cpu_seconds", "float", "processor time"),
+        Column("job", "str", "command and what it made, below the folder of the run"),
+        Column("seconds", "float", "wall-clock time of the work; the start of the process is no part"),
+        Column(
+            "max_rss_mb", "float", "largest resident memory of the process, MB; what it shares with others included"
+        ),
+        Column("cpu_seconds", "float", "processor time of the work, in the process and those that it started"),
     ),
-    ("rule",),
+    ("job",),
 )
 
 THROUGHPUT = Table(

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from wced import cli, tables
+from wced import tables
 from wced.bench import page
 from wced.bench.entropy import full_shuffle_entropy
 from wced.bench.run import throughput
+from wced.cli import commands
 from wced.errors import WcedError
 
 CELLS = 300
@@ -18,7 +19,7 @@ def folder(tmp_path_factory):
     """Results of a run of our own system, the floor, and a peer whose environment is not there."""
     folder = tmp_path_factory.mktemp("throughput")
     done = CliRunner().invoke(
-        cli.app,
+        commands.app,
         [
             "throughput", "--output", str(folder / "tables" / "throughput.tsv"), "--cells", str(CELLS),
             "--repeats", "2", "--seconds", "0.01", "--systems", "ours,copy_floor,annbatch", "--works", "wced_batches",

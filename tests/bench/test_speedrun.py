@@ -13,12 +13,13 @@ from typer.testing import CliRunner
 
 from clouds import job
 from generated import write_generated_run
-from wced import cli, h5ad, tables
+from wced import h5ad, tables
 from wced.bench import speedrun_training
 from wced.bench.speedrun_figure import figure
 from wced.bench.speedrun_scores import Scorer, scored_datasets
 from wced.bench.speedrun_training import learning_rate, train
 from wced.benchmarks import czi, zero_shot_integration
+from wced.cli import commands
 from wced.config import check, read
 from wced.config import section as read_section
 from wced.config.benchmarks import Integration
@@ -95,7 +96,7 @@ def run(made, output, given, *words):
     path = output.with_suffix(".yaml")
     path.write_text(yaml.safe_dump({"run": "other", "speedrun": given}))
     done = CliRunner().invoke(
-        cli.app,
+        commands.app,
         [
             "speedrun", "--index", str(made.shards / "index.json"), "--sources", str(made.held_out.parent),
             "--config", str(path), "--table", made.run.sources.table, "--output", str(output), *words,
@@ -326,9 +327,9 @@ def test_a_config_without_the_section_is_refused(made, tmp_path, text, message):
     path.write_text(text)
     words = ["speedrun", "--index", "i", "--sources", "s", "--output", str(tmp_path / "out"), "--config", str(path)]
     with pytest.raises(WcedError, match=message):
-        CliRunner().invoke(cli.app, words, catch_exceptions=False)
+        CliRunner().invoke(commands.app, words, catch_exceptions=False)
     with pytest.raises(WcedError, match="exactly one of --section and --config"):
-        CliRunner().invoke(cli.app, words[:-2], catch_exceptions=False)
+        CliRunner().invoke(commands.app, words[:-2], catch_exceptions=False)
 
 
 def test_scores_of_a_model_do_not_depend_on_what_was_scored_before(made, shards, rows, clock):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from wced import cli
+from wced.cli import commands as cli
 from wced.errors import WcedError
 
 COMMANDS = [
@@ -49,7 +49,7 @@ def test_every_command_explains_itself():
 
 
 def test_help_imports_nothing_heavy():
-    code = "import sys, wced.cli; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    code = "import sys, wced.cli.commands; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "typer" in loaded and HEAVY & set(loaded) == set()
 

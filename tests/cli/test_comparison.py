@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 from typer.testing import CliRunner
 
-from wced import cli, tables
+from wced import tables
+from wced.cli import commands
 from wced.provenance import provenance_path
 
 
@@ -28,7 +29,7 @@ def test_all_tables_are_compared_at_once_and_the_same_way_twice(tmp_path):
         command = ["compare", str(tmp_path / "czi.tsv"), str(tmp_path / "probe.tsv")]
         for option in ("differences.tsv", "ranking.tsv", "figures"):
             command += [f"--{option.removesuffix('.tsv')}", str(tmp_path / out / option)]
-        assert CliRunner().invoke(cli.app, command, catch_exceptions=False).exit_code == 0
+        assert CliRunner().invoke(commands.app, command, catch_exceptions=False).exit_code == 0
     one, two = tmp_path / "one", tmp_path / "two"
     differences = tables.read(tables.COMPARISONS, one / "differences.tsv")
     ranking = tables.read(tables.RANKING, one / "ranking.tsv")

@@ -1,7 +1,8 @@
 import pytest
 from typer.testing import CliRunner
 
-from wced import cli, tables
+from wced import tables
+from wced.cli import commands
 from wced.errors import WcedError
 from wced.provenance import provenance_path
 
@@ -16,7 +17,7 @@ def rows(*ranks):
 
 def gather(folder, *parts, schema="learnability"):
     arguments = ["gather", *(str(folder / part) for part in parts), "--schema", schema]
-    return CliRunner().invoke(cli.app, [*arguments, "--output", str(folder / "all.tsv")], catch_exceptions=False)
+    return CliRunner().invoke(commands.app, [*arguments, "--output", str(folder / "all.tsv")], catch_exceptions=False)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from generated import write_generated_run, write_table
 from wced import tables
-from wced.cli import app
+from wced.cli.commands import app
 from wced.config import read
 from wced.corpus.availability import check_files, in_words, missing_files, unavailable
 from wced.corpus.datasets import read_datasets

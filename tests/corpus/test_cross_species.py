@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from generated import write_table
 from wced import genes as gene_library
-from wced.cli import app
+from wced.cli.commands import app
 from wced.corpus.datasets import read_datasets
 from wced.corpus.harmonise import harmonise
 from wced.errors import WcedError

@@ -3,7 +3,7 @@ import pytest
 from moto import mock_aws
 from typer.testing import CliRunner
 
-from wced import cli
+from wced.cli import commands
 from wced.corpus.czi import download_czi_dataset
 from wced.errors import WcedError
 
@@ -33,7 +33,7 @@ def keys():
 def test_a_dataset_is_downloaded_by_its_name_and_nothing_else_is_left(store, keys, tmp_path):
     store.put_object(Bucket=BUCKET, Key=keys["tsv2_lung"], Body=b"an h5ad file")
     done = CliRunner().invoke(
-        cli.app, ["czi-dataset", "tsv2_lung", "--output", str(tmp_path / "lung.h5ad")], catch_exceptions=False
+        commands.app, ["czi-dataset", "tsv2_lung", "--output", str(tmp_path / "lung.h5ad")], catch_exceptions=False
     )
     assert done.exit_code == 0
     assert (tmp_path / "lung.h5ad").read_bytes() == b"an h5ad file"

@@ -35,7 +35,7 @@ from typer.testing import CliRunner
 
 from generated import B_CELL, MONOCYTE, NAMES, T_CELL, counts, genes, write_references
 from wced import tables
-from wced.cli import app
+from wced.cli.commands import app
 from wced.config import Run, json_schema
 
 ROOT = Path(__file__).parents[2]

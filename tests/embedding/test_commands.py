@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from wced import tables
-from wced.cli import app
+from wced.cli.commands import app
 from wced.embedding import inference
 from wced.embedding.files import read_embedding
 from wced.embedding.inputs import read_cells

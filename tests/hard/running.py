@@ -66,7 +66,7 @@ def outputs(out: Path) -> dict[str, str]:
     found = {}
     for path in sorted(out.rglob("*")):
         place = path.relative_to(out).as_posix()
-        elsewhere = place.startswith(("logs/", "benchmarks_timing/", "corpus/census/")) or "/." in f"/{place}"
+        elsewhere = place.startswith(("logs/", "corpus/census/")) or "/." in f"/{place}"
         if path.is_file() and not elsewhere and not place.endswith(".provenance.json"):
             found[place] = sha256(path)
     return found
@@ -77,7 +77,8 @@ def provenance(out: Path) -> dict[str, dict[str, Any]]:
     found = {}
     for path in sorted(out.rglob("*.provenance.json")):
         record = json.loads(path.read_text().replace(str(out), "OUT"))
-        timeless = {key: value for key, value in record.items() if not key.startswith(("started", "seconds"))}
+        timed = ("started", "seconds", "cpu_seconds", "max_rss_mb")
+        timeless = {key: value for key, value in record.items() if not key.startswith(timed)}
         found[path.relative_to(out).as_posix()] = timeless
     return found
 

@@ -39,7 +39,7 @@ def standing(out: Path) -> dict[str, str]:
     found = {}
     for path in sorted(out.rglob("*")):
         place = path.relative_to(out).as_posix()
-        elsewhere = place.startswith(("logs/", "benchmarks_timing/", "corpus/census/", "state/")) or "/." in f"/{place}"
+        elsewhere = place.startswith(("logs/", "corpus/census/", "state/")) or "/." in f"/{place}"
         if elsewhere or place.endswith(".provenance.json") or place in TIMED:
             continue
         try:

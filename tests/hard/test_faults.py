@@ -187,7 +187,7 @@ def test_faults_of_every_stage_leave_no_trace(tmp_path):
     out = results(config)
     assert standing(out) == whole
     assert all((out / place).exists() for place in TIMED)
-    timings = [tables.read(tables.TIMINGS, folder / TIMED[0])["rule"] for folder in (out, reference)]
+    timings = [tables.read(tables.TIMINGS, folder / TIMED[0])["job"] for folder in (out, reference)]
     assert set(timings[0]) == set(timings[1])
     records = [provenance(folder) for folder in (out, reference)]
     for record in records:

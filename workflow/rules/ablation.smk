@@ -20,8 +20,6 @@ rule ablation:
         ),
     log:
         f"{OUT}/logs/ablation/all.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/ablation/all.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1

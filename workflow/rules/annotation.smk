@@ -15,8 +15,6 @@ rule fetch:
         file=f"{RUN.sources.archives}/{{file}}",
     log:
         f"{OUT}/logs/fetch/{{file}}.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/fetch/{{file}}.tsv"
     wildcard_constraints:
         file="|".join(map(re.escape, URLS)) or "none",
     retries: 2
@@ -45,8 +43,6 @@ rule gene_annotation:
         groups=f"{OUT}/tables/gene_groups.tsv",
     log:
         f"{OUT}/logs/gene_annotation/all.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/gene_annotation/all.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1

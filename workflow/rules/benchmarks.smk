@@ -10,8 +10,6 @@ rule neighbours:
         neighbours=f"{OUT}/embedding/{{dataset}}/{{model}}.neighbours.npz",
     log:
         f"{OUT}/logs/neighbours/{{dataset}}.{{model}}.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/neighbours/{{dataset}}.{{model}}.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1
@@ -44,8 +42,6 @@ rule score:
         ),
     log:
         f"{OUT}/logs/score/{{task}}.{{dataset}}.{{model}}.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/score/{{task}}.{{dataset}}.{{model}}.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1
@@ -80,8 +76,6 @@ rule score_table:
         ),
     log:
         f"{OUT}/logs/score_table/{{task}}.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/score_table/{{task}}.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1
@@ -110,8 +104,6 @@ rule compare:
         ),
     log:
         f"{OUT}/logs/compare/all.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/compare/all.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1

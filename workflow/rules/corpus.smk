@@ -22,8 +22,6 @@ rule archive:
         archive=f"{RUN.sources.archives}/{{archive}}",
     log:
         f"{OUT}/logs/archive/{{archive}}.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/archive/{{archive}}.tsv"
     wildcard_constraints:
         archive="|".join(map(re.escape, ARCHIVES)) or "none",
     conda:
@@ -47,8 +45,6 @@ rule gene_table:
         genes=f"{OUT}/corpus/genes.parquet",
     log:
         f"{OUT}/logs/gene_table/all.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/gene_table/all.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1
@@ -85,8 +81,6 @@ rule source:
         qc=f"{OUT}/corpus/sources/{{dataset}}.qc.tsv",
     log:
         f"{OUT}/logs/source/{{dataset}}.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/source/{{dataset}}.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1
@@ -117,8 +111,6 @@ rule sources_qc:
         table=report(f"{OUT}/tables/sources_qc.tsv", caption="../report/sources.rst", category="Corpus"),
     log:
         f"{OUT}/logs/sources_qc/all.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/sources_qc/all.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1
@@ -136,8 +128,6 @@ rule skipped:
         table=report(f"{OUT}/tables/skipped.tsv", caption="../report/skipped.rst", category="Corpus"),
     log:
         f"{OUT}/logs/skipped/all.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/skipped/all.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1
@@ -158,8 +148,6 @@ rule census:
         collection=directory(f"{OUT}/corpus/census"),
     log:
         f"{OUT}/logs/census/all.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/census/all.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 2
@@ -186,8 +174,6 @@ rule cells:
         exceptions=f"{OUT}/tables/split_exceptions.tsv",
     log:
         f"{OUT}/logs/cells/all.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/cells/all.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1

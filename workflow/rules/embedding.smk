@@ -17,8 +17,6 @@ rule joinids:
         joinids=f"{OUT}/corpus/joinids.parquet",
     log:
         f"{OUT}/logs/joinids/all.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/joinids/all.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1
@@ -44,8 +42,6 @@ rule leakage:
         table=f"{OUT}/embedding/{{dataset}}/leakage.tsv",
     log:
         f"{OUT}/logs/leakage/{{dataset}}.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/leakage/{{dataset}}.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1
@@ -67,8 +63,6 @@ rule leakage_table:
         table=report(f"{OUT}/tables/leakage.tsv", caption="../report/leakage.rst", category="Embedding"),
     log:
         f"{OUT}/logs/leakage_table/all.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/leakage_table/all.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1
@@ -90,8 +84,6 @@ rule embed:
         h5ad=f"{OUT}/embedding/{{dataset}}/{{readout}}.h5ad",
     log:
         f"{OUT}/logs/embed/{{dataset}}.{{readout}}.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/embed/{{dataset}}.{{readout}}.tsv"
     wildcard_constraints:
         readout="|".join(READOUTS),
     conda:
@@ -118,8 +110,6 @@ rule embed_untrained:
         h5ad=f"{OUT}/embedding/{{dataset}}/{{untrained}}.h5ad",
     log:
         f"{OUT}/logs/embed_untrained/{{dataset}}.{{untrained}}.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/embed_untrained/{{dataset}}.{{untrained}}.tsv"
     wildcard_constraints:
         untrained="|".join(RUN.embedding.untrained_models) or "none",
     conda:
@@ -146,8 +136,6 @@ rule annotate:
         annotation=f"{OUT}/embedding/{{dataset}}/{{model}}.annotation.parquet",
     log:
         f"{OUT}/logs/annotate/{{dataset}}.{{model}}.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/annotate/{{dataset}}.{{model}}.tsv"
     wildcard_constraints:
         model="|".join(ANNOTATED) or "none",
     conda:
@@ -173,8 +161,6 @@ rule concat:
         h5ad=f"{OUT}/embedding/{{dataset}}/concat.h5ad",
     log:
         f"{OUT}/logs/concat/{{dataset}}.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/concat/{{dataset}}.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1
@@ -195,8 +181,6 @@ rule fit_corpus_pca:
         components=f"{OUT}/embedding/corpus_pca.npz",
     log:
         f"{OUT}/logs/fit_corpus_pca/all.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/fit_corpus_pca/all.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1
@@ -227,8 +211,6 @@ rule embed_baseline:
         h5ad=f"{OUT}/embedding/{{dataset}}/{{baseline}}.h5ad",
     log:
         f"{OUT}/logs/embed_baseline/{{dataset}}.{{baseline}}.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/embed_baseline/{{dataset}}.{{baseline}}.tsv"
     wildcard_constraints:
         baseline="|".join(RUN.embedding.baselines) or "none",
     conda:
@@ -257,8 +239,6 @@ rule embed_external:
         h5ad=f"{OUT}/embedding/{{dataset}}/{{external}}.h5ad",
     log:
         f"{OUT}/logs/embed_external/{{dataset}}.{{external}}.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/embed_external/{{dataset}}.{{external}}.tsv"
     wildcard_constraints:
         external="|".join(RUN.embedding.external) or "none",
     conda:

@@ -26,8 +26,6 @@ rule gene_embeddings:
         folder=directory(f"{OUT}/gene_embeddings"),
     log:
         f"{OUT}/logs/gene_embeddings/all.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/gene_embeddings/all.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1
@@ -55,8 +53,6 @@ rule gene_level:
         ),
     log:
         f"{OUT}/logs/gene_level/all.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/gene_level/all.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1

@@ -34,8 +34,6 @@ rule learnability:
         page=report(f"{OUT}/report/genes.html", caption="../report/genes.rst", category="Gene learnability"),
     log:
         f"{OUT}/logs/learnability/all.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/learnability/all.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1

@@ -13,8 +13,6 @@ rule pretrain:
         folder=directory(f"{OUT}/pretraining/{{checkpoint}}"),
     log:
         f"{OUT}/logs/pretrain/{{checkpoint}}.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/pretrain/{{checkpoint}}.tsv"
     priority: 10
     conda:
         "../../envs/wced.yaml"

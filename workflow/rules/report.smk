@@ -22,8 +22,6 @@ rule umap:
         table=f"{OUT}/report/umap/{{dataset}}.parquet",
     log:
         f"{OUT}/logs/umap/{{dataset}}.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/umap/{{dataset}}.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1
@@ -56,8 +54,6 @@ rule figures:
         ),
     log:
         f"{OUT}/logs/figures/all.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/figures/all.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1
@@ -76,7 +72,7 @@ rule figures:
         " --section {params.section:q} --output {output.figures} > {log} 2>&1"
 
 
-# Snakemake's benchmark files are no outputs: they are there when the tables and figures are.
+# Read from the provenance of all that was made: it is there when the tables and figures are.
 rule timings:
     input:
         scores=SCORE_TABLES,
@@ -85,8 +81,6 @@ rule timings:
         table=report(f"{OUT}/tables/timings.tsv", caption="../report/timings.rst", category="Run"),
     log:
         f"{OUT}/logs/timings/all.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/timings/all.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1
@@ -94,7 +88,7 @@ rule timings:
         mem_mb=1000,
         runtime=10,
     params:
-        folder=f"{OUT}/benchmarks_timing",
+        folder=lambda wildcards, output: Path(output.table).parent.parent,
         version=REPORT_VERSION,
     shell:
         "wced timings --folder {params.folder} --output {output.table} > {log} 2>&1"
@@ -124,8 +118,6 @@ rule report:
         page=report(f"{OUT}/report/index.html", caption="../report/page.rst", category="Run"),
     log:
         f"{OUT}/logs/report/all.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/report/all.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1

@@ -16,8 +16,6 @@ rule vocabulary:
         measured=f"{OUT}/shards/measured.arrow",
     log:
         f"{OUT}/logs/vocabulary/all.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/vocabulary/all.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1
@@ -47,8 +45,6 @@ rule shard:
         shard=f"{OUT}/shards/shard-{{shard}}.arrow",
     log:
         f"{OUT}/logs/shard/{{shard}}.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/shard/{{shard}}.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1
@@ -78,8 +74,6 @@ rule shard_index:
         index=f"{OUT}/shards/index.json",
     log:
         f"{OUT}/logs/shard_index/all.log",
-    benchmark:
-        f"{OUT}/benchmarks_timing/shard_index/all.tsv"
     conda:
         "../../envs/wced.yaml"
     threads: 1

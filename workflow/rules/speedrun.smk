@@ -21,8 +21,6 @@ if RUN.speedrun is not None:
             ),
         log:
             f"{OUT}/logs/speedrun/development.log",
-        benchmark:
-            f"{OUT}/benchmarks_timing/speedrun/development.tsv"
         conda:
             "../../envs/wced.yaml"
         threads: 2
@@ -57,8 +55,6 @@ if RUN.speedrun is not None:
             ),
         log:
             f"{OUT}/logs/speedrun/held_out.log",
-        benchmark:
-            f"{OUT}/benchmarks_timing/speedrun/held_out.tsv"
         params:
             section=dump(RUN.speedrun),
             table=RUN.sources.table,

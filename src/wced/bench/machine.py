@@ -31,15 +31,6 @@ def usage(pid: int | str = "self") -> Usage:
     return Usage(resident, anonymous)
 
 
-def peak_resident() -> float:
-    """Return the largest resident memory that this process ever had, in MB (10^6 bytes).
-
-    Not `getrusage`, whose maximum begins with the memory of the process that started this one.
-    """
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024 / 1e6
-
-
 def last_level_cache() -> int:
     """Return the bytes of the largest cache of the first core, 0 where the system does not say."""
     units = {"K": 2**10, "M": 2**20}

@@ -9,8 +9,8 @@ from time import perf_counter
 import torch
 from torch.nn import functional as F
 
-from wced.bench.machine import peak_resident
 from wced.model.cpu import Linear
+from wced.resources import peak_resident
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 SQUARE = {"cpu": 2048, "cuda": 8192}

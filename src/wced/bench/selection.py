@@ -18,11 +18,11 @@ import pyarrow as pa
 import tiledbsoma as soma
 
 from wced import tables
-from wced.bench.machine import peak_resident
 from wced.config.corpus import Cells, Census
 from wced.corpus.cells import select_cells
 from wced.corpus.census import BUFFERS, open_census
 from wced.errors import WcedError
+from wced.resources import peak_resident
 
 DATASETS, CELL_TYPES, TISSUES, ASSAYS, DONORS, DISEASES, SEXES = 500, 700, 60, 12, 60, 120, 3
 """Sizes of the paper's corpus: 478 datasets; the Census names about 700 cell types."""

@@ -44,7 +44,9 @@ def _record(made: "Made") -> list[str]:
         if record.get(name) is not None:
             lines.append(f"{name + ':':<9} {record[name]}")
     lines += [f"host:     {record['host']}, {record['cpus']} CPUs", f"started:  {record['started']}"]
-    lines += [f"seconds:  {record['seconds']}"]
+    for name, key in (("seconds", "seconds"), ("cpu", "cpu_seconds"), ("memory", "max_rss_mb")):
+        unit = {"cpu": " s", "memory": " MB"}.get(name, "")
+        lines += [f"{name + ':':<9} {record[key]}{unit}"] if key in record else []
     lines += ["packages: " + ", ".join(f"{name} {version}" for name, version in record["packages"].items())]
     if record["section"]:
         text = yaml.safe_dump(record["section"], sort_keys=False, allow_unicode=True, width=100)

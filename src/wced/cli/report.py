@@ -66,18 +66,17 @@ def figures(
 
 
 def timings(
-    folder: Annotated[Path, typer.Option(help="Folder of Snakemake's benchmark files: <rule>/<wildcards>.tsv.")],
+    folder: Annotated[Path, typer.Option(help="Folder of the run: results/<run>.")],
     output: Annotated[Path, typer.Option(help="Table to write.")],
 ):
-    """Gather how long each job took."""
+    """Gather how long each job took and what it took of processor and memory, from the records beside its outputs."""
     from wced import tables
     from wced.files import existing
     from wced.provenance import recorded
     from wced.report.timings import timings as gathered
 
     with recorded(output, command="timings", section={}, inputs={"folder": folder}):
-        made = gathered(existing(folder, "the folder of Snakemake's benchmark files"))
-        tables.write(made, tables.TIMINGS, output)
+        tables.write(gathered(existing(folder, "the folder of a run")), tables.TIMINGS, output)
 
 
 def report(

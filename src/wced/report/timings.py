@@ -1,21 +1,32 @@
-"""How long each job took, from Snakemake's benchmark files."""
+"""How long each job took, from the records beside what was made."""
 
+import os
 from pathlib import Path
 
 import pandas as pd
 
+from wced.provenance import ENDING, read_record
 from wced.tables import TIMINGS, checked
 
 
 def timings(folder: str | Path) -> pd.DataFrame:
-    """Return one row of tables.TIMINGS for each `<rule>/<wildcards>.tsv` below a folder, the longest job first.
+    """Return one row of tables.TIMINGS for each command that made something of a run, the longest job first.
 
-    A job that is too short for Snakemake to sample its memory has an empty memory and processor time.
+    Parameters
+    ----------
+    folder
+        The folder of the run. What a command has made as a whole is not searched for more; downloads, which runs
+        share, stand elsewhere.
     """
     rows = []
-    for path in sorted(Path(folder).glob("*/*.tsv")):
-        job = pd.read_csv(path, sep="\t", na_values=["-", "NA"]).iloc[-1]
-        wildcards = "" if path.stem == "all" else f" {path.stem}"
-        rows.append((f"{path.parent.name}{wildcards}", job["s"], job["max_rss"], job["cpu_time"]))
-    frame = pd.DataFrame(rows, columns=["rule", "seconds", "max_rss_mb", "cpu_seconds"])
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if f"{name}{ENDING}" not in files and not name.startswith(".")]
+        for name in files:
+            made = Path(place) / name.removesuffix(ENDING)
+            if name.endswith(ENDING) and made.exists():
+                record = read_record(Path(place) / name)
+                if record["output"] == next(iter(record["outputs"])):  # of several outputs the first stands for the job
+                    job = f"{record['command']} {made.relative_to(folder)}"
+                    rows.append((job, *(record.get(column) for column in ("seconds", "max_rss_mb", "cpu_seconds"))))
+    frame = pd.DataFrame(sorted(rows), columns=["job", "seconds", "max_rss_mb", "cpu_seconds"])
     return checked(frame.sort_values("seconds", ascending=False, kind="stable", ignore_index=True), TIMINGS)

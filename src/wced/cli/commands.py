@@ -1,0 +1,80 @@
+"""The `wced` command: a thin shell over the public functions of the rooms, in the order in which data flows."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from wced.cli import (
+    ablation,
+    annotation,
+    bench,
+    benchmarks,
+    comparison,
+    corpus,
+    czi,
+    doctor,
+    embedding,
+    genes,
+    learnability,
+    pretraining,
+    provenance,
+    report,
+    shards,
+    speedrun,
+    tables,
+)
+from wced.cli.failures import sentence
+
+_debug = False
+"""Whether the command that runs was given `--debug`."""
+
+app = typer.Typer(
+    help="Pretrain transcriptomic foundation models and find out what they learned. Commands in flow order.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for room in (
+    corpus,
+    czi,
+    shards,
+    pretraining,
+    embedding,
+    benchmarks,
+    comparison,
+    ablation,
+    genes,
+    tables,
+    annotation,
+    learnability,
+    report,
+    bench,
+    speedrun,
+    provenance,
+    doctor,
+):
+    room.register(app)
+
+
+@app.callback()
+def _options(
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="WCED_DEBUG", help="Show the traceback of an error, not one sentence.")
+    ] = False,
+) -> None:
+    global _debug
+    _debug = debug
+
+
+def main() -> None:
+    """Run the command; an error is one sentence and ends with status 1, or a traceback with `--debug`."""
+    global _debug
+    _debug = False
+    try:
+        app()
+    except Exception as error:
+        if _debug:
+            raise
+        print(f"wced: {sentence(error)}", file=sys.stderr)
+        sys.exit(1)
