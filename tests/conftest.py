@@ -14,8 +14,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with the file that takes longest, beside which the other worker does the rest."""
-    items.sort(key=lambda item: item.path.name != "test_dag.py")
+    """Begin with the files that take longest, beside which the other worker does the rest."""
+    items.sort(key=lambda item: item.path.name not in ("test_dag.py", "test_faults.py"))
 
 
 @pytest.fixture(scope="session")
