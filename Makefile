@@ -38,7 +38,7 @@ test-hard: .venv/ready
 test-release: test-faults test-scale
 	PATH="$(CURDIR)/$(BIN):$$PATH" tests/slurm/run || [ $$? = 77 ]
 
-# Every fault in every stage, twenty kills, an object store, all ranks and workers, a training in two processes.
+# Every fault in every stage, twenty kills, the first half of a run from an object store, a training in two processes.
 test-faults: .venv/ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m "release(part='faults')"
 
