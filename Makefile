@@ -6,7 +6,7 @@ CORES ?= all
 
 STUDY := registry ablation
 
-.PHONY: demo study test test-hard test-slurm lint format lock docs site throughput speed clean
+.PHONY: demo study test test-hard test-release test-faults test-scale test-slurm lint format lock docs site throughput speed clean
 
 # The environment is rebuilt when the lock changes; a half-made one is never used, because the stamp comes last.
 .venv/ready: envs/requirements.lock pyproject.toml
@@ -28,12 +28,23 @@ study: .venv/ready
 
 # A file of tests stays with one worker: its fixtures are made once.
 test: .venv/ready
-	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not hard"
+	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not hard and not release"
 
-# Faults in every stage, an object store that fails, ranks and workers, big tables, the report in a browser, Slurm: minutes.
+# One of each kind: a fault, a store that fails, ranks and workers, damaged shards, the report in a browser, the site.
 test-hard: .venv/ready
-	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m "hard and not slurm"
+	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2 --dist loadfile --no-loadscope-reorder -m hard
+
+# All the others of those kinds, in parts of an hour at most; Slurm's is left out where there is no root.
+test-release: test-faults test-scale
 	PATH="$(CURDIR)/$(BIN):$$PATH" tests/slurm/run || [ $$? = 77 ]
+
+# Every fault in every stage, twenty kills, the first half of a run from an object store, a training in two processes.
+test-faults: .venv/ready
+	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m "release(part='faults')"
+
+# Big tables and vocabularies: time and memory, so nothing runs beside.
+test-scale: .venv/ready
+	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m "release(part='scale')"
 
 # On a real Slurm, which is installed from Debian and started here; without root it says so, with status 77.
 test-slurm: .venv/ready

@@ -9,13 +9,14 @@ from _pytest.faulthandler import fault_handler_stderr_fd_key
 from generated import write_generated_run
 
 # Models of the tests are minute: threads cost them more than they bring, and the machine may be busy. Before torch is
-# imported, and for all of a session: sums of another number of threads differ in their last bits.
-os.environ["OMP_NUM_THREADS"] = "1"
+# imported, and for all of a session: sums of another number of threads differ in their last bits. Numba's number
+# becomes torch's as soon as scanpy searches neighbours.
+os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with the file that takes longest, beside which the other worker does the rest."""
-    items.sort(key=lambda item: item.path.name != "test_dag.py")
+    """Begin with the files that take longest, beside which the other worker does the rest."""
+    items.sort(key=lambda item: item.path.name not in ("test_dag.py", "test_faults.py"))
 
 
 @pytest.fixture(scope="session")

@@ -108,7 +108,7 @@ def test_the_page_shows_the_table(folder, table, tmp_path):
         page.write_page(folder / "tables" / "throughput.tsv", path)
 
 
-@pytest.mark.hard
+@pytest.mark.release(part="scale")
 def test_memory_of_a_loader_does_not_grow_with_the_corpus(tmp_path):
     table = throughput(
         tmp_path / "table.tsv", tmp_path, cells=20_000, repeats=1, seconds=0.1, seed=0, peers_python="none",

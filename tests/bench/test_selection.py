@@ -59,7 +59,7 @@ def test_wrong_sizes_are_refused(rows, tmp_path):
         bench_selection(tmp_path / "x.tsv", rows)
 
 
-@pytest.mark.hard
+@pytest.mark.release(part="scale")
 def test_ten_million_cells_in_bounded_memory_and_time():
     """Bounds: 2.5 GB, and 90 seconds of processor time (it takes about 1.5 GB and 10 s; wall time is the machine's)."""
     whole = measure([10_000_000]).set_index("step").loc["whole"]

@@ -1,4 +1,4 @@
-"""Citation, licence, changelog and hooks say what the package and CI say."""
+"""Citation, licence, changelog and hooks say what the package and CI say, and no test is left out."""
 
 import re
 import tomllib
@@ -41,3 +41,12 @@ def test_hooks_are_what_ci_checks_before_it_runs_anything():
     assert all(hook["language"] == "system" and not hook["pass_filenames"] for hook in hooks)
     checked = re.findall(r"^make .+$", (ROOT / ".ci/run").read_text(), re.MULTILINE)
     assert [hook["entry"] for hook in hooks] == checked[: checked.index("make demo")]
+
+
+def test_make_runs_every_part_of_the_tests_of_a_release():
+    parts = {
+        part for path in ROOT.glob("tests/*/*.py") for part in re.findall(r'release\(part="(\w+)"\)', path.read_text())
+    }
+    runs = (ROOT / "Makefile").read_text() + (ROOT / "tests/slurm/run").read_text()
+    assert {"faults", "scale", "slurm"} == parts == set(re.findall(r"release\(part='(\w+)'\)", runs))
+    assert re.search(r"^test-release: test-faults test-scale\n.*tests/slurm/run", runs, re.MULTILINE)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -59,6 +60,19 @@ def first_half(
     )
     assert not check or done.returncode == 0, done.stdout[-8000:]
     return done
+
+
+def cells_and_shards(made: SimpleNamespace, census: dict[str, Any], folder: Path) -> None:
+    """Make the cells and shards of the fixture `made` in another folder, from the collection of a config section."""
+    from wced.cli import corpus, shards
+
+    cells, vocabulary = folder / "cells.parquet", folder / "shards/vocabulary.tsv"
+    section = json.dumps(census)
+    corpus.cells(made.run.cells.model_dump_json(), section, made.run.seed, cells, folder / "corpus.tsv")
+    shards.vocabulary(made.genes, cells, section, vocabulary)
+    for number in range(made.run.shards.count):
+        shard = vocabulary.with_name(f"shard-{number:05d}.arrow")
+        shards.shard(cells, vocabulary, section, made.run.shards.model_dump_json(), number, shard)
 
 
 def outputs(out: Path) -> dict[str, str]:

@@ -1,14 +1,16 @@
-"""A run in which every stage is killed, finds no room, may not write or lacks an input: at the end nothing shows."""
+"""A run in which stages are killed, find no room, may not write or lack an input: at the end nothing shows."""
 
 import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +24,17 @@ from hard.running import ROOT, collection, environment, provenance, results, wri
 from hard.saboteur import OUTPUTS, TIMED, standing
 from wced import tables
 
-pytestmark = pytest.mark.hard
-
 SEED = 1
 KILLS, OTHERS = ("SIGKILL", "SIGTERM"), ("full disk", "read-only folder", "vanished input")
 """Faults. A stage that is one job meets both kills and one of the others, in turn; the jobs of another share all."""
 KILLED_SESSIONS = 2
 """How often all of Snakemake is killed, too."""
+ONE_OF_EACH = {
+    "shard": ["SIGTERM", "full disk"],
+    "shard-index": ["read-only folder", "vanished input"],
+    "pretrain": ["SIGKILL"],
+}
+"""The faults that stages meet where each kind comes once."""
 EVIL = "<script>alert(1)</script>"
 """A label that reaches the report."""
 
@@ -127,6 +133,13 @@ def plan(jobs: dict[str, dict[str, Any]], faults: Path) -> int:
     return n
 
 
+def write_down(plans: dict[str, list[dict[str, Any]]], faults: Path) -> None:
+    """Write down the faults of every job that it has not met: a killed session may take the record of one with it."""
+    for name, plan in plans.items():
+        left = [fault for i, fault in enumerate(plan) if not (faults / f"met/{name}.{len(plan) - i}.json").exists()]
+        (faults / f"plans/{name}.json").write_text(json.dumps(left))
+
+
 def read_all(folder: Path) -> dict[str, dict[str, Any]]:
     return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
 
@@ -150,26 +163,33 @@ def kill_a_session(config: Path, faults: Path, finished: int, seconds: float, *m
     session.wait()
 
 
-def test_faults_of_every_stage_leave_no_trace(tmp_path):
-    (tmp_path / "undisturbed").mkdir()
-    undisturbed = small_run(tmp_path / "undisturbed")
-    finish(undisturbed, prepared(tmp_path / "peace"))
-    reference, jobs = results(undisturbed), read_all(tmp_path / "peace/jobs")
-    whole = standing(reference)
+@dataclass(frozen=True)
+class State:
+    """What a run has made."""
 
-    config = write_config(tmp_path / "run/config.yaml", undisturbed, results=str(tmp_path / "run"))
-    faults, rng = prepared(tmp_path / "faults"), np.random.default_rng(SEED)
-    (faults / "reference.json").write_text(json.dumps(whole))
-    n = plan(jobs, faults)
-    for _ in range(KILLED_SESSIONS):
-        kill_a_session(config, faults, int(rng.integers(5, 11)), 3 * rng.random(), "--nolock")
-    finish(config, faults, "--nolock")
+    files: dict[str, str]
+    """SHA-256 of every output."""
+    records: dict[str, dict[str, Any]]
+    """Provenance of every output but those that hold times."""
+    collection: dict[str, pd.DataFrame]
+    """What the collection holds."""
 
+
+def state(out: Path) -> State:
+    """Return what the run in a folder has made."""
+    records = provenance(out)
+    for place in TIMED:
+        records.pop(f"{place}.provenance.json", None)
+    return State(standing(out), records, collection(out / "corpus/census"))
+
+
+def assert_no_trace(config: Path, faults: Path, undisturbed: State, *more: str) -> None:
+    """Assert that every fault left all files whole and was said, and that the run has made what an undisturbed one has.
+
+    `more` are the words with which Snakemake was started.
+    """
     met = read_all(faults / "met")
     print(f"{len(met)} faults: {dict(Counter(fault['kind'] for fault in met.values()))}")
-    # A job that is done before its fault comes is not run again, and a killed session takes records with it.
-    assert len(met) >= 0.8 * n
-    assert {fault["words"][0] for fault in met.values()} == {job["words"][0] for job in jobs.values()}
     for name, fault in met.items():
         assert not fault["torn"], (name, fault)
         if fault["kind"] not in KILLS:
@@ -185,19 +205,64 @@ def test_faults_of_every_stage_leave_no_trace(tmp_path):
             assert Path(fault["words"][fault["word"]]).name in sentence, (name, fault)
 
     out = results(config)
-    assert standing(out) == whole
-    assert all((out / place).exists() for place in TIMED)
+    now = state(out)
+    assert now.files == undisturbed.files
+    assert now.records == undisturbed.records
+    for name, frame in undisturbed.collection.items():
+        pd.testing.assert_frame_equal(now.collection[name], frame, obj=name)
+    assert not any(out.glob("state/*")) and not any(out.rglob(".*.*"))
+    assert "Nothing to be done" in finish(config, faults, *more)
+
+
+@pytest.mark.hard
+def test_one_fault_of_each_kind_leaves_no_trace(tmp_path):
+    """Shards and a training are made, deleted, and made again with faults, in a session that is killed too."""
+    config, peace, faults = small_run(tmp_path), prepared(tmp_path / "peace"), prepared(tmp_path / "faults")
+    out, more = results(config), ("--nolock", "--", str(results(config) / "pretraining/wced_multitask"))
+    finish(config, peace, *more)
+    undisturbed, jobs, rng = state(out), read_all(peace / "jobs"), np.random.default_rng(SEED)
+    (faults / "reference.json").write_text(json.dumps(undisturbed.files))
+    plans = {}
+    for stage, kinds in ONE_OF_EACH.items():
+        name, job = next((name, job) for name, job in jobs.items() if job["words"][0] == stage)
+        plans[name] = [drawn(kind, job, rng) for kind in kinds]
+    for path in [*out.glob("shards/shard-*"), *out.glob("shards/index.json*")]:
+        path.unlink()
+    shutil.rmtree(out / "pretraining")
+
+    write_down(plans, faults)
+    kill_a_session(config, faults, 1, rng.random(), *more)
+    write_down(plans, faults)
+    finish(config, faults, *more)
+    assert Counter(fault["kind"] for fault in read_all(faults / "met").values()) == Counter([*KILLS, *OTHERS])
+    assert_no_trace(config, faults, undisturbed, *more)
+
+
+@pytest.mark.release(part="faults")
+def test_faults_of_every_stage_leave_no_trace(tmp_path):
+    (tmp_path / "undisturbed").mkdir()
+    undisturbed = small_run(tmp_path / "undisturbed")
+    finish(undisturbed, prepared(tmp_path / "peace"))
+    reference, jobs = results(undisturbed), read_all(tmp_path / "peace/jobs")
+
+    config = write_config(tmp_path / "run/config.yaml", undisturbed, results=str(tmp_path / "run"))
+    faults, rng = prepared(tmp_path / "faults"), np.random.default_rng(SEED)
+    (faults / "reference.json").write_text(json.dumps(standing(reference)))
+    n = plan(jobs, faults)
+    for _ in range(KILLED_SESSIONS):
+        kill_a_session(config, faults, int(rng.integers(5, 11)), 3 * rng.random(), "--nolock")
+    finish(config, faults, "--nolock")
+
+    met = read_all(faults / "met")
+    # A job that is done before its fault comes is not run again, and a killed session takes records with it.
+    assert len(met) >= 0.8 * n
+    assert {fault["words"][0] for fault in met.values()} == {job["words"][0] for job in jobs.values()}
+    assert_no_trace(config, faults, state(reference), "--nolock")
+
+    out = results(config)
+    for folder in (out, reference):
+        assert all((folder / place).exists() and (folder / f"{place}.provenance.json").exists() for place in TIMED)
     timings = [tables.read(tables.TIMINGS, folder / TIMED[0])["job"] for folder in (out, reference)]
     assert set(timings[0]) == set(timings[1])
-    records = [provenance(folder) for folder in (out, reference)]
-    for record in records:
-        for place in TIMED:
-            del record[f"{place}.provenance.json"]
-    assert records[0] == records[1]
-    mine, theirs = collection(out / "corpus/census"), collection(reference / "corpus/census")
-    for name, frame in theirs.items():
-        pd.testing.assert_frame_equal(mine[name], frame, obj=name)
-    assert not any(out.glob("state/*")) and not any(out.rglob(".*.*"))
-    assert "Nothing to be done" in finish(config, faults, "--nolock")
     page = (out / TIMED[1]).read_text()
     assert EVIL not in page and "&lt;script&gt;alert(1)&lt;/script&gt;" in page

@@ -9,7 +9,7 @@ from wced.bench.machine import usage
 from wced.pretraining.gene_blocks import blocks_of_datasets
 from wced.pretraining.gene_errors import GeneErrors
 
-pytestmark = pytest.mark.hard
+pytestmark = pytest.mark.release(part="scale")
 
 G, CELLS, EXPRESSED, BATCHES = 500, 1000, 50, 1000
 

@@ -11,7 +11,7 @@ from wced.model import WcedConfig, WcedModel
 from wced.pretraining.gene_blocks import blocks_of_datasets
 from wced.pretraining.gene_errors import GeneErrors
 
-pytestmark = pytest.mark.hard
+pytestmark = pytest.mark.release(part="scale")
 
 G, CELLS, LENGTH, EXPRESSED = 19_000, 64, 128, 1000
 

@@ -98,7 +98,7 @@ def run_until(moment: Moment, config: Path, seconds: dict[str, float], *more: st
     return hit
 
 
-@pytest.mark.hard
+@pytest.mark.release(part="faults")
 def test_twenty_kills_leave_no_trace(undisturbed, tmp_path):
     reference = results(undisturbed)
     whole, seconds = outputs(reference), durations(reference)

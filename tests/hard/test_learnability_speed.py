@@ -29,7 +29,7 @@ print(time.process_time() - start, int(peak.split()[1]) / 1024)
 """
 
 
-@pytest.mark.hard
+@pytest.mark.release(part="scale")
 def test_the_analysis_of_four_checkpoints_takes_a_minute_and_two_gigabytes(tmp_path: Path):
     genes = annotation(19_000, families=37)
     genes.to_parquet(tmp_path / "annotation.parquet")

@@ -14,8 +14,6 @@ from wced.config import read
 from wced.pretraining.build import hierarchy
 from wced.shards.reader import ShardSet
 
-pytestmark = pytest.mark.hard
-
 ROOT = Path(__file__).parents[2]
 RUN = read(ROOT / "config" / "demo.yaml")
 DEMO = ROOT / RUN.results / RUN.run
@@ -47,6 +45,7 @@ def log1p_10k(shards, split):
     return np.log1p(1e4 * x_ng / x_ng.sum(axis=1, keepdims=True)), shards.measured_dv[shards.column("dataset", places)]
 
 
+@pytest.mark.hard
 def test_whole_cell_decoding_beats_the_mean_on_held_out_cells(shards):
     """The null knows each gene's rate of expression and mean value in the training cells, and nothing of the cell."""
     x_ng, measured_ng = log1p_10k(shards, "train")
@@ -63,6 +62,7 @@ def test_whole_cell_decoding_beats_the_mean_on_held_out_cells(shards):
     assert found["wced_value"] < 0.8 * null_value, null_value
 
 
+@pytest.mark.hard
 @pytest.mark.parametrize("checkpoint", RUN.pretraining.checkpoints)
 def test_label_heads_beat_the_best_constant_answer_on_held_out_cells(shards, checkpoint):
     section = RUN.pretraining.checkpoints[checkpoint]
@@ -77,7 +77,13 @@ def test_label_heads_beat_the_best_constant_answer_on_held_out_cells(shards, che
         assert found[f"{head.column}_accuracy"] > (share_c @ right_ca).max() + 0.05, head.column
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize(
+    "objective",
+    [
+        pytest.param(name, marks=pytest.mark.hard if name == "wced" else pytest.mark.release(part="scale"))
+        for name in OBJECTIVES
+    ],
+)
 def test_a_handful_of_real_cells_is_learned_by_heart(shards, objective):
     losses = learn_by_heart(shards, objective)
     assert losses[-1] < 0.2 * losses[0], (losses[0], losses[-1])

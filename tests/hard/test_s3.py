@@ -1,7 +1,9 @@
 """The first half of a run from an object store, and over a network that fails."""
 
+import multiprocessing
 import re
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,11 @@ import pyarrow as pa
 import pytest
 
 from hard.proxy import FAULTS, FaultyProxy
-from hard.running import first_half, outputs, results, write_config
+from hard.running import cells_and_shards, first_half, outputs, results, write_config
 from hard.store import BUCKET, KEYS, client, object_store, tiledb_settings, upload
 from wced.shards.vocabulary import read_measured
 
-pytestmark = pytest.mark.hard
+release = pytest.mark.release(part="faults")
 
 X = "census/census_data/homo_sapiens/ms/RNA/X/raw"
 IMPATIENT = {"vfs.s3.connect_max_tries": "2", "vfs.s3.request_timeout_ms": "1000"}
@@ -28,10 +30,15 @@ def store(undisturbed, tmp_path_factory) -> Iterator[int]:
         yield port
 
 
-def remote_config(folder: Path, base: Path, port: int, **census: Any) -> Path:
+def remote_census(port: int, attempts: int) -> dict[str, Any]:
+    """Return the config section of the collection at a port."""
+    tiledb = tiledb_settings(port, **IMPATIENT)
+    return {"uri": f"s3://{BUCKET}/census", "tiledb": tiledb, "attempts": attempts, "retry_wait_seconds": 0.05}
+
+
+def remote_config(folder: Path, base: Path, port: int, attempts: int) -> Path:
     """Write a config that reads the collection at a port."""
-    section = {"uri": f"s3://{BUCKET}/census", "tiledb": tiledb_settings(port, **IMPATIENT), "retry_wait_seconds": 0.05}
-    return write_config(folder / "config.yaml", base, results=str(folder), census=section | census)
+    return write_config(folder / "config.yaml", base, results=str(folder), census=remote_census(port, attempts))
 
 
 def expected(undisturbed: Path) -> dict[str, str]:
@@ -60,6 +67,34 @@ def remote(undisturbed, proxy, tmp_path_factory) -> Path:
     return config
 
 
+@pytest.mark.hard
+def test_cells_and_shards_are_made_over_a_failing_network(made, tmp_path, monkeypatch, capfd):
+    """In one process and not by Snakemake, as in the tests below. It is not this one, whose threads are the proxy."""
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    with object_store(tmp_path / "moto.log") as port, FaultyProxy(port, rate=0.04, seed=1) as proxy:
+        upload(made.census, port, "census")
+        proxy.certain = "a0.tdb"  # the values of X, and a first column of every table
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+            process.submit(cells_and_shards, made, remote_census(proxy.port, attempts=10), tmp_path).result()
+        met = dict(proxy.met)
+    assert all(met.get(kind) for kind in FAULTS), met
+    assert (tmp_path / "cells.parquet").read_bytes() == made.cells.read_bytes()
+    files = [
+        "vocabulary.tsv",
+        "labels.json",
+        "measured.arrow",
+        *(path.name for path in made.shards.glob("shard-*.arrow")),
+    ]
+    assert len(files) == 6
+    for name in files:
+        assert (tmp_path / "shards" / name).read_bytes() == (made.shards / name).read_bytes(), name
+    retries = re.findall(r"^(.*): attempt \d of 10 failed, again in", capfd.readouterr().out, re.M)
+    for read in (r"s3://.*: cannot be opened", r"shard \d: datasets .*, soma_joinid \d+ to \d+$"):
+        assert any(re.match(read, what) for what in retries), retries
+
+
+@release
 def test_shards_from_s3_are_those_from_a_folder(undisturbed, remote, proxy):
     assert outputs(results(remote)) == expected(undisturbed)
     assert not (results(remote) / "corpus/census").exists()
@@ -67,6 +102,7 @@ def test_shards_from_s3_are_those_from_a_folder(undisturbed, remote, proxy):
     assert "again in" not in logs(remote)
 
 
+@release
 def test_shards_are_the_same_over_a_failing_network(undisturbed, store, tmp_path):
     with FaultyProxy(store, rate=0.04, seed=1) as proxy:
         proxy.certain = "a0.tdb"  # the values of X, and a first column of every table
@@ -81,6 +117,7 @@ def test_shards_are_the_same_over_a_failing_network(undisturbed, store, tmp_path
         assert any(re.match(read, what) for what in retries), retries
 
 
+@release
 def test_a_fault_that_does_not_end_stops_its_shards_by_name_and_nothing_else(undisturbed, remote, proxy, store):
     out, whole = results(remote), expected(undisturbed)
     cells = {place: cells_of(out / place) for place in whole if place.endswith(".arrow") and "shard-" in place}

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 
 from wced import tables
 
-pytestmark = pytest.mark.hard
+pytestmark = pytest.mark.release(part="faults")
 
 CHECKPOINT = {
     "wced": {},

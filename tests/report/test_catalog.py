@@ -1,14 +1,13 @@
 """What Snakemake's own report and its catalog of workflows need; and the workflow as a module of another one."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from generated import write_generated_run
+from planning import snakemake
 
 ROOT = Path(__file__).parents[2]
 RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
@@ -61,8 +60,7 @@ def test_another_workflow_uses_this_one_as_a_module(tmp_path, inline):
     given = repr(yaml.safe_load(config.read_text())) if inline else "config"
     text = MODULE.format(config="" if inline else f'configfile: "{config}"', given=given, root=ROOT)
     (tmp_path / "Snakefile").write_text(text)
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--dry-run"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.M))
+    done = snakemake("--cores", "1", "--dry-run", folder=tmp_path)
+    assert done.returncode == 0, done.stdout
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.M))
     assert jobs["mine"] == jobs["wced_report"] == "1" and jobs["wced_pretrain"] == "2"

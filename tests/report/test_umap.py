@@ -32,7 +32,7 @@ def test_too_few_cells_are_refused(embedding):
         umaps([embedding], neighbours=60, seed=0)
 
 
-@pytest.mark.hard
+@pytest.mark.release(part="scale")
 def test_many_cells_have_a_layout(tmp_path):
     """Above 4,096 cells scanpy searches neighbours with another library."""
     n = 4200

@@ -15,7 +15,7 @@ from slurm.cluster import commands, jobs, wait
 from slurm.running import ROOT, contents, environment, epoch, finish, processes, results, start, training_log, write_run
 from wced import tables
 
-pytestmark = [pytest.mark.hard, pytest.mark.slurm]
+pytestmark = pytest.mark.release(part="slurm")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import yaml
 
 from slurm.running import results, start, write_run
 
-pytestmark = [pytest.mark.hard, pytest.mark.slurm]
+pytestmark = pytest.mark.release(part="slurm")
 
 
 def test_a_failed_job_shows_its_log_and_the_sentence_in_it(cluster, tmp_path):
