@@ -145,7 +145,7 @@ def test_sequences_are_drawn_anew_in_each_pass_over_a_dataset():
     steps = [(epoch, step) for epoch in range(20) for step in range(20)]
     small = [at for at in steps if dataset[step_cells(made, *at)[0]] == 1]
     assert len(small) == 2
-    assert [made.order.passes(*at, 20) for at in small] == [0, 10]
+    assert [made.order.turn(*at, 20) for at in small] == [0, 10]
     assert [len(set(step_cells(made, *at))) for at in small] == [10, 10]
 
 

@@ -68,7 +68,23 @@ def test_epochs_of_a_given_length_go_on_where_the_last_ended(strategy, epoch_cel
     epochs = np.concatenate([long.cells(epoch, 0, epoch_cells) for epoch in range(5000 // epoch_cells)])
     assert epochs.tolist() == passes[: len(epochs)].tolist()
     assert long.cells(1, 7, 12).tolist() == passes[epoch_cells + 7 : epoch_cells + 12].tolist()
-    assert long.passes(2, 5, epoch_cells) == (2 * epoch_cells + 5) // len(once)
+    sample = 2 * epoch_cells + 5
+    assert long.turn(2, 5, epoch_cells) == (sample // len(once) if strategy == "shuffled" else sample)
+
+
+def test_a_cell_that_comes_often_has_another_input_each_time():
+    cells = MemorySource(np.ones(300, bool), dataset=np.arange(300) < 3, nonzeros=np.full(300, 60))
+    order = Order("weighted", columns=("dataset",), power=1.0, max_repeats=40)
+    batches = BatchDataset(
+        cells, "train", Encoding(length=60, dropout=0.5), batch_size=20, training=True, seed=0, order=order
+    )
+    rare = {}
+    for step in range(batches.steps()):
+        batch = batches[0, step]
+        for joinid, gene, length in zip(batch["soma_joinid"].tolist(), batch["gene"], batch["length"], strict=True):
+            rare.setdefault(joinid, {})[step] = tuple(gene[:length].tolist())
+    often = [inputs for inputs in rare.values() if len(inputs) > 5]
+    assert len(often) == 3 and all(len(set(inputs.values())) == len(inputs) for inputs in often)
 
 
 def test_trainings_of_two_shares_take_the_same_steps_and_draw_each_sequence_anew():

@@ -197,8 +197,8 @@ class BatchDataset(Dataset):
         if self.encoding is None:
             return to_tensors(self.source.take(places))
         cells = self.source.views(places)
-        # Drawn anew for each pass over the cells, of which an epoch may have several.
-        epoch = self.order.passes(key.epoch, key.step, self.steps(key.ranks))
+        # Sampled anew for each pass over the cells, of which an epoch may have several, or parts of one.
+        epoch = self.order.turn(key.epoch, key.step, self.steps(key.ranks))
         encoding = self._encoding(key)
         common = {"training": self.training, "seed": self.seed, "epoch": epoch}
         common |= {"measured_d": self.source.measured_d, "choice": self.choice}

@@ -40,8 +40,17 @@ class StepOrder(Protocol):
     def taken(self, stream: int, start: int, stop: int) -> np.ndarray:
         """Return the places of the start-th to stop-th (exclusive) samples of a stream; int64."""
 
-    def passes(self, epoch: int, step: int, steps: int) -> int:
-        """Return how many whole passes over the cells of its stream there were before a step."""
+    def turn(self, epoch: int, step: int, steps: int) -> int:
+        """Return what, with a cell, seeds its input in a step: see `turn_of`."""
+
+
+def turn_of(order: Order, begin: int, length: int) -> int:
+    """Return the turn of a step that begins with the `begin`-th sample of a stream of `length` cells.
+
+    It is the number of whole passes over the cells before; or, where a pass has cells several times, the sample itself,
+    so that their inputs differ.
+    """
+    return begin if order.strategy in ("weighted", "round_robin") else begin // length
 
 
 def step_order(source: CellSource, split: str, order: Order, seed: int) -> StepOrder:
@@ -92,9 +101,9 @@ class EpochOrder:
         """Return the places of the start-th to stop-th (exclusive) samples of the stream; int64."""
         return self._stream.cells(start, stop)
 
-    def passes(self, epoch: int, step: int, steps: int) -> int:
-        """Return how many whole passes over the cells of its stream there were before a step."""
-        return self.run(epoch, step, steps, 1).bounds[0] // self._stream.length
+    def turn(self, epoch: int, step: int, steps: int) -> int:
+        """Return what, with a cell, seeds its input in a step."""
+        return turn_of(self.order, self.run(epoch, step, steps, 1).bounds[0], self._stream.length)
 
     @cached_property
     def _stream(self) -> BlockStream | RoundRobin:
@@ -156,10 +165,10 @@ class DatasetOrder:
         """Return the places of the start-th to stop-th (exclusive) samples of a dataset's stream; int64."""
         return self._streams[stream].cells(start, stop)
 
-    def passes(self, epoch: int, step: int, steps: int) -> int:
-        """Return how many whole passes over its dataset there were before a step."""
+    def turn(self, epoch: int, step: int, steps: int) -> int:
+        """Return what, with a cell, seeds its input in a step."""
         run = self.run(epoch, step, steps, 1)
-        return run.bounds[0] // self._streams[run.stream].length
+        return turn_of(self.order, run.bounds[0], self._streams[run.stream].length)
 
     def _made_turns(self, epoch: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the stream of each step, and how many steps of it there were before, in all epochs; (steps,)."""
