@@ -203,7 +203,7 @@ class Order(Section):
     strategy: Literal["shuffled", "weighted", "round_robin"] = "shuffled"
     """Each cell once; as many samples as there are cells, those of rare classes more often than those of frequent ones;
     or one cell of each class in turn, small classes again and again."""
-    columns: list[str] = Field(["dataset_id"], min_length=1)
+    columns: tuple[str, ...] = Field(("dataset_id",), min_length=1)
     """Columns whose combinations are the classes: `dataset_id`, or any of `shards.label_columns`. Unknown is a value
     too. `[dataset_id, cell_type_ontology_term_id]` balances the types of each dataset."""
     power: float = Field(0.5, ge=0, le=1)
