@@ -349,7 +349,7 @@ def test_start_is_the_null_model(shards):
     settings = section().checkpoints["m"]
     graph, _ = hierarchy(shards, settings)
     model = build_model(shards, section().model, settings, graph, 0)
-    start_from_statistics(model, shards, section().model, 0)
+    start_from_statistics(model, shards, cell_values(shards, "train", null=False), section().model, 0)
     train_cells = shards.take(shards.places("train"))
     expressing = np.bincount(train_cells.gene, minlength=len(shards.vocabulary))
     rate = np.clip(expressing / np.maximum(cell_values(shards, "train").n_g, 1), 1e-4, 1 - 1e-4)
@@ -364,7 +364,7 @@ def test_a_decoder_of_positions_starts_as_drawn(shards):
     graph, _ = hierarchy(shards, settings)
     model = build_model(shards, section().model, settings, graph, 0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    start_from_statistics(model, shards, section().model, 0)
+    start_from_statistics(model, shards, cell_values(shards, "train", null=False), section().model, 0)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 

@@ -18,12 +18,13 @@ from wced.model.modeling import INPUT_STD
 from wced.objectives import LeafTargets
 from wced.ontology.cell_ontology import load as load_ontology
 from wced.ontology.cut import OntologyCut, cut
-from wced.pretraining.gene_statistics import cell_values
+from wced.pretraining.gene_statistics import ValueSums
 from wced.pretraining.losses import Losses
 from wced.pretraining.start import depth_scale
 from wced.shards.encode import Encoding
 from wced.shards.input_genes import GeneChoice, InputGenes, gene_choice
 from wced.shards.order import CellSource, Order
+from wced.shards.vocabulary import Vocabulary
 
 _CELLS = 65536
 
@@ -52,9 +53,8 @@ def encoding_of(section: config.Checkpoint) -> Encoding:
     )
 
 
-def input_genes(shards: CellSource, section: config.Input) -> InputGenes:
+def input_genes(values: ValueSums, vocabulary: Vocabulary, section: config.Input) -> InputGenes:
     """Return what the training cells say of the genes of the input, and which genes belong to the section's groups."""
-    values, vocabulary = cell_values(shards, "train", null=False), shards.vocabulary
     groups = {
         name: gene_group(name, vocabulary.gene_ids, vocabulary.symbols, section.gene_groups) for name in section.groups
     }
