@@ -89,7 +89,11 @@ def killed(monkeypatch, step, at):
 
 WHOLE = {
     "wced": {"ema_decay": 0.8},
-    "mlm_accumulated": {"wced": None, "mlm": {"choice": "adaptive", "mask": 0.7, "hide_genes": 0.2}, "accumulate": 3},
+    "mlm_accumulated": {
+        "wced": None,
+        "mlm": {"choice": "adaptive", "mask": 0.7, "hide_genes": 0.2, "value_scale": "gene_std"},
+        "accumulate": 3,
+    },
 }
 
 
@@ -129,10 +133,11 @@ def test_workers_change_no_byte(made, tmp_path, whole):
         ("input", {"values": "ranks"}),
         ("input", {"values": "bins", "bins": 10}),
         ("input", {"zeros": "include"}),
+        ("wced", {"value_scale": "gene_std"}),
     ],
-    ids=["weighted", "round_robin", "one_dataset", "buckets", "ranks", "bins", "zeros"],
+    ids=["weighted", "round_robin", "one_dataset", "buckets", "ranks", "bins", "zeros", "scale"],
 )
-def test_choices_of_order_and_input_reach_the_training(run, whole, change, value):
+def test_choices_of_a_section_reach_the_training(run, whole, change, value):
     given = {**section().checkpoints["m"].model_dump()[change], **value}
     other = contents(run(section(**{change: given})))
     assert other.keys() == contents(whole / "wced").keys()

@@ -217,7 +217,7 @@ def train(shards: ShardSet, section: Speedrun, seed: int, take: Callable[[Snapsh
     module = _TimedModule(
         model,
         checkpoint,
-        losses_of(shards, checkpoint, model, targets),
+        losses_of(shards, values, checkpoint, model, targets),
         {},
         seed=seed,
         steps=steps_per_epoch,

@@ -171,9 +171,16 @@ def build_model(
 
 
 def losses_of(
-    shards: CellSource, section: config.Checkpoint, model: WcedModel, targets: dict[str, LeafTargets]
+    shards: CellSource,
+    values: ValueSums,
+    section: config.Checkpoint,
+    model: WcedModel,
+    targets: dict[str, LeafTargets],
 ) -> Losses:
-    """Return the losses of a section over the columns of the shards; `targets` is what `hierarchy` returned."""
+    """Return the losses of a section over the columns of the shards.
+
+    `values` is of the training cells, `targets` is what `hierarchy` returned.
+    """
     return Losses(
         section,
         measured_dv=shards.measured_dv,
@@ -182,6 +189,7 @@ def losses_of(
         leaf_targets=targets,
         related_cc=_related(shards, section.contrast) if section.contrast else None,
         standard={h["column"]: (h["mean"], h["std"]) for h in model.config.label_heads if h["loss"] == "mse"},
+        value_scale_g=values.error_scale_g,
     )
 
 

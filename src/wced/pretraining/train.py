@@ -153,7 +153,7 @@ def pretrain(
     module = PretrainingModule(
         model,
         checkpoint,
-        losses_of(shards, checkpoint, model, targets),
+        losses_of(shards, values, checkpoint, model, targets),
         {decoder: GeneErrors(len(shards.vocabulary), errors.blocks) for decoder in model.config.decoders},
         seed=seed,
         steps=steps_per_epoch * checkpoint.epochs,
