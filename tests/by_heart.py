@@ -8,6 +8,7 @@ from wced.config.model import Model
 from wced.config.pretraining import Checkpoint
 from wced.objectives import weighted_mean
 from wced.pretraining.build import build_model, encoding_of, hierarchy, losses_of
+from wced.pretraining.gene_statistics import cell_values
 from wced.pretraining.module import PretrainingModule
 from wced.pretraining.start import start_from_statistics
 from wced.shards.batches import BatchDataset
@@ -31,8 +32,9 @@ def learn_by_heart(shards, objective):
     section = Checkpoint.model_validate(OBJECTIVES[objective] | {"input": {"length": 48}})
     graph, targets = hierarchy(shards, section)
     model = build_model(shards, SIZE, section, graph, seed=1)
-    start_from_statistics(model, shards, SIZE, 1)
-    losses = losses_of(shards, section, model, targets)
+    values = cell_values(shards, "train", null=False)
+    start_from_statistics(model, shards, values, SIZE, 1)
+    losses = losses_of(shards, values, section, model, targets)
     module = PretrainingModule(model, section, losses, {}, seed=0, steps=STEPS, steps_per_epoch=1, progress_every=9)
     module.trainer = SimpleNamespace(world_size=1, global_step=0)
     dataset = BatchDataset(shards, "train", encoding_of(section), batch_size=CELLS, training=True, seed=2)

@@ -115,6 +115,39 @@ def test_zero_inflated_error_is_that_of_the_expected_value_everywhere(cells):
     np.testing.assert_allclose(positions.mean, ((expected_ng - target_ng) ** 2).mean(), rtol=1e-5)
 
 
+def test_scaled_errors_and_their_gradients_are_those_of_the_dense_computation(cells):
+    logits_ng, value_ng, target_ng, measured_ng = cells
+    scale_g, expressed_ng = np.random.default_rng(1).uniform(0.1, 2, G), target_ng > 0
+    error_ng = np.where(expressed_ng, (value_ng - target_ng) / scale_g, 0)
+    expected, gradient_ng = (error_ng**2).sum() / expressed_ng.sum(), 2 * error_ng / scale_g / expressed_ng.sum()
+    row, gene, target = sparse_arguments(target_ng)
+    every_m = torch.tensor(np.tile(scale_g, N))
+    for terms in (
+        lambda v: whole_cell_terms(
+            torch.tensor(logits_ng), v, row, gene, target, torch.tensor(measured_ng), scale_t=every_m[gene]
+        ),
+        lambda v: masked_position_terms(
+            torch.tensor(logits_ng.ravel()), v.ravel(), torch.tensor(target_ng.ravel()), scale_m=every_m
+        ),
+    ):
+        values = torch.tensor(value_ng, requires_grad=True)
+        value = terms(values).value
+        assert value.count == expressed_ng.sum()
+        value.mean.backward()
+        np.testing.assert_allclose(value.mean.item(), expected, rtol=1e-5)
+        np.testing.assert_allclose(values.grad, gradient_ng, rtol=1e-5, atol=1e-7)
+
+
+def test_errors_without_a_scale_are_exactly_the_squared_errors(cells):
+    logits_ng, value_ng, target_ng, measured_ng = cells
+    row, gene, target = sparse_arguments(target_ng)
+    values, same = (torch.tensor(value_ng, dtype=torch.float32, requires_grad=True) for _ in range(2))
+    found = whole_cell_terms(torch.tensor(logits_ng), values, row, gene, target, torch.tensor(measured_ng)).value.total
+    expected = torch.nn.functional.mse_loss(same[row, gene], target, reduction="sum")
+    found.backward(), expected.backward()
+    assert torch.equal(found, expected) and torch.equal(values.grad, same.grad)
+
+
 def test_hidden_genes_are_named_among_all():
     logits_hg, gene_h = torch.randn(5, G, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 3, 3, 10, 7])
     p = torch.softmax(logits_hg.double(), dim=1)[torch.arange(5), gene_h]

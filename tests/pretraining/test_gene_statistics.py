@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from wced.pretraining.gene_blocks import blocks_of
-from wced.pretraining.gene_statistics import cell_values, masked_values
+from wced.pretraining.gene_statistics import ValueSums, cell_values, masked_values
 from wced.shards.batches import BatchDataset
 from wced.shards.encode import Encoding
 from wced.shards.kernels import TARGET_SUM
@@ -57,6 +57,8 @@ def test_sums_of_a_split_are_those_of_its_cells(shards, blocks, cells, validatio
         )
     some = expressed.any(axis=0)
     np.testing.assert_allclose(found.mean_g[some], mean_g[some], rtol=1e-6)
+    std_g = [x[x > 0].std() for x in validation_ng.T[some]]
+    np.testing.assert_allclose(found.std_g[some], std_g, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found.null_mae_g[some], deviation_ng.sum(0)[some] / expressed.sum(0)[some], rtol=1e-5)
     assert np.isnan(found.mean_g[~some]).all() and np.isnan(found.null_mae_g[~some]).all() and not some.all()
 
@@ -80,6 +82,14 @@ def test_one_block_and_no_null(shards, blocks):
     np.testing.assert_array_equal(whole.n_g, split.n_g)
     np.testing.assert_array_equal(whole.n_nonzero_g, split.n_nonzero_g)
     np.testing.assert_allclose(whole.mean_g, split.mean_g, rtol=1e-12)
+
+
+def test_errors_are_scaled_by_the_deviation_of_genes_that_enough_cells_express():
+    wide, narrow, single = np.linspace(1, 5, 21), np.linspace(1, 1.1, 21), np.full(30, 0.3)
+    values = [wide, wide[:20], narrow, single, np.zeros(0)]
+    sums = ValueSums(np.full((1, 5), 40), np.array([[[len(x), x.sum(), (x**2).sum(), np.nan] for x in values]]))
+    assert sums.error_scale_g.dtype == np.float32
+    np.testing.assert_allclose(sums.error_scale_g, [wide.std(), 1, 0.1, 0.1, 1], rtol=1e-6)
 
 
 def test_masked_values_are_those_the_model_is_scored_on(shards, blocks, validation_ng):

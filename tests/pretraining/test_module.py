@@ -15,6 +15,7 @@ from wced.shards.cells import from_csr
 from wced.shards.encode import Encoding, encode
 
 G = 30
+SCALE_G = np.random.default_rng(7).uniform(0.2, 2, G).astype(np.float32)
 LABELS = ("cell_type_ontology_term_id", "donor_id")
 HEADS = [
     {"column": "cell_type_ontology_term_id", "loss": "hierarchical", "weight": 0.5},
@@ -40,7 +41,7 @@ def make(objectives=("wced",), steps=40, **changes):
     losses = Losses(
         section, measured_dv=np.ones((1, G), bool), label_columns=LABELS, number_columns=("age",),
         leaf_targets={"cell_type_ontology_term_id": LeafTargets(np.eye(3, dtype=bool), np.full(3, -1))},
-        standard={"age": (50.0, 10.0)},
+        standard={"age": (50.0, 10.0)}, value_scale_g=SCALE_G,
     )  # fmt: skip
     module = PretrainingModule(
         model, section, losses, {}, seed=0, steps=steps, steps_per_epoch=10, progress_every=5,
@@ -183,6 +184,23 @@ def test_whole_cells_are_reconstructed_from_inputs_that_lack_genes():
     torch.testing.assert_close(terms["wced_value"].mean, value)
 
 
+@pytest.mark.parametrize("scaled", ["wced", "mlm"])
+def test_each_decoder_scales_the_errors_of_its_genes_if_asked_to(scaled):
+    parts = {name: {"value_scale": "gene_std"} if name == scaled else {} for name in ("wced", "mlm")}
+    module = make(("wced", "mlm"), **parts)
+    made = batch(module)
+    output = module._forward(module.model, made, training=True)
+    found, scale_g = module.losses(made, output), torch.from_numpy(SCALE_G)
+    row, gene = made["target_row"], made["target_gene"].long()
+    error = {"wced": output.values[row, gene] - made["target_value"]}
+    target = made["position_target"][made["masked"]]
+    error["mlm"] = (output.position_values - target)[target > 0]
+    genes = {"wced": gene, "mlm": made["gene"][made["masked"]][target > 0].long()}
+    for name in error:
+        expected = error[name] / scale_g[genes[name]] if name == scaled else error[name]
+        torch.testing.assert_close(found[f"{name}_value"].mean, expected.square().mean())
+
+
 def test_float16_has_no_fused_optimiser():
     module = make()
     assert module.configure_optimizers()["optimizer"].defaults["fused"] is True
@@ -190,10 +208,12 @@ def test_float16_has_no_fused_optimiser():
     assert module.configure_optimizers()["optimizer"].defaults["fused"] is False
 
 
+@pytest.mark.parametrize("scale", ["none", "gene_std"], ids=["as_they_are", "scaled"])
 @pytest.mark.parametrize("objectives", [("wced",), ("mlm",), ("wced", "mlm")], ids=["wced", "mlm", "both"])
-def test_two_ranks_of_half_the_batch_give_the_gradients_of_one(objectives):
+def test_two_ranks_of_half_the_batch_give_the_gradients_of_one(objectives, scale):
     """The halves have different numbers of labels, expressed genes and hidden positions."""
-    module = make(objectives, label_heads=[HEADS[0], {"column": "age", "loss": "mse", "weight": 2.0}])
+    heads = [HEADS[0], {"column": "age", "loss": "mse", "weight": 2.0}]
+    module = make(objectives, label_heads=heads, **{name: {"value_scale": scale} for name in objectives})
     numbers = [40.0, 60.0, float("nan"), float("nan")]
     whole = batch(module, {"cell_type_ontology_term_id": [0, -1, 2, 1]}, numbers)
 

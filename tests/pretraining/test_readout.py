@@ -13,6 +13,7 @@ from wced.embedding.pooling import Pooling
 from wced.model.backbones import layers_of
 from wced.model.configuration import BACKBONES
 from wced.pretraining.build import build_model, encoding_of, hierarchy, losses_of
+from wced.pretraining.gene_statistics import cell_values
 from wced.pretraining.module import PretrainingModule
 from wced.shards.batches import BatchDataset, BatchLoader
 from wced.shards.reader import ShardSet
@@ -56,7 +57,7 @@ def gradients(made):
         )  # fmt: skip
         graph, masks = hierarchy(shards, section)
         model = build_model(shards, size, section, graph, seed=0)
-        losses = losses_of(shards, section, model, masks)
+        losses = losses_of(shards, cell_values(shards, "train", null=False), section, model, masks)
         module = PretrainingModule(model, section, losses, {}, seed=0, steps=80, steps_per_epoch=10, progress_every=5)
         module.trainer = SimpleNamespace(precision="32-true", world_size=1, global_step=40)
         loader = BatchLoader(BatchDataset(shards, "train", encoding_of(section), training=True, batch_size=16, seed=0))

@@ -7,6 +7,7 @@ from scipy import sparse
 from wced.config.model import Model
 from wced.config.pretraining import Checkpoint
 from wced.pretraining.build import build_model
+from wced.pretraining.gene_statistics import cell_values
 from wced.pretraining.start import depth_scale, start_from_statistics
 from wced.shards.components import principal_components
 from wced.shards.reader import ShardSet
@@ -34,7 +35,7 @@ def cells(shards):
 def started(shards, seed=0, components=0, **wced):
     size = Model(**SHAPE, gene_components=components)
     model = build_model(shards, size, Checkpoint.model_validate({"wced": wced}), None, seed)
-    start_from_statistics(model, shards, size, seed)
+    start_from_statistics(model, shards, cell_values(shards, "train", null=False), size, seed)
     return model
 
 

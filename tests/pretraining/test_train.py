@@ -89,7 +89,11 @@ def killed(monkeypatch, step, at):
 
 WHOLE = {
     "wced": {"ema_decay": 0.8},
-    "mlm_accumulated": {"wced": None, "mlm": {"choice": "adaptive", "mask": 0.7, "hide_genes": 0.2}, "accumulate": 3},
+    "mlm_accumulated": {
+        "wced": None,
+        "mlm": {"choice": "adaptive", "mask": 0.7, "hide_genes": 0.2, "value_scale": "gene_std"},
+        "accumulate": 3,
+    },
 }
 
 
@@ -129,10 +133,11 @@ def test_workers_change_no_byte(made, tmp_path, whole):
         ("input", {"values": "ranks"}),
         ("input", {"values": "bins", "bins": 10}),
         ("input", {"zeros": "include"}),
+        ("wced", {"value_scale": "gene_std"}),
     ],
-    ids=["weighted", "round_robin", "one_dataset", "buckets", "ranks", "bins", "zeros"],
+    ids=["weighted", "round_robin", "one_dataset", "buckets", "ranks", "bins", "zeros", "scale"],
 )
-def test_choices_of_order_and_input_reach_the_training(run, whole, change, value):
+def test_choices_of_a_section_reach_the_training(run, whole, change, value):
     given = {**section().checkpoints["m"].model_dump()[change], **value}
     other = contents(run(section(**{change: given})))
     assert other.keys() == contents(whole / "wced").keys()
@@ -349,7 +354,7 @@ def test_start_is_the_null_model(shards):
     settings = section().checkpoints["m"]
     graph, _ = hierarchy(shards, settings)
     model = build_model(shards, section().model, settings, graph, 0)
-    start_from_statistics(model, shards, section().model, 0)
+    start_from_statistics(model, shards, cell_values(shards, "train", null=False), section().model, 0)
     train_cells = shards.take(shards.places("train"))
     expressing = np.bincount(train_cells.gene, minlength=len(shards.vocabulary))
     rate = np.clip(expressing / np.maximum(cell_values(shards, "train").n_g, 1), 1e-4, 1 - 1e-4)
@@ -364,7 +369,7 @@ def test_a_decoder_of_positions_starts_as_drawn(shards):
     graph, _ = hierarchy(shards, settings)
     model = build_model(shards, section().model, settings, graph, 0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    start_from_statistics(model, shards, section().model, 0)
+    start_from_statistics(model, shards, cell_values(shards, "train", null=False), section().model, 0)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 

@@ -26,6 +26,7 @@ from wced.pretraining.build import (
     losses_of,
     order_of,
 )
+from wced.pretraining.gene_statistics import cell_values
 from wced.pretraining.module import PretrainingModule
 from wced.pretraining.start import start_from_statistics
 from wced.pretraining.train import precision_of
@@ -194,8 +195,9 @@ def train(shards: ShardSet, section: Speedrun, seed: int, take: Callable[[Snapsh
     clock = TrainingClock()
     clock.go()
     model = build_model(shards, section.recipe.model, checkpoint, graph, seed)
-    start_from_statistics(model, shards, section.recipe.model, seed)
-    genes = input_genes(shards, checkpoint.input)
+    values = cell_values(shards, "train", null=False)
+    start_from_statistics(model, shards, values, section.recipe.model, seed)
+    genes = input_genes(values, shards.vocabulary, checkpoint.input)
     clock.stand()
     model.backbone.gradient_checkpointing = checkpoint.gradient_checkpointing
     dataset = BatchDataset(
@@ -215,7 +217,7 @@ def train(shards: ShardSet, section: Speedrun, seed: int, take: Callable[[Snapsh
     module = _TimedModule(
         model,
         checkpoint,
-        losses_of(shards, checkpoint, model, targets),
+        losses_of(shards, values, checkpoint, model, targets),
         {},
         seed=seed,
         steps=steps_per_epoch,

@@ -131,8 +131,21 @@ class Expression(Section):
     """Weight of the squared error of log1p(counts per 10,000)."""
     value_loss: Literal["mse", "zero_inflated_mse"] = "mse"
     """Squared error of the value where a gene is expressed; or of probability × value everywhere."""
+    value_scale: Literal["none", "gene_std"] = "none"
+    """`gene_std`: the error of a value is divided, before it is squared, by the standard deviation of the gene's values
+    in the training cells that express it (by 0.1 if that is less, by 1 if at most 20 cells express it), so that genes
+    count alike however much they vary; with `value_loss: mse` only. `none`: errors as they are (the paper)."""
     schedule: Schedule = Schedule()
     """When it counts."""
+
+    @model_validator(mode="after")
+    def _scales_what_is_expressed(self) -> "Expression":
+        if self.value_scale == "gene_std" and self.value_loss == "zero_inflated_mse":
+            raise ValueError(
+                "value_scale: gene_std is the deviation among cells that express a gene, so it goes with value_loss "
+                "mse, not zero_inflated_mse, whose errors are of all cells"
+            )
+        return self
 
     @property
     def weight(self) -> float:

@@ -16,7 +16,7 @@ class ExpressionTerms(NamedTuple):
     detection: Term
     """Binary cross-entropy, in nats, of whether a gene is expressed."""
     value: Term
-    """Squared error of log1p_10k: over expressed genes, or, zero-inflated, over all."""
+    """Squared error of log1p_10k over its scale: over expressed genes, or, zero-inflated and not scaled, over all."""
 
 
 def whole_cell_terms(
@@ -27,6 +27,7 @@ def whole_cell_terms(
     target_value: torch.Tensor,
     measured_ng: torch.Tensor,
     value_loss: ValueLoss = "mse",
+    scale_t: torch.Tensor | float = 1.0,
 ) -> ExpressionTerms:
     """Whole-cell expression decoding: detection of every measured gene, value of every expressed one.
 
@@ -44,13 +45,15 @@ def whole_cell_terms(
         bool, cells × genes: False where the cell's dataset never measured the gene, which is no zero.
     value_loss
         `mse` over expressed genes, or `zero_inflated_mse`, the squared error of σ(z)·v over all measured ones.
+    scale_t
+        (t,): what the error of each value is divided by before it is squared; for `mse` alone.
     """
     logits, target_gene, measured = detection_ng.float(), target_gene.long(), measured_ng.sum()
     expressed = logits[target_row, target_gene]
     detection = (F.softplus(logits) * measured_ng).sum() - expressed.sum()
     if value_loss == "mse":
-        predicted = value_ng[target_row, target_gene].float()
-        value = term(F.mse_loss(predicted, target_value, reduction="sum"), len(target_value))
+        error = (value_ng[target_row, target_gene].float() - target_value) / scale_t
+        value = term(error.square().sum(), len(target_value))
     else:
         expected = torch.sigmoid(logits) * value_ng.float()
         at = expected[target_row, target_gene]
@@ -60,7 +63,11 @@ def whole_cell_terms(
 
 
 def masked_position_terms(
-    detection_m: torch.Tensor, value_m: torch.Tensor, target_m: torch.Tensor, value_loss: ValueLoss = "mse"
+    detection_m: torch.Tensor,
+    value_m: torch.Tensor,
+    target_m: torch.Tensor,
+    value_loss: ValueLoss = "mse",
+    scale_m: torch.Tensor | float = 1.0,
 ) -> ExpressionTerms:
     """Masked language modelling: the same two losses at the positions whose values are hidden only.
 
@@ -70,13 +77,13 @@ def masked_position_terms(
         (m,): logits and predicted log1p_10k.
     target_m
         (m,): true log1p_10k, 0 where the gene is not expressed.
-    value_loss
-        As for whole cells.
+    value_loss, scale_m
+        As for whole cells; (m,).
     """
     logits, value_m, expressed = detection_m.float(), value_m.float(), target_m > 0
     detection = F.binary_cross_entropy_with_logits(logits, expressed.float(), reduction="sum")
     if value_loss == "mse":
-        error = (value_m - target_m).square() * expressed
+        error = ((value_m - target_m) / scale_m).square() * expressed
         value = term(error.sum(), expressed.sum())
     else:
         value = term(F.mse_loss(torch.sigmoid(logits) * value_m, target_m, reduction="sum"), len(target_m))

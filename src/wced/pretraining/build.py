@@ -18,12 +18,13 @@ from wced.model.modeling import INPUT_STD
 from wced.objectives import LeafTargets
 from wced.ontology.cell_ontology import load as load_ontology
 from wced.ontology.cut import OntologyCut, cut
-from wced.pretraining.gene_statistics import cell_values
+from wced.pretraining.gene_statistics import ValueSums
 from wced.pretraining.losses import Losses
 from wced.pretraining.start import depth_scale
 from wced.shards.encode import Encoding
 from wced.shards.input_genes import GeneChoice, InputGenes, gene_choice
 from wced.shards.order import CellSource, Order
+from wced.shards.vocabulary import Vocabulary
 
 _CELLS = 65536
 
@@ -52,9 +53,8 @@ def encoding_of(section: config.Checkpoint) -> Encoding:
     )
 
 
-def input_genes(shards: CellSource, section: config.Input) -> InputGenes:
+def input_genes(values: ValueSums, vocabulary: Vocabulary, section: config.Input) -> InputGenes:
     """Return what the training cells say of the genes of the input, and which genes belong to the section's groups."""
-    values, vocabulary = cell_values(shards, "train", null=False), shards.vocabulary
     groups = {
         name: gene_group(name, vocabulary.gene_ids, vocabulary.symbols, section.gene_groups) for name in section.groups
     }
@@ -171,9 +171,16 @@ def build_model(
 
 
 def losses_of(
-    shards: CellSource, section: config.Checkpoint, model: WcedModel, targets: dict[str, LeafTargets]
+    shards: CellSource,
+    values: ValueSums,
+    section: config.Checkpoint,
+    model: WcedModel,
+    targets: dict[str, LeafTargets],
 ) -> Losses:
-    """Return the losses of a section over the columns of the shards; `targets` is what `hierarchy` returned."""
+    """Return the losses of a section over the columns of the shards.
+
+    `values` is of the training cells, `targets` is what `hierarchy` returned.
+    """
     return Losses(
         section,
         measured_dv=shards.measured_dv,
@@ -182,6 +189,7 @@ def losses_of(
         leaf_targets=targets,
         related_cc=_related(shards, section.contrast) if section.contrast else None,
         standard={h["column"]: (h["mean"], h["std"]) for h in model.config.label_heads if h["loss"] == "mse"},
+        value_scale_g=values.error_scale_g,
     )
 
 

@@ -15,6 +15,8 @@ from wced.shards.encode import Encoding, encode
 from wced.shards.order import CellSource
 
 _CELLS = 1024
+_FEW_CELLS, _LEAST_STD = 20, 0.1
+"""A deviation of so few cells says nothing; a gene of a smaller one would outweigh all others."""
 
 
 class _Values(NamedTuple):
@@ -66,6 +68,20 @@ class ValueSums:
     def mean_g(self) -> np.ndarray:
         """Mean of the values that are not zero; NaN where there are none."""
         return self._mean(1)
+
+    @cached_property
+    def std_g(self) -> np.ndarray:
+        """Their standard deviation (divided by their number, not by one less)."""
+        return np.sqrt(np.maximum(self._mean(2) - self.mean_g**2, 0))
+
+    @property
+    def error_scale_g(self) -> np.ndarray:
+        """What errors of a gene's values are divided by for `value_scale: gene_std`; float32.
+
+        The standard deviation, or 0.1 if that is more; 1 for a gene that at most 20 cells express.
+        """
+        scale_g = np.where(self.n_nonzero_g > _FEW_CELLS, np.maximum(self.std_g, _LEAST_STD), 1.0)
+        return scale_g.astype(np.float32)
 
     @cached_property
     def null_mae_g(self) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from wced.config.pretraining import Checkpoint, LabelHead
+from wced.config.pretraining import Checkpoint, Expression, LabelHead
 from wced.model import WcedOutput
 from wced.objectives import (
     Contrast,
@@ -23,7 +23,11 @@ from wced.shards.batches import TensorBatch
 
 
 class Losses(nn.Module):
-    """All losses of a checkpoint by name: `wced_detection`, `mlm_value`, …, and the column of each label head."""
+    """All losses of a checkpoint by name: `wced_detection`, `mlm_value`, …, and the column of each label head.
+
+    The metrics of training and validation are these losses as they are trained on: with `value_scale: gene_std`,
+    `wced_value` and `mlm_value` are of scaled errors, and early stopping looks at those. Gene errors are never scaled.
+    """
 
     def __init__(
         self,
@@ -35,6 +39,7 @@ class Losses(nn.Module):
         leaf_targets: Mapping[str, LeafTargets],
         standard: Mapping[str, tuple[float, float]],
         related_cc: np.ndarray | None = None,
+        value_scale_g: np.ndarray | None = None,
     ) -> None:
         """Make them.
 
@@ -52,10 +57,14 @@ class Losses(nn.Module):
             By column of a head of numbers: their mean and standard deviation in training cells.
         related_cc
             bool, classes × classes of the column `contrast.positives`: whose cells are positives of each other.
+        value_scale_g
+            float32: what errors of each gene's values are divided by, where the section scales them.
         """
         super().__init__()
         self.section = section
         self.register_buffer("measured_dv", torch.from_numpy(measured_dv), persistent=False)
+        scale_g = None if value_scale_g is None else torch.from_numpy(value_scale_g)
+        self.register_buffer("value_scale_g", scale_g, persistent=False)
         self.columns = {head.column: _place(head, label_columns, number_columns) for head in section.label_heads}
         self.label_losses = nn.ModuleList(_label_loss(head, leaf_targets, standard) for head in section.label_heads)
         self._scheduled = []  # name, weight, schedule
@@ -108,11 +117,12 @@ class Losses(nn.Module):
             found["wced_detection"], found["wced_value"] = whole_cell_terms(
                 output.detection_logits, output.values, batch["target_row"], batch["target_gene"],
                 batch["target_value"], self.measured(batch), self.section.wced.value_loss,
+                self._scale(self.section.wced, batch["target_gene"]),
             )  # fmt: skip
         if self.section.mlm is not None:
             found["mlm_detection"], found["mlm_value"] = masked_position_terms(
                 output.position_logits, output.position_values, _at(batch, "position_target", "masked_at"),
-                self.section.mlm.value_loss,
+                self.section.mlm.value_loss, self._scale(self.section.mlm, _at(batch, "gene", "masked_at")),
             )  # fmt: skip
             if self.section.mlm.hide_genes:
                 found["mlm_gene"] = hidden_gene_term(output.gene_logits, _at(batch, "gene", "gene_masked_at"))
@@ -136,6 +146,10 @@ class Losses(nn.Module):
     def measured(self, batch: TensorBatch) -> torch.Tensor:
         """Return which genes the dataset of each cell measured; bool, cells × genes."""
         return self.measured_dv[batch["dataset"].long()]
+
+    def _scale(self, part: Expression, gene: torch.Tensor) -> torch.Tensor | float:
+        """Return what the errors of values of some genes are divided by."""
+        return self.value_scale_g[gene.long()] if part.value_scale == "gene_std" else 1.0
 
     def _truth(self, batch: TensorBatch, column: str) -> torch.Tensor:
         kind, place = self.columns[column]

@@ -8,7 +8,7 @@ import torch
 from wced.config.model import Model
 from wced.model import WcedModel
 from wced.model.modeling import INPUT_STD
-from wced.pretraining.gene_statistics import cell_values
+from wced.pretraining.gene_statistics import ValueSums
 from wced.shards.components import MOST_CELLS, principal_components
 from wced.shards.encode import Encoding, encode
 from wced.shards.order import CellSource
@@ -27,7 +27,7 @@ def depth_scale(shards: CellSource) -> dict[str, float]:
 
 
 @torch.no_grad()
-def start_from_statistics(model: WcedModel, shards: CellSource, size: Model, seed: int) -> None:
+def start_from_statistics(model: WcedModel, shards: CellSource, values: ValueSums, size: Model, seed: int) -> None:
     """Give an untrained model what the training cells say of single genes and, if asked for, of pairs of them.
 
     The whole-cell decoder's biases become each gene's log-odds of expression and mean value: the null model. If it is
@@ -41,6 +41,8 @@ def start_from_statistics(model: WcedModel, shards: CellSource, size: Model, see
         Drawn weights; changed in place.
     shards
         The corpus.
+    values
+        What the values of its training cells add up to.
     size
         Shape of the model.
     seed
@@ -54,13 +56,13 @@ def start_from_statistics(model: WcedModel, shards: CellSource, size: Model, see
         scale = INPUT_STD * np.sqrt(size.hidden_size / size.gene_components)
         model.embedding.gene.weight.copy_(scale * torch.from_numpy(whitened_vk) @ turn_dk.T)
     if "wced" in model.config.decoders:
-        _start_decoder(model, shards)
+        _start_decoder(model, shards, values)
 
 
-def _start_decoder(model: WcedModel, shards: CellSource) -> None:
-    decoder, train = model.decoders["wced"], cell_values(shards, "train", null=False)
-    rate_g = np.clip(train.n_nonzero_g / np.maximum(train.n_g, 1), 1e-4, 1 - 1e-4)
-    logit_g, value_g = np.log(rate_g / (1 - rate_g)), np.nan_to_num(train.mean_g)
+def _start_decoder(model: WcedModel, shards: CellSource, values: ValueSums) -> None:
+    decoder = model.decoders["wced"]
+    rate_g = np.clip(values.n_nonzero_g / np.maximum(values.n_g, 1), 1e-4, 1 - 1e-4)
+    logit_g, value_g = np.log(rate_g / (1 - rate_g)), np.nan_to_num(values.mean_g)
     if decoder.depth is not None:
         depth = _DepthSums(shards, model.config.decoder_depth)
         detection_slope_g, value_slope_g = depth.detection_slope(rate_g), depth.value_slope(value_g)

@@ -32,6 +32,7 @@ from wced.pretraining.build import (
 from wced.pretraining.callbacks import AdaptiveChoice, GeneErrorFiles, QuietProgress, Saving
 from wced.pretraining.card import card
 from wced.pretraining.gene_errors import GeneErrors
+from wced.pretraining.gene_statistics import cell_values
 from wced.pretraining.gene_tables import joined
 from wced.pretraining.launch import launched, rank
 from wced.pretraining.module import PretrainingModule
@@ -113,13 +114,14 @@ def pretrain(
     state = TrainingState(state_root, identity, Path(shard_folder) / "index.json")
     graph, targets = hierarchy(shards, checkpoint)
     model = build_model(shards, section.model, checkpoint, graph, seed)
+    values = cell_values(shards, "train", null=False)
     if state.last is None:  # a resumed training gets its weights from there
-        start_from_statistics(model, shards, section.model, seed)
+        start_from_statistics(model, shards, values, section.model, seed)
     model.backbone.gradient_checkpointing = checkpoint.gradient_checkpointing
     _say("parameters: " + ", ".join(f"{part} {n:,}" for part, n in parameters_by_part(model).items()))
 
     encoding, bucket_steps = encoding_of(checkpoint), checkpoint.order.bucket_steps
-    genes = input_genes(shards, checkpoint.input)
+    genes = input_genes(values, shards.vocabulary, checkpoint.input)
     choice = choice_of(genes, shards.measured_dv, checkpoint.input)
     common = {"batch_size": checkpoint.batch_size, "seed": seed, "choice": choice}
     train = BatchDataset(
@@ -151,7 +153,7 @@ def pretrain(
     module = PretrainingModule(
         model,
         checkpoint,
-        losses_of(shards, checkpoint, model, targets),
+        losses_of(shards, values, checkpoint, model, targets),
         {decoder: GeneErrors(len(shards.vocabulary), errors.blocks) for decoder in model.config.decoders},
         seed=seed,
         steps=steps_per_epoch * checkpoint.epochs,
