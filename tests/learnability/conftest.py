@@ -9,10 +9,13 @@ from wced.learnability.analysis import Analysis, analyse
 SECTION = Learnability(bootstraps=40, permutations=200, simulation={"z": (3.0,), "repeats": 3})
 
 
-def analysed(folder, genes: pd.DataFrame | None, names: list[str], section: Learnability = SECTION) -> Analysis:
+def analysed(
+    folder, genes: pd.DataFrame | None, names: list[str], section: Learnability = SECTION, left_out=None
+) -> Analysis:
     """Analyse checkpoints of a folder."""
     errors = tables.read(tables.GENE_ERRORS, [folder / name / "gene_errors.parquet" for name in names])
-    return analyse(errors, {name: folder / name / "gene_error_sums.parquet" for name in names}, genes, section, 0)
+    sums = {name: folder / name / "gene_error_sums.parquet" for name in names}
+    return analyse(errors, sums, genes, section, 0, left_out)
 
 
 @pytest.fixture(scope="session")

@@ -93,6 +93,9 @@ def test_a_family_converges_only_where_it_stays():
         checkpoint, decoder, key = "w", "wced", {"checkpoint": "w", "decoder": "wced"}
         genes = pd.DataFrame({"gene_id": ["a", "b"], "family": "f"})
 
+        def unseen(axis):
+            return {}
+
     errors = pd.DataFrame(
         {
             "checkpoint": "w", "decoder": "wced", "epoch": [1, 1, 2, 2, 3, 3, 4, 4], "gene_id": ["a", "b"] * 4,

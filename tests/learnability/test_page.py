@@ -5,8 +5,9 @@ import pytest
 
 from learnability.conftest import SECTION, analysed
 from wced.learnability.answers import answers, differences
+from wced.learnability.checkpoint import told_depth
 from wced.learnability.figures import figure_names, save_figures
-from wced.learnability.page import render, told_depth
+from wced.learnability.page import render
 
 
 @pytest.fixture(scope="module")

@@ -36,27 +36,31 @@ def learnability(
     from wced.errors import WcedError
     from wced.files import whole_file, whole_folder
     from wced.learnability.analysis import MADE, analyse
+    from wced.learnability.checkpoint import MODEL_FILES, left_out, told_depth
     from wced.learnability.figures import save_figures
-    from wced.learnability.page import render, told_depth
+    from wced.learnability.page import render
     from wced.provenance import recorded
 
     inputs = {f"{folder.name}/{name}": folder / f"{name}.parquet" for folder in folders for name in _FILES}
+    models = {f"{folder.name}/{name}": folder / "model" / name for folder in folders for name in MODEL_FILES}
+    inputs |= {name: path for name, path in models.items() if path.exists()}
     if annotation is not None:
         inputs["annotation"] = annotation
     given = typed.model_dump() | {"seed": seed}
     also = [all_epochs, *(tables_folder / f"{table.name}.tsv" for table in MADE), figures]
     with recorded(page, command="learnability", section=given, inputs=inputs, seed=seed, also=also):
-        frames, sums, deep = [], {}, []
+        frames, sums, unseen, deep = [], {}, {}, []
         for folder in folders:
             frames.append(tables.read(tables.GENE_ERRORS, folder / "gene_errors.parquet"))
             for name in frames[-1]["checkpoint"].unique():
                 if name in sums:
                     raise WcedError(f"{folder}: its errors are of the checkpoint {name}, as those of another folder")
                 sums[name] = folder / "gene_error_sums.parquet"
+                unseen[name] = left_out(folder)
                 deep += [name] if told_depth(folder) else []
         errors = pd.concat(frames, ignore_index=True)
         known = None if annotation is None else tables.read(tables.GENE_ANNOTATION, annotation)
-        found = analyse(errors, sums, known, typed, seed)
+        found = analyse(errors, sums, known, typed, seed, unseen)
         tables.write(errors, tables.GENE_ERRORS, all_epochs)
         for table in MADE:
             tables.write(found.tables[table.name], table, tables_folder / f"{table.name}.tsv")

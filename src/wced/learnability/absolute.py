@@ -28,16 +28,16 @@ def families(model: Model, section: Learnability, converged: dict[str, int]) -> 
     converged
         Epoch of convergence of families, of `wced.learnability.dynamics`.
     """
-    genes = model.genes
+    genes, unseen = model.genes, model.unseen("family")
     at = {family: np.array(rows) for family, rows in genes.groupby("family").indices.items()}
     rows = []
     for family, every in model.every.groupby("family"):
         place = at.get(family, np.array([], int))
         row = {**model.key, "family": family, "genes": len(every), "reliable": len(place), "tier": "", "reason": ""}
-        row["auc_genes"] = 0
-        if len(place) < section.min_group:
-            row["reason"] = f"{len(place)} reliable genes, fewer than {section.min_group}"
-            rows.append(row)
+        row |= {"left_out": (every["left_out"] != "").sum(), "auc_genes": 0}
+        if family in unseen or len(place) < section.min_group:
+            few = f"{len(place)} reliable genes, fewer than {section.min_group}"
+            rows.append(row | {"reason": unseen.get(family, few)})
             continue
         reliable = genes.iloc[place]
         row |= {
@@ -76,9 +76,11 @@ def facts(model: Model, family_rows: pd.DataFrame) -> pd.DataFrame:
     family_rows
         What `families` gives for it.
     """
+    n, left_out = len(model.every), int((model.every["left_out"] != "").sum())
     rows = [
-        _row(model, "all", "genes", len(model.every), len(model.every)),
-        _row(model, "all", "dropped", len(model.every) - len(model.genes), len(model.every)),
+        _row(model, "all", "genes", n, n),
+        _row(model, "all", "left_out", left_out, n),
+        _row(model, "all", "dropped", n - left_out - len(model.genes), n),
         _explained(model),
     ]
     for regime in REGIMES:

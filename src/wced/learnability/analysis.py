@@ -1,5 +1,6 @@
 """The whole analysis: from gene errors, their sums by block and an annotation of genes to all tables."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def analyse(
     annotation: pd.DataFrame | None,
     section: Learnability,
     seed: int,
+    left_out: Mapping[str, pd.DataFrame] | None = None,
 ) -> Analysis:
     """Analyse the gene errors of checkpoints.
 
@@ -66,6 +68,8 @@ def analyse(
         The choices of the analysis.
     seed
         Seed of all draws.
+    left_out
+        Genes that the input of each checkpoint leaves out (`wced.learnability.checkpoint.left_out`); None: none.
 
     Raises
     ------
@@ -73,8 +77,10 @@ def analyse(
         If the sums of a checkpoint are not there or lack its last epoch.
     """
     last = genes.last_epoch(errors)
+    every = genes.with_left_out(last, left_out or {})
+    seen = every[every["left_out"] == ""]
     proxies = genes.proxies(annotation)
-    models = models_of(genes.annotated(last, annotation), sums, section, seed)
+    models = models_of(genes.annotated(every, annotation), sums, section, seed)
     parts: dict[str, list[pd.DataFrame]] = {table.name: [] for table in MADE}
     for model in models:
         followed = dynamics(errors, model, section)
@@ -93,8 +99,8 @@ def analyse(
     made = {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items() if frames}
     made |= {
         tables.GENE_ERRORS.name: last,
-        tables.LEARNABILITY.name: genes.ranked(last, min_nonzero=section.min_nonzero, top=section.top),
-        tables.LEARNABILITY_SUMMARY.name: genes.summary(last, min_nonzero=section.min_nonzero),
+        tables.LEARNABILITY.name: genes.ranked(seen, min_nonzero=section.min_nonzero, top=section.top),
+        tables.LEARNABILITY_SUMMARY.name: genes.summary(seen, min_nonzero=section.min_nonzero),
         tables.LEARNABILITY_AGREEMENT.name: agreement(models, made[tables.LEARNABILITY_FAMILIES.name], section),
         tables.LEARNABILITY_EXCLUSIVE.name: exclusive(models),
     }

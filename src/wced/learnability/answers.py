@@ -7,7 +7,7 @@ from wced.config.learnability import Learnability
 from wced.learnability.analysis import Analysis
 from wced.learnability.enrichment import DISSOCIATION, IDENTITY, UNASSIGNED
 from wced.learnability.genes import NOT_ANNOTATED
-from wced.learnability.models import Model
+from wced.learnability.models import Model, left_out_reason
 
 
 def answers(analysis: Analysis, section: Learnability) -> list[tuple[str, list[str]]]:
@@ -62,10 +62,12 @@ def _of_model(analysis: Analysis, model: Model, section: Learnability) -> list[s
     rows = analysis.tables["learnability_facts"]
     rows = rows[(rows["checkpoint"] == model.checkpoint) & (rows["decoder"] == model.decoder)]
     facts = rows.set_index(["regime", "measure"])
-    n = len(model.genes)
+    n, unseen = len(model.genes), _unseen(model)
+    read = int((model.every["left_out"] == "").sum())
     sentences = [
-        f"{n:,} of {len(model.every):,} genes are reliable: {section.min_nonzero} or more non-zero values were scored. "
-        f"The other {len(model.every) - n:,} are left out of all that follows."
+        f"{n:,} of {read:,} genes {'that it reads ' if unseen else ''}are reliable: {section.min_nonzero} or more "
+        f"non-zero values were scored. The other {read - n:,} are left out of all that follows.",
+        *unseen,
     ]
     if n == 0:
         return sentences
@@ -88,6 +90,20 @@ def _of_model(analysis: Analysis, model: Model, section: Learnability) -> list[s
     ]
     sentences += [_program(row) for row in programs.itertuples() if row.group != NOT_ANNOTATED]
     return sentences
+
+
+def _unseen(model: Model) -> list[str]:
+    """Return the sentence on the genes that the input leaves out; none where the model reads all."""
+    groups = model.every["left_out"][model.every["left_out"] != ""]
+    if groups.empty:
+        return []
+    sentence = (
+        f"{len(groups):,} genes are {left_out_reason(model.checkpoint, groups)}. The model never reads them, so they "
+        "are not judged, and no count, trend or ranking has them, whatever errors it makes."
+    )
+    if names := [*model.unseen("family"), *model.unseen("program")]:
+        sentence += f" Families and programs of which that is half or more have no values: {', '.join(names)}."
+    return [sentence]
 
 
 def _program(row) -> str:

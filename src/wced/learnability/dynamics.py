@@ -22,7 +22,7 @@ def dynamics(errors: pd.DataFrame, model: Model, section: Learnability) -> pd.Da
     mine = errors[(errors["checkpoint"] == model.checkpoint) & (errors["decoder"] == model.decoder)]
     family = model.genes.set_index("gene_id")["family"]
     size = family.value_counts()
-    family = family[family.map(size) >= section.min_group]
+    family = family[(family.map(size) >= section.min_group) & ~family.isin(list(model.unseen("family")))]
     mine = mine[mine["gene_id"].isin(family.index) & mine["rescaled_mae"].notna()]
     auc = mine["detection_auc"].where(mine["n"] - mine["n_nonzero"] >= section.min_zeros)
     mine = mine.assign(family=mine["gene_id"].map(family), improvement=improvement(mine), detection_auc=auc)

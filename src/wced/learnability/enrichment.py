@@ -34,6 +34,8 @@ class Comparison:
     """bool."""
     against_g: np.ndarray
     """bool."""
+    reason: str = ""
+    """Why the two are not compared whatever their genes; they have none then."""
 
 
 def odds_ratio(winners: np.ndarray, genes: np.ndarray, winners_against: np.ndarray, genes_against: np.ndarray):
@@ -76,16 +78,20 @@ def enrichment(model: Model, section: Learnability, proxies: str, seed: int) -> 
 
 def _comparisons(model: Model, axis: str, judged_g: np.ndarray) -> list[Comparison]:
     labels_g = model.genes[axis].to_numpy()
-    groups = sorted(model.every[axis].unique())
+    groups, unseen = sorted(model.every[axis].unique()), model.unseen(axis)
+
+    def compared(a: str, b: str) -> Comparison:
+        against_g = labels_g != a if b == OTHERS else labels_g == b
+        reason = unseen.get(a, unseen.get(b, ""))
+        read_g = judged_g & (reason == "")
+        return Comparison(axis, a, b, read_g & (labels_g == a), read_g & against_g, reason)
+
     if axis == "family":
-        return [
-            Comparison(axis, group, OTHERS, judged_g & (labels_g == group), judged_g & (labels_g != group))
-            for group in groups
-        ]
+        return [compared(group, OTHERS) for group in groups]
     pairs = [(group, UNASSIGNED) for group in groups if group != UNASSIGNED]
     if {IDENTITY, DISSOCIATION} <= set(groups):
         pairs.append((IDENTITY, DISSOCIATION))
-    return [Comparison(axis, a, b, judged_g & (labels_g == a), judged_g & (labels_g == b)) for a, b in pairs]
+    return [compared(a, b) for a, b in pairs]
 
 
 def _compare(model: Model, regime: str, each: Comparison, section: Learnability, rng: np.random.Generator) -> dict:
@@ -112,7 +118,7 @@ def _compare(model: Model, regime: str, each: Comparison, section: Learnability,
         "winners_against": winners_against,
         "published_odds_ratio": "",
         "published_winner_rate": "",
-        "reason": _reason(each, table, section),
+        "reason": each.reason or _reason(each, table, section),
     }
     if each.against in (UNASSIGNED, OTHERS):
         for measure in ("odds_ratio", "winner_rate"):

@@ -18,7 +18,8 @@ from wced.learnability.models import Model
 def families_figure(analysis: Analysis, model: Model, section: Learnability, folder: Path) -> None:
     """Write the violins of a model's families, ordered by improvement and coloured by tier."""
     rows = rows_of(analysis, "learnability_families", model)
-    rows = rows[rows["reliable"] > 0].iloc[::-1].reset_index(drop=True)
+    rows = rows[(rows["reliable"] > 0) & ~rows["family"].isin(list(model.unseen("family")))]
+    rows = rows.iloc[::-1].reset_index(drop=True)
     figure = Figure(figsize=(7.2, 0.24 * len(rows) + 1.6), layout="constrained")
     axis = figure.subplots()
     widest = max(rows["reliable"].max(), 1) if len(rows) else 1

@@ -1,5 +1,7 @@
 """Tables of gene errors: the last epoch, annotated, the most and the least learnable genes, and a summary."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -16,6 +18,29 @@ def last_epoch(errors: pd.DataFrame) -> pd.DataFrame:
     """
     last = errors.groupby("checkpoint")["epoch"].transform("max")
     return checked(errors[errors["epoch"] == last].reset_index(drop=True), GENE_ERRORS)
+
+
+def with_left_out(errors: pd.DataFrame, left_out: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return errors with the column `left_out`: the gene groups for which a checkpoint's input leaves out the gene.
+
+    Left-out genes that were never scored get a row without errors: masked language models mask what they read.
+
+    Parameters
+    ----------
+    errors
+        Rows of tables.GENE_ERRORS, one epoch of each checkpoint.
+    left_out
+        What `wced.learnability.checkpoint.left_out` returns, by checkpoint; one that is missing reads all genes.
+    """
+    parts = []
+    for (checkpoint, decoder), rows in errors.groupby(["checkpoint", "decoder"], sort=False):
+        genes = left_out.get(checkpoint, pd.DataFrame(columns=["gene_id", "gene_symbol", "left_out"]))
+        parts.append(rows.assign(left_out=rows["gene_id"].map(genes.set_index("gene_id")["left_out"]).fillna("")))
+        unscored = genes[~genes["gene_id"].isin(rows["gene_id"])]
+        if len(unscored):
+            key = {"checkpoint": checkpoint, "decoder": decoder, "epoch": rows["epoch"].iloc[0]}
+            parts.append(unscored.assign(**key, n=0, n_nonzero=0))
+    return pd.concat(parts, ignore_index=True) if parts else errors.assign(left_out="")
 
 
 NOT_ANNOTATED = "not annotated"

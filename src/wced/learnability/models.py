@@ -1,5 +1,6 @@
 """One decoder of one checkpoint: its genes in the last epoch, their trend, and draws of the validation blocks."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from wced.learnability.trend import Axis, Fit, axis_of, fit
 REGIMES = ("all", "sparse", "dense")
 """Which genes a row of a table is about."""
 
+UNSEEN = 0.5
+"""Share of a family's or program's genes left out of the input from which on nothing is said of the group."""
+
 
 @dataclass(frozen=True)
 class Model:
@@ -27,10 +31,11 @@ class Model:
     name: str
     """The checkpoint, with the decoder where it has several."""
     every: pd.DataFrame
-    """Genes of the last epoch (tables.GENE_ERRORS) with `improvement`, `family`, `program` and `regime`."""
+    """Genes of the last epoch (tables.GENE_ERRORS) with `improvement`, `family`, `program`, `regime` and `left_out`:
+    the groups for which the input leaves out the gene; empty for a gene that the model reads."""
     genes: pd.DataFrame
-    """The reliable of them, in the same order, with the arrays of the fit: `z`, `winner`, `loser`, `judged`. Detection
-    AUCs of too few zeros are NaN."""
+    """The reliable of them that the model reads, in the same order, with the arrays of the fit: `z`, `winner`, `loser`,
+    `judged`. Detection AUCs of too few zeros are NaN."""
     axis: Axis
     """Zero fractions of `genes`."""
     fitted: Fit
@@ -45,11 +50,27 @@ class Model:
         """The columns that say in a table which model a row is of."""
         return {"checkpoint": self.checkpoint, "decoder": self.decoder}
 
+    def unseen(self, axis: str) -> dict[str, str]:
+        """Return the reason of each family or program (`axis`) of which the input leaves out `UNSEEN` or more."""
+        reasons = {}
+        for group, left_out in self.every.groupby(axis)["left_out"]:
+            words = left_out[left_out != ""]
+            if len(words) >= UNSEEN * len(left_out):
+                reason = left_out_reason(self.checkpoint, words)
+                reasons[str(group)] = f"{len(words)} of {len(left_out)} genes {reason}"
+        return reasons
+
     def regime(self, regime: str) -> np.ndarray:
         """Return which of `genes` are of a regime; bool."""
         if regime == "all":
             return np.ones(len(self.genes), bool)
         return (self.genes["regime"] == regime).to_numpy()
+
+
+def left_out_reason(checkpoint: str, words: Iterable[str]) -> str:
+    """Return why nothing is said of genes; `words` are the gene groups for which each of them is left out."""
+    groups = dict.fromkeys(group for word in words for group in word.split(", "))
+    return f"left out of the input of {checkpoint}: {', '.join(groups)}"
 
 
 def models_of(last: pd.DataFrame, sums: dict[str, Path], section: Learnability, seed: int) -> list[Model]:
@@ -58,7 +79,7 @@ def models_of(last: pd.DataFrame, sums: dict[str, Path], section: Learnability, 
     Parameters
     ----------
     last
-        Rows of tables.GENE_ERRORS, one epoch of each checkpoint, with `family` and `program`.
+        Rows of tables.GENE_ERRORS, one epoch of each checkpoint, with `family`, `program` and `left_out`.
     sums
         File of tables.GENE_ERROR_SUMS of each checkpoint.
     section
@@ -86,7 +107,7 @@ def _model(
     regime = np.select([zero_fraction > section.sparse, zero_fraction <= section.sparse], ["sparse", "dense"], "")
     every = every.assign(improvement=improvement(every), regime=regime).reset_index(drop=True)
     enough = (every["n_nonzero"] >= section.min_nonzero) & zero_fraction.notna().to_numpy()
-    genes = every[enough].reset_index(drop=True)
+    genes = every[enough & (every["left_out"] == "")].reset_index(drop=True)
     many = genes["n"] - genes["n_nonzero"] >= section.min_zeros
     genes["detection_auc"] = genes["detection_auc"].where(many)
     axis = axis_of(genes["zero_fraction"].to_numpy(), section.window)
@@ -125,15 +146,17 @@ def gene_table(model: Model, section: Learnability, proxies: str) -> pd.DataFram
     columns = ["expected_mae", "local_sd", "z", "difference"]
     found = genes[["gene_id", *columns]].assign(call=call, **shares)
     table = model.every.merge(found, on="gene_id", how="left", validate="one_to_one")
+    unseen = table["left_out"].map(lambda groups: left_out_reason(model.checkpoint, [groups]))
     few = table["n_nonzero"].astype(str) + f" non-zero values, fewer than {section.min_nonzero}"
     reason = np.select(
         [
             table["z"].notna(),
+            table["left_out"] != "",
             table["n_nonzero"] < section.min_nonzero,
             ~(table["rescaled_mae"] > 0),
             table["zero_fraction"].isna(),
         ],
-        ["", few, "no error above 0", "no zero fraction"],
+        ["", unseen, few, "no error above 0", "no zero fraction"],
         f"fewer than {section.window_genes} genes of its sparsity"
         if section.spread == "windows"
         else "no local standard deviation",

@@ -88,13 +88,6 @@ def render(
     )
 
 
-def told_depth(folder: Path) -> bool:
-    """Return whether the decoder of a checkpoint's folder was told the depth of the whole cell."""
-    config = folder / "model" / "config.json"
-    # Errors may stand without their model, whose decoder is not known then.
-    return config.exists() and json.loads(config.read_text())["decoder_depth"] is not None
-
-
 def _programs(analysis: Analysis) -> pd.DataFrame:
     rows = analysis.tables["learnability_enrichment"]
     rows = rows[(rows["axis"] == "program") & (rows["regime"] == "all")]

@@ -72,7 +72,8 @@ def draw_genes(errors: pd.DataFrame, checkpoints: Sequence[str], min_nonzero: in
         caption=(
             f"Each dot is a gene that at least {min_nonzero} validation cells express, at the last epoch. Rescaled "
             "MAE: mean absolute error on log1p(counts per 10,000) where the gene is expressed, with the prediction 0 "
-            "where the model calls the gene absent, over the gene's mean there. The null predicts that mean."
+            "where the model calls the gene absent, over the gene's mean there. The null predicts that mean. "
+            "Genes that a checkpoint's input leaves out are shown where they were scored."
         ),
         data=errors.loc[errors["n_nonzero"] >= min_nonzero, [*columns, "detection_auc"]],
     )
