@@ -79,7 +79,8 @@ def pretraining(
     4 (10.5 hidden_size + 5.5 intermediate_size) bytes of activations: fitted to the peaks of steps at the paper's size
     in float32 (docs/speed.md: 3.4 GB at width 1,024, 3.9 GB at 1,536). bfloat16 takes about two thirds of the
     activations, gradient checkpointing far less. In the demo the peak was 1.3 to 2 times the estimate, which so is
-    rather too low. Disk: two states of 12 bytes per parameter, one of them being written, and the weights.
+    rather too low. Disk: two states of 12 bytes per parameter, one of them being written, and three times the weights:
+    trained, at step 0, and these once more in the training state.
 
     Parameters
     ----------
@@ -96,7 +97,7 @@ def pretraining(
     """
     activations = 4 * tokens * layers * (10.5 * hidden_size + 5.5 * intermediate_size)
     held = 0 if on_gpu else 16 * parameters + activations + errors.memory
-    return Need("the training", disk=28 * parameters + errors.disk, memory=TRAINING + held)
+    return Need("the training", disk=36 * parameters + errors.disk, memory=TRAINING + held)
 
 
 def available_memory() -> int:

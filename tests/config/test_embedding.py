@@ -6,12 +6,15 @@ from wced.config.embedding import Embedding
 
 def test_every_model_is_named_once_and_in_order():
     section = Embedding(
-        datasets=[], concat=["a", "b"], untrained="a", untrained_seeds=[7, 8], baselines=["pca", "harmony"],
+        datasets=[], concat=["a", "b"], step_0=["b", "a"], untrained="a", untrained_seeds=[7, 8],
+        baselines=["pca", "harmony"],
         readouts={"label": {"checkpoint": "a", "pooling": ["cls:1"]}},
         external={"theirs": {"embeddings": "x/{dataset}.h5ad", "n_params": 1}},
     )  # fmt: skip
     assert section.untrained_models == {"untrained": None, "untrained_7": 7, "untrained_8": 8}
-    assert section.models == ["label", "concat", *section.untrained_models, "pca", "harmony", "theirs"]
+    assert section.step_0_models == {"b_step_0": "b", "a_step_0": "a"}
+    before = [*section.step_0_models, *section.untrained_models]
+    assert section.models == ["label", "concat", *before, "pca", "harmony", "theirs"]
     assert section.external["theirs"].path("held") == "x/held.h5ad"
 
 
@@ -21,11 +24,12 @@ def test_every_model_is_named_once_and_in_order():
         ({"untrained_seeds": [1]}, "untrained_seeds are of the baseline untrained, which is null"),
         ({"external": {"hvg": {"embeddings": "{dataset}", "n_params": 1}}}, "hvg is the name of two models"),
         ({"untrained": "a", "untrained_seeds": [1, 1]}, "untrained_seeds: a seed stands there twice"),
+        ({"step_0": ["a", "a"]}, "step_0: a is duplicated"),
         ({"external": {"a b": {"embeddings": "{dataset}", "n_params": 1}}}, "'a b' is no name of letters"),
         ({"readouts": {"pca": {"checkpoint": "a", "pooling": ["cls"]}}}, "pca is the name of two models"),
         ({"baselines": ["tsne"]}, "Input should be"),
     ],
-    ids=["seeds", "external", "seed twice", "name", "readout", "baseline"],
+    ids=["seeds", "external", "seed twice", "step 0 twice", "name", "readout", "baseline"],
 )
 def test_what_is_refused(given, message):
     with pytest.raises(ValidationError, match=message):

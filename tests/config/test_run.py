@@ -123,6 +123,7 @@ def test_unknown_keys_are_named(config, key):
         ("census.version", "2025-01-30", "census: give exactly one of datasets, uri and version"),
         ("census.datasets", [], "census: give exactly one of datasets, uri and version"),
         ("embedding.concat", ["m", "n"], "embedding.concat: n is not in pretraining.checkpoints"),
+        ("embedding.step_0", ["m", "n"], "embedding.step_0: n is not in pretraining.checkpoints"),
         ("embedding.untrained", "n", "embedding.untrained: n is not in pretraining.checkpoints"),
         ("embedding.readouts", {"r": {"checkpoint": "n", "pooling": ["cls"]}}, "embedding.readouts: n is not in pret"),
         ("embedding.readouts", {"r": {"checkpoint": "m", "pooling": ["cls", "mean"]}}, "embedding.readouts.r.pooling: "
@@ -144,7 +145,7 @@ def test_unknown_keys_are_named(config, key):
         "metadata", "labels_alone", "nothing_to_learn", "weightless", "early_stop", "shares",
         "scaled_zeros", "scale", "table", "null",
         "heads", "leaked", "not_embedded", "uri_and_datasets", "version_and_datasets", "no_corpus", "concat",
-        "untrained", "readouts", "untrained_readout", "no_such_cls", "no_such_block", "untrained_own_readout",
+        "step_0", "untrained", "readouts", "untrained_readout", "no_such_cls", "no_such_block", "untrained_own_readout",
         "no_such_head", "no_loss", "ablation", "reserved", "reserved_concat", "checkpoint_name",
     ],
 )  # fmt: skip
@@ -205,14 +206,14 @@ def test_the_gene_level_benchmark_needs_the_annotation(config):
 def test_models_of_a_benchmark(config):
     config["pretraining"]["checkpoints"]["n"] = {"mlm": {}}
     config["embedding"] |= {"untrained": "m", "untrained_seeds": [5], "concat": ["m", "n"], "baselines": ["pca"]}
-    config["embedding"]["readouts"] = {"mean": {"checkpoint": "n", "pooling": ["mean"]}}
+    config["embedding"] |= {"step_0": ["n"], "readouts": {"mean": {"checkpoint": "n", "pooling": ["mean"]}}}
     config["embedding"]["external"] = {"theirs": {"embeddings": "{dataset}.h5ad", "n_params": 1}}
     config["benchmarks"]["finetuned_annotation"] = {"datasets": ["c"]}
     run = check(config)
-    every = ["m", "n", "mean", "concat", "untrained", "untrained_5", "pca", "theirs"]
+    every = ["m", "n", "mean", "concat", "n_step_0", "untrained", "untrained_5", "pca", "theirs"]
     assert run.models == run.models_of("zero_shot_integration") == every
     assert run.models_of("finetuned_annotation") == ["m", "n"]
-    kinds = ["model", "model", "model", "model", "baseline", "baseline", "baseline", "external"]
+    kinds = ["model", "model", "model", "model", "baseline", "baseline", "baseline", "baseline", "external"]
     assert [run.kind(name) for name in every] == kinds
     assert (run.kind("m_decoder"), run.kind("random")) == ("model", "baseline")
 

@@ -47,13 +47,16 @@ def components(shards):
 
 def test_vectors_are_those_of_the_model_in_the_order_of_the_vocabulary(shards, annotation, components, tmp_path):
     models = {"m": checkpoint(shards.vocabulary, ["mlm"]), "w": checkpoint(shards.vocabulary, ["wced"])}
-    names = gene_vectors.write_all(tmp_path, models, components, shards, annotation, seed=3)
-    assert names == ["m", "w", "w_decoder", "untrained", "random", "coexpression_pca", "frequency"]
+    starts = {"w_step_0": checkpoint(shards.vocabulary, ["wced"])}
+    names = gene_vectors.write_all(tmp_path, models, starts, components, shards, annotation, seed=3)
+    assert names == ["m", "w", "w_decoder", "w_step_0", "untrained", "random", "coexpression_pca", "frequency"]
     found = {name: read_embedding(tmp_path / f"{name}.h5ad") for name in names}
     for name, embedding in found.items():
         assert embedding.obs_names.tolist() == list(shards.vocabulary.gene_ids), name
     table = models["m"].model.embedding.gene.weight.detach().numpy()
     np.testing.assert_array_equal(found["m"].X, table)
+    begun = starts["w_step_0"].model.embedding.gene.weight.detach().numpy()
+    np.testing.assert_array_equal(found["w_step_0"].X, begun)
     decoder = models["w"].model.decoders["wced"]
     both = np.hstack([decoder.detection.weight.detach().numpy(), decoder.value.weight.detach().numpy()])
     np.testing.assert_array_equal(found["w_decoder"].X, both)
@@ -74,7 +77,7 @@ def test_vectors_are_those_of_the_model_in_the_order_of_the_vocabulary(shards, a
 
 def test_exported_vectors_can_be_given_to_another_model(shards, annotation, components, tmp_path):
     gene_vectors.write_all(
-        tmp_path, {"m": checkpoint(shards.vocabulary, ["mlm"])}, components, shards, annotation, seed=3
+        tmp_path, {"m": checkpoint(shards.vocabulary, ["mlm"])}, {}, components, shards, annotation, seed=3
     )
     matrix_gw, has_row_v = read_gene_embeddings(tmp_path / "m.h5ad", shards.vocabulary.gene_ids)
     assert has_row_v.all() and matrix_gw.shape == (len(shards.vocabulary), 16)
@@ -92,12 +95,13 @@ def test_given_vectors_are_exported_as_the_model_reads_them():
 def test_other_vocabularies_are_refused(shards, annotation, components, tmp_path):
     other = checkpoint(Vocabulary(("A",), ("a",)), ["mlm"])
     with pytest.raises(WcedError, match="m: of another vocabulary than the shards"):
-        gene_vectors.write_all(tmp_path, {"m": other}, components, shards, annotation, seed=3)
+        gene_vectors.write_all(tmp_path, {"m": other}, {}, components, shards, annotation, seed=3)
 
 
 def test_commands(shards, annotation, components, made, tmp_path, monkeypatch):
-    (tmp_path / "w" / "model").mkdir(parents=True)
-    save(checkpoint(shards.vocabulary, ["wced"]), tmp_path / "w" / "model")
+    for kind in ("model", "step_0"):
+        (tmp_path / "w" / kind).mkdir(parents=True)
+        save(checkpoint(shards.vocabulary, ["wced"]), tmp_path / "w" / kind)
     components.write(tmp_path / "pca.npz")
     tables.write(annotation, tables.GENE_ANNOTATION, tmp_path / "annotation.parquet")
 
@@ -108,11 +112,12 @@ def test_commands(shards, annotation, components, made, tmp_path, monkeypatch):
         assert ended.value.code == 0
 
     run(
-        "gene-embeddings", tmp_path / "w", "--shards", made.shards, "--components", tmp_path / "pca.npz",
-        "--annotation", tmp_path / "annotation.parquet", "--output", tmp_path / "genes",
+        "gene-embeddings", tmp_path / "w", "--step-0", tmp_path / "w", "--shards", made.shards,
+        "--components", tmp_path / "pca.npz", "--annotation", tmp_path / "annotation.parquet",
+        "--output", tmp_path / "genes",
     )  # fmt: skip
-    files = [tmp_path / "genes" / f"{name}.h5ad" for name in ("w", "w_decoder", "frequency")]
+    files = [tmp_path / "genes" / f"{name}.h5ad" for name in ("w", "w_decoder", "w_step_0", "frequency")]
     run("score-genes", *files, "--section", "{}", "--run", "r", "--output", tmp_path / "scores.tsv")
     scores = tables.read(tables.SCORES, tmp_path / "scores.tsv")
-    assert list(dict.fromkeys(scores["model"])) == ["w", "w_decoder", "frequency"]
+    assert list(dict.fromkeys(scores["model"])) == ["w", "w_decoder", "w_step_0", "frequency"]
     assert set(scores["dataset"]) == {"genes"}

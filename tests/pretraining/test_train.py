@@ -144,6 +144,24 @@ def test_choices_of_a_section_reach_the_training(run, whole, change, value):
     assert other["model/model.safetensors"] != contents(whole / "wced")["model/model.safetensors"]
 
 
+@pytest.mark.parametrize("name", WHOLE)
+def test_the_weights_before_the_first_step_stand_beside_the_trained_ones(whole, shards, name):
+    settings = section(**WHOLE[name])
+    graph, _ = hierarchy(shards, settings.checkpoints["m"])
+    model = build_model(shards, settings.model, settings.checkpoints["m"], graph, 3)
+    start_from_statistics(model, shards, settings.model, 3)
+    begun, trained = (load(whole / name / kind) for kind in ("step_0", "model"))
+    weights = begun.model.state_dict()
+    assert weights.keys() == trained.model.state_dict().keys()
+    assert all(torch.equal(weights[key], value) for key, value in model.state_dict().items())
+    assert not torch.equal(begun.model.embedding.cls, trained.model.embedding.cls)
+    files = {kind: contents(whole / name / kind) for kind in ("step_0", "model")}
+    assert files["step_0"].keys() == files["model"].keys()
+    same = {file for file, data in files["model"].items() if files["step_0"][file] == data}
+    assert same == files["model"].keys() - {"model.safetensors", "README.md"}
+    assert b"No step has changed them" in files["step_0"]["README.md"]
+
+
 def test_heads_may_read_their_own_cls_positions(run, whole):
     head = {"column": "cell_type_ontology_term_id", "loss": "hierarchical", "cls_position": 1}
     given = section().model_dump()

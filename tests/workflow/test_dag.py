@@ -19,12 +19,13 @@ from planning import snakemake
 from wced import config, tables
 from wced.benchmarks.job import task_module
 from wced.cli import warm
+from wced.embedding.files import read_embedding
 from wced.files import sha256
 from wced.provenance import ENDING, trace
 
 ROOT = Path(__file__).parents[2]
 TASKS = ["zero_shot_integration", "czi", "zero_shot_annotation"]
-MODELS = ["mlm_multitask", "wced_multitask", "concat", "untrained", "pca", "elsewhere"]
+MODELS = ["mlm_multitask", "wced_multitask", "concat", "wced_multitask_step_0", "untrained", "pca", "elsewhere"]
 
 
 def run_all(path: Path) -> None:
@@ -61,7 +62,7 @@ def add_dataset(table: Path, name: str, like: str) -> None:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run the whole DAG once; return the config's path.
 
-    To keep it short there is one held-out dataset, which one row adds to the table, and one baseline. The model
+    To keep it short there is one held-out dataset, which one row adds to the table, and few baselines. The model
     `elsewhere`, which one entry adds to the config, is of another program's making.
     """
     path = write_generated_run(tmp_path_factory.mktemp("run"))
@@ -73,6 +74,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     embeddings = str(path.with_name("elsewhere.{dataset}.h5ad"))
     short["embedding"] |= {
         "datasets": ["added"],
+        "step_0": ["wced_multitask"],
         "baselines": ["pca"],
         "external": {"elsewhere": {"embeddings": embeddings, "n_params": 7}},
     }
@@ -112,7 +114,7 @@ def test_the_report_of_snakemake_is_made_without_network(finished, tmp_path):
     ("change", "jobs"),
     [
         pytest.param(
-            {"datasets": ["added", "more"]}, {"source": 1, "embed": 2, "neighbours": 6, "score": 18}, id="dataset"
+            {"datasets": ["added", "more"]}, {"source": 1, "embed": 3, "neighbours": 7, "score": 21}, id="dataset"
         ),
         pytest.param({"baselines": ["pca", "hvg"]}, {"embed_baseline": 1, "neighbours": 1, "score": 3}, id="model"),
     ],
@@ -189,6 +191,18 @@ def test_trained_models_learn_the_planted_cell_types(finished):
         assert losses["value"].iloc[-1] < 0.9 * losses["value"].iloc[0]
 
 
+def test_weights_at_step_0_are_embedded_annotated_and_scored_from_their_own_folder(finished):
+    out, model = results(finished), "wced_multitask_step_0"
+    weights = {kind: out / "pretraining/wced_multitask" / kind / "model.safetensors" for kind in ("step_0", "model")}
+    for file in (f"{model}.h5ad", f"{model}.annotation.parquet"):
+        inputs = trace(out / "embedding/added" / file).record["inputs"]
+        assert inputs["weights"]["sha256"] == sha256(weights["step_0"]) != sha256(weights["model"])
+    facts = [read_embedding(out / f"embedding/added/{name}.h5ad").uns["wced"] for name in (model, "wced_multitask")]
+    assert all(facts[0][key] == facts[1][key] for key in ("pooling", "leakage", "n_params", "width"))
+    words = trace(out / f"benchmarks/zero_shot_annotation/added.{model}.tsv").record["argv"]
+    assert words[words.index("--checkpoint") + 1].endswith("pretraining/wced_multitask/step_0")
+
+
 def test_training_state_is_gone(finished):
     assert not any((results(finished) / "state").glob("*"))
 
@@ -242,7 +256,7 @@ def test_a_checkpoint_without_an_ontology_head_is_embedded_and_not_annotated(fin
     other = tmp_path / "edited.yaml"
     other.write_text(yaml.safe_dump(edited))
     jobs = planned("--configfile", other)
-    assert (jobs["embed"], jobs["annotate"], jobs["score"]) == (2, 2, len(MODELS) * len(TASKS))
+    assert (jobs["embed"], jobs["annotate"], jobs["score"]) == (3, 3, len(MODELS) * len(TASKS))
 
 
 def test_one_table_can_be_asked_for(finished):

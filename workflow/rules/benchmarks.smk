@@ -51,7 +51,8 @@ rule score:
     params:
         # The folder of a checkpoint holds the model beside its metrics.
         given=lambda wildcards, input: [
-            f"--{name} {path}/model" if name == "checkpoint" else f"--{name} {path}" for name, path in input.items()
+            f"--{name} {path}/{weights(wildcards.model)}" if name == "checkpoint" else f"--{name} {path}"
+            for name, path in input.items()
         ],
         section=lambda wildcards: dump(TASKS[wildcards.task].model_copy(update={"datasets": [wildcards.dataset]})),
         run=RUN.run,

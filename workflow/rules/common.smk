@@ -5,8 +5,9 @@ CHECKPOINTS = list(RUN.pretraining.checkpoints)
 # Those that decode expression, whose gene errors are analysed.
 DECODING = [name for name, trained in RUN.pretraining.checkpoints.items() if trained.wced or trained.mlm]
 
-# Folder of each model that is a checkpoint; an untrained one has that of the checkpoint whose encoder it is.
+# Folder of each model that is a checkpoint; one at step 0 or untrained has that of the checkpoint whose encoder it is.
 FOLDERS = {name: f"{OUT}/pretraining/{name}" for name in CHECKPOINTS}
+FOLDERS |= {name: FOLDERS[checkpoint] for name, checkpoint in RUN.embedding.step_0_models.items()}
 FOLDERS |= {name: FOLDERS[RUN.embedding.untrained] for name in RUN.embedding.untrained_models}
 
 # Those that have a head over the Cell Ontology.
@@ -55,8 +56,13 @@ def checkpoint_section(wildcards):
 def baseline_section(wildcards):
     """Return what a baseline needs of the section, so that adding a dataset or a model embeds nothing again."""
     keep = {"datasets": [], "baselines": [wildcards.get("baseline", "corpus_pca")], "external": {}, "concat": []}
-    keep |= {"readouts": {}, "untrained": None, "untrained_seeds": []}
+    keep |= {"readouts": {}, "step_0": [], "untrained": None, "untrained_seeds": []}
     return dump(RUN.embedding.model_copy(update=keep))
+
+
+def weights(model):
+    """Return which weights in the folder of its checkpoint a model has: the trained ones, or those at step 0."""
+    return "step_0" if model in RUN.embedding.step_0_models else "model"
 
 
 def untrained_seed(name):

@@ -1,5 +1,5 @@
-# Embeddings of held-out datasets: by checkpoints, by all of them together, by untrained encoders, by baselines, and from
-# elsewhere; and whether their cells were part of the corpus.
+# Embeddings of held-out datasets: by checkpoints, by their weights at step 0, by all of them together, by untrained
+# encoders, by baselines, and from elsewhere; and whether their cells were part of the corpus.
 from pathlib import Path
 
 from wced.embedding import FORMAT_VERSION as EMBEDDING_VERSION
@@ -7,6 +7,7 @@ from wced.embedding import FORMAT_VERSION as EMBEDDING_VERSION
 # Checkpoint and words of each embedding by a checkpoint; without words it is read as the checkpoint itself says.
 READOUTS = {name: (name, []) for name in CHECKPOINTS}
 READOUTS |= {name: (readout.checkpoint, readout.pooling) for name, readout in RUN.embedding.readouts.items()}
+READOUTS |= {name: (checkpoint, []) for name, checkpoint in RUN.embedding.step_0_models.items()}
 
 
 rule joinids:
@@ -93,11 +94,12 @@ rule embed:
         mem_mb=4000,
         runtime=120,
     params:
+        weights=lambda wildcards: weights(wildcards.readout),
         pooling=lambda wildcards: [f"--pooling {word}" for word in READOUTS[wildcards.readout][1]],
         batch_size=RUN.embedding.batch_size,
         version=EMBEDDING_VERSION,
     shell:
-        "wced embed --input {input.h5ad} --checkpoint {input.folder}/model --output {output.h5ad}"
+        "wced embed --input {input.h5ad} --checkpoint {input.folder}/{params.weights} --output {output.h5ad}"
         " --model {wildcards.readout} --dataset {wildcards.dataset}"
         " {params.pooling} --leakage-table {input.leakage} --batch-size {params.batch_size} > {log} 2>&1"
 
@@ -145,13 +147,15 @@ rule annotate:
         mem_mb=4000,
         runtime=120,
     params:
+        weights=lambda wildcards: weights(wildcards.model),
         untrained=lambda wildcards: ("--untrained" if wildcards.model in RUN.embedding.untrained_models else ""),
         batch_size=RUN.embedding.batch_size,
         seed=lambda wildcards: untrained_seed(wildcards.model),
         version=EMBEDDING_VERSION,
     shell:
-        "wced annotate --input {input.h5ad} --checkpoint {input.folder}/model {params.untrained} --probabilities"
-        " --output {output.annotation} --batch-size {params.batch_size} --seed {params.seed} > {log} 2>&1"
+        "wced annotate --input {input.h5ad} --checkpoint {input.folder}/{params.weights} --probabilities"
+        " {params.untrained} --output {output.annotation} --batch-size {params.batch_size} --seed {params.seed}"
+        " > {log} 2>&1"
 
 
 rule concat:

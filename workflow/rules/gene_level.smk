@@ -8,6 +8,7 @@ from wced.embedding import FORMAT_VERSION as EMBEDDING_VERSION
 GENE_MODELS = [
     *CHECKPOINTS,
     *(f"{name}_decoder" for name, trained in RUN.pretraining.checkpoints.items() if trained.wced),
+    *RUN.embedding.step_0_models,
     "untrained",
     "random",
     "coexpression_pca",
@@ -34,10 +35,11 @@ rule gene_embeddings:
         runtime=120,
     params:
         shards=lambda wildcards, input: Path(input.index).parent,
+        step_0=[f"--step-0 {OUT}/pretraining/{name}" for name in RUN.embedding.step_0],
         seed=RUN.seed,
         version=EMBEDDING_VERSION,
     shell:
-        "wced gene-embeddings {input.folders} --shards {params.shards} --components {input.components}"
+        "wced gene-embeddings {input.folders} {params.step_0} --shards {params.shards} --components {input.components}"
         " --annotation {input.annotation} --seed {params.seed} --output {output.folder} > {log} 2>&1"
 
 

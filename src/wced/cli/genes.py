@@ -21,6 +21,9 @@ def gene_embeddings(
     components: Annotated[Path, typer.Option(help="Principal components of the corpus (npz).")],
     annotation: Annotated[Path, typer.Option(help="Annotation of genes (Parquet).")],
     output: Annotated[Path, typer.Option(help="Folder to make, with an h5ad for each model: genes × dimensions.")],
+    step_0: Annotated[
+        list[Path] | None, typer.Option("--step-0", help="Which of these folders to read at step 0, too; repeatable.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of untrained and random vectors.")] = 0,
 ) -> None:
     """Export the gene embeddings of checkpoints, beside untrained and random ones, and PCA of co-expression."""
@@ -32,13 +35,15 @@ def gene_embeddings(
     from wced.provenance import recorded
     from wced.shards.reader import ShardSet
 
-    inputs = {str(folder): folder / "model" / "model.safetensors" for folder in pretrained}
+    places = {folder.name: folder / "model" for folder in pretrained}
+    starts = {f"{folder.name}_step_0": folder / "step_0" for folder in step_0 or []}
+    inputs = {str(place): place / "model.safetensors" for place in [*places.values(), *starts.values()]}
     inputs |= {"index": shards / "index.json", "components": components, "annotation": annotation}
     with recorded(output, command="gene-embeddings", section={"seed": seed}, inputs=inputs, seed=seed):
-        loaded = {folder.name: load(folder / "model") for folder in pretrained}
+        loaded, begun = ({name: load(place) for name, place in of.items()} for of in (places, starts))
         genes = tables.read(tables.GENE_ANNOTATION, annotation)
         with whole_folder(output) as folder:
-            names = write_all(folder, loaded, Components.read(components), ShardSet(shards), genes, seed)
+            names = write_all(folder, loaded, begun, Components.read(components), ShardSet(shards), genes, seed)
         print(f"vectors of genes: {', '.join(names)}")
 
 

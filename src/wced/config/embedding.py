@@ -71,8 +71,12 @@ class Embedding(Section):
     readouts: dict[str, Readout] = {}
     """Further embeddings by checkpoints, by the name of the model that each is in the tables: e.g.
     `{wced_label: {checkpoint: wced_multitask, pooling: ["cls:1"]}}`. A checkpoint by its own name is its `readout`."""
+    step_0: list[str] = []
+    """Checkpoints whose weights before the first step, their start from statistics of the corpus included, are the
+    baseline `<checkpoint>_step_0`: what training adds to a checkpoint is the difference from it."""
     untrained: str | None = None
-    """Checkpoint whose encoder, freshly initialised and never trained, is the baseline `untrained`; null for none."""
+    """Checkpoint whose encoder with fresh weights, without a start from statistics, is the baseline `untrained`; null
+    for none. Beside `step_0` it says what the start gives, and with `untrained_seeds` what chance does."""
     untrained_seeds: list[int] = []
     """Further seeds of fresh weights: each is a model of its own, `untrained_<seed>`, beside `untrained`, which has the
     run's seed."""
@@ -99,6 +103,9 @@ class Embedding(Section):
             raise ValueError("untrained_seeds are of the baseline untrained, which is null")
         if len(set(self.untrained_seeds)) < len(self.untrained_seeds):
             raise ValueError("untrained_seeds: a seed stands there twice")
+        for name in self.step_0:
+            if self.step_0.count(name) > 1:
+                raise ValueError(f"step_0: {name} is duplicated")
         for name in [*self.readouts, *self.external]:
             if not name.replace("_", "").replace("-", "").isalnum():
                 raise ValueError(f"readouts and external: {name!r} is no name of letters, digits, _ and -")
@@ -106,6 +113,11 @@ class Embedding(Section):
             if self.models.count(name) > 1:
                 raise ValueError(f"{name} is the name of two models")
         return self
+
+    @property
+    def step_0_models(self) -> dict[str, str]:
+        """Checkpoint of each model that is the weights of one before its first step."""
+        return {f"{name}_step_0": name for name in self.step_0}
 
     @property
     def untrained_models(self) -> dict[str, int | None]:
@@ -118,4 +130,6 @@ class Embedding(Section):
     def models(self) -> list[str]:
         """Names of everything that embeds cells beside the checkpoints themselves."""
         concat = ["concat"] if self.concat else []
-        return [*self.readouts, *concat, *self.untrained_models, *self.baselines, *self.external]
+        return [
+            *self.readouts, *concat, *self.step_0_models, *self.untrained_models, *self.baselines, *self.external,
+        ]  # fmt: skip

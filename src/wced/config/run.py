@@ -78,7 +78,10 @@ class Run(Section):
             self._speedrun_is_scored_on_other_cells(self.speedrun)
             self._labels_are_in_the_shards("speedrun.recipe", self.speedrun.recipe)
         read = [readout.checkpoint for readout in self.embedding.readouts.values()]
-        named = {"concat": self.embedding.concat, "untrained": [self.embedding.untrained], "readouts": read}
+        named = {
+            "concat": self.embedding.concat, "step_0": self.embedding.step_0,
+            "untrained": [self.embedding.untrained], "readouts": read,
+        }  # fmt: skip
         for key, names in named.items():
             for name in names:
                 if name is not None and name not in self.pretraining.checkpoints:

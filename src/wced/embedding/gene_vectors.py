@@ -55,6 +55,7 @@ def vectors_of(name: str, checkpoint: Checkpoint) -> Iterator[GeneVectors]:
 def write_all(
     folder: Path,
     checkpoints: Mapping[str, Checkpoint],
+    starts: Mapping[str, Checkpoint],
     components: Components,
     shards: ShardSet,
     annotation: pd.DataFrame,
@@ -62,10 +63,9 @@ def write_all(
 ) -> list[str]:
     """Write the vectors of every model as an embedding whose cells are the genes, `<model>.h5ad`.
 
-    Beside the checkpoints stand `untrained` (the first checkpoint's input embeddings before training), `random` (normal
-    numbers, as many), `coexpression_pca` (loadings of the principal components of the training cells) and `frequency`
-    (how many training cells express the gene, and its mean value there: whatever needs no more is no knowledge of
-    genes).
+    Beside the checkpoints stand `untrained` (fresh input embeddings of the first checkpoint), `random` (normal numbers,
+    as many), `coexpression_pca` (loadings of the principal components of the training cells) and `frequency` (how many
+    training cells express the gene, and its mean value there: whatever needs no more is no knowledge of genes).
 
     Parameters
     ----------
@@ -73,6 +73,8 @@ def write_all(
         Existing folder to write to.
     checkpoints
         Models by name.
+    starts
+        Models by name whose weights are those before their first step; of them the input embeddings only.
     components
         Principal components of the corpus.
     shards
@@ -93,7 +95,7 @@ def write_all(
         If a model or the components have another vocabulary than the corpus.
     """
     vocabulary = shards.vocabulary
-    for name, other in {**checkpoints, "the principal components": components}.items():
+    for name, other in {**checkpoints, **starts, "the principal components": components}.items():
         if other.vocabulary.sha256 != vocabulary.sha256:
             raise WcedError(f"{name}: of another vocabulary than the shards")
     values = cell_values(shards, "train", null=False)
@@ -103,7 +105,7 @@ def write_all(
     for column in ANNOTATION:
         genes[column] = table[column].fillna("unknown") if column in ("family", "program") else table[column]
     names = []
-    for vectors in _all(checkpoints, components, values.n_nonzero_g, values.mean_g, seed):
+    for vectors in _all(checkpoints, starts, components, values.n_nonzero_g, values.mean_g, seed):
         write_embedding(
             folder / f"{vectors.model}.h5ad", vectors.x_gd, genes, model=vectors.model, dataset="genes",
             n_params=vectors.n_params, leakage=LEAKAGE, pooling=vectors.kind,
@@ -113,10 +115,17 @@ def write_all(
 
 
 def _all(
-    checkpoints: Mapping[str, Checkpoint], components: Components, cells_g: np.ndarray, mean_g: np.ndarray, seed: int
+    checkpoints: Mapping[str, Checkpoint],
+    starts: Mapping[str, Checkpoint],
+    components: Components,
+    cells_g: np.ndarray,
+    mean_g: np.ndarray,
+    seed: int,
 ) -> Iterator[GeneVectors]:
     for name, checkpoint in checkpoints.items():
         yield from vectors_of(name, checkpoint)
+    for name, checkpoint in starts.items():
+        yield next(vectors_of(name, checkpoint))
     first = next(iter(checkpoints.values()))
     fresh = next(vectors_of("untrained", untrained(first, seed)))
     yield GeneVectors("untrained", fresh.x_gd, 0, "input")

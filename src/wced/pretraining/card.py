@@ -31,6 +31,17 @@ def read_from(config: WcedConfig) -> str:
     return f"- embedding: `{'+'.join(config.readout)}`; the losses that teach the encoder read: {losses or 'not known'}"
 
 
+def start_card(name: str, section: Checkpoint, model: WcedModel) -> str:
+    """Return README.md of the weights before the first step."""
+    lines = [
+        "The weights that the training of this model began with, its start from statistics of the training cells",
+        "included. No step has changed them; what training adds is measured against them.",
+        "",
+        read_from(model.config),
+    ]
+    return sheet(f"{name}, step 0", lines, section)
+
+
 def card(name: str, section: Checkpoint, model: WcedModel, shards: CellSource, metrics: pd.DataFrame) -> str:
     """Return the text of README.md: front matter that model hubs read, then what a person wants to know.
 

@@ -1,7 +1,8 @@
 """Where a training keeps what it needs to go on after a kill: outside every rule's outputs.
 
-`<run>/state/<checkpoint>/<hash>/` holds Lightning's last checkpoint and the gene errors of finished epochs.
-The hash covers the config section, the seed and the shards, so state of anything else is never resumed.
+`<run>/state/<checkpoint>/<hash>/` holds Lightning's last checkpoint, the weights at step 0 and the gene errors of
+finished epochs. The hash covers the config section, the seed and the shards, so state of anything else is never
+resumed.
 """
 
 import hashlib
@@ -76,6 +77,11 @@ class TrainingState:
     def path(self) -> Path:
         """Where Lightning's newest checkpoint is written."""
         return self.folder / "last.ckpt"
+
+    @property
+    def step_0(self) -> Path:
+        """Where the checkpoint folder with the weights before the first step stands until the training is done."""
+        return self.folder / "step_0"
 
     def gene_errors(self, decoder: str, epoch: int) -> Path:
         """Where the gene errors of a decoder in an epoch (from 1) stand until all epochs are done."""

@@ -1,7 +1,9 @@
 """Pretrain one checkpoint: from shards to a Hugging Face folder, resuming where a killed job stopped."""
 
 import os
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ from wced.pretraining.build import (
     order_of,
 )
 from wced.pretraining.callbacks import AdaptiveChoice, GeneErrorFiles, QuietProgress, Saving
-from wced.pretraining.card import card
+from wced.pretraining.card import card, start_card
 from wced.pretraining.gene_errors import GeneErrors
 from wced.pretraining.gene_statistics import cell_values
 from wced.pretraining.gene_tables import joined
@@ -65,8 +67,9 @@ def pretrain(
     Parameters
     ----------
     output
-        Folder to make: `model/` (Hugging Face), `metrics.tsv`, and, where expression is decoded, `gene_errors.parquet`
-        and `gene_error_sums.parquet`.
+        Folder to make: `model/` (Hugging Face), `step_0/` (the same model before its first step, its start from
+        statistics included), `metrics.tsv`, and, where expression is decoded, `gene_errors.parquet` and
+        `gene_error_sums.parquet`.
     shard_folder
         Folder with index.json and its shards.
     state_root
@@ -123,6 +126,7 @@ def pretrain(
     encoding, bucket_steps = encoding_of(checkpoint), checkpoint.order.bucket_steps
     genes = input_genes(values, shards.vocabulary, checkpoint.input)
     choice = choice_of(genes, shards.measured_dv, checkpoint.input)
+    start = folder.Checkpoint(model, shards.vocabulary, shards.labels, graph, genes)
     common = {"batch_size": checkpoint.batch_size, "seed": seed, "choice": choice}
     train = BatchDataset(
         shards,
@@ -139,6 +143,9 @@ def pretrain(
     errors = GeneErrorFiles(state, name, validation, model.config.decoders)
     if rank() == 0:
         resources.check(_need(model, checkpoint, len(errors.blocks)), state_root)
+        if state.last is None:
+            with whole_folder(state.step_0) as temporary:
+                folder.save(start, temporary, card=start_card(name, checkpoint, model))
     callbacks = [Saving(state.path, section.save_every_minutes * 60), errors]
     if checkpoint.mlm is not None and checkpoint.mlm.choice == "adaptive":
         callbacks.append(AdaptiveChoice(train, errors.values["mlm"].null_mae_g))
@@ -173,10 +180,11 @@ def pretrain(
             (temporary / "model").mkdir()
             metrics = module.metrics_table(name)
             folder.save(
-                folder.Checkpoint(module.trained, shards.vocabulary, shards.labels, graph, genes),
+                replace(start, model=module.trained),
                 temporary / "model",
                 card=card(name, checkpoint, module.trained, shards, metrics),
             )
+            shutil.copytree(state.step_0, temporary / "step_0")
             tables.write(metrics, tables.METRICS, temporary / "metrics.tsv")
             epochs = range(1, int(metrics["epoch"].max()) + 1)
             done = [(decoder, epoch) for decoder in model.config.decoders for epoch in epochs]
