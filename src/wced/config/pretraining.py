@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from wced.config.base import Section
+from wced.config.gene_groups import PATTERNS
 from wced.config.model import Model
 from wced.config.readout import check, cls_word
-from wced.genes.groups import PATTERNS
 
 
 class Thinning(Section):
