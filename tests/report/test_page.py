@@ -116,7 +116,7 @@ def test_labels_are_escaped(page):
         ("leakage", "543"),
         ("zero-shot-integration-1", "AvgBatch"),
         ("czi-1", "F1, logistic"),
-        ("zero-shot-annotation-1", "Same lineage"),
+        ("zero-shot-annotation-1", "Lineage known"),
         ("verdicts", "Zero-shot batch integration"),
         ("ranking", "0.444"),
         ("comparisons", "0.457"),
