@@ -189,7 +189,7 @@ def test_the_download_has_the_rows_shown_in_their_order_and_in_full(opened, tmp_
     assert got.value.suggested_filename == "timings.tsv"
     got.value.save_as(tmp_path / "timings.tsv")
     frame = pd.read_csv(tmp_path / "timings.tsv", sep="\t")
-    assert frame["rule"].tolist() == [f"rule_{i:03d}" for i in range(29, 19, -1)]
+    assert frame["job"].tolist() == [f"rule_{i:03d}" for i in range(29, 19, -1)]
     assert frame["max rss mb"].isna().sum() == 1 and frame["seconds"].dtype == float
     with page.expect_download() as got:
         page.locator("#table-zero-shot-integration-1 .tools button").click()

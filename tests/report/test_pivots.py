@@ -133,21 +133,6 @@ def test_verdict_says_whether_a_baseline_wins(rows, metric, said):
     assert made is None or (str(made).endswith(said) if said.endswith(".") else said in str(made))
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs", "metric", "outcome"),
-    [
-        (0.7, 0.5, UP, "better"),
-        (0.7, 0.5, DOWN, "worse"),
-        (0.5, 0.5, UP, "level"),
-        (0.5, None, UP, ""),
-    ],
-    ids=["better", "worse", "level", "no baseline"],
-)
-def test_verdict_has_an_outcome(ours, theirs, metric, outcome):
-    frame = scores(("ours", metric.name, ours), ("hvg", metric.name, theirs)).set_index("model")
-    assert verdict(frame, metric, kind).outcome == outcome
-
-
 def test_model_table_has_one_row_per_model():
     table = model_table([scores(("a", "up", 0.5), ("b", "up", 0.5)), scores(("a", "down", 0.5), dataset="e")])
     assert table["model"].tolist() == ["a", "b"] and table["dataset"].tolist() == ["d, e", "d"]

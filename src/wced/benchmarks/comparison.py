@@ -108,7 +108,7 @@ def _pair(difference_d: np.ndarray, better: int) -> dict[str, object]:
     from scipy import stats
 
     n = len(difference_d)
-    low, high, how = _interval(difference_d)
+    low, high, how = interval(difference_d)
     difference_d = np.where(np.abs(difference_d) > ROUNDING, difference_d, 0)
     p, p_reason = np.nan, ""
     if n < TESTED:
@@ -133,9 +133,15 @@ def _pair(difference_d: np.ndarray, better: int) -> dict[str, object]:
     }
 
 
-def _interval(difference_d: np.ndarray) -> tuple[float, float, str]:
-    """Return the 95% interval of the mean, and how it was made."""
-    n = len(difference_d)
+def interval(value_d: np.ndarray) -> tuple[float, float, str]:
+    """Return the 95% interval of the mean over datasets, by bootstrap, and how it was made; NaN for fewer than two.
+
+    Parameters
+    ----------
+    value_d
+        A value for each dataset, such as the difference of two scores.
+    """
+    n = len(value_d)
     if n < 2:
         return np.nan, np.nan, ""
     if n <= 5:
@@ -144,7 +150,7 @@ def _interval(difference_d: np.ndarray) -> tuple[float, float, str]:
     else:
         draws_bd = np.random.default_rng(n).integers(n, size=(DRAWS, n))
         how = f"percentiles of {DRAWS} bootstraps over {n} datasets"
-    low, high = np.percentile(difference_d[draws_bd].mean(axis=1), [2.5, 97.5])
+    low, high = np.percentile(value_d[draws_bd].mean(axis=1), [2.5, 97.5])
     return float(low), float(high), how
 
 

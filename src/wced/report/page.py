@@ -13,6 +13,7 @@ from wced.report.pivots import Pivot, model_table, pivots, sampling_steps
 from wced.report.pooling import pooled, pooling_note
 from wced.report.records import missing_scores
 from wced.report.results import Results
+from wced.report.uses import recommendations
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,6 @@ def render(results: Results, run: Run) -> str:
         The config of the run.
     """
     benchmarks = [_benchmark(results, run, task) for task in run.benchmarks.tables]
-    found = _verdicts(benchmarks)
     made = results.tables
     return pages.render(
         "wced.report",
@@ -48,9 +48,7 @@ def render(results: Results, run: Run) -> str:
         run=run,
         contents=_contents(benchmarks, run),
         facts=_facts(results, run),
-        verdicts=found,
-        outcomes=found["verdict"].value_counts().to_dict(),
-        unsure=int((found["intervals_overlap"] == "yes").sum()),
+        uses=_uses(results, run),
         tables=made,
         sources=results.sources,
         corpus={level: rows.drop(columns="level") for level, rows in made["corpus"].groupby("level", sort=False)},
@@ -129,28 +127,11 @@ def _facts(results: Results, run: Run) -> list[tuple[str, int | str]]:
     ]
 
 
-def _verdicts(benchmarks: list[Benchmark]) -> pd.DataFrame:
-    """Return one row per headline metric of each table: the best trained model beside the best baseline."""
-    rows = [
-        (
-            found.outcome or "no baseline",
-            shown.title,
-            pivot.dataset,
-            found.metric,
-            found.model,
-            found.score,
-            found.baseline,
-            found.baseline_score,
-            found.gap,
-            "yes" if found.overlap else "no",
-        )
-        for shown in benchmarks
-        for pivot in shown.pivots
-        for found in pivot.verdicts
-    ]
-    columns = ["verdict", "benchmark", "dataset", "metric", "best_trained_model", "score", "best_baseline"]
-    columns += ["baseline_score", "better_by", "intervals_overlap"]
-    return pd.DataFrame(rows, columns=columns)
+def _uses(results: Results, run: Run) -> dict[str, list[str]]:
+    """Return what to say of each use; a run without tasks has no scores of it."""
+    leakage, seeds = results.tables["leakage"], _seeds(run)
+    leaked = set(leakage.loc[(leakage["corpus_dataset"] == "all") & (leakage["found"] > 0), "dataset"])
+    return recommendations({task: pooled(results.scores[task], seeds) for task in run.benchmarks.tasks}, run, leaked)
 
 
 def _largest(qc: pd.DataFrame, most: int = 200) -> pd.DataFrame:

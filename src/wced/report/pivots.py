@@ -60,11 +60,6 @@ class Verdict:
     overlap: bool = False
     """Whether both have intervals and these overlap."""
 
-    @property
-    def outcome(self) -> str:
-        """`better`, `worse` or `level`; empty where there is no baseline."""
-        return "" if not self.baseline else "level" if self.gap == 0 else "better" if self.gap > 0 else "worse"
-
     def __str__(self) -> str:
         """Return it as a sentence."""
         said = f"{self.metric}: the best trained model is {self.model} ({self.score:.3f})"

@@ -1,0 +1,178 @@
+"""What the report says first: which model to use for what, by the benchmarks of the run."""
+
+from collections.abc import Collection, Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+
+from wced.benchmarks.comparison import COMPARED, differences, interval, ranking
+from wced.benchmarks.finetuned_annotation import MODES, PROBES
+from wced.config import Run
+from wced.embedding.baselines import LEAKAGE, LEAKAGE_BATCH
+
+USES = {
+    "To cluster or browse the cells of a new dataset without labels": {
+        "zero_shot_integration": {"avg_bio": "AvgBio", "neighbour_purity": "neighbour purity"}
+    },
+    "To carry labels from a labelled dataset to a new one": {
+        "transfer": {
+            "accuracy_knn": "accuracy of neighbours",
+            "macro_f1_knn": "macro F1 of neighbours",
+            "accuracy_lr": "accuracy of logistic regression",
+            "macro_f1_lr": "macro F1 of logistic regression",
+        }
+    },
+    "To name cell types with no labels at all": {
+        "zero_shot_annotation": {
+            "accuracy_exact": "cells named exactly",
+            "accuracy_lineage_known": "cells named exactly or by a coarser term",
+        }
+    },
+    "To train a classifier on labels of your own": {
+        "probe": {"macro_f1_lr": "macro F1 of logistic regression"},
+        "czi": {"macro_f1": "macro F1 of CZI’s classifiers"},
+        "finetuned_annotation": {
+            f"macro_f1_{mode}": f"macro F1 after fine-tuning ({title})"
+            for mode, title in MODES.items()
+            if mode not in PROBES
+        },
+    },
+}
+"""Measures of each use, by benchmark, and their names in a sentence; of all of them higher is better."""
+STEP_0 = "_step_0"
+"""Suffix of the model that is a checkpoint's weights before its first step."""
+
+
+def recommendations(scores: Mapping[str, pd.DataFrame], run: Run, leaked: Collection[str] = ()) -> dict[str, list[str]]:
+    """Return sentences on each use that a benchmark of the run scored, by the use and its datasets in words.
+
+    First come checkpoints that are no better than their weights before training (`<checkpoint>_step_0`, or where that
+    was not scored `untrained`). Then, for each outcome, the best model trained here beside the best of the others, by
+    means over the datasets. Models that lack a score on a dataset that others have one on are left out.
+
+    Parameters
+    ----------
+    scores
+        Rows of tables.SCORES of each task.
+    run
+        The config of the run.
+    leaked
+        Datasets of which cells were found in the corpus.
+    """
+    failed, chosen = {}, {}
+    for use, task, measure, field in _fields(scores):
+        means = _means(field)
+        if means.empty:
+            continue
+        where = _where(field, leaked, getattr(run.benchmarks.tasks[task], "train_on", ""))
+        bullet = f"{use} ({where})"
+        for name, start in _starts(means, run):
+            if outcome(field, name, start) != "better":
+                own = "its own weights before training" if start.endswith(STEP_0) else "untrained weights"
+                said = f"Training did not make {name} better than {own} ({start})"
+                values = _values(field, name, start)
+                failed.setdefault(bullet, {}).setdefault(said, []).append((measure, values))
+        choice, *models = _choice(field, means, run)
+        chosen.setdefault(bullet, {}).setdefault(choice, []).append((measure, _values(field, *models)))
+    return {
+        bullet: [*_sentences(failed.get(bullet, {}), several=False), *_sentences(choices, several=len(choices) > 1)]
+        for bullet, choices in chosen.items()
+    }
+
+
+def _sentences(said: Mapping[str, list[tuple[str, str]]], *, several: bool) -> Iterator[str]:
+    """Yield each sentence with its measures and their values; measures come first where they do not agree."""
+    for text, measured in said.items():
+        if several:
+            names, values = zip(*measured, strict=True)
+            yield f"By {_listed(names)}, {text[0].lower()}{text[1:]} ({'; '.join(values)})."
+        else:
+            yield f"{text}, by {_listed([f'{name} ({value})' for name, value in measured])}."
+
+
+def outcome(field: pd.DataFrame, a: str, b: str) -> str:
+    """Return whether model a is `better` or `worse` than b, or the scores do not tell (`tie`).
+
+    Over several datasets the interval of the mean difference (`comparison.differences`) decides: it must leave out
+    zero. On a single dataset, the intervals of both scores must not overlap; without intervals it is a tie.
+
+    Parameters
+    ----------
+    field
+        Rows of tables.SCORES of one metric at which higher is better, a and b among its models.
+    a, b
+        Names of models.
+    """
+    pair = differences(field[field["model"].isin([a, b])]).iloc[0]
+    if pair["datasets"] > 1:
+        low, high = (pair["ci_low"], pair["ci_high"]) if pair["model_a"] == a else (-pair["ci_high"], -pair["ci_low"])
+    else:
+        ends = field.groupby("model")[["ci_low", "ci_high"]].mean().loc[[a, b]]
+        (low, low_b), (high, high_b) = ends["ci_low"], ends["ci_high"]
+        low, high = low - high_b, high - low_b
+    return "better" if low > 0 else "worse" if high < 0 else "tie"
+
+
+def _fields(scores: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
+    """Yield use, task, name of the measure, and those of its values that may be compared."""
+    for use, tasks in USES.items():
+        for task in [task for task in tasks if task in scores]:
+            for metric, measure in tasks[task].items():
+                rows = scores[task]
+                rows = rows[(rows["metric"] == metric) & (rows["reason"] == "")]
+                for _, field in rows.groupby(COMPARED, sort=False):
+                    yield use, task, measure, field
+
+
+def _means(field: pd.DataFrame) -> pd.Series:
+    """Return the mean over datasets of each model that has a score on all of them."""
+    ranked = ranking(field)
+    return ranked[(ranked["dataset"] == "all") & (ranked["reason"] == "")].set_index("model")["value"]
+
+
+def _starts(means: pd.Series, run: Run) -> Iterator[tuple[str, str]]:
+    """Yield each checkpoint that was scored with the model that it was before training, where that was scored too."""
+    for name in run.pretraining.checkpoints:
+        start = next((start for start in (f"{name}{STEP_0}", "untrained") if start in means.index), None)
+        if name in means.index and start is not None:
+            yield name, start
+
+
+def _choice(field: pd.DataFrame, means: pd.Series, run: Run) -> tuple[str, str, str | None]:
+    """Return which model to use, in words, and the models whose values say so, the one to use first."""
+    trained = means.index.map(run.kind) == "model"
+    best, other = (part.idxmax() if len(part) else None for part in (means[trained], means[~trained]))
+    if best is None or other is None:
+        lacking = "no model without pretraining" if other is None else "no model trained here"
+        return f"Use {best or other}: {lacking} was scored beside it", best or other, None
+    seen = min(field.loc[field["model"] == other, "leakage"])
+    fitted = f"; {seen.replace('these cells', 'the scored cells')}" if seen in (LEAKAGE, LEAKAGE_BATCH) else ""
+    free = f"{other} ({'made elsewhere' if run.kind(other) == 'external' else 'no pretraining'}{fitted})"
+    match outcome(field, best, other):
+        case "better":
+            return f"Use {best}: better than {free}", best, other
+        case "worse":
+            return f"Use {free}: better than {best}, the best model trained here", other, best
+    return f"Use {best} or {free}: neither is clearly better", best, other
+
+
+def _values(field: pd.DataFrame, first: str, second: str | None) -> str:
+    """Return the mean of the first model with its interval, and that of the second."""
+    of = field.groupby(["model", "dataset"], sort=False)[["value", "ci_low", "ci_high"]].mean()
+    own = of.loc[first]
+    low, high = interval(own["value"].to_numpy())[:2] if len(own) > 1 else own.iloc[0][["ci_low", "ci_high"]]
+    said = [f"{own['value'].mean():.2f}", *([] if np.isnan(low) else [f"{low:.2f} to {high:.2f}"])]
+    return ", ".join([*said, *([] if second is None else [f"against {of.loc[second, 'value'].mean():.2f}"])])
+
+
+def _where(field: pd.DataFrame, leaked: Collection[str], train_on: str) -> str:
+    """Return the datasets in words."""
+    names = [f"{name} [LEAKED]" if name in leaked else name for name in dict.fromkeys(field["dataset"])]
+    start = f"from {train_on} to" if train_on else "mean over" if len(names) > 1 else "on"
+    return f"{start} {_listed(names)}"
+
+
+def _listed(names: Collection[str]) -> str:
+    """Return names as a list in words."""
+    *before, last = names
+    return f"{', '.join(before)} and {last}" if before else last
