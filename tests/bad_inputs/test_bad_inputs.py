@@ -52,7 +52,8 @@ def base(made, tmp_path_factory) -> Path:
     facts = {"model": "one", "dataset": "held_blood", "n_params": 0, "leakage": "none"}
     write_embedding(folder / "embedding.h5ad", np.zeros((len(obs), 2)), obs, **facts)
     names, none = obs.index.to_numpy(str), np.zeros((len(obs), 0))
-    graph_of = Neighbours(names, none.astype(np.int32), none, none.T.astype(np.int32), count=15, seed=0)
+    clusters_crn, seed_c = np.zeros((1, 0, len(obs)), np.int32), np.zeros(1, np.int64)
+    graph_of = Neighbours(names, none.astype(np.int32), none, clusters_crn, count=15, seed_c=seed_c)
     write_neighbours(folder / "neighbours.npz", graph_of)
     pd.DataFrame({"cell": names, "predicted_term": "CL:0000236"}).to_parquet(folder / "annotation.parquet")
     blank = {"str": "x", "int": 1, "float": 0.5, "bool": True}
