@@ -149,7 +149,7 @@ def test_the_weights_before_the_first_step_stand_beside_the_trained_ones(whole, 
     settings = section(**WHOLE[name])
     graph, _ = hierarchy(shards, settings.checkpoints["m"])
     model = build_model(shards, settings.model, settings.checkpoints["m"], graph, 3)
-    start_from_statistics(model, shards, settings.model, 3)
+    start_from_statistics(model, shards, cell_values(shards, "train", null=False), settings.model, 3)
     begun, trained = (load(whole / name / kind) for kind in ("step_0", "model"))
     weights = begun.model.state_dict()
     assert weights.keys() == trained.model.state_dict().keys()
