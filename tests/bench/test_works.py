@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from wced.bench import child, generate, works
-from wced.bench.systems import BATCH_WORKS
+from wced.bench.systems import BATCH_WORKS, INPUTS
 
 CELLS = 150
 
@@ -53,6 +53,15 @@ def test_other_orders_of_ours_are_what_they_say(data, job, work):
     assert len(joinids) == CELLS and len(set(joinids)) < CELLS  # frequent types are left out, rare ones come again
     assert all(len(set(dataset[batch.soma_joinid])) == 1 for batch in one.epoch())
     child.checked(one, job("ours_one_dataset", work))
+
+
+@pytest.mark.parametrize("work", ["wced_batches", "mlm_batches"])
+@pytest.mark.parametrize("system", INPUTS)
+def test_other_inputs_of_ours_are_of_the_same_cells(job, work, system):
+    opened = works.open_work(job(system, work))
+    batches = list(opened.epoch())
+    assert sorted(np.concatenate([batch.soma_joinid for batch in batches])) == list(range(CELLS))
+    assert 0 < sum(batch.tokens for batch in batches) <= 64 * CELLS
 
 
 def test_peers_raw_counts_are_finished_as_ours_are(data, job, monkeypatch):

@@ -52,6 +52,16 @@ _BALANCED = {"strategy": "weighted", "columns": ("dataset", "cell_type_ontology_
 ORDERS = {"ours_weighted": Order(**_BALANCED), "ours_one_dataset": Order(**_BALANCED, batches="one_dataset")}
 """Orders of systems of ours that do not shuffle plainly."""
 
+_INPUTS = {
+    "ours_informative": {"subset": "informative"},
+    "ours_left_out": {"reduces": True},
+    "ours_panels": {"panelled": 1.0},
+    "ours_thinned": {"thinned": 1.0},
+    "ours_lengths": {"shortest": 48},
+}
+INPUTS = _INPUTS | {"ours_varied": {name: value for changes in _INPUTS.values() for name, value in changes.items()}}
+"""What systems of ours whose inputs are not plain change of the `wced.shards.encode.Encoding`."""
+
 SYSTEMS = (
     System(
         "ours", "wced", WORKS, _OURS,
@@ -73,6 +83,17 @@ SYSTEMS = (
     System(
         "ours_one_dataset", "wced", ("raw_batches", "wced_batches"), _OURS,
         "as ours_weighted, batches of one dataset each, which therefore have no entropy", peers=False,
+    ),
+    *(
+        System(name, "wced", ("wced_batches", "mlm_batches"), _OURS, f"as ours, inputs {words}", peers=False)
+        for name, words in {
+            "ours_informative": "of the most informative genes",
+            "ours_left_out": "without one gene in a hundred",
+            "ours_panels": "of the genes of another dataset or of a random 5,000, for all cells",
+            "ours_thinned": "thinned to a rate between 0.1 and 1, for all cells",
+            "ours_lengths": "of a length by batch, from 48 on",
+            "ours_varied": "with all of these",
+        }.items()
     ),
     System(
         "annbatch", "annbatch", WORKS, ("annbatch", "anndata", "zarr", "zarrs"),

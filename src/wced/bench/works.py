@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,9 +12,10 @@ import numpy as np
 from scipy import sparse
 
 from wced.bench.machine import last_level_cache
-from wced.bench.systems import BATCH_SIZE, ORDERS
+from wced.bench.systems import BATCH_SIZE, INPUTS, ORDERS
 from wced.shards.cells import RaggedCells, id_dtype
 from wced.shards.encode import Encoding, encode
+from wced.shards.input_genes import InputGenes, gene_choice
 from wced.shards.order import Order
 
 if TYPE_CHECKING:
@@ -110,15 +111,19 @@ def peer(system: str, work: str, length: int, data: Path, device: str) -> Work:
     return Work(lambda: _finished(finished(), n_genes if work.endswith("dense") else None, device), unit)
 
 
-def ours(work: str, length: int, shards: Path, device: str, workers: int, order: Order) -> Work:
-    """Return a batch work of our own loader."""
+def ours(work: str, length: int, shards: Path, device: str, workers: int, order: Order, inputs: dict[str, Any]) -> Work:
+    """Return a batch work of our own loader; `inputs` changes the encoding."""
     from wced.shards.batches import BatchDataset, BatchLoader
     from wced.shards.reader import ShardSet
 
-    opened = ShardSet(shards)
+    opened, how = ShardSet(shards), encoding(work, length)
+    rng, genes = np.random.default_rng(SEED), len(opened.vocabulary)
+    facts = InputGenes(rng.random(genes), {"left out": rng.random(genes) < 0.01})
+    choice = gene_choice(facts, opened.measured_dv, ["left out"] if inputs.get("reduces") else [], True, [], [5000])
     dataset = BatchDataset(
-        opened, "train", encoding(work, length), batch_size=BATCH_SIZE, order=order, training=True, seed=SEED
-    )
+        opened, "train", replace(how, **inputs) if how else None, batch_size=BATCH_SIZE, order=order, training=True,
+        seed=SEED, choice=choice,
+    )  # fmt: skip
     loader = BatchLoader(dataset, workers=workers)
     if work == "raw_batches":
 
@@ -238,5 +243,7 @@ def open_work(job: dict[str, Any]) -> Work:
         return copy_floor(*arguments, data / "shards", job["device"])
     if system.startswith("ours"):
         shards = data / ("shards_4x" if system == "ours_4x_cells" else "shards")
-        return ours(*arguments, shards, job["device"], job["workers"], ORDERS.get(system, Order()))
+        return ours(
+            *arguments, shards, job["device"], job["workers"], ORDERS.get(system, Order()), INPUTS.get(system, {})
+        )
     return peer(system, *arguments, data, job["device"])
