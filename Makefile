@@ -4,7 +4,7 @@ PEERS_PYTHON ?= python3.12
 BIN := .venv/bin
 CORES ?= all
 
-STUDY := registry ablation
+STUDY := registry ablation recipe
 
 .PHONY: demo study test test-hard test-release test-faults test-scale test-slurm lint format lock docs site throughput speed clean
 

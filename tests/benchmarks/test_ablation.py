@@ -176,3 +176,19 @@ def test_the_config_has_eight_checkpoints_of_the_same_compute_that_differ_as_the
         assert levels["ontology loss"] == ("with" if trained.label_heads else "without")
         assert levels["corpus"] == f"{trained.cells:.0%}"
         assert trained.order.epoch_cells is not None
+
+
+def test_variants_of_the_recipe_take_the_same_cells_in_three_seeds_each():
+    run = read(Path(__file__).parents[2] / "config" / "recipe.yaml")
+    checkpoints = run.pretraining.checkpoints
+    assert list(run.ablation.checkpoints) == list(checkpoints)
+    assert {(c.epochs, c.batch_size, c.accumulate, c.order.epoch_cells) for c in checkpoints.values()} == {
+        (1, 64, 1, 32_000)
+    }
+    for name, levels in run.ablation.checkpoints.items():
+        assert str(checkpoints[name].seed) == levels["seed"] == name[-1]
+    variants = {levels["recipe"] for levels in run.ablation.checkpoints.values()}
+    assert 3 * len(variants) == len(checkpoints)
+    # Variants differ: none is another one by another name.
+    of_seed_0 = [c.model_dump_json() for c in checkpoints.values() if c.seed == 0]
+    assert len(set(of_seed_0)) == len(of_seed_0) == len(variants)
