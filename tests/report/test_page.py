@@ -169,7 +169,7 @@ def test_the_first_paragraph_says_which_model_to_use(page):
         f"To train a classifier on labels of your own {leaked}",
     ]
     # Untrained is the mean over two seeds, and hvg has no head.
-    first = "Training did not make one better than untrained weights (untrained), by "
+    first = "Training did not make one clearly better than untrained weights (untrained), by "
     assert all(said.startswith(first) for _, said in uses)
     hvg = "Use hvg (no pretraining): better than two, the best model trained here, by "
     two = "Use two: better than untrained (no pretraining), by "

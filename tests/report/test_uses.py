@@ -112,12 +112,12 @@ def test_one_dataset_is_judged_by_the_intervals_of_its_scores(values, said):
 )
 def test_training_that_did_not_help_is_said_first(start, said):
     first, *_ = integration(one=0.5, two=0.6, pca=0.9, **start)
-    assert first.startswith("Training did not make one better ") and said in first
+    assert first.startswith("Training did not make one clearly better ") and said in first
 
 
 def test_training_that_helped_is_no_news_and_other_checkpoints_are_named_too():
     made = integration(one=0.9, two=0.5, one_step_0=0.5, two_step_0=0.5, pca=0.7)
-    assert [text.startswith("Training did not make two better") for text in made] == [True, False]
+    assert [text.startswith("Training did not make two clearly better") for text in made] == [True, False]
     assert made[1].startswith("Use one: better than pca")
 
 

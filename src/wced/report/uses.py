@@ -69,7 +69,7 @@ def recommendations(scores: Mapping[str, pd.DataFrame], run: Run, leaked: Collec
         for name, start in _starts(means, run):
             if outcome(field, name, start) != "better":
                 own = "its own weights before training" if start.endswith(STEP_0) else "untrained weights"
-                said = f"Training did not make {name} better than {own} ({start})"
+                said = f"Training did not make {name} clearly better than {own} ({start})"
                 values = _values(field, name, start)
                 failed.setdefault(bullet, {}).setdefault(said, []).append((measure, values))
         choice, *models = _choice(field, means, run)
