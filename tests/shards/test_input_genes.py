@@ -218,6 +218,15 @@ def test_a_cell_of_genes_that_are_left_out_is_an_empty_one():
 def test_an_encoding_that_chooses_wants_a_choice():
     with pytest.raises(ValueError, match="give it a GeneChoice"):
         encode(ragged(np.ones((1, 4), int)), all_measured(4), Encoding(length=2, subset="informative"), training=False)
+    with pytest.raises(ValueError, match="the GeneChoice has none"):
+        choice = gene_choice(facts(4), all_measured(4))
+        encode(
+            ragged(np.ones((1, 4), int)),
+            all_measured(4),
+            Encoding(length=2, panelled=1.0),
+            training=True,
+            choice=choice,
+        )
     with pytest.raises(ValueError, match="input genes of 5 genes, but the cells have 4"):
         gene_choice(facts(5), all_measured(4))
 

@@ -191,6 +191,8 @@ def encode(
     """
     if encoding.chooses and choice is None:
         raise ValueError("this encoding chooses genes by what the corpus says of them; give it a GeneChoice")
+    if encoding.panelled and training and not len(choice.panel_limits):
+        raise ValueError("this encoding cuts inputs to panels, but the GeneChoice has none")
     n, cells, seed = len(cells), cells.views(), seed + (view << 40)
     zeros = ZERO_MODES.index(encoding.zeros)
     interleave = zeros == 2 and training
