@@ -26,13 +26,15 @@ study: .venv/ready
 	for run in $(STUDY); do snakemake --profile profiles/local --cores $(CORES) --configfile config/$$run.yaml; done; \
 	snakemake --profile profiles/local --cores $(CORES) --configfile config/demo.yaml config/speedrun.yaml -- speedrun_held_out
 
-# A file of tests stays with one worker: its fixtures are made once.
+# Two workers. A file of tests stays with one of them: its fixtures are made once. A worker that crashes ends the run: with
+# another in its place pytest-xdist would wait for ever.
+TWO := -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 test: .venv/ready
-	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not hard and not release"
+	PATH="$(CURDIR)/$(BIN):$$PATH" pytest $(TWO) -m "not hard and not release"
 
 # One of each kind: a fault, a store that fails, ranks and workers, damaged shards, the report in a browser, the site.
 test-hard: .venv/ready
-	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2 --dist loadfile --no-loadscope-reorder -m hard
+	PATH="$(CURDIR)/$(BIN):$$PATH" pytest $(TWO) -m hard
 
 # All the others of those kinds, in parts of an hour at most; Slurm's is left out where there is no root.
 test-release: test-faults test-scale
