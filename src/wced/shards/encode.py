@@ -201,9 +201,10 @@ def encode(
     rest = _reduced(cells, measured_dv, encoding, choice, training, seed, epoch)
     available_n = rest.available_n
     if available_n is None:
-        if measured_d is None:
-            measured_d = measured_counts(measured_dv) if zeros else np.zeros(len(measured_dv), np.int64)
-        available_n = measured_d[cells.dataset] - np.diff(cells.offsets)
+        available_n = np.empty(0, np.int64)  # nobody asks
+        if zeros:
+            measured_d = measured_counts(measured_dv) if measured_d is None else measured_d
+            available_n = measured_d[cells.dataset] - np.diff(cells.offsets)
     sequence_lengths(
         rest.offsets, cells.soma_joinid, available_n,
         encoding.length, zeros, encoding.nonzero_ratio, round(encoding.nonzero_only * UNIT), dropped, training,

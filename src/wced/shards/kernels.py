@@ -302,7 +302,7 @@ def fill(
         largest = max(largest, offsets[i + 1] - offsets[i])
     stays, before = np.empty(largest, np.bool_), np.empty(largest, np.bool_)
     draws, large = np.empty(largest // 4 + 1, np.uint64), np.empty(largest, np.uint32)
-    key, ties = np.empty(largest if subset == INFORMATIVE else 0, np.int32), np.empty(largest, np.int32)
+    key, ties = np.empty((2, largest if subset == INFORMATIVE else 0), np.int32)
     free = np.empty(measured_dv.shape[1] if zeros_n.any() else 0, np.bool_)
     whole_table, table = np.zeros(SMALL, np.float32), np.zeros(SMALL, np.float32)
     mlm, cell_target = len(position_target) > 0, len(target_gene) > 0
