@@ -144,6 +144,26 @@ def test_choices_of_a_section_reach_the_training(run, whole, change, value):
     assert other["model/model.safetensors"] != contents(whole / "wced")["model/model.safetensors"]
 
 
+@pytest.mark.parametrize("alone", [False, True], ids=["beside_wced", "alone"])
+def test_a_contrast_of_varied_inputs_is_trained_and_not_validated(made, tmp_path, alone):
+    changes = {
+        "contrast": {"positives": "cell_type_ontology_term_id", "most_links": 1},
+        "input": {"length": 32, "min_length": 8, "subset": "informative", "leave_out": ["mitochondrial"],
+                  "thinning": {"share": 1.0}, "panels": {"share": 0.5, "groups": ["mitochondrial"], "sizes": [50]}},
+        "order": {"strategy": "weighted", "batches": "one_dataset"},
+    }  # fmt: skip
+    settings = section(**changes, **({"wced": None, "label_heads": []} if alone else {}))
+    pretrain(tmp_path / "m", made.shards, tmp_path / "state", settings, "m", 3)
+    metrics = tables.read(tables.METRICS, tmp_path / "m/metrics.tsv")
+    by_split = metrics.groupby("split")["metric"].unique().map(set).to_dict()
+    assert "contrast" in by_split["train"] and np.isfinite(metrics["value"]).all()
+    assert by_split.get("validation", set()) == (by_split["train"] - {"contrast"} if not alone else set()) | (
+        {f"{head['column']}_accuracy" for head in HEADS if head["loss"] != "mse"} if not alone else set()
+    )
+    begun, trained = (load(tmp_path / "m" / kind).model.projection[0].weight for kind in ("step_0", "model"))
+    assert not torch.equal(begun, trained)
+
+
 @pytest.mark.parametrize("name", WHOLE)
 def test_the_weights_before_the_first_step_stand_beside_the_trained_ones(whole, shards, name):
     settings = section(**WHOLE[name])

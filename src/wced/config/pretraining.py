@@ -379,9 +379,11 @@ class Checkpoint(Section):
             )
         if self.early_stop is not None:
             decoded = [name for name in ("wced", "mlm") if getattr(self, name) is not None]
-            metrics = ["loss", *(f"{name}_{part}" for name in decoded for part in ("detection", "value")), *columns]
-            if self.early_stop.metric not in metrics:
-                raise ValueError(f"early_stop.metric: {self.early_stop.metric} is none of {', '.join(metrics)}")
+            metrics = [*(f"{name}_{part}" for name in decoded for part in ("detection", "value")), *columns]
+            if not metrics:
+                raise ValueError("early_stop: a contrast alone is not validated, so nothing tells when to end")
+            if self.early_stop.metric not in ("loss", *metrics):
+                raise ValueError(f"early_stop.metric: {self.early_stop.metric} is none of loss, {', '.join(metrics)}")
         return self
 
     @property

@@ -178,7 +178,7 @@ class PretrainingModule(L.LightningModule):
             for name, (total, count) in ((name, pair.tolist()) for name, pair in self._summed().items())
             if count > 0
         }
-        if split == "validation":
+        if split == "validation" and means:  # a contrast alone is not validated
             weights = {name: weight for name, weight in self.losses.weights().items() if name in means}
             means = {"loss": sum(weights[name] * means[name] for name in weights) / sum(weights.values()), **means}
             for name, value in means.items():
