@@ -304,6 +304,7 @@ LEAKAGE = Table(
     "leakage",
     (
         Column("dataset", "str", "dataset that is scored"),
+        Column("role", "str", "development (its scores chose recipes) or held_out"),
         Column("corpus_dataset", "str", "dataset of the corpus that cells were found in, or `all`"),
         Column("cells", "int", "cells that are scored"),
         Column("compared", "int", "of these, cells whose counts were compared: they express enough shared genes"),

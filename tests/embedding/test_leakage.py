@@ -40,7 +40,7 @@ def blood(made, corpus, joinids):
 
 def looked_for(adata, path, corpus, joinids):
     adata.write_h5ad(path)
-    return find(path, "d", corpus, joinids, MIN_GENES).set_index("corpus_dataset")
+    return find(path, "d", corpus, joinids, min_genes=MIN_GENES).set_index("corpus_dataset")
 
 
 def pairs_of(adata, row, genes):
@@ -96,6 +96,14 @@ def test_all_found_are_those_of_brute_force(made, blood, corpus, joinids, tmp_pa
     assert found.loc["blood_symbols", "found"] == len(rows)
 
 
+@pytest.mark.parametrize(
+    ("role", "words"), [("development", "development data: its scores chose recipes; 30"), ("held_out", "30")]
+)
+def test_scores_on_development_data_say_so(role, words, blood, corpus, joinids, tmp_path):
+    blood[:30].copy().write_h5ad(path := tmp_path / "d.h5ad")
+    assert in_words(find(path, "d", corpus, joinids, role=role)).startswith(f"{words} of 30 cells found in the corpus")
+
+
 def test_cells_of_few_genes_are_not_compared(blood, corpus, joinids, tmp_path):
     poor = blood.copy()
     counts = poor.X.toarray()
@@ -118,10 +126,10 @@ def test_normalised_values_are_not_compared(blood, corpus, joinids, tmp_path):
 
 
 def test_in_words(made, corpus, joinids, blood, tmp_path):
-    held = find(made.held_out, "held_blood", corpus, joinids, MIN_GENES)
+    held = find(made.held_out, "held_blood", corpus, joinids, min_genes=MIN_GENES)
     assert in_words(held) == "none (0 of 180 cells found in the corpus)"
     found = looked_for(blood, tmp_path / "d.h5ad", corpus, joinids).reset_index()
-    some = pd.DataFrame([{"corpus_dataset": ALL, "cells": 2000, "compared": 1500, "found": 0}])
+    some = pd.DataFrame([{"role": "held_out", "corpus_dataset": ALL, "cells": 2000, "compared": 1500, "found": 0}])
     assert in_words(some) == "none (0 of 2,000 cells found in the corpus; counts of 1,500 were compared)"
     assert in_words(found) == f"{blood.n_obs} of {blood.n_obs} cells found in the corpus (blood_symbols)"
 

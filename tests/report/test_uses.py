@@ -44,8 +44,8 @@ def scores(task, *metrics, datasets=("lung",), half=0.01, **values) -> dict[str,
     return {task: pd.DataFrame(rows)}
 
 
-def sentences(made, use, leaked=()) -> list[str]:
-    said = recommendations(made, RUN, leaked)
+def sentences(made, use, marks=None) -> list[str]:
+    said = recommendations(made, RUN, marks)
     assert [bullet.partition(" (")[0] for bullet in said] == [use]
     return next(iter(said.values()))
 
@@ -137,8 +137,8 @@ def test_over_datasets_the_interval_of_the_difference_decides(one, said, order):
 
 def test_a_mean_names_its_datasets_and_those_that_leaked():
     made = scores("zero_shot_integration", "avg_bio", datasets=DATASETS, one=(0.8, 0.6), two=(0.9, 0.1), pca=(0.5, 0.4))
-    ((bullet, said),) = recommendations(made, RUN, {"eye"}).items()
-    assert bullet == f"{CLUSTER} (mean over eye [LEAKED] and lung)"
+    ((bullet, said),) = recommendations(made, RUN, {"eye": "LEAKED", "lung": "development"}).items()
+    assert bullet == f"{CLUSTER} (mean over eye [LEAKED] and lung [development])"
     assert said[0].startswith("Use one") and "by AvgBio (0.70, 0.61 to 0.79, against 0.45)" in said[0]
 
 

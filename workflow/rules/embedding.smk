@@ -51,10 +51,11 @@ rule leakage:
         runtime=120,
     params:
         shards=lambda wildcards, input: Path(input.index).parent,
+        role=lambda wildcards: DATASETS[wildcards.dataset].role,
         version=EMBEDDING_VERSION,
     shell:
         "wced leakage --input {input.h5ad} --shards {params.shards} --joinids {input.joinids}"
-        " --dataset {wildcards.dataset} --output {output.table} > {log} 2>&1"
+        " --dataset {wildcards.dataset} --role {params.role} --output {output.table} > {log} 2>&1"
 
 
 rule leakage_table:

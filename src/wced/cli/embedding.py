@@ -108,6 +108,7 @@ def leakage(
     joinids: Annotated[Path, typer.Option(help="What `wced joinids` wrote of the same cells.")],
     dataset: Annotated[str, typer.Option(help="Name of the dataset in the tables.")],
     output: Annotated[Path, typer.Option(help="Table to write (TSV).")],
+    role: Annotated[str, typer.Option(help="development, if recipes were chosen by its scores.")] = "held_out",
 ) -> None:
     """Look for the cells of a dataset among those that the models of a run are trained and validated on."""
     from wced import tables
@@ -117,7 +118,7 @@ def leakage(
 
     inputs = {"input": input, "shards": shards / "index.json", "joinids": joinids}
     with recorded(output, command="leakage", section={"dataset": dataset}, inputs=inputs):
-        found = find(input, dataset, ShardSet(shards), joinids)
+        found = find(input, dataset, ShardSet(shards), joinids, role=role)
         tables.write(found, tables.LEAKAGE, output)
         print(f"{dataset}: {in_words(found)}")
 

@@ -18,6 +18,8 @@ _EXTRA = re.compile(r"(?:(?P<name>\w+)=)?(?P<value>(?:obs|labels)\.(?P<column>[^
 HUMAN = "homo_sapiens"
 """The species whose genes models know."""
 
+Role = Literal["pretraining", "development", "held_out"]
+
 _FILE, _LABELS = ("path", "archive", "sha256", "member"), "labels_"
 _COLUMNS = ("cell_type", "batch", "assay", "tissue", "tissue_type", "disease", "development_stage", "sex")
 _COLUMNS += ("self_reported_ethnicity", "donor_id", "suspension_type", "is_primary_data", "observation_joinid")
@@ -38,7 +40,7 @@ class Dataset(Section):
     species: Literal["homo_sapiens", "mus_musculus"] = HUMAN
     """Species of the cells. Genes of another one than human become their one-to-one human orthologs, those without are
     dropped; such datasets are never for pretraining."""
-    role: Literal["pretraining", "development", "held_out"]
+    role: Role
     """`pretraining`: models may be pretrained on it. `development`: its scores choose recipes. `held_out`: results are
     reported on it. The last two never become part of a corpus."""
     file: ArchiveMember
@@ -234,10 +236,3 @@ def check_run(run: Run, datasets: dict[str, Dataset]) -> None:
         if (role := datasets[name].role) != "pretraining":
             kind = {"held_out": "held out of pretraining", "development": "development data, not for pretraining"}
             raise WcedError(f"config, census.datasets: {name} is {kind[role]}, by {run.sources.table}")
-    roles = {datasets[name].role for name in run.embedding.datasets}
-    if {"development", "held_out"} <= roles:
-        name = next(name for name in run.embedding.datasets if datasets[name].role == "development")
-        raise WcedError(
-            f"config, embedding.datasets: {name} is development data by {run.sources.table}, whose scores choose "
-            "recipes; it never stands beside held-out results"
-        )

@@ -1,3 +1,3 @@
 """Embeddings of cells by checkpoints and baselines."""
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5

@@ -16,6 +16,7 @@ import pandas as pd
 from anndata import AnnData
 
 from wced import h5ad, tables
+from wced.corpus.datasets import Role
 from wced.corpus.joinids import read_joinids
 from wced.errors import WcedError
 from wced.progress import progress
@@ -110,7 +111,13 @@ def _blocks(adata: AnnData, id_g: np.ndarray, size: int) -> Iterator[tuple[int, 
 
 
 def find(
-    path: str | Path, dataset: str, shards: ShardSet, joinids: str | Path, min_genes: int = MIN_GENES
+    path: str | Path,
+    dataset: str,
+    shards: ShardSet,
+    joinids: str | Path,
+    *,
+    role: Role = "held_out",
+    min_genes: int = MIN_GENES,
 ) -> pd.DataFrame:
     """Look for the cells of a dataset among the training and validation cells of a corpus.
 
@@ -124,6 +131,8 @@ def find(
         The corpus.
     joinids
         `observation_joinid` of its cells, as `wced joinids` writes them.
+    role
+        Of the scored dataset, in the table of datasets.
     min_genes
         See `MIN_GENES`.
 
@@ -153,7 +162,7 @@ def find(
         rows.append(_row(dataset, name, same_id, same_counts, hash_n != 0))
     rows = [row for row in rows if row["found"]]
     rows.append(_row(dataset, ALL, by_joinid, by_hash, (scored.hash_mn != 0).any(axis=0)))
-    return tables.checked(pd.DataFrame(rows), tables.LEAKAGE)
+    return tables.checked(pd.DataFrame(rows).assign(role=role), tables.LEAKAGE)
 
 
 def _row(dataset: str, corpus: str, by_joinid: np.ndarray, by_hash: np.ndarray, compared: np.ndarray) -> dict:
@@ -170,6 +179,12 @@ def _row(dataset: str, corpus: str, by_joinid: np.ndarray, by_hash: np.ndarray, 
 
 def in_words(found: pd.DataFrame) -> str:
     """Return what stands beside every score of a model of this corpus, from the rows of one dataset."""
+    development = "development data: its scores chose recipes; " if (found["role"] == "development").any() else ""
+    return development + _overlap(found)
+
+
+def _overlap(found: pd.DataFrame) -> str:
+    """Return how many cells of the dataset are in the corpus."""
     whole = found[found["corpus_dataset"] == ALL].iloc[0]
     cells, compared = int(whole["cells"]), int(whole["compared"])
     limits = {0: "; counts were not compared", cells: ""}.get(compared, f"; counts of {compared:,} were compared")

@@ -8,6 +8,7 @@ import yaml
 from wced import pages
 from wced.benchmarks.job import task_module
 from wced.config import Run
+from wced.embedding.leakage import ALL
 from wced.pages import Drawing
 from wced.report.pivots import Pivot, model_table, pivots, sampling_steps
 from wced.report.pooling import pooled, pooling_note
@@ -120,7 +121,7 @@ def _facts(results: Results, run: Run) -> list[tuple[str, int | str]]:
         ("datasets of the corpus", len(datasets)),
         ("genes of the vocabulary", int(results.shard_index["vocabulary_size"])),
         ("checkpoints", len(run.pretraining.checkpoints)),
-        ("held-out datasets", len(run.embedding.datasets)),
+        ("datasets scored", len(run.embedding.datasets)),
         ("embeddings compared", len(run.models)),
         ("benchmarks", len(run.benchmarks.tables)),
         ("hours of all jobs", f"{hours:,.1f}"),
@@ -130,8 +131,10 @@ def _facts(results: Results, run: Run) -> list[tuple[str, int | str]]:
 def _uses(results: Results, run: Run) -> dict[str, list[str]]:
     """Return what to say of each use; a run without tasks has no scores of it."""
     leakage, seeds = results.tables["leakage"], _seeds(run)
-    leaked = set(leakage.loc[(leakage["corpus_dataset"] == "all") & (leakage["found"] > 0), "dataset"])
-    return recommendations({task: pooled(results.scores[task], seeds) for task in run.benchmarks.tasks}, run, leaked)
+    whole = leakage[leakage["corpus_dataset"] == ALL].set_index("dataset")
+    marks = dict.fromkeys(whole.index[whole["role"] == "development"], "development")
+    marks |= dict.fromkeys(whole.index[whole["found"] > 0], "LEAKED")
+    return recommendations({task: pooled(results.scores[task], seeds) for task in run.benchmarks.tasks}, run, marks)
 
 
 def _largest(qc: pd.DataFrame, most: int = 200) -> pd.DataFrame:

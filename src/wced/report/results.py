@@ -127,11 +127,12 @@ def _sources(folder: Path, run: Run) -> pd.DataFrame:
     import h5py
     from anndata.io import read_elem
 
-    roles = dict.fromkeys(run.census.datasets, "pretraining") | dict.fromkeys(run.embedding.datasets, "held out")
+    scored = tables.read(tables.LEAKAGE, folder / "tables" / "leakage.tsv").set_index("dataset")["role"].to_dict()
     about = []
-    for dataset, role in roles.items():
+    for dataset in dict.fromkeys([*run.census.datasets, *run.embedding.datasets]):
         with h5py.File(existing(folder / "corpus" / "sources" / f"{dataset}.h5ad", "a harmonised dataset")) as file:
             uns: dict[str, Any] = read_elem(file["uns"])
+        role = "pretraining" if dataset in run.census.datasets else scored[dataset]
         about.append({"dataset": dataset, "role": role, "title": uns["title"], "citation": uns["citation"]})
     qc = tables.read(tables.SOURCES_QC, folder / "tables" / "sources_qc.tsv")
     return pd.DataFrame(about).merge(qc, on="dataset", validate="one_to_one")

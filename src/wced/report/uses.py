@@ -43,7 +43,9 @@ STEP_0 = "_step_0"
 """Suffix of the model that is a checkpoint's weights before its first step."""
 
 
-def recommendations(scores: Mapping[str, pd.DataFrame], run: Run, leaked: Collection[str] = ()) -> dict[str, list[str]]:
+def recommendations(
+    scores: Mapping[str, pd.DataFrame], run: Run, marks: Mapping[str, str] | None = None
+) -> dict[str, list[str]]:
     """Return sentences on each use that a benchmark of the run scored, by the use and its datasets in words.
 
     First come checkpoints that are no better than their weights before training (`<checkpoint>_step_0`, or where that
@@ -56,15 +58,15 @@ def recommendations(scores: Mapping[str, pd.DataFrame], run: Run, leaked: Collec
         Rows of tables.SCORES of each task.
     run
         The config of the run.
-    leaked
-        Datasets of which cells were found in the corpus.
+    marks
+        What a reader must know of a dataset, by its name: `development`, or `LEAKED`.
     """
     failed, chosen = {}, {}
     for use, task, measure, field in _fields(scores):
         means = _means(field)
         if means.empty:
             continue
-        where = _where(field, leaked, getattr(run.benchmarks.tasks[task], "train_on", ""))
+        where = _where(field, marks or {}, getattr(run.benchmarks.tasks[task], "train_on", ""))
         bullet = f"{use} ({where})"
         for name, start in _starts(means, run):
             if outcome(field, name, start) != "better":
@@ -165,9 +167,9 @@ def _values(field: pd.DataFrame, first: str, second: str | None) -> str:
     return ", ".join([*said, *([] if second is None else [f"against {of.loc[second, 'value'].mean():.2f}"])])
 
 
-def _where(field: pd.DataFrame, leaked: Collection[str], train_on: str) -> str:
+def _where(field: pd.DataFrame, marks: Mapping[str, str], train_on: str) -> str:
     """Return the datasets in words."""
-    names = [f"{name} [LEAKED]" if name in leaked else name for name in dict.fromkeys(field["dataset"])]
+    names = [f"{name} [{marks[name]}]" if name in marks else name for name in dict.fromkeys(field["dataset"])]
     start = f"from {train_on} to" if train_on else "mean over" if len(names) > 1 else "on"
     return f"{start} {_listed(names)}"
 
