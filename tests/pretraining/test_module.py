@@ -238,7 +238,7 @@ def half(module, whole, rows):
     made = {
         name: tensor[rows]
         for name, tensor in whole.items()
-        if name in ("gene", "value", "length", "masked", "position_target", "dataset", "labels", "numbers")
+        if name in ("gene", "value", "length", "masked", "position_target", "expressed", "dataset", "labels", "numbers")
     }
     if "target_offsets" in whole:
         pieces = [slice(*whole["target_offsets"][i : i + 2].tolist()) for i in rows]

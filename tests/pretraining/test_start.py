@@ -32,9 +32,9 @@ def cells(shards):
     return x_ng, shards.measured_dv[shards.column("dataset", places)], (log_n - log_n.mean()) / log_n.std()
 
 
-def started(shards, seed=0, components=0, **wced):
+def started(shards, seed=0, components=0, objective="wced", **section):
     size = Model(**SHAPE, gene_components=components)
-    model = build_model(shards, size, Checkpoint.model_validate({"wced": wced}), None, seed)
+    model = build_model(shards, size, Checkpoint.model_validate({objective: section}), None, seed)
     start_from_statistics(model, shards, cell_values(shards, "train", null=False), size, seed)
     return model
 
@@ -83,6 +83,33 @@ def test_a_decoder_told_the_depth_fits_better_from_the_start(shards, cells):
         loss = torch.nn.functional.binary_cross_entropy_with_logits(logit_ng.float(), target, reduction="none")
         losses.append(loss[torch.from_numpy(measured_ng)].mean().item())
     assert losses[1] < losses[0]
+
+
+def test_a_position_decoder_told_the_depth_has_the_lines_of_the_whole_cells(shards):
+    whole, decoder = (started(shards, objective=name, depth=True).decoders[name] for name in ("wced", "mlm"))
+    assert torch.equal(decoder.depth, whole.depth)
+    assert torch.equal(decoder.intercept, torch.stack([whole.detection.bias, whole.value.bias]))
+    gene_m, depth_m, hidden_md = torch.tensor([3, 0, 3]), torch.tensor([-1.0, 0.5, 2.0]), torch.randn(3, 32)
+    with torch.no_grad():
+        decoded_m2 = torch.stack(decoder(hidden_md, gene_m, depth_m), dim=1)
+        expected_m2 = decoder.layers(hidden_md) + decoder.intercept[:, gene_m].T
+        expected_m2 += depth_m[:, None] * decoder.depth[:, gene_m].T
+    torch.testing.assert_close(decoded_m2, expected_m2)
+
+
+def test_a_position_decoder_is_told_the_depth_of_the_whole_cell_of_each_position(shards):
+    model = started(shards, objective="mlm", depth=True).eval()
+    gene, value = torch.tensor([[1, 2, 3], [4, 5, 6]]), torch.ones(2, 3)
+    masked = torch.tensor([[True, False, False], [False, True, True]])
+    scale, z_n = model.config.decoder_depth, torch.tensor([0.0, 2.0])
+    expressed = (scale["mean"] + scale["std"] * z_n).exp()
+    with torch.no_grad():
+        silent, told = (
+            model(gene, value, torch.tensor([3, 3]), masked, expressed=given).position_values
+            for given in (None, expressed)
+        )
+    slope_g = model.decoders["mlm"].depth[1].detach()
+    torch.testing.assert_close(told - silent, torch.stack([0 * slope_g[1], 2 * slope_g[5], 2 * slope_g[6]]))
 
 
 def test_without_a_number_of_genes_the_depth_is_the_mean(shards):

@@ -135,6 +135,9 @@ class Expression(Section):
     """`gene_std`: the error of a value is divided, before it is squared, by the standard deviation of the gene's values
     in the training cells that express it (by 0.1 if that is less, by 1 if at most 20 cells express it), so that genes
     count alike however much they vary; with `value_loss: mse` only. `none`: errors as they are (the paper)."""
+    depth: bool = False
+    """Whether the decoder is told how many genes the cell expresses, so that the embedding need not spend itself on the
+    depth of sequencing (the paper: false). Of MLM, each gene then also has an intercept of its own, as WCED's have."""
     schedule: Schedule = Schedule()
     """When it counts."""
 
@@ -155,10 +158,6 @@ class Expression(Section):
 
 class WholeCell(Expression):
     """Whole-cell expression decoding (WCED): the CLS embedding decodes the expression of every gene."""
-
-    depth: bool = False
-    """Whether the decoder is told how many genes the cell expresses, so that the embedding need not spend itself on the
-    depth of sequencing (the paper: false)."""
 
 
 class Masked(Expression):
@@ -367,6 +366,8 @@ class Checkpoint(Section):
         for name, part in (("wced", self.wced), ("mlm", self.mlm)):
             if part is not None and not part.weight:
                 raise ValueError(f"{name}: all weights are 0; one must be positive")
+        if self.wced is not None and self.mlm is not None and self.wced.depth != self.mlm.depth:
+            raise ValueError("wced.depth and mlm.depth differ, but a model tells both decoders the depth, or neither")
         columns = [head.column for head in self.label_heads]
         for column in columns:
             if columns.count(column) > 1:
@@ -407,6 +408,11 @@ class Checkpoint(Section):
             for name, where, part in objectives
             if part is not None and part.weight > 0 and part.schedule.begins(self.epochs)
         }
+
+    @property
+    def depth(self) -> bool:
+        """Whether decoders of expression are told how many genes the cell expresses."""
+        return any(part.depth for part in (self.wced, self.mlm) if part is not None)
 
     @property
     def read_from(self) -> list[str]:

@@ -34,15 +34,32 @@ class WholeCellDecoder(nn.Module):
 
 
 class PositionDecoder(nn.Module):
-    """Decode the detection logit and value of each given position's own gene (paper, 12.5.1)."""
+    """Decode the detection logit and value of each given position's own gene (paper, 12.5.1).
 
-    def __init__(self, width: int, inner: int) -> None:
+    It may be told the cell's depth. Then each gene also has an intercept and a slope of its own, as in the whole-cell
+    decoder: what all cells share of a gene, and what depth says, is not the encoder's to learn.
+    """
+
+    def __init__(self, width: int, inner: int, vocabulary_size: int, *, depth: bool) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, 2))
+        self.intercept = nn.Parameter(torch.zeros(2, vocabulary_size)) if depth else None
+        self.depth = nn.Parameter(torch.zeros(2, vocabulary_size)) if depth else None
 
-    def forward(self, hidden_md: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return detection logits and values, each (m,)."""
-        return self.layers(hidden_md).unbind(dim=-1)
+    def forward(
+        self, hidden_md: torch.Tensor, gene_m: torch.Tensor | None = None, depth_m: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return detection logits and values, each (m,).
+
+        `gene_m` and `depth_m` are the genes of the positions and the depths of their cells, for a decoder that is told
+        the depth; without `depth_m` cells are of the mean depth.
+        """
+        decoded_m2 = self.layers(hidden_md)
+        if self.intercept is not None:
+            decoded_m2 = decoded_m2 + self.intercept[:, gene_m].T
+            if depth_m is not None:
+                decoded_m2 = decoded_m2 + depth_m[:, None] * self.depth[:, gene_m].T
+        return decoded_m2.unbind(dim=-1)
 
 
 class GeneDecoder(nn.Sequential):

@@ -58,13 +58,14 @@ class WcedModel(PreTrainedModel):
     def __init__(self, config: WcedConfig) -> None:
         super().__init__(config)
         width, inner, genes = config.hidden_size, config.decoder_width, config.vocabulary_size
+        depth = config.decoder_depth is not None
         self.embedding = CellEmbedding(config)
         self.backbone = backbones.build(config)
         self.decoders = nn.ModuleDict()
         if "wced" in config.decoders:
-            self.decoders["wced"] = WholeCellDecoder(width, inner, genes, depth=config.decoder_depth is not None)
+            self.decoders["wced"] = WholeCellDecoder(width, inner, genes, depth=depth)
         if "mlm" in config.decoders:
-            self.decoders["mlm"] = PositionDecoder(width, inner)
+            self.decoders["mlm"] = PositionDecoder(width, inner, genes, depth=depth)
             if config.hidden_genes:
                 self.decoders["genes"] = GeneDecoder(width, inner, genes)
         # Column names of obs are no module names when they hold dots; a ModuleDict would refuse those.
@@ -175,13 +176,17 @@ class WcedModel(PreTrainedModel):
         if not decode:
             return WcedOutput(cls_nkd)
         found: dict[str, torch.Tensor] = {}
+        depth_n = self._depth(expressed)
         if "wced" in self.decoders:
-            found["detection_logits"], found["values"] = self.decoders["wced"](cls_nkd[:, 0], self._depth(expressed))
+            found["detection_logits"], found["values"] = self.decoders["wced"](cls_nkd[:, 0], depth_n)
         if positions:
             rest = hidden[:, k:].flatten(0, 1)
             if masked is not None:
                 at = masked.flatten().nonzero()[:, 0] if masked_at is None else masked_at
-                found["position_logits"], found["position_values"] = self.decoders["mlm"](rest[at])
+                depth_m = None if depth_n is None else depth_n[at // gene.shape[1]]
+                found["position_logits"], found["position_values"] = self.decoders["mlm"](
+                    rest[at], gene.flatten()[at].long(), depth_m
+                )
             if gene_masked is not None and "genes" in self.decoders:
                 at = gene_masked.flatten().nonzero()[:, 0] if gene_masked_at is None else gene_masked_at
                 found["gene_logits"] = self.decoders["genes"](rest[at])

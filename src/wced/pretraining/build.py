@@ -155,7 +155,7 @@ def build_model(
             decoders=[name for name in ("wced", "mlm") if getattr(section, name) is not None],
             hidden_genes=section.mlm is not None and section.mlm.hide_genes > 0,
             decoder_width=size.decoder_width,
-            decoder_depth=depth_scale(shards) if section.wced is not None and section.wced.depth else None,
+            decoder_depth=depth_scale(shards) if section.depth else None,
             head_dropout=size.head_dropout,
             contrast=section.contrast and section.contrast.model_dump(include={"width", "cls_position"}),
             label_heads=[_head(shards, head, graph) for head in section.label_heads],

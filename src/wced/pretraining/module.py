@@ -82,9 +82,8 @@ class PretrainingModule(L.LightningModule):
     def on_before_batch_transfer(self, batch: TensorBatch, dataloader_idx: int) -> TensorBatch:
         """Add what follows from a batch while it is still on the CPU, so that no GPU has to be waited for."""
         if "target_offsets" in batch:
-            counts = batch["target_offsets"].diff()
-            batch["expressed"] = counts
-            batch["target_row"] = torch.repeat_interleave(torch.arange(len(counts)), counts)
+            n = len(batch["expressed"])
+            batch["target_row"] = torch.repeat_interleave(torch.arange(n), batch["expressed"])
         for name in ("masked", "gene_masked"):
             if name in batch:
                 batch[f"{name}_at"] = batch[name].flatten().nonzero()[:, 0]

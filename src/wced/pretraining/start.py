@@ -55,22 +55,25 @@ def start_from_statistics(model: WcedModel, shards: CellSource, values: ValueSum
         turn_dk, _ = torch.linalg.qr(torch.randn(size.hidden_size, size.gene_components, generator=generator))
         scale = INPUT_STD * np.sqrt(size.hidden_size / size.gene_components)
         model.embedding.gene.weight.copy_(scale * torch.from_numpy(whitened_vk) @ turn_dk.T)
-    if "wced" in model.config.decoders:
-        _start_decoder(model, shards, values)
+    if "wced" in model.config.decoders or model.config.decoder_depth is not None:
+        _start_decoders(model, shards, values)
 
 
-def _start_decoder(model: WcedModel, shards: CellSource, values: ValueSums) -> None:
-    decoder = model.decoders["wced"]
+def _start_decoders(model: WcedModel, shards: CellSource, values: ValueSums) -> None:
     rate_g = np.clip(values.n_nonzero_g / np.maximum(values.n_g, 1), 1e-4, 1 - 1e-4)
     logit_g, value_g = np.log(rate_g / (1 - rate_g)), np.nan_to_num(values.mean_g)
-    if decoder.depth is not None:
+    if model.config.decoder_depth is not None:
         depth = _DepthSums(shards, model.config.decoder_depth)
         detection_slope_g, value_slope_g = depth.detection_slope(rate_g), depth.value_slope(value_g)
-        decoder.depth.copy_(torch.from_numpy(np.stack([detection_slope_g, value_slope_g])))
+        for decoder in (model.decoders[name] for name in ("wced", "mlm") if name in model.decoders):
+            decoder.depth.copy_(torch.from_numpy(np.stack([detection_slope_g, value_slope_g])))
         logit_g -= detection_slope_g * depth.mean_g
         value_g -= value_slope_g * depth.mean_expressed_g
-    decoder.detection.bias.copy_(torch.from_numpy(logit_g))
-    decoder.value.bias.copy_(torch.from_numpy(value_g))
+    if "wced" in model.decoders:
+        model.decoders["wced"].detection.bias.copy_(torch.from_numpy(logit_g))
+        model.decoders["wced"].value.bias.copy_(torch.from_numpy(value_g))
+    if "mlm" in model.decoders and model.config.decoder_depth is not None:
+        model.decoders["mlm"].intercept.copy_(torch.from_numpy(np.stack([logit_g, value_g])))
 
 
 class _DepthSums:

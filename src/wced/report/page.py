@@ -59,7 +59,7 @@ def render(results: Results, run: Run) -> str:
         shard_index=results.shard_index,
         shards=results.shards,
         checkpoints=results.checkpoints,
-        deep=[name for name, trained in run.pretraining.checkpoints.items() if trained.wced and trained.wced.depth],
+        deep=[name for name, trained in run.pretraining.checkpoints.items() if trained.depth],
         models=model_table(list(results.scores.values())),
         benchmarks=benchmarks,
         ranking=_ranks(made["ranking"]) if run.benchmarks.tasks else None,

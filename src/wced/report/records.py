@@ -55,12 +55,11 @@ def checkpoints(folder: Path, run: Run) -> pd.DataFrame:
 
 def objectives(trained: Checkpoint) -> str:
     """Return in words what a checkpoint is trained to do."""
-    parts = []
+    parts, depth = [], ", told the depth of the whole cell" if trained.depth else ""
     if trained.wced is not None:
-        depth = ", told the depth of the whole cell" if trained.wced.depth else ""
         parts.append(f"decode the whole cell (WCED{depth})")
     if trained.mlm is not None:
-        parts.append("fill in masked positions (MLM)")
+        parts.append(f"fill in masked positions (MLM{depth})")
     heads = [head.column.removesuffix("_ontology_term_id").replace("_", " ") for head in trained.label_heads]
     return "; ".join([*parts, *([f"classify {', '.join(heads)}"] if heads else [])])
 

@@ -105,6 +105,8 @@ class Batch:
     """bool, (n, l): positions whose gene the model must not see (`gene` has it as the target), with `hide_genes`."""
     position_target: np.ndarray | None
     """float32, (n, l): log1p_10k over the whole cell at every position, with `select`."""
+    expressed: np.ndarray
+    """int64, (n,): genes that each whole cell expresses."""
     target_offsets: np.ndarray | None
     """int64, (n + 1,): where each cell's expressed genes begin in the flat targets."""
     target_gene: np.ndarray | None
@@ -248,6 +250,7 @@ def encode(
     return Batch(
         **made,
         length=lengths,
+        expressed=np.diff(cells.offsets),
         target_offsets=cells.offsets if encoding.cell_target else None,
         dataset=cells.dataset,
         labels=cells.labels,
