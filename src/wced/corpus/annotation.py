@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from wced.corpus.conditions import truth
 from wced.corpus.datasets import Dataset
 from wced.corpus.opening import text_table
 from wced.corpus.terms import ONTOLOGIES, UNKNOWN, current_terms, general_tissues, is_unknown
@@ -82,7 +83,9 @@ def annotate(
     frame = pd.concat([frame, general_tissues(frame["tissue_ontology_term_id"])], axis=1)
     for field in PLAIN:
         frame[field] = _values(field, dataset, obs, labels)
-    frame["is_primary_data"] = _truth(_values("is_primary_data", dataset, obs, labels), dataset)
+    primary = _values("is_primary_data", dataset, obs, labels)
+    where = f"dataset {dataset.dataset}, is_primary_data"
+    frame["is_primary_data"] = truth(primary, where, complete=True).astype(bool)
     frame["observation_joinid"] = _joinids(obs, labels, dataset)
     frame["dataset_id"] = dataset.dataset
     for name, text in dataset.extra.items():
@@ -189,14 +192,6 @@ def _alike(column: str, frame: pd.DataFrame) -> str:
     if alike:
         return f"; alike are {', '.join(alike[:5])}"
     return f"; its columns are {', '.join(names.values()) or 'none'}"
-
-
-def _truth(values: pd.Series, dataset: Dataset) -> pd.Series:
-    truth = values.str.lower().map({"true": True, "false": False})
-    if truth.isna().any():
-        wrong = values[truth.isna()].iloc[0]
-        raise WcedError(f"dataset {dataset.dataset}, is_primary_data: {wrong!r} is neither True nor False")
-    return truth.astype(bool)
 
 
 def _joinids(obs: pd.DataFrame, labels: pd.DataFrame | None, dataset: Dataset) -> pd.Series:

@@ -11,10 +11,11 @@ from anndata.io import sparse_dataset, write_elem
 from scipy import sparse
 
 from wced.corpus.annotation import annotate
+from wced.corpus.conditions import kept_rows
 from wced.corpus.datasets import HUMAN, Dataset
 from wced.corpus.mapping import file_genes, map_genes
 from wced.corpus.published import Published
-from wced.corpus.reading import kept_rows, open_counts, read_labels
+from wced.corpus.reading import open_counts, read_labels
 from wced.corpus.terms import UNKNOWN
 from wced.errors import WcedError
 from wced.files import whole_file
