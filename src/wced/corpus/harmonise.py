@@ -48,7 +48,7 @@ def harmonise(
     cell_type_names: Mapping[str, str] | None = None,
     orthologs: Orthologs | None = None,
     min_mapped_genes: float = 0.0,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read a dataset's files and write them, in the CELLxGENE schema, as one h5ad file.
 
     Files are read twice, a block of cells at a time: first all counts are checked and added up, then they are written.
@@ -79,8 +79,10 @@ def harmonise(
 
     Returns
     -------
-    pandas.DataFrame
+    qc
         One row of `wced.tables.SOURCES_QC`.
+    terms
+        Rows of `wced.tables.SOURCES_TERMS`.
 
     Raises
     ------
@@ -94,7 +96,7 @@ def harmonise(
             raise WcedError(f"dataset {dataset.dataset}, extra_obs: {name} is in the schema; put NAME= before it")
     published = [open_counts(path, dataset.format, dataset.counts, dataset.values) for path in files.values()]
     rows = [kept_rows(file.obs, dataset.keep, f"dataset {dataset.dataset}, {file.where}") for file in published]
-    obs, notes = annotate(
+    obs, notes, terms = annotate(
         {name: file.obs.iloc[kept] for name, file, kept in zip(files, published, rows, strict=True)},
         None if labels is None else read_labels(labels),
         dataset,
@@ -148,7 +150,7 @@ def harmonise(
         "cells_unlabelled": int((obs["cell_type_ontology_term_id"] == UNKNOWN).sum()),
         **notes,
     }
-    return pd.DataFrame([qc])
+    return pd.DataFrame([qc]), terms
 
 
 def _blocks(published: list[Published], rows: list[np.ndarray], name: str) -> Iterator[tuple[int, sparse.csr_matrix]]:
