@@ -12,7 +12,7 @@ from scipy import sparse
 
 from wced.corpus.annotation import annotate
 from wced.corpus.conditions import kept_rows
-from wced.corpus.datasets import HUMAN, Dataset
+from wced.corpus.datasets import HUMAN, OBS_COLUMNS, Dataset
 from wced.corpus.mapping import file_genes, map_genes
 from wced.corpus.published import Published
 from wced.corpus.reading import open_counts, read_labels
@@ -21,17 +21,6 @@ from wced.errors import WcedError
 from wced.files import whole_file
 from wced.genes.orthologs import Orthologs
 from wced.progress import advancing
-
-OBS_COLUMNS = (
-    "dataset_id",
-    *("assay", "assay_ontology_term_id", "cell_type", "cell_type_ontology_term_id"),
-    *("development_stage", "development_stage_ontology_term_id", "disease", "disease_ontology_term_id"),
-    *("donor_id", "is_primary_data", "observation_joinid"),
-    *("self_reported_ethnicity", "self_reported_ethnicity_ontology_term_id", "sex", "sex_ontology_term_id"),
-    *("suspension_type", "tissue", "tissue_ontology_term_id", "tissue_general", "tissue_general_ontology_term_id"),
-    *("tissue_type", "batch", "raw_sum", "nnz", "raw_mean_nnz", "raw_variance_nnz", "n_measured_vars", "mt_fraction"),
-)
-"""Columns of a harmonised dataset's obs: the Census's, and `batch` and `mt_fraction`."""
 
 # gzip, because lzf's bytes depend on what its memory held before; chunks of 256 kB hold 65,536 values.
 STORAGE = {"compression": "gzip", "compression_opts": 1}
@@ -91,9 +80,6 @@ def harmonise(
     """
     if (orthologs is None) != (dataset.species == HUMAN):
         raise WcedError(f"dataset {dataset.dataset}: orthologs are for species other than {HUMAN}, and needed for them")
-    for name in dataset.extra:
-        if name in OBS_COLUMNS:
-            raise WcedError(f"dataset {dataset.dataset}, extra_obs: {name} is in the schema; put NAME= before it")
     published = [open_counts(path, dataset.format, dataset.counts, dataset.values) for path in files.values()]
     rows = [kept_rows(file.obs, dataset.keep, f"dataset {dataset.dataset}, {file.where}") for file in published]
     obs, notes, terms = annotate(
