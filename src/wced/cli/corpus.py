@@ -115,7 +115,8 @@ def source(
         facts["qc"] = table.iloc[0].to_dict()
         print(table.T.to_string(header=False))
         for row in terms.itertuples():
-            print(f"{row.column}: {row.value!r} ({row.cells} cells) became {row.term} ({row.label}): {row.note}")
+            name = "" if row.label == row.term else f" ({row.label})"
+            print(f"{row.column}: {row.value!r} ({row.cells} cells) became {row.term}{name}: {row.note}")
 
 
 def skipped(
