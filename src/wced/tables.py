@@ -204,6 +204,20 @@ SOURCES_QC = Table(
     ("dataset",),
 )
 
+SOURCES_TERMS = Table(
+    "sources_terms",
+    (
+        Column("dataset", "str", "dataset"),
+        Column("column", "str", "field of obs"),
+        Column("value", "str", "what the dataset says; empty where it says nothing", optional=True),
+        Column("cells", "int", "cells with it, of those that `keep` keeps"),
+        Column("term", "str", "ontology id that it became, or unknown"),
+        Column("label", "str", "name of that term"),
+        Column("note", "str", "why it is not what the dataset says"),
+    ),
+    ("dataset", "column", "value"),
+)
+
 GENE_FILTER = Table(
     "gene_filter",
     (
@@ -837,6 +851,7 @@ TABLES = {
         SPLIT_EXCEPTIONS,
         SELECTION_BENCHMARK,
         SOURCES_QC,
+        SOURCES_TERMS,
         GENE_FILTER,
         GENE_ERRORS,
         GENE_ERROR_SUMS,

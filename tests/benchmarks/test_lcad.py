@@ -101,6 +101,14 @@ def test_without_errors_their_mean_has_a_reason():
     assert found["lcad_probe"].value == 0
 
 
+def test_labels_outside_the_ontology_are_left_out():
+    """Such as two ids of one cell, `CL:… || CL:…`; the scores of all other cells stay."""
+    inside = scores(["c", "c", "e"], ["d", "c", "x"], ONTOLOGY, seed=0)
+    assert scores(["c", "c || d", "c", "e", "c"], ["d", "c", "c", "x", "cell line"], ONTOLOGY, seed=0) == inside
+    outside = scores(["c || d"], ["c"], ONTOLOGY, seed=0)
+    assert {score.reason for score in outside.values()} == {"c || d is not in the Cell Ontology v0"}
+
+
 def test_bad_terms_are_refused():
     with pytest.raises(WcedError, match=r"^nonsense: not in the Cell Ontology v0$"):
         lcad(["c"], ["nonsense"], ONTOLOGY)

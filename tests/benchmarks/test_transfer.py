@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from clouds import clouds
-from wced.benchmarks.transfer import CLASSIFIERS, METRICS, nearest_types, score
+from wced.benchmarks.transfer import CLASSIFIERS, METRICS, lineages, nearest_types, score
 from wced.config.embedding import Embedding
 from wced.embedding.baselines import BASELINES, Cells
 from wced.embedding.corpus_pca import Components
@@ -99,6 +99,12 @@ def test_lineages_are_there_where_no_type_is_shared():
     table = scored(test, train)
     assert set(table.loc[table["value"].isna(), "reason"]) == {"no cell is of a type that other has"}
     assert table.loc[[f"{kind}_{name}" for kind in KINDS for name in CLASSIFIERS], "value"].notna().all()
+
+
+def test_a_prediction_outside_the_cell_ontology_leaves_the_lineages_of_other_cells():
+    true_n, label_n = np.array([T, T, "CVCL_0030", B]), np.array([T, "CVCL_0030", T, T])
+    found = lineages(true_n, {"knn": label_n})
+    assert (found["accuracy_exact_knn"].value, found["accuracy_exact_knn"].n) == (0.5, 2)
 
 
 def test_a_training_label_outside_the_cell_ontology_leaves_no_lineages():

@@ -32,7 +32,7 @@ def test_labels_joined_by_file_and_barcode():
         ("GG-7", "stimulated", "monocyte"),
         ("CC-1", "stimulated", "T cell"),
     )
-    obs, _ = annotate(FILES, given, row(cell_type="labels.type", batch="obs.file", **TWO, **BY_FILE), {})
+    obs, _, _ = annotate(FILES, given, row(cell_type="labels.type", batch="obs.file", **TWO, **BY_FILE), {})
     assert obs["cell_type"].tolist() == ["T cell", "unknown", "B cell", "monocyte"]
     assert obs["batch"].tolist() == ["control", "control", "stim", "stim"]
     assert obs.index.tolist() == ["AA.1-control", "CC.1-control", "AA.1-stim", "GG.11-stim"]
@@ -58,7 +58,9 @@ def test_labels_that_do_not_fit(given, fields, words):
 
 def test_labels_by_whole_names():
     given = pd.DataFrame({"type": ["T cell", "B cell"]}, index=["c2", "c0"])
-    obs, _ = annotate({"x": frame(["c0", "c1", "c2"])}, given, row(cell_type="labels.type", labels=TWO["labels"]), {})
+    obs, _, _ = annotate(
+        {"x": frame(["c0", "c1", "c2"])}, given, row(cell_type="labels.type", labels=TWO["labels"]), {}
+    )
     assert obs["cell_type"].tolist() == ["B cell", "unknown", "T cell"]
 
 
@@ -82,9 +84,28 @@ def test_columns_that_look_alike(column, there, words):
 def test_free_names_without_an_id_are_counted():
     obs = frame(["c0", "c1", "c2", "c3"], type=["Ts", "Blobs", "Blobs", None])
     fields = {"cell_type": "obs.type", "cell_type_kind": "name"}
-    obs, notes = annotate({"x": obs}, None, row(**fields), {"Ts": "CL:0000084"})
+    obs, notes, replaced = annotate({"x": obs}, None, row(**fields), {"Ts": "CL:0000084", "Blob cells": "CL:0000236"})
     assert obs["cell_type"].tolist() == ["T cell", "unknown", "unknown", "unknown"]
     assert notes == {"cell_type_names_unmapped": 1}
+    assert replaced.to_numpy().tolist() == [
+        ["x", "cell_type", "Blobs", 2, "unknown", "unknown",
+         "not in the table of cell type names; alike are Blob cells (CL:0000236)"],
+        ["x", "cell_type", "", 1, "unknown", "unknown", "says that nothing is known"],
+    ]  # fmt: skip
+
+
+def test_several_terms_of_a_row():
+    """`||` between terms is no rename; what a row does not say of a tissue's type its values say."""
+    obs = frame(["c0", "c1", "c2"], d=["healthy", "both", "both"], t=["lung (organoid)", "CVCL_0030", "UBERON:0002048"])
+    fields = {"disease": "obs.d|healthy=normal|both=MONDO:0005233 || MONDO:0004992", "tissue": "obs.t"}
+    fields["self_reported_ethnicity"] = "HANCESTRO:0006 || AfPO:0000274"
+    obs, _, replaced = annotate({"x": obs}, None, row(**fields), {})
+    two = "MONDO:0004992 || MONDO:0005233"
+    assert obs["disease_ontology_term_id"].tolist() == ["PATO:0000461", two, two]
+    assert obs["disease"].tolist()[1] == "cancer || non-small cell lung carcinoma"
+    assert set(obs["self_reported_ethnicity_ontology_term_id"]) == {"AfPO:0000274 || HANCESTRO:0006"}
+    assert obs["tissue_type"].tolist() == ["organoid", "cell line", "unknown"]
+    assert obs["tissue_general"].tolist() == ["lung", "HeLa", "lung"] and replaced.empty
 
 
 def test_free_names_without_a_table():

@@ -151,7 +151,7 @@ CASES = {
                      r"dataset x, cell_type: 'CL:0000000x' \(3 of 60 cells\) is no term or name of CL; rename it in "
                      r"column cell_type of its row, as obs.term\|FROM=TO or, for free names, set cell_type_kind"),
     "unknown constant": (unchanged, {"tissue": "lungs"}, r"tissue: 'lungs' \(60 of 60 cells\) is no "
-                         "term or name of UBERON or CL; give an id or a name of the ontology in column tissue"),
+                         "term or name of UBERON or CL or CVCL; give an id or a name of the ontology in column tissue"),
     "more cells than rows": (edited(fewer_rows), {}, "X is 59 × 40, but there are 60 cells and 40 genes"),
     "row pointers that do not fit": (edited(lambda file: file["X/indptr"].__setitem__(-1, 10**6)), {},
                                      "X cannot be read: its 61 row pointers do not fit 60 cells and"),
@@ -176,6 +176,8 @@ CASES = {
     "no genes": (changed(lambda adata: adata[:, :0].copy()), {}, "x.h5ad: has no genes"),
     "only empty cells": (with_counts(COUNTS * 0), {}, "dataset x: no cell is left of 60"),
     "too few genes in every cell": (unchanged, {"min_genes": 41}, "dataset x: no cell is left of 60"),
+    "condition that says neither": (unchanged, {"keep": "term"}, r"is neither True nor False \(60 of 60 cells\)$"),
+    "condition with one =": (unchanged, {"keep": f"term = '{CD4}'"}, "equal is written =="),
     "condition without a column": (unchanged, {"keep": "good"}, "the condition 'good' on obs fails: "
                                    "name 'good' is not defined; its columns are term, cell_ontology_class"),
 }  # fmt: skip

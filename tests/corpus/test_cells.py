@@ -2,12 +2,14 @@ import shutil
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tiledbsoma as soma
 
 from wced import tables
 from wced.config.corpus import Cells, Census
+from wced.corpus.build import build_census
 from wced.corpus.cells import (
     COLUMNS,
     FATES,
@@ -105,6 +107,23 @@ def test_nothing_left_is_an_error(obs):
     nothing = {"kind": "stratified", "by": "dataset_id", "fractions": {}, "otherwise": 0}
     with pytest.raises(WcedError, match=r"the steps of cells\.sampling remove them all"):
         select(made(), cells(sampling=[nothing]), 0)
+
+
+@pytest.mark.parametrize("said", [["True", "False"], [1, 0]], ids=["text", "numbers"])
+def test_primary_data_of_other_collections(sources, tmp_path, said):
+    build_census(sources[:1], tmp_path / "census")
+    uri = str(tmp_path / "census" / "census_data" / "homo_sapiens" / "obs")
+    with soma.open(uri) as frame:
+        table = frame.read().concat().to_pandas()
+    shutil.rmtree(uri)
+    table["is_primary_data"] = np.resize(said, len(table))
+    schema = pa.Schema.from_pandas(table, preserve_index=False)
+    soma.DataFrame.create(uri, schema=schema, domain=[(0, len(table) - 1)]).close()
+    with soma.open(uri, "w") as frame:
+        frame.write(pa.Table.from_pandas(table, preserve_index=False))
+    with open_census(SECTION, tmp_path / "census") as census:
+        primary = read_cells_of(census, SECTION, cells())["is_primary_data"]
+    assert primary.tolist() == np.resize([True, False], len(table)).tolist()
 
 
 def test_table_adds_up(census, obs, tmp_path):

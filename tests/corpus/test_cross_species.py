@@ -53,9 +53,10 @@ def row_of(folder, counts, names, **more):
 def test_counts_stand_at_the_human_orthologs_and_losses_are_counted(tmp_path, table, homologs, counts, names, kind):
     row = read_datasets(row_of(tmp_path, counts, names, gene_id_kind=kind))["mice"]
     output = tmp_path / "out.h5ad"
-    qc = harmonise(
+    qc, _ = harmonise(
         row, row.file.files(), table, output, orthologs=read_orthologs(homologs), min_mapped_genes=0.9
-    ).iloc[0]  # fmt: skip
+    )  # fmt: skip
+    qc = qc.iloc[0]
     made = ad.read_h5ad(output)
     human = table["gene_id"].tolist()[:PAIRED]
     assert made.var_names.tolist() == human

@@ -77,6 +77,8 @@ def test_empty_cells_are_defaults(tmp_path):
         ({"extra_obs": "obs.a;dose"}, "'dose' is not obs.COLUMN or labels.COLUMN"),
         ({"extra_obs": "obs.a;b=obs.a;a=obs.c"}, "a name stands there twice"),
         ({"extra_obs": "obs.a;labels.b"}, "b is taken from the labels"),
+        ({"extra_obs": "obs.a;obs.sex"}, "row a, column extra_obs: sex is in the schema; put NAME= before it"),
+        ({"extra_obs": "split=obs.a"}, "row a, column extra_obs: split is in the schema"),
     ],
     ids=[
         "counts",
@@ -98,6 +100,8 @@ def test_empty_cells_are_defaults(tmp_path):
         "constant beside the schema",
         "two columns of a name",
         "no labels beside the schema",
+        "column of the schema",
+        "column of cells.parquet",
     ],
 )
 def test_malformed_row_is_named(tmp_path, change, words):
@@ -137,13 +141,23 @@ def test_ragged_row(tmp_path):
         ({"embedding": {"datasets": ["held_blood", "held_lung", "atlantis"]}}, "embedding.datasets: atlantis"),
         ({"benchmarks": {"transfer": {"datasets": ["held_lung"], "train_on": "atlantis"}}},
          "benchmarks.transfer.train_on: atlantis is not in"),
+        ({"shards": {"number_columns": ["dose"]}},
+         "config, shards: dose is no column of obs of the schema, and in extra_obs of no dataset of census.datasets"),
     ],
-    ids=["corpus", "held out", "embedding", "transfer"],
+    ids=["corpus", "held out", "embedding", "transfer", "column of obs"],
 )  # fmt: skip
 def test_run_must_fit_the_table(tmp_path, overrides, words):
     run = read(write_generated_run(tmp_path, **overrides))
     with pytest.raises(WcedError, match=words):
         check_run(run, read_datasets(run.sources.table))
+
+
+def test_columns_of_some_datasets_are_enough_for_shards(tmp_path):
+    run = read(write_generated_run(tmp_path, shards={"number_columns": ["dose"]}))
+    rows = read_datasets(run.sources.table)
+    name = run.census.datasets[0]
+    rows[name] = rows[name].model_copy(update={"extra_obs": "dose=obs.concentration"})
+    check_run(run, rows)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def run(tmp_path, table):
 
     def harmonised(row, names=None, output=tmp_path / "harmonised.h5ad", **options):
         labels = None if row.labels is None else row.labels.path
-        qc = harmonise(row, row.file.files(), table, output, labels=labels, cell_type_names=names, **options)
+        qc, _ = harmonise(row, row.file.files(), table, output, labels=labels, cell_type_names=names, **options)
         return ad.read_h5ad(output), qc
 
     return harmonised
@@ -282,9 +282,8 @@ def test_columns_beside_those_of_the_schema(run, tmp_path, table):
     assert adata.obs["dose"].dtype == np.float64, "numbers stay numbers"
     assert adata.obs["drug"].tolist() == ["a", "unknown", "B"]
     assert adata.obs["drug name"].tolist() == ["a", "unknown", "b"]
-    for wrong, words in (("obs.sex", "sex is in the schema"), ("obs.none", "there is no column obs.none")):
-        with pytest.raises(WcedError, match=f"dataset x, extra_obs: {words}"):
-            run(dataset(path, extra_obs=wrong))
+    with pytest.raises(WcedError, match=r"dataset x, extra_obs: there is no column obs\.none"):
+        run(dataset(path, extra_obs="obs.none"))
 
 
 def log1p_10k(counts):

@@ -72,8 +72,22 @@ def test_selections(census, selections, column, expected):
         ({"tissues": ["lung"], "assays": ["10x 3' v2"]}, "no cell of the collection matches .* and "),
         ({"obs_value_filter": "nothing == 'x'"}, r"census\.obs_value_filter \"nothing == 'x'\" fails"),
         ({"obs_value_filter": "tissue = ="}, r"census\.obs_value_filter 'tissue = =' fails"),
+        ({"obs_value_filter": "tissue = 'lung'"}, r"census\.obs_value_filter \"tissue = 'lung'\" fails"),
+        ({"obs_value_filter": "is_primary_data"}, r"census\.obs_value_filter 'is_primary_data' fails"),
+        ({"obs_value_filter": "raw_sum > 'x'"}, r"census\.obs_value_filter .* fails"),
     ],
-    ids=["tissue", "assay", "disease", "no match", "no match together", "no column", "no syntax"],
+    ids=[
+        "tissue",
+        "assay",
+        "disease",
+        "no match",
+        "no match together",
+        "no column",
+        "no syntax",
+        "one =",
+        "no comparison",
+        "other kind",
+    ],
 )
 def test_what_selects_nothing_is_refused(census, selections, message):
     with pytest.raises(WcedError, match=message) as refusal:
@@ -89,13 +103,15 @@ def test_missing_column_is_named(census):
 @pytest.fixture
 def scattered(tmp_path):
     """A collection whose obs has plain and missing text, dictionaries that grow, and gaps between soma_joinids."""
-    values = [None, "b", "a", None, "z", "b"]
+    values = [None, "b", "a", "na", "z", "b"]
     with soma.Collection.create(str(tmp_path / "census")) as root:
         organism = root.add_new_collection("census_data").add_new_collection("homo_sapiens", soma.Experiment)
         kinds = {
             "soma_joinid": pa.int64(),
             "plain": pa.large_string(),
             "coded": pa.dictionary(pa.int32(), pa.large_string()),
+            "number": pa.int64(),
+            "flag": pa.bool_(),
         }
         organism.add_new_dataframe("obs", schema=pa.schema(kinds), domain=[(0, 10**9)])
     for joinids, part in (([2, 5, 90], values[:3]), ([91, 500, 7000], values[3:])):
@@ -103,6 +119,10 @@ def scattered(tmp_path):
             "soma_joinid": joinids,
             "plain": pa.array(part, pa.large_string()),
             "coded": pa.array(part).dictionary_encode(),
+            "number": pa.array(
+                [None if value is None else joinid for value, joinid in zip(part, joinids, strict=True)], pa.int64()
+            ),
+            "flag": pa.array([None if value is None else value == "b" for value in part]),
         }
         with soma.open(str(tmp_path / "census" / "census_data" / "homo_sapiens" / "obs"), "w") as frame:
             frame.write(pa.table(columns).cast(pa.schema(kinds)))
@@ -118,6 +138,29 @@ def test_missing_text_is_unknown_and_gaps_are_no_harm(scattered, monkeypatch, ce
     for name in ("plain", "coded"):
         assert frame[name].tolist() == ["unknown", "b", "a", "unknown", "z", "b"]
         assert frame[name].cat.categories.tolist() == ["a", "b", "unknown", "z"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "cells"), [(["MONDO:1"], [0, 1]), (["MONDO:2", "PATO:3"], [1, 2]), (["MONDO:1 || MONDO:2"], [1])]
+)
+def test_a_cell_of_several_diseases_has_each(tmp_path, wanted, cells):
+    ids = ["MONDO:1", "MONDO:1 || MONDO:2", "PATO:3", None]
+    table = pa.table({"soma_joinid": range(4), "disease_ontology_term_id": ids, "disease": ids})
+    with soma.Collection.create(str(tmp_path / "census")) as root:
+        organism = root.add_new_collection("census_data").add_new_collection("homo_sapiens", soma.Experiment)
+        organism.add_new_dataframe("obs", schema=table.schema, domain=[(0, 3)])
+    with soma.open(str(tmp_path / "census" / "census_data" / "homo_sapiens" / "obs"), "w") as frame:
+        frame.write(table)
+    with soma.open(str(tmp_path / "census")) as census:
+        frame = read_obs(census, Census(uri="x", diseases=wanted), ["soma_joinid"])
+    assert frame["soma_joinid"].tolist() == cells
+
+
+def test_missing_numbers_stay_missing(scattered):
+    with soma.open(str(scattered)) as census:
+        frame = read_obs(census, Census(uri="x"), ["soma_joinid", "number", "flag"])
+    np.testing.assert_array_equal(frame["number"], [np.nan, 5, 90, 91, 500, 7000])
+    np.testing.assert_array_equal(frame["flag"], [np.nan, 1, 0, 0, 0, 1])
 
 
 def test_faults_are_tried_again(census, monkeypatch):

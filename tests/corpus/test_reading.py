@@ -11,7 +11,7 @@ from scipy.io import mmwrite
 
 from wced.corpus import matrices
 from wced.corpus.published import LARGEST_COUNT
-from wced.corpus.reading import kept_rows, open_counts, read_labels
+from wced.corpus.reading import open_counts, read_labels
 from wced.errors import WcedError
 
 COUNTS = np.array([[0, 2, 0], [1, 0, 3], [0, 0, 0], [5, 0, 70000]], np.float32)
@@ -130,20 +130,6 @@ def test_bad_count_of_a_dropped_cell_does_not_matter(tmp_path):
     matrix[1, 0] = 0.5
     cells(sparse.csr_matrix(matrix)).write_h5ad(tmp_path / "x.h5ad")
     np.testing.assert_array_equal(dense(open_counts(tmp_path / "x.h5ad"), [0, 2, 3]), COUNTS[[0, 2, 3]])
-
-
-@pytest.mark.parametrize(
-    ("keep", "rows"),
-    [(None, [0, 1, 2, 3]), ("good", [0, 2, 3]), ("good and n > 1", [2, 3]), ("n == 2", [1])],
-    ids=["all", "flag", "two conditions", "one"],
-)
-def test_condition(keep, rows):
-    assert kept_rows(cells().obs, keep, "x").tolist() == rows
-
-
-def test_condition_that_fails():
-    with pytest.raises(WcedError, match=r"x: the condition 'nothing > 1' on obs fails: .*; its columns are good, n$"):
-        kept_rows(cells().obs, "nothing > 1", "x")
 
 
 def write_10x_h5(path, version=3, counts=COUNTS, kinds=("Gene Expression",) * 3, genome="GRCh38"):

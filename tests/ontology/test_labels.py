@@ -1,6 +1,7 @@
 import pytest
 
 from wced.ontology import label_of
+from wced.ontology.labels import FILES, _schema, covering, current, spelled
 
 
 @pytest.mark.parametrize(
@@ -12,6 +13,10 @@ from wced.ontology import label_of
         ("MONDO:0005233", "non-small cell lung carcinoma"),
         ("PATO:0000461", "normal"),
         ("HsapDv:0000087", "adult stage"),
+        ("CVCL_0030", "HeLa"),
+        ("AfPO:0000274", "Central African"),
+        ("MONDO:0004992 || MONDO:0005233", "cancer || non-small cell lung carcinoma"),
+        ("MONDO:0004992 || unknown", None),
         ("unknown", None),
         ("CL:9999999", None),
         ("NOSUCH:1", None),
@@ -19,3 +24,60 @@ from wced.ontology import label_of
 )
 def test_label_of(term, label):
     assert label_of(term) == label
+
+
+@pytest.mark.parametrize(
+    ("term", "other"),
+    [
+        ("CL:0000084", "CL:0000084"),
+        ("CL:0000328", "CL:4023154"),
+        ("HsapDv:0000087", "HsapDv:0000258"),
+        ("HsapDv:0000083", "HsapDv:0000261"),
+        ("HsapDv:0000088", "HsapDv:0000226"),
+        ("EFO:0009310", "EFO:0009899"),
+        ("HANCESTRO:0527", "AfPO:0000274"),
+        ("HANCESTRO:0029", None),
+        ("CL:0000012", None),
+        ("CL:9999999", None),
+    ],
+    ids=["current", "replaced", "consider one above the other", "consider one", "consider several", "assay",
+         "by another prefix", "by no term", "consider all cells", "no such"],
+)  # fmt: skip
+def test_current(term, other):
+    assert current(term) == other
+
+
+@pytest.mark.parametrize("ontology", sorted(set(FILES.values()) - {"CVCL"}))
+def test_what_stands_in_is_current(ontology):
+    deprecated = [term for term, record in _schema().ontology(ontology).items() if record["deprecated"]]
+    stand_ins = {current(term) for term in deprecated} - {None}
+    assert stand_ins and stand_ins == {current(term) for term in stand_ins}
+
+
+@pytest.mark.parametrize(
+    ("terms", "cover"),
+    [
+        (["CL:0000624", "CL:0000625"], "CL:0000791"),
+        (["CL:0000084", "CL:0000624"], "CL:0000084"),
+        (["CL:0000084"], "CL:0000084"),
+        (["CL:0000084", "UBERON:0002048"], None),
+        ([], None),
+    ],
+)
+def test_covering(terms, cover):
+    assert covering(terms) == cover
+
+
+@pytest.mark.parametrize(
+    ("text", "term"),
+    [
+        ("CL_0000084", "CL:0000084"),
+        ("obo:CL_0000084", "CL:0000084"),
+        ("hsapdv:0000087", "HsapDv:0000087"),
+        ("cvcl_0030", "CVCL_0030"),
+        ("T cell", None),
+        ("NOSUCH:1", None),
+    ],
+)
+def test_spelled(text, term):
+    assert spelled(text) == term

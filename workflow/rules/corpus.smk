@@ -79,6 +79,7 @@ rule source:
     output:
         h5ad=f"{OUT}/corpus/sources/{{dataset}}.h5ad",
         qc=f"{OUT}/corpus/sources/{{dataset}}.qc.tsv",
+        terms=f"{OUT}/corpus/sources/{{dataset}}.terms.tsv",
     log:
         f"{OUT}/logs/source/{{dataset}}.log",
     conda:
@@ -107,8 +108,10 @@ rule source:
 rule sources_qc:
     input:
         qc=expand(rules.source.output.qc, dataset=[*RUN.census.datasets, *RUN.embedding.datasets]),
+        terms=expand(rules.source.output.terms, dataset=[*RUN.census.datasets, *RUN.embedding.datasets]),
     output:
         table=report(f"{OUT}/tables/sources_qc.tsv", caption="../report/sources.rst", category="Corpus"),
+        terms=report(f"{OUT}/tables/sources_terms.tsv", caption="../report/sources_terms.rst", category="Corpus"),
     log:
         f"{OUT}/logs/sources_qc/all.log",
     conda:
@@ -120,7 +123,8 @@ rule sources_qc:
     params:
         version=CORPUS_VERSION,
     shell:
-        "wced gather {input.qc} --schema sources_qc --output {output.table} > {log} 2>&1"
+        "wced gather {input.qc} --schema sources_qc --output {output.table} > {log} 2>&1 &&"
+        " wced gather {input.terms} --schema sources_terms --output {output.terms} >> {log} 2>&1"
 
 
 rule skipped:

@@ -16,7 +16,7 @@ from wced.corpus import FORMAT_VERSION as CORPUS_VERSION
 from wced.corpus.build import build_census
 from wced.corpus.cells import COLUMNS
 from wced.corpus.census import measured_genes, open_census
-from wced.corpus.harmonise import OBS_COLUMNS
+from wced.corpus.datasets import OBS_COLUMNS
 from wced.files import whole_folder
 from wced.shards import FORMAT_VERSION as SHARDS_VERSION
 from wced.shards.vocabulary import Labels, Vocabulary, make_labels, write_measured

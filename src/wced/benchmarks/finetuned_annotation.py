@@ -1,7 +1,6 @@
 """Fine-tuned annotation: what a checkpoint learns of a part of the cells, judged by batches or donors it never saw."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -165,18 +164,12 @@ def _distances(
     from wced.ontology import load
 
     ontology = load()
-    terms = sorted({*true_n, *(term for label_n in predicted_n.values() for term in set(label_n))})
-    outside = [term for term in terms if ontology.current(term) is None]
     for name, label_n in predicted_n.items():
-        if outside:
-            reason = missing(f"{outside[0]} is not in the Cell Ontology {ontology.version}")
-            yield from ((f"{metric}_{name}", reason) for metric in DISTANCES)
-            continue
         scores = lcad.scores(true_n, label_n, ontology, job.seed)
         yield from ((f"{metric}_{name}", scores[metric]) for metric in DISTANCES)
         if not seen_n.all():
             unseen = lcad.scores(true_n[~seen_n], label_n[~seen_n], ontology, job.seed)["lcad"]
-            yield f"lcad_unseen_types_{name}", replace(unseen, n=int((~seen_n).sum()))
+            yield f"lcad_unseen_types_{name}", unseen
 
 
 def _split(held_out: HeldOut, notes: tuple[str, ...], seen_n: np.ndarray) -> str:

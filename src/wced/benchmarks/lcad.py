@@ -86,10 +86,12 @@ def scores(
 ) -> dict[str, Score]:
     """Return the mean LCAD over wrong cells, over all cells, and over wrong cells as scFM-Bench counts it.
 
+    Cells whose true or predicted label is not in the Cell Ontology have no distance and are left out; `n` says so.
+
     Parameters
     ----------
     true_n, predicted_n
-        As in `lcad`; at least one cell.
+        Labels, one per cell; at least one cell.
     seed
         Seed of the bootstrap over cells.
     suffix
@@ -98,8 +100,16 @@ def scores(
     Returns
     -------
     dict
-        `lcad_errors` and `lcad_up_errors` (empty where no cell is wrong; `n` counts the wrong ones) and `lcad`.
+        `lcad_errors` and `lcad_up_errors` (empty where no cell is wrong; `n` counts the wrong ones) and `lcad`. All are
+        empty, with the reason, where no cell is left.
     """
+    true_n, predicted_n = (np.asarray(labels, dtype=str) for labels in (true_n, predicted_n))
+    outside = [term for term in np.union1d(true_n, predicted_n) if ontology.current(term) is None]
+    inside_n = ~(np.isin(true_n, outside) | np.isin(predicted_n, outside))
+    if not inside_n.any():
+        reason = missing(f"{outside[0]} is not in the Cell Ontology {ontology.version}")
+        return {f"{metric}{suffix}": reason for metric in METRICS}
+    true_n, predicted_n = true_n[inside_n], predicted_n[inside_n]
     up_n2 = _links(true_n, predicted_n, ontology)
     # Cells of one pair of distances are exchangeable, so a draw is of the numbers of these pairs, never of cells.
     up_u2, count_u = np.unique(up_n2, axis=0, return_counts=True)

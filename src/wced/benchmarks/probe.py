@@ -151,26 +151,17 @@ def scores(true_n: np.ndarray, predicted_n: Mapping[str, np.ndarray], seed: int)
     """
     if not len(true_n):
         return missing_scores("no training cell is of any test cell's type")
+    from wced.ontology import load
+
     of_labels = LabelScores(true_n, predicted_n, seed)
     found = {}
     for name in predicted_n:
         found[f"macro_f1_{name}"] = of_labels.f1(name, "macro")
         found[f"weighted_f1_{name}"] = of_labels.f1(name, "weighted")
         found[f"accuracy_{name}"] = of_labels.accuracy(name)
-        distances = _distances(true_n, predicted_n[name], seed)
+        distances = lcad.scores(true_n, predicted_n[name], load(), seed)
         found |= {f"{metric}_{name}": distances[metric] for metric in DISTANCES}
     return found
-
-
-def _distances(true_n: np.ndarray, predicted_n: np.ndarray, seed: int) -> dict[str, Score]:
-    """Return LCAD over wrong and over all cells; without a value where a cell type is no Cell Ontology term."""
-    from wced.ontology import load
-
-    ontology = load()
-    for term in np.unique(np.concatenate([true_n, predicted_n])):
-        if ontology.current(term) is None:
-            return dict.fromkeys(DISTANCES, missing(f"{term} is not in the Cell Ontology {ontology.version}"))
-    return lcad.scores(true_n, predicted_n, ontology, seed)
 
 
 def missing_scores(reason: str, metrics: Iterable[Metric] = METRICS) -> dict[str, Score]:

@@ -140,19 +140,20 @@ def nearest_types(x_train_nd: np.ndarray, true_train_n: np.ndarray, x_test_nd: n
 def lineages(true_n: np.ndarray, predicted_n: Mapping[str, np.ndarray]) -> dict[str, Score]:
     """Return what the predictions are by what the truth says (`matches.judgement_scores`), for each classifier.
 
-    Cells whose label is not in the Cell Ontology are left out; the scores' `n` counts the others.
+    Cells whose label or prediction is not in the Cell Ontology are left out; the scores' `n` counts the others.
     """
     ontology = load()
     current = {term: ontology.current(term) for term in {*true_n, *np.concatenate(list(predicted_n.values()))}}
     scored = np.array([current[term] is not None for term in true_n])
     scores = {}
     for name, label_n in predicted_n.items():
-        outside = sorted({term for term in label_n[scored] if current[term] is None})
-        if outside or not scored.any():
-            reason = f"{outside[0]} is not in the Cell Ontology" if outside else "no cell has a Cell Ontology term"
+        inside_n = scored & np.array([current[term] is not None for term in label_n])
+        if not inside_n.any():
+            outside = f"{min(label_n[scored])} is not in the Cell Ontology" if scored.any() else ""
+            reason = outside or "no cell has a Cell Ontology term"
             found = dict.fromkeys((kind for kind, *_ in LINEAGE), missing(reason))
         else:
-            pairs = matches.pairs([current[term] for term in true_n[scored]], label_n[scored], ontology)
+            pairs = matches.pairs([current[term] for term in true_n[inside_n]], label_n[inside_n], ontology)
             found = matches.judgement_scores(pairs, ontology)
         scores |= {f"{kind}_{name}": value for kind, value in found.items()}
     return scores

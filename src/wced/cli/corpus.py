@@ -59,7 +59,9 @@ def gene_table(
 def source(
     genes: Annotated[Path, typer.Option(help="Gene table (Parquet).")],
     output: Annotated[Path, typer.Option(help="Harmonised dataset to write (h5ad).")],
-    qc: Annotated[Path, typer.Option(help="Table of what was kept and dropped.")],
+    qc: Annotated[
+        Path, typer.Option(help="Table of what was kept and dropped; that of replaced terms goes beside it.")
+    ],
     section: Annotated[str | None, typer.Option(help="Row of the table of datasets as JSON.")] = None,
     datasets: Annotated[Path | None, typer.Option(help="Table of datasets, instead of --section.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Name of the row in --datasets.")] = None,
@@ -84,20 +86,21 @@ def source(
     from wced.provenance import recorded
 
     row = read_section(Dataset, section) if section is not None else read_dataset(datasets, dataset)
+    listed = qc.with_name(f"{row.dataset}.terms.tsv")
     files = local_files(row.file, archives)
     inputs = {f"file {number}": path for number, path in enumerate(files)} | {"genes": genes}
     inputs |= {"labels": local_files(row.labels, archives)[0]} if row.labels is not None else {}
     inputs |= {"names": names} if names is not None else {}
     inputs |= {"orthologs": orthologs} if orthologs is not None else {}
     with (
-        recorded(output, command="source", section=row.model_dump(), inputs=inputs, also=[qc]) as facts,
+        recorded(output, command="source", section=row.model_dump(), inputs=inputs, also=[qc, listed]) as facts,
         ExitStack() as stack,
     ):
         table_of_orthologs = None
         if orthologs is not None:
             member = read_section(ArchiveMember, homologs or ArchiveMember(path=str(orthologs)).model_dump_json())
             table_of_orthologs = read_orthologs(stack.enter_context(opened(member, orthologs)))
-        table = harmonise(
+        table, terms = harmonise(
             row,
             stack.enter_context(opened_files(row.file, files)),
             read(genes),
@@ -108,8 +111,12 @@ def source(
             min_mapped_genes=min_mapped_genes,
         )
         tables.write(table, tables.SOURCES_QC, qc)
+        tables.write(terms, tables.SOURCES_TERMS, listed)
         facts["qc"] = table.iloc[0].to_dict()
         print(table.T.to_string(header=False))
+        for row in terms.itertuples():
+            name = "" if row.label == row.term else f" ({row.label})"
+            print(f"{row.column}: {row.value!r} ({row.cells} cells) became {row.term}{name}: {row.note}")
 
 
 def skipped(

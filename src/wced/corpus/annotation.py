@@ -1,22 +1,30 @@
 """obs of the CELLxGENE schema from what a row of the table of datasets says about its files."""
 
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from wced import tables
+from wced.corpus.conditions import truth
 from wced.corpus.datasets import Dataset
 from wced.corpus.opening import text_table
-from wced.corpus.terms import ONTOLOGIES, UNKNOWN, current_terms, general_tissues, is_unknown
+from wced.corpus.terms import CLARIFIED, ONTOLOGIES, UNKNOWN, current_terms, general_tissues, is_unknown
 from wced.errors import WcedError
+from wced.ontology import load
 
 PLAIN = ("tissue_type", "donor_id", "suspension_type", "batch")
 """Fields of obs without an ontology."""
 
 FILE = "file"
 """Column of obs that names the file of each cell, where a dataset has several."""
+
+
+SUGGESTED = 100
+"""Free names of cell types, those of most cells, for which names that look like them are searched."""
 
 
 def read_cell_type_names(path: str | Path) -> dict[str, str]:
@@ -35,7 +43,7 @@ def annotate(
     labels: pd.DataFrame | None,
     dataset: Dataset,
     cell_type_names: Mapping[str, str],
-) -> tuple[pd.DataFrame, dict[str, int]]:
+) -> tuple[pd.DataFrame, dict[str, int], pd.DataFrame]:
     """Return obs in the columns of the CELLxGENE schema, one row per row of the files and in their order.
 
     Parameters
@@ -55,6 +63,8 @@ def annotate(
         The columns, and those of `extra_obs`, indexed by unique cell names.
     dict
         `cell_type_names_unmapped`: how many different names of cell types have no id.
+    pandas.DataFrame
+        Rows of `wced.tables.SOURCES_TERMS`: values that became another term than they say, or unknown.
 
     Raises
     ------
@@ -67,31 +77,59 @@ def annotate(
     if labels is not None:
         cells = [name for frame in obs_of_files.values() for name in frame.index]
         labels = _joined(labels, pd.Series(cells), obs, dataset)
-    columns, unmapped = [], 0
+    columns, replaced, unmapped = [], [], pd.DataFrame()
+    values = {field: _values(field, dataset, obs, labels) for field in (*ONTOLOGIES, *PLAIN)}
+    if dataset.cell_type_kind == "name":
+        values["cell_type"], unmapped = _named(values["cell_type"], cell_type_names)
     for field in ONTOLOGIES:
-        values = _values(field, dataset, obs, labels)
-        if field == "cell_type" and dataset.cell_type_kind == "name":
-            names = pd.Series(values.unique())
-            unmapped = int((~names.isin(list(cell_type_names)) & ~names.map(is_unknown)).sum())
-            values = values.map(dict(cell_type_names)).fillna(UNKNOWN)
         try:
-            columns.append(current_terms(values, field))
+            of_field, other = current_terms(values[field], field)
         except WcedError as error:
             raise WcedError(f"dataset {dataset.dataset}, {error}; {_remedy(field, dataset)}") from None
+        columns.append(of_field)
+        replaced.append(other)
     frame = pd.concat(columns, axis=1)
     frame = pd.concat([frame, general_tissues(frame["tissue_ontology_term_id"])], axis=1)
+    if dataset.tissue_type == UNKNOWN:
+        values["tissue_type"] = _tissue_type(values["tissue"], frame["tissue_ontology_term_id"])
     for field in PLAIN:
-        frame[field] = _values(field, dataset, obs, labels)
-    frame["is_primary_data"] = _truth(_values("is_primary_data", dataset, obs, labels), dataset)
+        frame[field] = values[field]
+    primary = _values("is_primary_data", dataset, obs, labels)
+    where = f"dataset {dataset.dataset}, is_primary_data"
+    frame["is_primary_data"] = truth(primary, where, complete=True).astype(bool)
     frame["observation_joinid"] = _joinids(obs, labels, dataset)
     frame["dataset_id"] = dataset.dataset
     for name, text in dataset.extra.items():
         frame[name] = _extra(text, dataset, obs, labels)
-    return frame, {"cell_type_names_unmapped": unmapped}
+    listed = pd.concat([unmapped, *replaced]).assign(dataset=dataset.dataset)
+    return frame, {"cell_type_names_unmapped": len(unmapped)}, tables.checked(listed, tables.SOURCES_TERMS)
+
+
+def _named(values: pd.Series, cell_type_names: Mapping[str, str]) -> tuple[pd.Series, pd.DataFrame]:
+    """Return the ids of free names, unknown where there is none, and the names that have none: most cells first."""
+    cells = values.value_counts()
+    ids = {name: name for name in cells.index} | dict(cell_type_names)
+    cells = cells[[name not in cell_type_names and not is_unknown(name) for name in cells.index]]
+    known = {name.lower(): f"{name} ({term})" for term, name in load().labels.items()}
+    known |= {name.lower(): f"{name} ({term})" for name, term in cell_type_names.items()}
+    rows = []
+    for name, number in cells.items():
+        near = difflib.get_close_matches(name.lower(), known, n=3) if len(rows) < SUGGESTED else []
+        alike = "; alike are " + ", ".join(known[name] for name in near) if near else ""
+        note = f"not in the table of cell type names{alike}"
+        rows.append({"column": "cell_type", "value": name, "cells": number, "note": note})
+    unmapped = pd.DataFrame(rows, columns=["column", "value", "cells", "note"]).assign(term=UNKNOWN, label=UNKNOWN)
+    return values.map(ids | dict.fromkeys(cells.index, UNKNOWN)), unmapped
+
+
+def _tissue_type(said: pd.Series, term: pd.Series) -> pd.Series:
+    """Return what clarifications and Cellosaurus ids of older and newer schemas say of the type of a tissue."""
+    of_cells = said.str.extract(f"{CLARIFIED}$", expand=False).fillna(UNKNOWN)
+    return of_cells.mask(term.str.startswith("CVCL_"), "cell line")
 
 
 def _remedy(field: str, dataset: Dataset) -> str:
-    source = getattr(dataset, field).partition("|")[0]
+    source = _parts(getattr(dataset, field))[0]
     if "." not in source:
         return f"give an id or a name of the ontology in column {field} of its row"
     names = " or, for free names, set cell_type_kind to name" if field == "cell_type" else ""
@@ -149,34 +187,46 @@ def _values(field: str, dataset: Dataset, obs: pd.DataFrame, labels: pd.DataFram
     """Return a field's values as text, by the row's way of saying where they come from."""
     text = getattr(dataset, field)
     text = dataset.dataset if text is None else text
-    source = text.partition("|")[0]
+    source = _parts(text)[0]
     place = source.partition(".")[0]
     if place not in ("obs", "labels") or "." not in source:
         return pd.Series(source, index=obs.index, dtype=object)
     return _column(field, text, dataset, obs if place == "obs" else labels)
 
 
+def _parts(text: str) -> list[str]:
+    """Return the source and the renames of a row's value; `||` stands between terms of one cell."""
+    return re.split(r"(?<!\|)\|(?!\|)", text)
+
+
 def _extra(text: str, dataset: Dataset, obs: pd.DataFrame, labels: pd.DataFrame | None) -> pd.Series:
-    """Return a column that no schema knows: numbers as they are, all else as text."""
-    place, _, column = text.partition("|")[0].partition(".")
+    """Return a column that no schema knows: numbers as they are (missing is NaN), all else as text."""
+    source, *renames = _parts(text)
+    place, _, column = source.partition(".")
     frame = obs if place == "obs" else labels
-    if column in frame and "|" not in text and pd.api.types.is_numeric_dtype(frame[column]):
-        return frame[column]
+    dtype = frame[column].dtype if column in frame and not renames else None
+    if dtype is not None and pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype):
+        return frame[column] if isinstance(dtype, np.dtype) else frame[column].astype(float)
     return _column("extra_obs", text, dataset, frame)
 
 
 def _column(field: str, text: str, dataset: Dataset, frame: pd.DataFrame) -> pd.Series:
-    """Return a column as text, renamed as `text` says; missing values and words for them are unknown."""
-    source, *renames = text.split("|")
+    """Return a column as text, renamed as `text` says. Missing values are unknown.
+
+    So are words for unknown, of fields without an ontology that the schema knows. Of fields with an ontology, missing
+    values are empty instead, so that they are counted.
+    """
+    source, *renames = _parts(text)
     column = source.partition(".")[2]
     if column not in frame.columns:
         raise WcedError(f"dataset {dataset.dataset}, {field}: there is no column {source}{_alike(column, frame)}")
     renamed = dict(rename.split("=", 1) for rename in renames)
     codes, values = pd.factorize(frame[column])
     texts = [renamed.get(str(value), str(value)) for value in values]
-    texts = [UNKNOWN if is_unknown(text) else text for text in texts]
     # The last one is for missing values, whose code is -1.
-    return pd.Series(np.array([*texts, renamed.get(UNKNOWN, UNKNOWN)], object)[codes], index=frame.index)
+    texts.append(renamed.get(UNKNOWN, "" if field in ONTOLOGIES else UNKNOWN))
+    texts = [UNKNOWN if field in PLAIN and is_unknown(text) else text for text in texts]
+    return pd.Series(np.array(texts, object)[codes], index=frame.index)
 
 
 def _alike(column: str, frame: pd.DataFrame) -> str:
@@ -189,14 +239,6 @@ def _alike(column: str, frame: pd.DataFrame) -> str:
     if alike:
         return f"; alike are {', '.join(alike[:5])}"
     return f"; its columns are {', '.join(names.values()) or 'none'}"
-
-
-def _truth(values: pd.Series, dataset: Dataset) -> pd.Series:
-    truth = values.str.lower().map({"true": True, "false": False})
-    if truth.isna().any():
-        wrong = values[truth.isna()].iloc[0]
-        raise WcedError(f"dataset {dataset.dataset}, is_primary_data: {wrong!r} is neither True nor False")
-    return truth.astype(bool)
 
 
 def _joinids(obs: pd.DataFrame, labels: pd.DataFrame | None, dataset: Dataset) -> pd.Series:

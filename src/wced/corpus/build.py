@@ -12,7 +12,8 @@ from scipy import sparse
 
 from wced import h5ad
 from wced.corpus.census import BUFFERS
-from wced.corpus.harmonise import OBS_COLUMNS
+from wced.corpus.datasets import OBS_COLUMNS
+from wced.corpus.terms import UNKNOWN
 from wced.errors import WcedError
 from wced.files import whole_folder
 from wced.progress import advancing
@@ -76,7 +77,7 @@ def _gather(sources: Sequence[str | Path]) -> tuple[pd.DataFrame, pd.DataFrame, 
         name = str(adata.obs["dataset_id"].iloc[0])
         if name in {info["dataset_id"] for info in infos}:
             raise WcedError(f"{source}: dataset {name} is already in the collection")
-        frames.append(adata.obs[list(OBS_COLUMNS)])
+        frames.append(adata.obs)
         genes.append(adata.var.rename_axis("feature_id").astype({"feature_type": str}))
         infos.append(
             {
@@ -88,11 +89,38 @@ def _gather(sources: Sequence[str | Path]) -> tuple[pd.DataFrame, pd.DataFrame, 
             }
         )
         adata.file.close()
-    obs = pd.concat(frames, ignore_index=True)
-    text = [name for name in obs.columns if not pd.api.types.is_numeric_dtype(obs[name].dtype)]
-    obs = obs.astype(dict.fromkeys(text, "str")).astype(dict.fromkeys(set(text) - {"observation_joinid"}, "category"))
+    obs = _joined(frames, sources)
     var = pd.concat(genes).sort_index()
     return obs, var[~var.index.duplicated()][["feature_name", "feature_type", "feature_length"]], infos
+
+
+def _joined(frames: Sequence[pd.DataFrame], sources: Sequence[str | Path]) -> pd.DataFrame:
+    """Return obs of all cells, with the columns that any has: where one has none, text is unknown and numbers are NaN.
+
+    Text is categorical, but for the cells' own ids.
+    """
+    columns = {}
+    for name in dict.fromkeys((*OBS_COLUMNS, *(name for frame in frames for name in frame.columns))):
+        parts = [frame[name] if name in frame else pd.Series(np.nan, frame.index) for frame in frames]
+        is_number = [pd.api.types.is_numeric_dtype(part.dtype) for part in parts]
+        says = [(part.notna() & (part != UNKNOWN)).any() for part in parts]
+        source_of = {kind: source for kind, source, filled in zip(is_number, sources, says, strict=True) if filled}
+        if len(source_of) > 1:
+            raise WcedError(
+                f"{source_of[False]}: obs has text in the column {name}, where {source_of[True]} has numbers; rename "
+                "its values, or put NAME= before one of the two in extra_obs"
+            )
+        if True in source_of or all(is_number):
+            # What is text here says unknown.
+            pairs = zip(parts, is_number, strict=True)
+            parts = [part if number else pd.Series(np.nan, part.index) for part, number in pairs]
+            columns[name] = pd.concat(parts, ignore_index=True)
+            continue
+        parts = [part.astype(object).fillna(UNKNOWN).astype(str) for part in parts]
+        columns[name] = pd.concat(parts, ignore_index=True)
+        if name != "observation_joinid":
+            columns[name] = columns[name].astype("category")
+    return pd.DataFrame(columns)
 
 
 def _arrow(frame: pd.DataFrame) -> pa.Table:

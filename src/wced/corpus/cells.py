@@ -13,6 +13,7 @@ import tiledbsoma as soma
 from wced import parquet, tables
 from wced.config import corpus as config
 from wced.corpus import FORMAT_VERSION, quality, sampling
+from wced.corpus.conditions import truth
 from wced.corpus.obs import obs_of, read_obs
 from wced.corpus.remote import retried
 from wced.corpus.split import UNITS, coded, exceptions, split_cells
@@ -78,7 +79,11 @@ def read_cells_of(
     if "mt_fraction" in columns and "mt_fraction" not in obs_of(census, section).schema.names:
         keys = "cells.filter.max_mt_fraction and cells.filter.mads.mt_fraction"
         raise WcedError(f"the collection's obs has no column mt_fraction; set {keys} to null")
-    return read_obs(census, section, columns)
+    obs = read_obs(census, section, columns)
+    if obs["is_primary_data"].dtype != bool:
+        primary = truth(obs["is_primary_data"], "the collection's obs, is_primary_data", complete=True)
+        obs["is_primary_data"] = primary.astype(bool)
+    return obs
 
 
 def _unheard(step: str) -> None:

@@ -25,6 +25,21 @@ _COLUMNS = ("cell_type", "batch", "assay", "tissue", "tissue_type", "disease", "
 _COLUMNS += ("self_reported_ethnicity", "donor_id", "suspension_type", "is_primary_data", "observation_joinid")
 
 
+OBS_COLUMNS = (
+    "dataset_id",
+    *("assay", "assay_ontology_term_id", "cell_type", "cell_type_ontology_term_id"),
+    *("development_stage", "development_stage_ontology_term_id", "disease", "disease_ontology_term_id"),
+    *("donor_id", "is_primary_data", "observation_joinid"),
+    *("self_reported_ethnicity", "self_reported_ethnicity_ontology_term_id", "sex", "sex_ontology_term_id"),
+    *("suspension_type", "tissue", "tissue_ontology_term_id", "tissue_general", "tissue_general_ontology_term_id"),
+    *("tissue_type", "batch", "raw_sum", "nnz", "raw_mean_nnz", "raw_variance_nnz", "n_measured_vars", "mt_fraction"),
+)
+"""Columns of a harmonised dataset's obs: the Census's, and `batch` and `mt_fraction`."""
+
+_RESERVED = ("soma_joinid", "split")
+"""Columns that a collection and cells.parquet have besides."""
+
+
 class Dataset(Section):
     """One row of the table of datasets.
 
@@ -66,7 +81,8 @@ class Dataset(Section):
     gene_id_kind: Literal["ensembl", "symbol"] = "ensembl"
     """What genes are named by: Ensembl ids (with or without version) or symbols."""
     keep: str | None = None
-    """Condition on columns of obs in the language of pandas' `DataFrame.query`; other cells are dropped and counted."""
+    """Condition on columns of obs in the language of pandas' `DataFrame.query`, which says yes or no of a cell; cells
+    of which it says no, or nothing, are dropped and counted."""
     min_genes: int = Field(0, ge=0)
     """Smallest number of the file's genes that a cell expresses; cells with fewer are dropped and counted."""
     drop_zero_genes: bool = False
@@ -80,17 +96,17 @@ class Dataset(Section):
     assay: str = "unknown"
     """Value, EFO."""
     tissue: str = "unknown"
-    """Value, UBERON (or CL, for cultures)."""
+    """Value, UBERON (or CL for cultures, Cellosaurus for cell lines)."""
     tissue_type: str = "unknown"
-    """Value: tissue, cell culture, organoid."""
+    """Value: tissue, cell culture, cell line, organoid; what the values of `tissue` say of it when unknown."""
     disease: str = "unknown"
-    """Value, MONDO or PATO:0000461 (normal)."""
+    """Value, MONDO (one or several) or PATO:0000461 (normal)."""
     development_stage: str = "unknown"
-    """Value, HsapDv."""
+    """Value, HsapDv (MmusDv for mice)."""
     sex: str = "unknown"
     """Value, PATO."""
     self_reported_ethnicity: str = "unknown"
-    """Value, HANCESTRO."""
+    """Value, HANCESTRO or AfPO (one or several)."""
     donor_id: str = "unknown"
     """Value: donor, a name local to the dataset."""
     suspension_type: str = "unknown"
@@ -100,8 +116,9 @@ class Dataset(Section):
     observation_joinid: str | None = None
     """Value: a cell's id in CELLxGENE; made from dataset and barcode when empty."""
     extra_obs: str | None = None
-    """Columns that are kept beside those of the schema, with `;` between, for tasks that need them: values as above, by
-    their own names or after `NAME=`, numbers as numbers: `obs.dose;drug=obs.product_name;labels.viability`."""
+    """Columns that are kept beside those of the schema, with `;` between, for `shards` and tasks that need them: values
+    as above, by their own names or after `NAME=`, numbers as numbers:
+    `obs.dose;drug=obs.product_name;labels.viability`."""
     accession: str | None = None
     """Where the data come from: accession in a public archive, or address."""
     citation: str
@@ -135,6 +152,9 @@ class Dataset(Section):
             names += [found["name"] or found["column"]] if entries else []
         if len(set(names)) < len(names):
             raise ValueError("a name stands there twice")
+        for name in names:
+            if name in (*OBS_COLUMNS, *_RESERVED) or name.startswith("soma_"):
+                raise ValueError(f"{name} is in the schema; put NAME= before it")
         return entries
 
     @model_validator(mode="after")
@@ -232,6 +252,13 @@ def check_run(run: Run, datasets: dict[str, Dataset]) -> None:
         for name in names:
             if name not in datasets:
                 raise WcedError(f"config, {key}: {name} is not in {run.sources.table}")
+    known = {*OBS_COLUMNS, *(name for dataset in run.census.datasets for name in datasets[dataset].extra)}
+    for name in run.shards.obs_columns if run.census.datasets else ():
+        if name not in known:
+            raise WcedError(
+                f"config, shards: {name} is no column of obs of the schema, and in extra_obs of no dataset of "
+                f"census.datasets, by {run.sources.table}"
+            )
     for name in run.census.datasets:
         if (role := datasets[name].role) != "pretraining":
             kind = {"held_out": "held out of pretraining", "development": "development data, not for pretraining"}

@@ -11,26 +11,16 @@ from anndata.io import sparse_dataset, write_elem
 from scipy import sparse
 
 from wced.corpus.annotation import annotate
-from wced.corpus.datasets import HUMAN, Dataset
+from wced.corpus.conditions import kept_rows
+from wced.corpus.datasets import HUMAN, OBS_COLUMNS, Dataset
 from wced.corpus.mapping import file_genes, map_genes
 from wced.corpus.published import Published
-from wced.corpus.reading import kept_rows, open_counts, read_labels
+from wced.corpus.reading import open_counts, read_labels
 from wced.corpus.terms import UNKNOWN
 from wced.errors import WcedError
 from wced.files import whole_file
 from wced.genes.orthologs import Orthologs
 from wced.progress import advancing
-
-OBS_COLUMNS = (
-    "dataset_id",
-    *("assay", "assay_ontology_term_id", "cell_type", "cell_type_ontology_term_id"),
-    *("development_stage", "development_stage_ontology_term_id", "disease", "disease_ontology_term_id"),
-    *("donor_id", "is_primary_data", "observation_joinid"),
-    *("self_reported_ethnicity", "self_reported_ethnicity_ontology_term_id", "sex", "sex_ontology_term_id"),
-    *("suspension_type", "tissue", "tissue_ontology_term_id", "tissue_general", "tissue_general_ontology_term_id"),
-    *("tissue_type", "batch", "raw_sum", "nnz", "raw_mean_nnz", "raw_variance_nnz", "n_measured_vars", "mt_fraction"),
-)
-"""Columns of a harmonised dataset's obs: the Census's, and `batch` and `mt_fraction`."""
 
 # gzip, because lzf's bytes depend on what its memory held before; chunks of 256 kB hold 65,536 values.
 STORAGE = {"compression": "gzip", "compression_opts": 1}
@@ -47,7 +37,7 @@ def harmonise(
     cell_type_names: Mapping[str, str] | None = None,
     orthologs: Orthologs | None = None,
     min_mapped_genes: float = 0.0,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read a dataset's files and write them, in the CELLxGENE schema, as one h5ad file.
 
     Files are read twice, a block of cells at a time: first all counts are checked and added up, then they are written.
@@ -78,8 +68,10 @@ def harmonise(
 
     Returns
     -------
-    pandas.DataFrame
+    qc
         One row of `wced.tables.SOURCES_QC`.
+    terms
+        Rows of `wced.tables.SOURCES_TERMS`.
 
     Raises
     ------
@@ -88,12 +80,9 @@ def harmonise(
     """
     if (orthologs is None) != (dataset.species == HUMAN):
         raise WcedError(f"dataset {dataset.dataset}: orthologs are for species other than {HUMAN}, and needed for them")
-    for name in dataset.extra:
-        if name in OBS_COLUMNS:
-            raise WcedError(f"dataset {dataset.dataset}, extra_obs: {name} is in the schema; put NAME= before it")
     published = [open_counts(path, dataset.format, dataset.counts, dataset.values) for path in files.values()]
     rows = [kept_rows(file.obs, dataset.keep, f"dataset {dataset.dataset}, {file.where}") for file in published]
-    obs, notes = annotate(
+    obs, notes, terms = annotate(
         {name: file.obs.iloc[kept] for name, file, kept in zip(files, published, rows, strict=True)},
         None if labels is None else read_labels(labels),
         dataset,
@@ -147,7 +136,7 @@ def harmonise(
         "cells_unlabelled": int((obs["cell_type_ontology_term_id"] == UNKNOWN).sum()),
         **notes,
     }
-    return pd.DataFrame([qc])
+    return pd.DataFrame([qc]), terms
 
 
 def _blocks(published: list[Published], rows: list[np.ndarray], name: str) -> Iterator[tuple[int, sparse.csr_matrix]]:

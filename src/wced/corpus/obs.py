@@ -42,8 +42,8 @@ def read_obs(census: soma.Collection, section: config.Census, columns: Sequence[
     Returns
     -------
     pandas.DataFrame
-        One row per cell, ascending soma_joinid. Text is categorical (categories sorted, none unused; an empty value is
-        `unknown`), genes are int32, fractions float32.
+        One row per cell, ascending soma_joinid. Text is categorical (categories sorted, none unused; an empty value and
+        `na` are `unknown`), genes are int32, fractions float32; numbers with empty values are float64.
 
     Raises
     ------
@@ -84,7 +84,12 @@ def _read_range(
     obs: soma.DataFrame, section: config.Census, start: int, stop: int, columns: Sequence[str], condition: str | None
 ) -> pa.Table:
     def read() -> pa.Table:
-        return obs.read(coords=(slice(start, stop),), column_names=list(columns), value_filter=condition).concat()
+        try:
+            return obs.read(coords=(slice(start, stop),), column_names=list(columns), value_filter=condition).concat()
+        except soma.SOMAError as failure:
+            if "query condition" in str(failure):  # no fault of reading, which would be tried again
+                raise ValueError(str(failure).partition("At:")[0]) from None
+            raise
 
     try:
         table = retried(section, f"obs of soma_joinids {start} to {stop}", read)
@@ -111,25 +116,30 @@ def value_filter(obs: soma.DataFrame, section: config.Census) -> str | None:
             continue
         columns = {column: _values(obs, section, column) for column in (name, f"{name}_ontology_term_id")}
         for value in wanted:
-            if not any(value in known for known in columns.values()):
+            if not any(_says(text, [value]) for known in columns.values() for text in known):
                 known = sorted(set().union(*columns.values()))
                 near = get_close_matches(value, known, n=3, cutoff=0.5) or known[:3]
                 raise WcedError(
                     f"census.{key}: {value!r} is not among the {name} names and ids of the collection; "
                     f"nearest are {', '.join(map(repr, near))}"
                 )
-        terms = [(column, [value for value in wanted if value in known]) for column, known in columns.items()]
+        terms = [(column, sorted(text for text in known if _says(text, wanted))) for column, known in columns.items()]
         parts.append("(" + " or ".join(f"{column} in {values!r}" for column, values in terms if values) + ")")
     return " and ".join(parts) or None
 
 
+def _says(text: str, wanted: Sequence[str]) -> bool:
+    """Return whether a value is a wanted one, or of several (diseases of one cell, joined by ` || `) one is."""
+    return text in wanted or not set(text.split(" || ")).isdisjoint(wanted)
+
+
 def _values(obs: soma.DataFrame, section: config.Census, column: str) -> set[str]:
-    """Return the values that a text column can have."""
+    """Return the values that a text column can have, but missing ones."""
 
     def read() -> set[str]:
         if pa.types.is_dictionary(obs.schema.field(column).type):
-            return set(obs.get_enumeration_values([column])[column].to_pylist())
-        return set().union(*(table[column].unique().to_pylist() for table in obs.read(column_names=[column])))
+            return set(obs.get_enumeration_values([column])[column].to_pylist()) - {None}
+        return set().union(*(table[column].unique().to_pylist() for table in obs.read(column_names=[column]))) - {None}
 
     return retried(section, f"the values of obs.{column}", read)
 
@@ -156,6 +166,10 @@ class _Numbers(_Column):
     """A column of numbers."""
 
     def add(self, column: pa.ChunkedArray) -> None:
+        if column.null_count:  # as NaN, which only floating point has
+            column = column.cast(pa.float64())
+            if self._values.dtype.kind != "f":
+                self._values = self._values.astype(np.float64)
         self._append(column.to_numpy())
 
     def whole(self) -> np.ndarray:
@@ -189,7 +203,9 @@ class _Text(_Column):
     def _lookup(self, dictionary: pa.Array) -> np.ndarray:
         """Return the code of each place of a range's own dictionary, and at the end that of `unknown`."""
         if self._last is None or not dictionary.equals(self._last[0]):
-            codes = [self._code_of.setdefault(value, len(self._code_of)) for value in dictionary.to_pylist()]
+            # CELLxGENE says `na` where there can be nothing, as of the donor of a cell line.
+            values = [UNKNOWN if value in ("", "na") else value for value in dictionary.to_pylist()]
+            codes = [self._code_of.setdefault(value, len(self._code_of)) for value in values]
             self._last = dictionary, np.array(codes, np.int32)
         return np.append(self._last[1], np.int32(self._code_of.get(UNKNOWN, 0)))
 

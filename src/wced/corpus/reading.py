@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from wced.corpus import diagnosis, matrices, tenx
@@ -84,17 +83,3 @@ def _h5ad(path: Path, counts: str) -> Published:
             f"{path}: {counts} is {shape[0]} × {shape[1]}, but there are {len(obs)} cells and {len(var)} genes"
         )
     return Published(f"{path}, {counts}", obs, var, stored, advice=partial(diagnosis.of_file, path, counts))
-
-
-def kept_rows(obs: pd.DataFrame, keep: str | None, where: str) -> np.ndarray:
-    """Return the numbers of the cells for which a condition on columns of obs holds; of all where it is None."""
-    if keep is None:
-        return np.arange(len(obs))
-    try:
-        mask = obs.eval(keep, engine="python")
-        return np.flatnonzero(np.asarray(mask).astype(bool) & np.ones(len(obs), bool))
-    except Exception as failure:  # the condition may be anything, and so may its failure
-        columns = ", ".join(map(str, obs.columns)) or "none"
-        raise WcedError(
-            f"{where}: the condition {keep!r} on obs fails: {one_line(failure)}; its columns are {columns}"
-        ) from None

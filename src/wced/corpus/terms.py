@@ -9,23 +9,28 @@ from cellxgene_ontology_guide.curated_ontology_term_lists import get_curated_ont
 from cellxgene_ontology_guide.entities import CuratedOntologyTermList
 from cellxgene_ontology_guide.ontology_parser import OntologyParser
 
+from wced import tables
 from wced.errors import WcedError
-from wced.ontology import label_of
+from wced.ontology.labels import covering, current, label_of, spelled
 
 UNKNOWN = "unknown"
 
 ONTOLOGIES = {
     "assay": ("EFO",),
     "cell_type": ("CL",),
-    "development_stage": ("HsapDv",),
+    "development_stage": ("HsapDv", "MmusDv"),
     "disease": ("MONDO", "PATO"),
-    "self_reported_ethnicity": ("HANCESTRO",),
+    "self_reported_ethnicity": ("HANCESTRO", "AfPO"),
     "sex": ("PATO",),
-    "tissue": ("UBERON", "CL"),
+    "tissue": ("UBERON", "CL", "CVCL"),
 }
 """Fields of obs that have an ontology, and which; each becomes `FIELD_ontology_term_id` and `FIELD`."""
 
-_SEVERAL = re.compile(r"\s*\|\|\s*|,(?=[A-Z]+:)")
+LISTS = ("disease", "self_reported_ethnicity")
+"""Fields of which a cell may have several terms, by CELLxGENE's schema."""
+
+CLARIFIED = r"\s*\((cell culture|organoid)\)"
+"""What CELLxGENE's schemas before 5 wrote behind a tissue, and later ones say in `tissue_type`."""
 
 
 @cache
@@ -34,42 +39,67 @@ def parser() -> OntologyParser:
     return OntologyParser()
 
 
-def current_term(text: str, field: str) -> str:
-    """Return the ontology id that a value of a field stands for.
+def current_term(text: str, field: str) -> tuple[str, str]:
+    """Return the ontology id that a value of a field stands for, and what was done to the value.
 
     Parameters
     ----------
     text
-        An id, a label of the field's ontology, several ids joined by `||` or `,`, or a word for unknown.
+        An id or a name of the field's ontologies, possibly with a clarification in brackets behind it (`EFO:0010183
+        (sci-Plex)`, `lung (organoid)`); several of them with `||` or `,` between; or a word for unknown.
     field
         Key of `ONTOLOGIES`.
 
     Returns
     -------
-    str
-        The id; its replacement if it is deprecated; `unknown` where nothing is known, or replaces it.
+    term
+        The id; what stands in for it if it is deprecated (`wced.ontology.labels.current`); `unknown` where nothing is
+        known, or nothing stands in for it. Several are sorted and joined by ` || ` in `LISTS`; a cell has one value of
+        any other field, so there several become the term that covers them all.
+    note
+        Why it is another term than the value said, or unknown; else empty.
 
     Raises
     ------
     WcedError
-        If the ontology has no such term.
+        If the ontologies have no such term.
     """
-    parts = _SEVERAL.split(text)
-    if len(parts) > 1:
-        terms = sorted({current_term(part, field) for part in parts})
-        return UNKNOWN if UNKNOWN in terms else " || ".join(terms)
     if is_unknown(text):
-        return UNKNOWN
-    term = text
-    if not re.fullmatch(r"[A-Za-z]+:\w+", text):
-        term = next(filter(None, (parser().get_term_id_by_label(text, ontology) for ontology in ONTOLOGIES[field])), "")
-    if term.partition(":")[0] not in ONTOLOGIES[field] or label_of(term) is None:
+        return UNKNOWN, "" if text == UNKNOWN else "says that nothing is known"
+    if field == "self_reported_ethnicity" and text.strip().lower() == "multiethnic":
+        return UNKNOWN, "says of no ancestry which"
+    term = _id_of(text.strip(), field)
+    if term is not None:
+        now = current(term)
+        if now is None or not _is_of(now, field):
+            return UNKNOWN, "deprecated, and nothing stands in for it"
+        return now, "" if now == term else "deprecated"
+    parts = [part.strip() for part in text.split("||" if "||" in text else ",")]
+    if len(parts) == 1:
         raise WcedError(f"{field}: {text!r} is no term or name of {' or '.join(ONTOLOGIES[field])}")
-    while parser().is_term_deprecated(term):
-        term = parser().get_term_replacement(term) or UNKNOWN
-        if term == UNKNOWN:
-            return UNKNOWN
-    return term
+    terms, notes = zip(*(current_term(part, field) for part in parts), strict=True)
+    known = sorted({single for term in terms for single in term.split(" || ")} - {UNKNOWN})
+    notes = list(dict.fromkeys(filter(None, notes)))
+    if field in LISTS or len(known) < 2:
+        return " || ".join(known) or UNKNOWN, "; ".join(notes)
+    cover = None if field == "sex" else covering(known)
+    return cover or UNKNOWN, "; ".join(["several terms, of which a cell has one", *notes])
+
+
+def _id_of(text: str, field: str) -> str | None:
+    """Return the id of one id or name of a field's ontologies, None if there is none."""
+    term = spelled(re.sub(r"\s*\(.*\)$", "", text))
+    if term is not None:
+        return term if _is_of(term, field) and label_of(term) is not None else None
+    for name in dict.fromkeys((text, re.sub(f"{CLARIFIED}$", "", text))):
+        for ontology in ONTOLOGIES[field]:
+            if ontology != "AfPO" and (term := parser().get_term_id_by_label(name, ontology)):  # HANCESTRO's has those
+                return term
+    return None
+
+
+def _is_of(term: str, field: str) -> bool:
+    return re.split("[:_]", term)[0] in ONTOLOGIES[field]
 
 
 def is_unknown(text: str) -> bool:
@@ -77,8 +107,15 @@ def is_unknown(text: str) -> bool:
     return text.strip().lower() in ("", "unknown", "nan", "none", "na", "n/a", "<na>")
 
 
-def current_terms(texts: pd.Series, field: str) -> pd.DataFrame:
-    """Return the columns `FIELD_ontology_term_id` and `FIELD` (label) of the values of a field.
+def current_terms(texts: pd.Series, field: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the columns `FIELD_ontology_term_id` and `FIELD` (label) of the values of a field, and what was replaced.
+
+    Returns
+    -------
+    columns
+        One row per value.
+    replaced
+        Columns of `wced.tables.SOURCES_TERMS` but the first: values that became another term, or unknown.
 
     Raises
     ------
@@ -86,26 +123,30 @@ def current_terms(texts: pd.Series, field: str) -> pd.DataFrame:
         If the ontology lacks terms; the sentence names the one of most cells.
     """
     codes, values = pd.factorize(texts)
-    terms, foreign = [], []
+    cells = np.bincount(codes, minlength=len(values))
+    read, foreign = [], []
     for code, value in enumerate(values):
         try:
-            terms.append(current_term(value, field))
+            read.append(current_term(value, field))
         except WcedError:
             foreign.append(code)
     if foreign:
-        cells = np.bincount(codes, minlength=len(values))[foreign]
-        most = values[foreign[int(np.argmax(cells))]]
+        most = max(foreign, key=lambda code: cells[code])
         others = f", nor are {len(foreign) - 1} other values" if len(foreign) > 1 else ""
         raise WcedError(
-            f"{field}: {most!r} ({cells.max()} of {len(texts)} cells) is no term or name of "
+            f"{field}: {values[most]!r} ({cells[most]} of {len(texts)} cells) is no term or name of "
             f"{' or '.join(ONTOLOGIES[field])}{others}"
         )
-    columns = {f"{field}_ontology_term_id": terms, field: [_label(term) for term in terms]}
-    return pd.DataFrame({name: np.array(column, object)[codes] for name, column in columns.items()}, index=texts.index)
+    terms, notes = zip(*read, strict=True) if read else ((), ())
+    labels = [label_of(term) or UNKNOWN for term in terms]
+    columns = {f"{field}_ontology_term_id": terms, field: labels}
+    frame = pd.DataFrame({name: np.array(column, object)[codes] for name, column in columns.items()}, index=texts.index)
+    listed = {"column": field, "value": values, "cells": cells, "term": terms, "label": labels, "note": notes}
+    replaced = pd.DataFrame({name: listed[name] for name in LISTED})
+    return frame, replaced[replaced["note"] != ""].sort_values(["cells", "value"], ascending=[False, True])
 
 
-def _label(term: str) -> str:
-    return " || ".join(label_of(part) or UNKNOWN for part in term.split(" || "))
+LISTED = [column.name for column in tables.SOURCES_TERMS.columns[1:]]
 
 
 def general_tissue(term: str) -> str:
@@ -124,5 +165,8 @@ def general_tissues(terms: pd.Series) -> pd.DataFrame:
     """Return the columns `tissue_general_ontology_term_id` and `tissue_general` (label) of tissue ids."""
     codes, values = pd.factorize(terms)
     general = [general_tissue(value) for value in values]
-    columns = {"tissue_general_ontology_term_id": general, "tissue_general": [_label(term) for term in general]}
+    columns = {
+        "tissue_general_ontology_term_id": general,
+        "tissue_general": [label_of(term) or UNKNOWN for term in general],
+    }
     return pd.DataFrame({name: np.array(column, object)[codes] for name, column in columns.items()}, index=terms.index)

@@ -6,6 +6,7 @@ from functools import cache, cached_property
 from graphlib import TopologicalSorter
 
 from wced.errors import WcedError
+from wced.ontology.labels import current
 
 ROOT = "CL:0000000"
 """The term `cell`, an ancestor of every current term."""
@@ -22,7 +23,7 @@ class CellOntology:
     parents: Mapping[str, tuple[str, ...]]
     """Direct is_a parents of each current term, sorted; none for the root."""
     replacements: Mapping[str, str]
-    """The current term that stands in for an obsolete one, where the ontology names exactly one in CL."""
+    """The current term that stands in for an obsolete one (`wced.ontology.labels.current`), where it is in CL."""
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -118,16 +119,10 @@ def load() -> CellOntology:
     }
     # CL also names some parts of cells (kinds of cytoplasm and nucleus); they are no cells and have no parent in CL.
     parents = {term: found for term, found in parents.items() if found or term == ROOT}
-    obsolete = {term: record["replaced_by"] for term, record in records.items() if "replaced_by" in record}
-
-    def final(term: str) -> str:
-        while term in obsolete:
-            term = obsolete[term]
-        return term
-
+    stands_in = {term: current(term) for term, record in records.items() if record["deprecated"]}
     return CellOntology(
         version=schema.supported_ontologies["CL"]["version"],
         labels={term: records[term]["label"] for term in parents},
         parents=parents,
-        replacements={term: final(term) for term in obsolete if final(term) in parents},
+        replacements={term: other for term, other in stands_in.items() if other in parents},
     )

@@ -1,26 +1,83 @@
-"""Readable names of ontology terms."""
+"""Readable names of ontology terms, and the current terms that stand in for deprecated ones."""
 
+import re
+from collections.abc import Iterable
 from functools import cache
+from typing import Any
+
+FILES = {name: name for name in ("CL", "CVCL", "EFO", "HANCESTRO", "HsapDv", "MmusDv", "MONDO", "PATO", "UBERON")}
+FILES["AfPO"] = "HANCESTRO"
+"""Prefixes of the ids that are known, and which of cellxgene-ontology-guide's ontologies has them."""
+
+_ID = re.compile(r"(?:.*[/.]|obo:)?([A-Za-z]+)[:_](\w+)")
 
 
-@cache
+def spelled(text: str) -> str | None:
+    """Return an id as CELLxGENE spells it (`CL:0000084`, `CVCL_0030`), None for what is no id of a known ontology.
+
+    Read are also `CL_0000084`, `obo:CL_0000084`, `http://purl.obolibrary.org/obo/CL_0000084` and other capitals of the
+    prefix.
+    """
+    match = _ID.fullmatch(text)
+    prefix = match and {name.lower(): name for name in FILES}.get(match[1].lower())
+    return f"{prefix}{'_' if prefix == 'CVCL' else ':'}{match[2]}" if prefix else None
+
+
 def label_of(term: str) -> str | None:
-    """Return the name of a term of CL, UBERON, EFO, MONDO, PATO, HsapDv or HANCESTRO.
+    """Return the name of a term of one of `FILES`; of several ids, joined by ` || `, their names joined alike.
 
     Parameters
     ----------
     term
-        Id such as UBERON:0002048. The first look into an ontology reads it, which takes up to half a second.
+        Id such as UBERON:0002048. The first look into an ontology reads it, which takes up to a second.
 
     Returns
     -------
     str or None
         The name; None for what is no known term (`unknown` among them).
     """
+    records = [_record(part) for part in term.split(" || ")]
+    return None if None in records else " || ".join(record["label"] for record in records)
+
+
+@cache
+def current(term: str) -> str | None:
+    """Return a term, or the current one that stands in for it if it is deprecated; None if there is none.
+
+    What the ontology says to have replaced it (`replaced_by`) stands in for a term. Where it only names terms to
+    consider (`consider`), the one that covers them all does (see `covering`): `adult stage` (HsapDv:0000087) became
+    `adult stage` (HsapDv:0000258) or `prime adult stage`, which is a part of the former.
+    """
+    record = _record(term)
+    if record is None or not record["deprecated"]:
+        return None if record is None else term
+    named = [record["replaced_by"]] if "replaced_by" in record else record.get("consider", [])
+    return covering(filter(None, (current(other) for other in map(spelled, named) if other not in (None, term))))
+
+
+def covering(terms: Iterable[str]) -> str | None:
+    """Return the most specific term that is, or is above, each of some current terms.
+
+    None if there are no terms, if several are as specific, or if only the root of the ontology covers different terms.
+    """
+    terms = set(terms)
+    if len(terms) == 1:
+        return terms.pop()
+    common = set.intersection(*({term, *_record(term)["ancestors"]} for term in terms)) if terms else set()
+    common = {term: set(record["ancestors"]) for term in common if (record := _record(term))}
+    lowest = common.keys() - set().union(*common.values())
+    return lowest.pop() if len(lowest) == 1 and common[min(lowest)] else None
+
+
+@cache
+def _record(term: str) -> dict[str, Any] | None:
+    """Return what cellxgene-ontology-guide knows of a term."""
+    file = FILES.get(re.split("[:_]", term, maxsplit=1)[0])
+    return None if file is None else _schema().ontology(file).get(term)
+
+
+@cache
+def _schema() -> Any:
     from cellxgene_ontology_guide.supported_versions import CXGSchema
 
-    prefix = term.partition(":")[0]
-    if prefix not in ("CL", "UBERON", "EFO", "MONDO", "PATO", "HsapDv", "HANCESTRO"):
-        return None
-    record = CXGSchema().ontology(prefix).get(term)
-    return None if record is None else record["label"]
+    return CXGSchema()
