@@ -285,6 +285,29 @@ def test_bad_config_stops_before_anything_runs(tmp_path, key, value, sentence):
     assert "Traceback" not in done.stdout
 
 
+def test_config_files_are_read_as_they_are_written_and_with_each_key_once(tmp_path):
+    path, more = write_generated_run(tmp_path), tmp_path / "more.yaml"
+    path.write_text(path.read_text().replace("run: generated", "run: 010").replace("0.005", "5e-3"))
+    more.write_text("seed: 1e1\ncells: {filter: {primary_only: yes}}\n")
+    plan = snakemake("--cores", "1", "--dry-run", "--config", "seed=7", "--configfile", path, more)
+    assert plan.returncode == 0 and f"{tmp_path}/results/010/corpus" in plan.stdout
+    more.write_text("seed: 1\nseed: 2\n")
+    done = snakemake("--cores", "1", "--dry-run", "--configfile", path, more)
+    assert done.returncode != 0 and f"{more}, line 2: seed is given twice, first in line 1" in done.stdout
+
+
+def test_the_layout_of_the_catalog_and_modules_plan_what_the_snakefile_does(tmp_path):
+    path, outer = write_generated_run(tmp_path), tmp_path / "Outer"
+    text = (
+        f'configfile: "{path}"\n\n\nmodule wced:\n    snakefile: "{ROOT}/workflow/Snakefile"\n    config: config\n\n\n'
+    )
+    outer.write_text(text + "use rule * from wced\n")
+    jobs = planned("--configfile", path)
+    assert jobs["report"] == 1
+    assert planned("--snakefile", ROOT / "workflow/Snakefile", "--configfile", path) == jobs
+    assert planned("--snakefile", outer) == jobs
+
+
 def test_a_config_file_stands_in_place_of_the_demo(tmp_path):
     path = write_generated_run(tmp_path)
     plan = snakemake("--cores", "1", "--dry-run", "--configfile", path)
