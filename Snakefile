@@ -1,6 +1,7 @@
 # From single cells to pretrained models and what they learned. Rules are in workflow/rules, in flow order.
 
 import sys
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
@@ -33,7 +34,7 @@ except WcedError as error:
 for row in SKIPPED:
     print(in_words(row), file=sys.stderr)
 
-OUT = f"{RUN.results}/{RUN.run}"
+OUT = str(Path(RUN.results, RUN.run))
 
 
 include: "workflow/rules/common.smk"

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from wced.config.ablation import Ablation
 from wced.config.annotation import Annotation
-from wced.config.base import Section
+from wced.config.base import LocalPath, Section
 from wced.config.benchmarks import Benchmarks, Task
 from wced.config.corpus import Cells, Census, Genes, Shards, Sources
 from wced.config.embedding import Baseline, Embedding
@@ -27,8 +27,8 @@ class Run(Section):
 
     run: str = Field(pattern=r"^[A-Za-z0-9_\-]+$")
     """Name of the run and of its folder under `results/`."""
-    results: str = "results"
-    """Folder that holds the folders of all runs."""
+    results: LocalPath = "results"
+    """Folder that holds the folders of all runs, by a path without `~` and `$`, which only a shell knows."""
     seed: int = Field(0, ge=0)
     """Seed of everything that is drawn at random."""
     genes: Genes
