@@ -1,12 +1,13 @@
 # From single cells to pretrained models and what they learned. Rules are in workflow/rules, in flow order.
 
 import sys
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 from wced.cli import warm
-from wced.config import check
+from wced.config import as_written, check
 from wced.corpus.availability import check_files, in_words, unavailable
 from wced.corpus.datasets import check_run, read_datasets
 from wced.errors import WcedError
@@ -20,7 +21,7 @@ if not workflow.configfiles:
 
 
 try:
-    RUN = check(config)
+    RUN = check(as_written(config, workflow.configfiles))
     DATASETS = read_datasets(RUN.sources.table)
     check_run(RUN, DATASETS)
     # Held-out datasets whose files nobody has brought: the run goes on without them, and says so.
@@ -33,7 +34,7 @@ except WcedError as error:
 for row in SKIPPED:
     print(in_words(row), file=sys.stderr)
 
-OUT = f"{RUN.results}/{RUN.run}"
+OUT = str(Path(RUN.results, RUN.run))
 
 
 include: "workflow/rules/common.smk"

@@ -2,6 +2,10 @@
 
 __version__ = "0.1.0"
 
-from wced import tl
+from wced import caches
+
+caches.prepare()  # before anything imports Numba or Matplotlib
+
+from wced import tl  # noqa: E402
 
 __all__ = ["__version__", "tl"]

@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import wced
+from wced import caches
 from wced.config import Run
 from wced.config.run import read
 from wced.corpus.archives import archive_file
@@ -57,6 +58,7 @@ def examine(config: str | Path | None = None) -> Iterator[Finding]:
     yield training()
     yield gpu()
     yield memory()
+    yield cache_folder()
     yield snakemake()
     yield slurm()
     if config is None:
@@ -148,6 +150,16 @@ def memory() -> Finding:
     if left < LEAST_MEMORY:
         return Finding("warning", "memory", f"{amount(left)} available, and the demo wants {amount(LEAST_MEMORY)}")
     return Finding("ok", "memory", f"{amount(left)} available")
+
+
+def cache_folder() -> Finding:
+    """Say where libraries keep compiled code and fonts."""
+    if caches.FALLBACK is not None:
+        text = (
+            f"in {caches.FALLBACK}, because ~/.cache or XDG_CACHE_HOME can not be written; where it does not last, code"
+        )
+        return Finding("warning", "caches", f"{text} is compiled anew; set XDG_CACHE_HOME to a folder that does")
+    return Finding("ok", "caches", os.environ.get("XDG_CACHE_HOME") or "~/.cache")
 
 
 def disk(folder: str | Path) -> Finding:

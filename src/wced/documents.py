@@ -22,9 +22,12 @@ _INTRODUCTION = """\
 
 One YAML file describes a run; everything it makes stands under `results/<run>/`. `demo.yaml` is the default,
 `snakemake --configfile config/paper.yaml` takes another in its place (it is not merged into the demo's).
-An unknown key, a wrong type or a dataset that is not in `datasets.tsv` stops the run before anything is done.
+An unknown key, a key given twice, a wrong type or a dataset that is not in `datasets.tsv` stops the run before anything
+is done. What is written is what is meant: `2025-01-30`, `010` and `no` are text where a key wants text, `5e-3` and
+`1_000` are numbers where it wants one, `yes` and `off` are true and false; an empty section has its defaults.
 
-Each section is the parameter of its own rules: editing `benchmarks` trains nothing again.
+Each section is the parameter of its own rules: editing `benchmarks` trains nothing again. A section of more than 100 kB
+travels to its command as a file in `results/<run>/sections`, which is named after its content.
 `datasets.tsv` says where each dataset is and how its columns are read; `cell_type_names.tsv` maps names of cell
 types to Cell Ontology ids for datasets that have names only.
 

@@ -258,3 +258,34 @@ def test_values_do_not_change_after_reading(config):
 
     with pytest.raises(ValidationError, match="frozen"):
         check(config).seed = 4
+
+
+@pytest.mark.parametrize(
+    ("written", "path"),
+    [("./runs/", "runs"), ("a//b/./c", "a/b/c"), ("my runs", "my runs"), ("/x/", "/x"), ("../Läufe", "../Läufe")],
+)
+def test_a_path_is_written_in_one_way(config, written, path):
+    config |= {"results": written}
+    config["genes"]["hgnc"] = {"path": f"a.txt; b={written}"}
+    config["census"] = {"uri": written}
+    run = check(config)
+    assert (run.results, run.genes.hgnc.files()["b"], run.census.uri) == (path, path, path)
+    config["census"] = {"uri": "s3://bucket//a/"}
+    assert check(config).census.uri == "s3://bucket//a/"
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        ("~/runs", "'~/runs': only a shell knows ~ as the home folder; write the whole path"),
+        ("$SCRATCH/runs", "'$SCRATCH/runs' has $, for which nothing is put in; write the whole path"),
+        ("runs/{user}", "'runs/{user}' has {, for which nothing is put in; write the whole path"),
+        (" ", "a path is empty"),
+    ],
+    ids=["home", "variable", "braces", "empty"],
+)
+def test_a_path_of_which_only_a_shell_knows_the_rest_is_refused(config, written, sentence):
+    for change in ({"results": written}, {"genes": config["genes"] | {"hgnc": {"path": f"b={written}"}}}):
+        with pytest.raises(WcedError) as refused:
+            check(config | change)
+        assert sentence in str(refused.value)

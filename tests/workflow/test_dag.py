@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from generated import write_generated_run
+from generated import write_generated_run, write_table
 from planning import snakemake
 from wced import config, tables
 from wced.benchmarks.job import task_module
@@ -28,11 +28,12 @@ TASKS = ["zero_shot_integration", "czi", "zero_shot_annotation"]
 MODELS = ["mlm_multitask", "wced_multitask", "concat", "wced_multitask_step_0", "untrained", "pca", "elsewhere"]
 
 
-def run_all(path: Path) -> None:
-    """Run Snakemake from the checkout as a user does, with the commands of this environment."""
+def run_all(path: Path, *targets: str, folder: Path = ROOT) -> None:
+    """Run Snakemake as a user does, from the checkout or another folder, with the commands of this environment."""
+    words = ["--snakefile", str(ROOT / "Snakefile"), "--cores", "2", "--show-failed-logs", "--configfile", str(path)]
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "2", "--show-failed-logs", "--configfile", str(path)],
-        cwd=ROOT,
+        [sys.executable, "-m", "snakemake", *words, "--", *targets],
+        cwd=folder,
         env=os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
         text=True,
@@ -51,11 +52,10 @@ def planned(*arguments: str | Path) -> dict[str, int]:
     return {name: int(n) for name, n in re.findall(r"^(\w+)\s+(\d+)$", statistics[1].split("\n\n")[0], re.M)}
 
 
-def add_dataset(table: Path, name: str, like: str) -> None:
-    """Add a row to a table of datasets: another one with the file and the columns of one that is there."""
-    text = table.read_text()
-    row = next(line for line in text.splitlines() if f"\t{like}\t" in f"\t{line}\t").split("\t")
-    table.write_text(text + "\t".join(name if cell == like else cell for cell in row) + "\n")
+def add_dataset(table: Path, name: str, like: str, **changes: str) -> None:
+    """Add a row to a table of datasets: another one with the file and the columns of one that is there, or changes."""
+    rows = pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False).set_index("dataset", drop=False).T.to_dict()
+    write_table(rows | {name: rows[like] | {"dataset": name} | changes}, table)
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +201,7 @@ def test_weights_at_step_0_are_embedded_annotated_and_scored_from_their_own_fold
     facts = [read_embedding(out / f"embedding/added/{name}.h5ad").uns["wced"] for name in (model, "wced_multitask")]
     assert all(facts[0][key] == facts[1][key] for key in ("pooling", "leakage", "n_params", "width"))
     words = trace(out / f"benchmarks/zero_shot_annotation/added.{model}.tsv").record["argv"]
-    assert words[words.index("--checkpoint") + 1].endswith("pretraining/wced_multitask/step_0")
+    assert f"--checkpoint={out}/pretraining/wced_multitask/step_0" in words
 
 
 def test_training_state_is_gone(finished):
@@ -283,6 +283,59 @@ def test_bad_config_stops_before_anything_runs(tmp_path, key, value, sentence):
     assert done.returncode != 0
     assert sentence in done.stdout
     assert "Traceback" not in done.stdout
+
+
+def test_config_files_are_read_as_they_are_written_and_with_each_key_once(tmp_path):
+    path, more = write_generated_run(tmp_path), tmp_path / "more.yaml"
+    path.write_text(path.read_text().replace("run: generated", "run: 010").replace("0.005", "5e-3"))
+    more.write_text("seed: 1e1\ncells: {filter: {primary_only: yes}}\n")
+    plan = snakemake("--cores", "1", "--dry-run", "--config", "seed=7", "--configfile", path, more)
+    assert plan.returncode == 0 and f"{tmp_path}/results/010/corpus" in plan.stdout
+    more.write_text("seed: 1\nseed: 2\n")
+    done = snakemake("--cores", "1", "--dry-run", "--configfile", path, more)
+    assert done.returncode != 0 and f"{more}, line 2: seed is given twice, first in line 1" in done.stdout
+
+
+@pytest.mark.parametrize("rules", sorted(ROOT.glob("workflow/rules/*.smk")), ids=lambda path: path.stem)
+def test_whatever_stands_in_a_shell_line_is_quoted(rules):
+    lines = [line for line in rules.read_text().splitlines() if line.lstrip().startswith(('"', "'"))]
+    placed = re.findall(r"{(?:input|output|params|log|wildcards|resources|threads)[^{}]*}", "".join(lines))
+    assert [words for words in placed if not words.endswith(":q}")] == []
+    assert len(placed) > 2 or rules.stem == "common"
+
+
+def test_long_sections_travel_as_files_and_folders_may_have_any_name(tmp_path):
+    folder = tmp_path / "O'Neil's \"Läufe\" (1)"
+    folder.mkdir()
+    fractions = {f"blood_symbols | {i:0100d} {{dataset}}": 0.5 for i in range(1000)}
+    sampling = [{"kind": "stratified", "by": "donor_id", "fractions": fractions}]
+    path = write_generated_run(folder, results="./my results/", cells={"sampling": sampling})
+    row = {"title": "long " * 24_000, "role": "held_out", "path": "it's not there.h5ad"}
+    add_dataset(folder / "datasets.tsv", "missing", like="held_lung", **row)
+    config = yaml.safe_load(path.read_text())
+    config["embedding"]["datasets"].append("missing")
+    path.write_text(yaml.safe_dump(config))
+    table = "my results/generated/tables/skipped.tsv"
+    cells = "my results/generated/corpus/cells.parquet"
+    words = ["--snakefile", ROOT / "Snakefile", "--cores", "1", "--dry-run", "-p", "--configfile", path]
+    plan = snakemake(*words, "--", cells, table, folder=folder)
+    files = re.findall(r"--(section|rows) 'my results/generated/sections/\w+\.json'", plan.stdout)
+    assert plan.returncode == 0 and sorted(files) == ["rows", "section"]
+    assert not (folder / "my results").exists()
+    run_all(path, table, folder=folder)
+    assert list(tables.read(tables.SKIPPED, folder / table)["missing"]) == ["it's not there.h5ad"]
+
+
+def test_the_layout_of_the_catalog_and_modules_plan_what_the_snakefile_does(tmp_path):
+    path, outer = write_generated_run(tmp_path), tmp_path / "Outer"
+    text = (
+        f'configfile: "{path}"\n\n\nmodule wced:\n    snakefile: "{ROOT}/workflow/Snakefile"\n    config: config\n\n\n'
+    )
+    outer.write_text(text + "use rule * from wced\n")
+    jobs = planned("--configfile", path)
+    assert jobs["report"] == 1
+    assert planned("--snakefile", ROOT / "workflow/Snakefile", "--configfile", path) == jobs
+    assert planned("--snakefile", outer) == jobs
 
 
 def test_a_config_file_stands_in_place_of_the_demo(tmp_path):

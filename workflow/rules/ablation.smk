@@ -27,12 +27,12 @@ rule ablation:
         mem_mb=4000,
         runtime=60,
     params:
-        folders=lambda wildcards, input: [f"--pretrained {folder}" for folder in input.folders],
-        section=dump(RUN.ablation),
+        folders=lambda wildcards, input: [f"--pretrained={folder}" for folder in input.folders],
+        section=lambda wildcards: dump(RUN.ablation),
         run=RUN.run,
         seed=RUN.seed,
         version=BENCHMARKS_VERSION,
     shell:
-        "wced ablation {input.scores} {params.folders} --section {params.section:q} --run {params.run}"
-        " --seed {params.seed} --output {output.table} --effects {output.effects} --figures {output.figures}"
-        " > {log} 2>&1"
+        "wced ablation {input.scores:q} {params.folders:q} --section {params.section:q} --run {params.run:q}"
+        " --seed {params.seed:q} --output {output.table:q} --effects {output.effects:q} --figures {output.figures:q}"
+        " > {log:q} 2>&1"

@@ -28,7 +28,7 @@ rule fetch:
         url=lambda wildcards: URLS[wildcards.file].url,
         sha256=lambda wildcards: URLS[wildcards.file].sha256,
     shell:
-        "wced fetch --url {params.url:q} --sha256 {params.sha256} --output {output.file:q} > {log} 2>&1"
+        "wced fetch --url {params.url:q} --sha256 {params.sha256:q} --output {output.file:q} > {log:q} 2>&1"
 
 
 rule gene_annotation:
@@ -50,11 +50,11 @@ rule gene_annotation:
         mem_mb=4000,
         runtime=20,
     params:
-        section=dump(RUN.annotation),
-        genes=dump(RUN.genes),
+        section=lambda wildcards: dump(RUN.annotation),
+        genes=lambda wildcards: dump(RUN.genes),
         archives=lambda wildcards: RUN.sources.archives,
         version=LEARNABILITY_VERSION,
     shell:
-        "wced gene-annotation --section {params.section:q} --genes-section {params.genes:q} --genes {input.genes}"
-        " --archives {params.archives:q} --output {output.genes} --sources {output.sources} --groups {output.groups}"
-        " > {log} 2>&1"
+        "wced gene-annotation --section {params.section:q} --genes-section {params.genes:q} --genes {input.genes:q}"
+        " --archives {params.archives:q} --output {output.genes:q} --sources {output.sources:q} --groups"
+        " {output.groups:q} > {log:q} 2>&1"

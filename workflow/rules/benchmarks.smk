@@ -22,8 +22,8 @@ rule neighbours:
         cluster_seeds=RUN.benchmarks.cluster_seeds,
         version=BENCHMARKS_VERSION,
     shell:
-        "wced neighbours --embedding {input.embedding} --count {params.nearest} --seed {params.seed}"
-        " --cluster-seeds {params.cluster_seeds} --output {output.neighbours} > {log} 2>&1"
+        "wced neighbours --embedding {input.embedding:q} --count {params.nearest:q} --seed {params.seed:q}"
+        " --cluster-seeds {params.cluster_seeds:q} --output {output.neighbours:q} > {log:q} 2>&1"
 
 
 # A job is given its own dataset only, so that adding a dataset scores no other again.
@@ -51,7 +51,7 @@ rule score:
     params:
         # The folder of a checkpoint holds the model beside its metrics.
         given=lambda wildcards, input: [
-            f"--{name} {path}/{weights(wildcards.model)}" if name == "checkpoint" else f"--{name} {path}"
+            f"--{name}={path}/{weights(wildcards.model)}" if name == "checkpoint" else f"--{name}={path}"
             for name, path in input.items()
         ],
         section=lambda wildcards: dump(TASKS[wildcards.task].model_copy(update={"datasets": [wildcards.dataset]})),
@@ -59,8 +59,8 @@ rule score:
         seed=RUN.seed,
         version=BENCHMARKS_VERSION,
     shell:
-        "wced score {wildcards.task} {params.given} --section {params.section:q} --run {params.run}"
-        " --seed {params.seed} --output {output.scores} --figures {output.figures} > {log} 2>&1"
+        "wced score {wildcards.task:q} {params.given:q} --section {params.section:q} --run {params.run:q}"
+        " --seed {params.seed:q} --output {output.scores:q} --figures {output.figures:q} > {log:q} 2>&1"
 
 
 rule score_table:
@@ -84,7 +84,7 @@ rule score_table:
         mem_mb=1000,
         runtime=10,
     shell:
-        "wced gather {input.scores} --schema scores --output {output.table} > {log} 2>&1"
+        "wced gather {input.scores:q} --schema scores --output {output.table:q} > {log:q} 2>&1"
 
 
 SCORE_TABLES = expand(rules.score_table.output.table, task=TASKS)
@@ -114,5 +114,5 @@ rule compare:
     params:
         version=BENCHMARKS_VERSION,
     shell:
-        "wced compare {input.scores} --differences {output.differences} --ranking {output.ranking}"
-        " --figures {output.figures} > {log} 2>&1"
+        "wced compare {input.scores:q} --differences {output.differences:q} --ranking {output.ranking:q}"
+        " --figures {output.figures:q} > {log:q} 2>&1"

@@ -1,4 +1,8 @@
 # What the rules of all rooms share: names of models and tables, and how a config section becomes a parameter.
+from hashlib import sha256
+from pathlib import Path
+
+from wced.files import whole_file
 
 CHECKPOINTS = list(RUN.pretraining.checkpoints)
 
@@ -42,9 +46,28 @@ TABLES = [
 ]
 
 
-def dump(section):
-    """Return a config section as JSON text, the form in which commands take it."""
-    return section.model_dump_json()
+def argument(text):
+    """Return JSON as commands take it; the path of a file with it where the system takes no word so long (128 kB)."""
+    if len(text.encode()) < 100_000:
+        return text
+    path = Path(OUT, "sections", f"{sha256(text.encode()).hexdigest()[:16]}.json")
+    if not (workflow.dryrun or path.exists()):
+        with whole_file(path) as temporary:
+            temporary.write_text(text)
+    return str(path)
+
+
+def dump(section, **which):
+    """Return a config section, or which part of it, as commands take it.
+
+    In functions of parameters only: in other parameters Snakemake takes names in braces for wildcards.
+    """
+    return argument(section.model_dump_json(**which))
+
+
+def option(name, path):
+    """Return the words of an option of a command: none where there is no file. In a shell line they are quoted."""
+    return [f"--{name}={path}"] if path else []
 
 
 def checkpoint_section(wildcards):

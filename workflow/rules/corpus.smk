@@ -1,7 +1,6 @@
 # Archives, the gene table, harmonised datasets, the Census and the selected cells.
 import json
 import re
-from shlex import quote
 
 from wced.corpus import FORMAT_VERSION as CORPUS_VERSION
 from wced.corpus.archives import archive_file, local_files
@@ -34,7 +33,8 @@ rule archive:
         archive=lambda wildcards: ARCHIVES[wildcards.archive].archive,
         sha256=lambda wildcards: ARCHIVES[wildcards.archive].sha256,
     shell:
-        "wced download --archive {params.archive:q} --sha256 {params.sha256} --output {output.archive} > {log} 2>&1"
+        "wced download --archive {params.archive:q} --sha256 {params.sha256:q} --output {output.archive:q} > {log:q}"
+        " 2>&1"
 
 
 rule gene_table:
@@ -52,11 +52,11 @@ rule gene_table:
         mem_mb=2000,
         runtime=20,
     params:
-        section=dump(RUN.genes),
+        section=lambda wildcards: dump(RUN.genes),
         version=CORPUS_VERSION,
     shell:
         "wced gene-table --section {params.section:q} --gencode {input.gencode:q} --hgnc {input.hgnc:q}"
-        " --output {output.genes} > {log} 2>&1"
+        " --output {output.genes:q} > {log:q} 2>&1"
 
 
 rule source:
@@ -91,18 +91,16 @@ rule source:
     params:
         section=lambda wildcards: dump(DATASETS[wildcards.dataset]),
         archives=RUN.sources.archives,
-        names=lambda wildcards, input: (f"--names {quote(input.names)}" if input.names else ""),
+        names=lambda wildcards, input: option("names", input.names),
         orthologs=lambda wildcards, input: (
-            f"--homologs {quote(dump(RUN.sources.orthologs))} --orthologs {quote(str(input.orthologs))}"
-            if input.orthologs
-            else ""
+            [f"--homologs={dump(RUN.sources.orthologs)}", f"--orthologs={input.orthologs}"] if input.orthologs else []
         ),
         min_mapped_genes=RUN.sources.min_mapped_genes,
         version=CORPUS_VERSION,
     shell:
-        "wced source --section {params.section:q} --archives {params.archives:q} {params.names}"
-        " {params.orthologs} --genes {input.genes} --min-mapped-genes {params.min_mapped_genes}"
-        " --output {output.h5ad} --qc {output.qc} > {log} 2>&1"
+        "wced source --section {params.section:q} --archives {params.archives:q} {params.names:q}"
+        " {params.orthologs:q} --genes {input.genes:q} --min-mapped-genes {params.min_mapped_genes:q}"
+        " --output {output.h5ad:q} --qc {output.qc:q} > {log:q} 2>&1"
 
 
 rule sources_qc:
@@ -123,8 +121,8 @@ rule sources_qc:
     params:
         version=CORPUS_VERSION,
     shell:
-        "wced gather {input.qc} --schema sources_qc --output {output.table} > {log} 2>&1 &&"
-        " wced gather {input.terms} --schema sources_terms --output {output.terms} >> {log} 2>&1"
+        "wced gather {input.qc:q} --schema sources_qc --output {output.table:q} > {log:q} 2>&1 &&"
+        " wced gather {input.terms:q} --schema sources_terms --output {output.terms:q} >> {log:q} 2>&1"
 
 
 rule skipped:
@@ -139,10 +137,10 @@ rule skipped:
         mem_mb=1000,
         runtime=10,
     params:
-        rows=json.dumps(SKIPPED),
+        rows=lambda wildcards: argument(json.dumps(SKIPPED)),
         version=CORPUS_VERSION,
     shell:
-        "wced skipped --rows {params.rows:q} --output {output.table} > {log} 2>&1"
+        "wced skipped --rows {params.rows:q} --output {output.table:q} > {log:q} 2>&1"
 
 
 rule census:
@@ -162,7 +160,7 @@ rule census:
         organism=RUN.census.organism,
         version=CORPUS_VERSION,
     shell:
-        "wced census {input.sources} --organism {params.organism} --output {output.collection} > {log} 2>&1"
+        "wced census {input.sources:q} --organism {params.organism:q} --output {output.collection:q} > {log:q} 2>&1"
 
 
 rule cells:
@@ -185,12 +183,12 @@ rule cells:
         mem_mb=8000,
         runtime=60,
     params:
-        section=dump(RUN.cells),
-        census=dump(RUN.census),
-        collection=lambda wildcards, input: (f"--collection {quote(input.collection)}" if input.collection else ""),
-        keep=" ".join(f"--keep {quote(name)}" for name in RUN.shards.obs_columns),
+        section=lambda wildcards: dump(RUN.cells),
+        census=lambda wildcards: dump(RUN.census),
+        collection=lambda wildcards, input: option("collection", input.collection),
+        keep=lambda wildcards: [f"--keep={name}" for name in RUN.shards.obs_columns],
         seed=RUN.seed,
         version=CORPUS_VERSION,
     shell:
-        "wced cells --section {params.section:q} --census {params.census:q} {params.collection} {params.keep} --seed {params.seed}"
-        " --output {output.cells} --table {output.table} > {log} 2>&1"
+        "wced cells --section {params.section:q} --census {params.census:q} {params.collection:q} {params.keep:q}"
+        " --seed {params.seed:q} --output {output.cells:q} --table {output.table:q} > {log:q} 2>&1"

@@ -25,12 +25,12 @@ rule joinids:
         mem_mb=4000,
         runtime=120,
     params:
-        census=dump(RUN.census),
-        collection=lambda wildcards, input: f"--collection {input.collection}" if input.collection else "",
+        census=lambda wildcards: dump(RUN.census),
+        collection=lambda wildcards, input: option("collection", input.collection),
         version=EMBEDDING_VERSION,
     shell:
-        "wced joinids --cells {input.cells} --census {params.census:q} {params.collection} --output {output.joinids}"
-        " > {log} 2>&1"
+        "wced joinids --cells {input.cells:q} --census {params.census:q} {params.collection:q} --output"
+        " {output.joinids:q} > {log:q} 2>&1"
 
 
 rule leakage:
@@ -54,8 +54,8 @@ rule leakage:
         role=lambda wildcards: DATASETS[wildcards.dataset].role,
         version=EMBEDDING_VERSION,
     shell:
-        "wced leakage --input {input.h5ad} --shards {params.shards} --joinids {input.joinids}"
-        " --dataset {wildcards.dataset} --role {params.role} --output {output.table} > {log} 2>&1"
+        "wced leakage --input {input.h5ad:q} --shards {params.shards:q} --joinids {input.joinids:q}"
+        " --dataset {wildcards.dataset:q} --role {params.role:q} --output {output.table:q} > {log:q} 2>&1"
 
 
 rule leakage_table:
@@ -74,7 +74,7 @@ rule leakage_table:
     params:
         version=EMBEDDING_VERSION,
     shell:
-        "wced gather {input.tables} --schema leakage --output {output.table} > {log} 2>&1"
+        "wced gather {input.tables:q} --schema leakage --output {output.table:q} > {log:q} 2>&1"
 
 
 rule embed:
@@ -96,13 +96,13 @@ rule embed:
         runtime=120,
     params:
         weights=lambda wildcards: weights(wildcards.readout),
-        pooling=lambda wildcards: [f"--pooling {word}" for word in READOUTS[wildcards.readout][1]],
+        pooling=lambda wildcards: [f"--pooling={word}" for word in READOUTS[wildcards.readout][1]],
         batch_size=RUN.embedding.batch_size,
         version=EMBEDDING_VERSION,
     shell:
-        "wced embed --input {input.h5ad} --checkpoint {input.folder}/{params.weights} --output {output.h5ad}"
-        " --model {wildcards.readout} --dataset {wildcards.dataset}"
-        " {params.pooling} --leakage-table {input.leakage} --batch-size {params.batch_size} > {log} 2>&1"
+        "wced embed --input {input.h5ad:q} --checkpoint {input.folder:q}/{params.weights:q} --output {output.h5ad:q}"
+        " --model {wildcards.readout:q} --dataset {wildcards.dataset:q}"
+        " {params.pooling:q} --leakage-table {input.leakage:q} --batch-size {params.batch_size:q} > {log:q} 2>&1"
 
 
 rule embed_untrained:
@@ -126,9 +126,9 @@ rule embed_untrained:
         seed=lambda wildcards: untrained_seed(wildcards.untrained),
         version=EMBEDDING_VERSION,
     shell:
-        "wced embed --untrained --input {input.h5ad} --checkpoint {input.folder}/model --output {output.h5ad}"
-        " --model {wildcards.untrained} --dataset {wildcards.dataset} --leakage none --batch-size {params.batch_size}"
-        " --seed {params.seed} > {log} 2>&1"
+        "wced embed --untrained --input {input.h5ad:q} --checkpoint {input.folder:q}/model --output {output.h5ad:q}"
+        " --model {wildcards.untrained:q} --dataset {wildcards.dataset:q} --leakage none --batch-size"
+        " {params.batch_size:q} --seed {params.seed:q} > {log:q} 2>&1"
 
 
 rule annotate:
@@ -149,14 +149,14 @@ rule annotate:
         runtime=120,
     params:
         weights=lambda wildcards: weights(wildcards.model),
-        untrained=lambda wildcards: ("--untrained" if wildcards.model in RUN.embedding.untrained_models else ""),
+        untrained=lambda wildcards: ["--untrained"] if wildcards.model in RUN.embedding.untrained_models else [],
         batch_size=RUN.embedding.batch_size,
         seed=lambda wildcards: untrained_seed(wildcards.model),
         version=EMBEDDING_VERSION,
     shell:
-        "wced annotate --input {input.h5ad} --checkpoint {input.folder}/{params.weights} --probabilities"
-        " {params.untrained} --output {output.annotation} --batch-size {params.batch_size} --seed {params.seed}"
-        " > {log} 2>&1"
+        "wced annotate --input {input.h5ad:q} --checkpoint {input.folder:q}/{params.weights:q} --probabilities"
+        " {params.untrained:q} --output {output.annotation:q} --batch-size {params.batch_size:q} --seed {params.seed:q}"
+        " > {log:q} 2>&1"
 
 
 rule concat:
@@ -175,7 +175,7 @@ rule concat:
     params:
         version=EMBEDDING_VERSION,
     shell:
-        "wced concat {input.parts} --output {output.h5ad} --model concat > {log} 2>&1"
+        "wced concat {input.parts:q} --output {output.h5ad:q} --model concat > {log:q} 2>&1"
 
 
 rule fit_corpus_pca:
@@ -198,8 +198,8 @@ rule fit_corpus_pca:
         seed=RUN.seed,
         version=EMBEDDING_VERSION,
     shell:
-        "wced fit-corpus-pca --shards {params.shards} --section {params.section:q} --seed {params.seed}"
-        " --output {output.components} > {log} 2>&1"
+        "wced fit-corpus-pca --shards {params.shards:q} --section {params.section:q} --seed {params.seed:q}"
+        " --output {output.components:q} > {log:q} 2>&1"
 
 
 rule embed_baseline:
@@ -227,13 +227,14 @@ rule embed_baseline:
     params:
         section=baseline_section,
         corpus=lambda wildcards, input: (
-            f"--corpus {input.components} --leakage-table {input.leakage}" if input.components else ""
+            [f"--corpus={input.components}", f"--leakage-table={input.leakage}"] if input.components else []
         ),
         seed=RUN.seed,
         version=EMBEDDING_VERSION,
     shell:
-        "wced embed-baseline --input {input.h5ad} --section {params.section:q} --model {wildcards.baseline}"
-        " --dataset {wildcards.dataset} {params.corpus} --seed {params.seed} --output {output.h5ad} > {log} 2>&1"
+        "wced embed-baseline --input {input.h5ad:q} --section {params.section:q} --model {wildcards.baseline:q}"
+        " --dataset {wildcards.dataset:q} {params.corpus:q} --seed {params.seed:q} --output {output.h5ad:q} > {log:q}"
+        " 2>&1"
 
 
 rule embed_external:
@@ -256,5 +257,5 @@ rule embed_external:
         section=lambda wildcards: dump(RUN.embedding.external[wildcards.external]),
         version=EMBEDDING_VERSION,
     shell:
-        "wced embed-external --input {input.h5ad} --section {params.section:q} --model {wildcards.external}"
-        " --dataset {wildcards.dataset} --output {output.h5ad} > {log} 2>&1"
+        "wced embed-external --input {input.h5ad:q} --section {params.section:q} --model {wildcards.external:q}"
+        " --dataset {wildcards.dataset:q} --output {output.h5ad:q} > {log:q} 2>&1"

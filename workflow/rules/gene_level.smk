@@ -35,12 +35,13 @@ rule gene_embeddings:
         runtime=120,
     params:
         shards=lambda wildcards, input: Path(input.index).parent,
-        step_0=[f"--step-0 {OUT}/pretraining/{name}" for name in RUN.embedding.step_0],
+        step_0=[f"--step-0={OUT}/pretraining/{name}" for name in RUN.embedding.step_0],
         seed=RUN.seed,
         version=EMBEDDING_VERSION,
     shell:
-        "wced gene-embeddings {input.folders} {params.step_0} --shards {params.shards} --components {input.components}"
-        " --annotation {input.annotation} --seed {params.seed} --output {output.folder} > {log} 2>&1"
+        "wced gene-embeddings {input.folders:q} {params.step_0:q} --shards {params.shards:q} --components"
+        " {input.components:q} --annotation {input.annotation:q} --seed {params.seed:q} --output {output.folder:q} >"
+        " {log:q} 2>&1"
 
 
 rule gene_level:
@@ -63,10 +64,10 @@ rule gene_level:
         runtime=120,
     params:
         embeddings=lambda wildcards, input: [f"{input.folder}/{model}.h5ad" for model in GENE_MODELS],
-        section=dump(RUN.benchmarks.gene_level),
+        section=lambda wildcards: dump(RUN.benchmarks.gene_level),
         run=RUN.run,
         seed=RUN.seed,
         version=BENCHMARKS_VERSION,
     shell:
-        "wced score-genes {params.embeddings} --section {params.section:q} --run {params.run} --seed {params.seed}"
-        " --output {output.table} > {log} 2>&1"
+        "wced score-genes {params.embeddings:q} --section {params.section:q} --run {params.run:q} --seed"
+        " {params.seed:q} --output {output.table:q} > {log:q} 2>&1"

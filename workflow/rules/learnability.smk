@@ -41,13 +41,13 @@ rule learnability:
         mem_mb=4000,
         runtime=60,
     params:
-        section=dump(RUN.learnability),
-        annotation=lambda wildcards, input: f"--annotation {input.annotation}" if RUN.annotation else "",
+        section=lambda wildcards: dump(RUN.learnability),
+        annotation=lambda wildcards, input: option("annotation", input.annotation),
         tables=lambda wildcards, output: Path(output.ranked).parent,
         run=RUN.run,
         seed=RUN.seed,
         version=LEARNABILITY_VERSION,
     shell:
-        "wced learnability {input.folders} {params.annotation} --section {params.section:q} --run {params.run}"
-        " --seed {params.seed} --all-epochs {output.all_epochs} --tables {params.tables} --figures {output.figures}"
-        " --page {output.page} > {log} 2>&1"
+        "wced learnability {input.folders:q} {params.annotation:q} --section {params.section:q} --run {params.run:q}"
+        " --seed {params.seed:q} --all-epochs {output.all_epochs:q} --tables {params.tables:q} --figures"
+        " {output.figures:q} --page {output.page:q} > {log:q} 2>&1"

@@ -32,5 +32,6 @@ rule pretrain:
     # exec: a cluster sends SIGTERM to all processes of a job, and a shell between would die of it before the training
     # has saved its state.
     shell:
-        "exec wced pretrain --index {input.index} --section {params.section:q} --name {wildcards.checkpoint}"
-        " --state {params.state} --seed {params.seed} --nodes {resources.nodes} --output {output.folder} > {log} 2>&1"
+        "exec wced pretrain --index {input.index:q} --section {params.section:q} --name {wildcards.checkpoint:q}"
+        " --state {params.state:q} --seed {params.seed:q} --nodes {resources.nodes:q} --output {output.folder:q} >"
+        " {log:q} 2>&1"

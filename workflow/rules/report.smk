@@ -29,12 +29,12 @@ rule umap:
         mem_mb=4000,
         runtime=120,
     params:
-        section=RUN.report.model_dump_json(include={"umap_neighbours"}),
+        section=lambda wildcards: dump(RUN.report, include={"umap_neighbours"}),
         seed=RUN.seed,
         version=REPORT_VERSION,
     shell:
-        "wced umap {input.embeddings} --section {params.section:q} --seed {params.seed} --output {output.table}"
-        " > {log} 2>&1"
+        "wced umap {input.embeddings:q} --section {params.section:q} --seed {params.seed:q} --output {output.table:q}"
+        " > {log:q} 2>&1"
 
 
 rule figures:
@@ -61,15 +61,15 @@ rule figures:
         mem_mb=2000,
         runtime=30,
     params:
-        umaps=lambda wildcards, input: [f"--umap {path}" for path in input.umaps],
-        metrics=lambda wildcards, input: [f"--metrics {folder}/metrics.tsv" for folder in input.folders],
+        umaps=lambda wildcards, input: [f"--umap={path}" for path in input.umaps],
+        metrics=lambda wildcards, input: [f"--metrics={folder}/metrics.tsv" for folder in input.folders],
         min_nonzero=RUN.learnability.min_nonzero,
-        section=RUN.report.model_dump_json(include={"umap_neighbours"}),
+        section=lambda wildcards: dump(RUN.report, include={"umap_neighbours"}),
         version=REPORT_VERSION,
     shell:
-        "wced figures {params.umaps} {params.metrics} --gene-errors {input.gene_errors}"
-        " --min-nonzero {params.min_nonzero} --qc {input.qc} --qc-histograms {input.histograms}"
-        " --section {params.section:q} --output {output.figures} > {log} 2>&1"
+        "wced figures {params.umaps:q} {params.metrics:q} --gene-errors {input.gene_errors:q}"
+        " --min-nonzero {params.min_nonzero:q} --qc {input.qc:q} --qc-histograms {input.histograms:q}"
+        " --section {params.section:q} --output {output.figures:q} > {log:q} 2>&1"
 
 
 # Read from the provenance of all that was made: it is there when the tables and figures are.
@@ -91,7 +91,7 @@ rule timings:
         folder=lambda wildcards, output: Path(output.table).parent.parent,
         version=REPORT_VERSION,
     shell:
-        "wced timings --folder {params.folder} --output {output.table} > {log} 2>&1"
+        "wced timings --folder {params.folder:q} --output {output.table:q} > {log:q} 2>&1"
 
 
 rule report:
@@ -125,9 +125,8 @@ rule report:
         mem_mb=2000,
         runtime=10,
     params:
-        # A function, because Snakemake would take names in braces for wildcards.
         section=lambda wildcards: dump(RUN),
         folder=lambda wildcards, output: Path(output.page).parent.parent,
         version=REPORT_VERSION,
     shell:
-        "wced report --folder {params.folder} --section {params.section:q} --output {output.page} > {log} 2>&1"
+        "wced report --folder {params.folder:q} --section {params.section:q} --output {output.page:q} > {log:q} 2>&1"

@@ -23,15 +23,16 @@ rule vocabulary:
         mem_mb=4000,
         runtime=60,
     params:
-        census=dump(RUN.census),
+        census=lambda wildcards: dump(RUN.census),
         # Neither the number of shards nor the size of record batches changes what this makes.
-        section=RUN.shards.model_dump_json(exclude={"count", "batch_cells"}),
+        section=lambda wildcards: dump(RUN.shards, exclude={"count", "batch_cells"}),
         seed=RUN.seed,
-        collection=lambda wildcards, input: f"--collection {input.collection}" if input.collection else "",
+        collection=lambda wildcards, input: option("collection", input.collection),
         version=SHARDS_VERSION,
     shell:
-        "wced vocabulary --genes {input.genes} --cells {input.cells} --census {params.census:q} {params.collection}"
-        " --section {params.section:q} --seed {params.seed} --output {output.vocabulary} > {log} 2>&1"
+        "wced vocabulary --genes {input.genes:q} --cells {input.cells:q} --census {params.census:q}"
+        " {params.collection:q} --section {params.section:q} --seed {params.seed:q} --output {output.vocabulary:q} >"
+        " {log:q} 2>&1"
 
 
 rule shard:
@@ -52,15 +53,15 @@ rule shard:
         mem_mb=4000,
         runtime=240,
     params:
-        census=dump(RUN.census),
-        collection=lambda wildcards, input: f"--collection {input.collection}" if input.collection else "",
-        section=dump(RUN.shards),
+        census=lambda wildcards: dump(RUN.census),
+        collection=lambda wildcards, input: option("collection", input.collection),
+        section=lambda wildcards: dump(RUN.shards),
         number=lambda wildcards: int(wildcards.shard),
         version=SHARDS_VERSION,
     shell:
-        "wced shard --cells {input.cells} --vocabulary {input.vocabulary} --census {params.census:q}"
-        " {params.collection} --section {params.section:q} --number {params.number} --output {output.shard}"
-        " > {log} 2>&1"
+        "wced shard --cells {input.cells:q} --vocabulary {input.vocabulary:q} --census {params.census:q}"
+        " {params.collection:q} --section {params.section:q} --number {params.number:q} --output {output.shard:q}"
+        " > {log:q} 2>&1"
 
 
 rule shard_index:
@@ -83,5 +84,5 @@ rule shard_index:
     params:
         version=SHARDS_VERSION,
     shell:
-        "wced shard-index {input.shards} --cells {input.cells} --vocabulary {input.vocabulary} --output {output.index}"
-        " > {log} 2>&1"
+        "wced shard-index {input.shards:q} --cells {input.cells:q} --vocabulary {input.vocabulary:q} --output"
+        " {output.index:q} > {log:q} 2>&1"

@@ -28,14 +28,14 @@ if RUN.speedrun is not None:
             mem_mb=8000,
             runtime=600,
         params:
-            section=dump(RUN.speedrun),
+            section=lambda wildcards: dump(RUN.speedrun),
             table=RUN.sources.table,
             sources=lambda wildcards: f"{OUT}/corpus/sources",
-            held_out="",
+            held_out=[],
             version=(PRETRAINING_VERSION, EMBEDDING_VERSION, BENCHMARKS_VERSION),
         shell:
-            "wced speedrun --index {input.index} --sources {params.sources} --section {params.section:q}"
-            " --table {params.table} {params.held_out} --output {output.folder} > {log} 2>&1"
+            "wced speedrun --index {input.index:q} --sources {params.sources:q} --section {params.section:q}"
+            " --table {params.table:q} {params.held_out:q} --output {output.folder:q} > {log:q} 2>&1"
 
     use rule speedrun as speedrun_held_out with:
         input:
@@ -56,8 +56,8 @@ if RUN.speedrun is not None:
         log:
             f"{OUT}/logs/speedrun/held_out.log",
         params:
-            section=dump(RUN.speedrun),
+            section=lambda wildcards: dump(RUN.speedrun),
             table=RUN.sources.table,
             sources=lambda wildcards: f"{OUT}/corpus/sources",
-            held_out="--held-out",
+            held_out=["--held-out"],
             version=(PRETRAINING_VERSION, EMBEDDING_VERSION, BENCHMARKS_VERSION),

@@ -120,7 +120,7 @@ def source(
 
 
 def skipped(
-    rows: Annotated[str, typer.Option(help="Datasets that a run leaves out, as JSON.")],
+    rows: Annotated[str, typer.Option(help="Datasets that a run leaves out, as JSON or a file.")],
     output: Annotated[Path, typer.Option(help="Table to write (TSV).")],
 ) -> None:
     """Write the table of datasets that a run leaves out because their files are not there."""
@@ -132,7 +132,7 @@ def skipped(
     from wced.corpus.availability import in_words
     from wced.provenance import recorded
 
-    left_out = json.loads(rows)
+    left_out = json.loads(rows if rows.startswith("[") else Path(rows).read_text())
     table = pd.DataFrame(left_out, columns=[column.name for column in tables.SKIPPED.columns])
     with recorded(output, command="skipped", section={"rows": left_out}, inputs={}):
         tables.write(table, tables.SKIPPED, output)

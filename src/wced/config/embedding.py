@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from wced.config.base import Section
+from wced.config.base import Section, local_path
 
 Baseline = Literal["hvg", "pca", "harmony", "scvi", "corpus_pca"]
 """Names of the baselines; `wced.embedding.baselines.BASELINES` has a function for each."""
@@ -40,11 +40,12 @@ class External(Section):
     def _of_each_dataset(self) -> "External":
         if "{dataset}" not in self.embeddings:
             raise ValueError("embeddings is the path of a file for each dataset: write {dataset} where its name stands")
+        self.path("x")
         return self
 
     def path(self, dataset: str) -> str:
         """Return the path of the file of a dataset."""
-        return self.embeddings.replace("{dataset}", dataset)
+        return local_path(self.embeddings.replace("{dataset}", dataset))
 
 
 class Readout(Section):

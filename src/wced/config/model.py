@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from wced.config.base import Section
+from wced.config.base import LocalPath, Section
 
 SIZES = {
     "tiny": {"hidden_size": 128, "layers": 2, "heads": 4, "intermediate_size": 256, "decoder_width": 128},
@@ -17,7 +17,7 @@ SIZES = {
 class GivenGenes(Section):
     """Vectors of genes that were made elsewhere (gene2vec, ESM2, …) and take the place of learned ones."""
 
-    path: str
+    path: LocalPath
     """Parquet, TSV or h5ad whose index holds Ensembl ids. Genes without a row learn their vector as usual."""
     sha256: str | None = None
     """Checksum of the file; a file with another one is refused. null does not check."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from wced.config.base import Section
+from wced.config.base import LocalPath, Section
 from wced.config.gene_groups import PATTERNS
 from wced.config.model import Model
 from wced.config.readout import check, cls_word
@@ -62,7 +62,7 @@ class Input(Section):
     """Gene groups that are never in the input, in training and inference; targets keep them. `mitochondrial`,
     `ribosomal` and `haemoglobin` are known by symbol, others by `gene_groups`. How much of a cell they are tells
     the protocol and the dying cells, and a dataset published without them looks like another kind of cell."""
-    gene_groups: dict[str, str] = {}
+    gene_groups: dict[str, LocalPath] = {}
     """Further gene groups: name, and path of a TSV with a column `gene_id`."""
     panels: Panels = Panels()
     """Training inputs with the genes of a panel only."""

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from wced.config.base import Section
+from wced.config.base import LocalPath, Section
 
 
 class Report(Section):
@@ -12,5 +12,5 @@ class Report(Section):
     """Heading of the page."""
     umap_neighbours: int = Field(15, ge=2)
     """Neighbours of the UMAP figures."""
-    published: str = "config/published"
+    published: LocalPath = "config/published"
     """Folder of published numbers (TSV), which stand below those of the run on the same task, dataset and metric."""

@@ -6,21 +6,20 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import yaml
 from pydantic import Field, model_validator
 
 from wced.config.ablation import Ablation
 from wced.config.annotation import Annotation
-from wced.config.base import Section
+from wced.config.base import LocalPath, Section
 from wced.config.benchmarks import Benchmarks, Task
 from wced.config.corpus import Cells, Census, Genes, Shards, Sources
 from wced.config.embedding import Baseline, Embedding
 from wced.config.learnability import Learnability
 from wced.config.pretraining import Pretraining
+from wced.config.reading import read_mapping, typed
 from wced.config.report import Report
 from wced.config.speedrun import Speedrun
 from wced.errors import WcedError
-from wced.files import existing
 
 
 class Run(Section):
@@ -28,8 +27,8 @@ class Run(Section):
 
     run: str = Field(pattern=r"^[A-Za-z0-9_\-]+$")
     """Name of the run and of its folder under `results/`."""
-    results: str = "results"
-    """Folder that holds the folders of all runs."""
+    results: LocalPath = "results"
+    """Folder that holds the folders of all runs, by a path without `~` and `$`, which only a shell knows."""
     seed: int = Field(0, ge=0)
     """Seed of everything that is drawn at random."""
     genes: Genes
@@ -180,10 +179,12 @@ def check(config: dict[str, Any]) -> Run:
     from jsonschema.exceptions import best_match
     from pydantic import ValidationError
 
-    error = best_match(Draft202012Validator(json_schema()).iter_errors(config))
+    schema = json_schema()
+    config = typed(config, schema)
+    error = best_match(Draft202012Validator(schema).iter_errors(config))
     if error is not None:
         where = ".".join(str(part) for part in error.absolute_path) or "top level"
-        raise WcedError(f"config, {where}: {error.message}")
+        raise WcedError(f"config, {where}: {error.message}{_remedy(error)}")
     try:
         return Run.model_validate(config)
     except ValidationError as failure:
@@ -193,26 +194,46 @@ def check(config: dict[str, Any]) -> Run:
         raise WcedError(f"config, {where}: {message}" if where else f"config: {message}") from None
 
 
+def _remedy(error: Any) -> str:
+    """Return what to do about a value of the wrong type, where that is not plain."""
+    wanted = {part.validator_value for part in error.context or [error] if part.validator == "type"}
+    if error.instance is None and wanted:
+        return "; give a value, or leave the key out"
+    if "string" in wanted and not isinstance(error.instance, dict | list):
+        return "; put it in quotes"
+    return ""
+
+
 def read(path: str | Path) -> Run:
     """Read and check a YAML config."""
-    try:
-        config = yaml.safe_load(existing(path, "a config").read_text())
-    except yaml.YAMLError as failure:
-        raise WcedError(f"{path}: not YAML: {' '.join(str(failure).split())}") from None
-    if not isinstance(config, dict):
-        raise WcedError(f"{path}: not a YAML mapping")
-    return check(config)
+    return check(read_mapping(path))
 
 
-def section(model: type[Section], text: str) -> Any:
-    """Read a section given as JSON on the command line (as rules do) into its typed model."""
+def section(model: type[Section], given: str, key: str | None = None) -> Any:
+    """Read a section that a command was given into its typed model.
+
+    Parameters
+    ----------
+    model
+        The model.
+    given
+        The section as JSON, or the path of a file with it (JSON or YAML): no command line is long enough for all.
+    key
+        Where in the file the section stands; None if it is all of it.
+    """
     from pydantic import ValidationError
 
+    name = "--section" if given.lstrip().startswith("{") else given
     try:
-        return model.model_validate(json.loads(text))
+        if name == given:
+            mapping = read_mapping(given) if key is None else read_mapping(given).get(key)
+            if not isinstance(mapping, dict):
+                raise WcedError(f"{given}: has no section {key}")
+            return model.model_validate(typed(mapping, model.model_json_schema()))
+        return model.model_validate(json.loads(given))
     except json.JSONDecodeError as failure:
         raise WcedError(f"--section is not JSON: {failure}") from None
     except ValidationError as failure:
         first = failure.errors()[0]
-        where = ", ".join(["--section", ".".join(map(str, first["loc"]))]).removesuffix(", ")
+        where = ", ".join([name, ".".join(map(str, first["loc"]))]).removesuffix(", ")
         raise WcedError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None

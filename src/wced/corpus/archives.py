@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from wced.config.base import local_path
 from wced.config.corpus import ArchiveMember
 from wced.errors import WcedError
 from wced.files import existing, sha256, whole_file
@@ -39,7 +40,7 @@ def archive_file(archive: str) -> str:
 def local_files(member: ArchiveMember, folder: str | Path) -> list[str]:
     """Return where the archive (in `folder`) or the plain files of `member` lie on disk."""
     if member.path is not None:
-        return list(member.files().values()) if member.member is None else [member.path]
+        return list(member.files().values()) if member.member is None else [local_path(member.path)]
     return [str(Path(folder) / archive_file(member.archive))]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from wced.config import Run
+from wced.corpus.archives import local_files
 from wced.corpus.datasets import Dataset
 from wced.errors import WcedError
 
@@ -11,8 +12,7 @@ from wced.errors import WcedError
 def missing_files(dataset: Dataset) -> list[str]:
     """Return the files on disk that a row names and that are not there; members of archives are downloaded."""
     members = [member for member in (dataset.file, dataset.labels) if member is not None and member.path is not None]
-    paths = [[member.path] if member.member is not None else member.files().values() for member in members]
-    return [path for group in paths for path in group if not Path(path).exists()]
+    return [path for member in members for path in local_files(member, "") if not Path(path).exists()]
 
 
 def unavailable(run: Run, datasets: Mapping[str, Dataset]) -> list[dict[str, str]]:
