@@ -23,13 +23,11 @@ from wced.model.parameters import parameters_by_part
 from wced.pretraining import folder
 from wced.pretraining.build import (
     build_model,
-    choice_of,
     compile_layers,
-    encoding_of,
     hierarchy,
     input_genes,
     losses_of,
-    order_of,
+    training_batches,
 )
 from wced.pretraining.callbacks import AdaptiveChoice, GeneErrorFiles, QuietProgress, Saving
 from wced.pretraining.card import card, start_card
@@ -123,23 +121,14 @@ def pretrain(
     model.backbone.gradient_checkpointing = checkpoint.gradient_checkpointing
     _say("parameters: " + ", ".join(f"{part} {n:,}" for part, n in parameters_by_part(model).items()))
 
-    encoding, bucket_steps = encoding_of(checkpoint), checkpoint.order.bucket_steps
     genes = input_genes(values, shards.vocabulary, checkpoint.input)
-    choice = choice_of(genes, shards.measured_dv, checkpoint.input)
     start = folder.Checkpoint(model, shards.vocabulary, shards.labels, graph, genes)
-    common = {"batch_size": checkpoint.batch_size, "seed": seed, "choice": choice}
-    train = BatchDataset(
-        shards,
-        "train",
-        encoding,
-        training=True,
-        order=order_of(checkpoint.order),
-        bucket_steps=bucket_steps,
-        views=1 if checkpoint.contrast is None else 2,
-        **common,
-    )
+    train = training_batches(shards, checkpoint, genes, seed)
     # Masked language modelling validates on the same masks each epoch; whole-cell decoding on whole inputs.
-    validation = BatchDataset(shards, "validation", encoding.unvaried, training=checkpoint.mlm is not None, **common)
+    validation = BatchDataset(
+        shards, "validation", train.encoding.unvaried, batch_size=checkpoint.batch_size,
+        training=checkpoint.mlm is not None, seed=seed, choice=train.choice,
+    )  # fmt: skip
     errors = GeneErrorFiles(state, name, validation, model.config.decoders)
     if rank() == 0:
         resources.check(_need(model, checkpoint, len(errors.blocks)), state_root)
