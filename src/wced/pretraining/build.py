@@ -189,14 +189,15 @@ def build_model(
 
 def losses_of(
     shards: CellSource,
-    values: ValueSums,
+    values: ValueSums | None,
     section: config.Checkpoint,
     model: WcedModel,
     targets: dict[str, LeafTargets],
 ) -> Losses:
     """Return the losses of a section over the columns of the shards.
 
-    `values` is of the training cells, `targets` is what `hierarchy` returned.
+    `values` is of the training cells, None where a training state brings their scale; `targets` is what `hierarchy`
+    returned.
     """
     return Losses(
         section,
@@ -206,7 +207,7 @@ def losses_of(
         leaf_targets=targets,
         related_cc=_related(shards, section.contrast) if section.contrast else None,
         standard={h["column"]: (h["mean"], h["std"]) for h in model.config.label_heads if h["loss"] == "mse"},
-        value_scale_g=values.error_scale_g,
+        value_scale_g=np.ones(len(shards.vocabulary), np.float32) if values is None else values.error_scale_g,
     )
 
 
