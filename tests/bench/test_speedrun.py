@@ -302,6 +302,7 @@ def test_a_missing_source_is_named(made, shards, rows):
         ({"validation": []}, "nothing to score"),
         ({"recipe": {"checkpoints": {"a": {"wced": {}}, "b": {"wced": {}}}}}, "a recipe is one checkpoint, here are 2"),
         ({"recipe": {"devices": 2}}, "a speedrun trains on one"),
+        ({"checkpoint": {"extend_from": "m"}}, "extend_from has no effect in a speedrun"),
         ({"checkpoint": {"early_stop": {}}}, "early_stop and adaptive choices need validations"),
         ({"checkpoint": {"wced": None, "mlm": {"choice": "adaptive"}}}, "need validations"),
     ],

@@ -110,6 +110,7 @@ def test_unknown_keys_are_named(config, key):
         ("pretraining.checkpoints.m", {}, "config, pretraining.checkpoints.m: there is no objective"),
         ("pretraining.checkpoints.m.wced", {"detection_weight": 0, "value_weight": 0}, "wced: all weights are 0"),
         ("pretraining.checkpoints.m.early_stop", {"metric": "auc"}, "early_stop.metric: auc is none of loss, wced_det"),
+        ("pretraining.checkpoints.m.extend_from", "./results/small/pretraining/m", "m.extend_from: its own folder"),
         ("pretraining.checkpoints.m.mlm", {"mask": 0.7, "hide_genes": 0.4}, "mask 0.7 + hide_genes 0.4 is not"),
         ("pretraining.checkpoints.m.wced", {"value_scale": "gene_std", "value_loss": "zero_inflated_mse"},
          "m.wced: value_scale: gene_std is the deviation among cells that express a gene, so it goes with value_loss"),
@@ -142,7 +143,7 @@ def test_unknown_keys_are_named(config, key):
     ids=[
         "type", "minimum", "pattern", "choice", "open_maximum", "maximum", "no_list", "objective", "missing",
         "column", "number", "order", "order_twice", "order_turns", "order_empty",
-        "metadata", "labels_alone", "nothing_to_learn", "weightless", "early_stop", "shares",
+        "metadata", "labels_alone", "nothing_to_learn", "weightless", "early_stop", "own_folder", "shares",
         "scaled_zeros", "scale", "table", "null",
         "heads", "leaked", "not_embedded", "uri_and_datasets", "version_and_datasets", "no_corpus", "concat",
         "step_0", "untrained", "readouts", "untrained_readout", "no_such_cls", "no_such_block", "untrained_own_readout",

@@ -1,8 +1,10 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from wced.model import WcedConfig, WcedModel
+from wced.model.backbones import layers_of
 
 G = 40
 HEADS = [
@@ -243,3 +245,90 @@ def test_each_head_reads_its_own_cls_position(decoder, batch):
     assert (output.cls_nkd[:, 0] - output.cls_nkd[:, 1]).abs().max() > 1e-3
     alone = model(**{name: tensor[1:2] for name, tensor in batch.items()}, masked=masked[1:2])
     close(alone.cls_nkd, output.cls_nkd[1:2])
+
+
+@pytest.mark.parametrize("backbone", ["llama", "bert", "modernbert"])
+@torch.no_grad()
+def test_attention_may_be_chosen_as_in_transformers(backbone, batch, monkeypatch, tmp_path):
+    model = make(backbone=backbone)
+    assert model.config._attn_implementation == "sdpa"
+    model.save_pretrained(tmp_path)
+    eager = WcedModel.from_pretrained(tmp_path, attn_implementation="eager").eval()
+    flash = []
+    fused = F.scaled_dot_product_attention
+    monkeypatch.setattr(
+        F, "scaled_dot_product_attention", lambda *a, **k: flash.append(flash_allowed()) or fused(*a, **k)
+    )
+    expected = model(**batch).cls_embedding
+    assert all(flash) and len(flash) == 3
+    close(eager(**batch).cls_embedding, expected)
+    assert not any(flash[3:])
+    eager.set_attn_implementation("sdpa")
+    close(eager(**batch).cls_embedding, expected, 0)
+
+
+def flash_allowed():
+    return torch.backends.cuda.flash_sdp_enabled()
+
+
+@pytest.mark.parametrize("backbone", ["nystromformer", "performer"])
+def test_an_approximation_of_attention_is_no_choice(backbone, tmp_path):
+    model = make(backbone=backbone)
+    model.save_pretrained(tmp_path)
+    WcedModel.from_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=f"attn_implementation: backbone {backbone} approximates attention"):
+        WcedModel.from_pretrained(tmp_path, attn_implementation="sdpa")
+
+
+@pytest.mark.parametrize("backbone", ["llama", "bert", "modernbert", "nystromformer", "performer"])
+@pytest.mark.parametrize("options", [None, {"use_reentrant": True}], ids=["default", "reentrant"])
+def test_gradient_checkpointing_is_switched_as_in_transformers(backbone, options, batch, monkeypatch):
+    model, calls = make(backbone=backbone).train(), []
+    for layer in layers_of(model.backbone, 3):
+        first = next(module for module in layer.modules() if isinstance(module, nn.Linear))
+        first.register_forward_pre_hook(lambda *_: calls.append(1))
+
+    def gradients():
+        model.zero_grad()
+        calls.clear()
+        model(**batch).cls_embedding.square().sum().backward()
+        return len(calls), model.embedding.gene.weight.grad.clone()
+
+    plain, expected = gradients()
+    model.gradient_checkpointing_enable(options)
+    assert model.is_gradient_checkpointing
+    again, found = gradients()
+    assert (plain, again) == (3, 6)  # in the backward pass once more
+    close(found, expected)
+    model.gradient_checkpointing_disable()
+    assert gradients()[0] == 3 and not model.is_gradient_checkpointing
+
+
+@torch.no_grad()
+def test_input_vectors_may_be_given_instead_of_genes(batch):
+    model = make("mlm")
+    masked = torch.zeros_like(batch["gene"], dtype=torch.bool)
+    masked[:, 0] = True
+    expected, vectors = model(**batch, masked=masked), model.embedding(batch["gene"], batch["value"], masked)
+    found = model(inputs_embeds=vectors, length=batch["length"], masked=masked)
+    assert torch.equal(found.cls_embedding, expected.cls_embedding)
+    assert torch.equal(found.position_values, expected.position_values)
+    whole = model(inputs_embeds=vectors).cls_embedding
+    close(whole[0], expected.cls_embedding[0])
+    assert not torch.allclose(whole[1], expected.cls_embedding[1], atol=1e-4)  # whose padding is now read
+    for wrong in ({}, batch | {"inputs_embeds": vectors}):
+        with pytest.raises(ValueError, match="give either gene and value, or inputs_embeds"):
+            model(**wrong)
+
+
+@torch.no_grad()
+def test_the_table_of_genes_is_the_input_embedding(batch):
+    model = make()
+    before = model(**batch).cls_embedding
+    assert model.get_input_embeddings() is model.embedding.gene
+    model.set_input_embeddings(nn.Embedding.from_pretrained(model.embedding.gene.weight.flip(0)))
+    assert not torch.allclose(model(**batch).cls_embedding, before, atol=1e-4)
+    with pytest.raises(ValueError, match=r"input embeddings: \(9, 16\) in place of \(40, 16\); the vocabulary is"):
+        model.set_input_embeddings(nn.Embedding(9, 16))
+    with pytest.raises(NotImplementedError, match=r"no table has them all; model\.embedding\.genes returns"):
+        make(given_genes=3, given_width=4).get_input_embeddings()

@@ -7,6 +7,9 @@ import pandas as pd
 import pytest
 import torch
 from scipy import sparse
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
 
 from wced import cli, tables
 from wced.config.finetuning import Finetuning
@@ -116,6 +119,31 @@ def test_every_mode_learns_a_handful_of_cells(checkpoint, adata, mode):
     tables.checked(tuned.metrics, tables.METRICS)
 
 
+def test_methods_without_a_model_stand_beside_it(checkpoint, adata, tmp_path):
+    tuned = run(adata, checkpoint, section("frozen", held_out=BY_COLUMN))
+    assert tuned.best_epoch == 2 and any("may still fall: its best epoch is 2 of 2" in note for note in tuned.notes)
+    values = {(row.split, row.metric): row.value for row in tuned.metrics.itertuples()}
+    counts_ng = adata.X.toarray()
+    log1p_ng = np.log1p(counts_ng / counts_ng.sum(1, keepdims=True) * 1e4)
+    train_n = (adata.obs["split"] == "train").to_numpy()
+    x_nd = PCA(23, random_state=1).fit(log1p_ng[train_n]).transform(log1p_ng)
+    scale = x_nd[train_n].std(0)
+    lr = LogisticRegression(max_iter=1000).fit(x_nd[train_n] / scale, adata.obs["kind"][train_n])
+    for split in ("validation", "test"):
+        here = (adata.obs["split"] == split).to_numpy()
+        true_n = adata.obs["kind"][here]
+        said = {"pca_logistic": lr.predict(x_nd[here] / scale), "most_frequent": np.full(here.sum(), "b")}
+        for method, predicted in said.items():
+            assert values[split, f"kind_{method}_accuracy"] == (predicted == true_n).mean()
+            expected = f1_score(true_n, predicted, average="macro")
+            assert values[split, f"kind_{method}_macro_f1"] == pytest.approx(expected)
+        assert values[split, "kind_most_frequent_accuracy"] < 0.5 < values[split, "kind_pca_logistic_accuracy"]
+        (note,) = (note for note in tuned.notes if f"of {split} cells" in note)
+        assert f"most frequent class {values[split, 'kind_most_frequent_macro_f1']:.3f} (" in note
+    write(tuned, tmp_path / "out", base="0")
+    assert all(f"- {note}" in (tmp_path / "out/model/README.md").read_text() for note in tuned.notes)
+
+
 EXPECTED = {
     "full": lambda name: name not in ("embedding.mask", "embedding.gene_mask", "embedding.zero"),  # none occurs
     "frozen": lambda name: False,
@@ -177,6 +205,7 @@ def test_the_best_epoch_comes_back(checkpoint, adata):
     tuned = run(adata, checkpoint, settings)
     loss = tuned.metrics[(tuned.metrics["split"] == "validation") & (tuned.metrics["metric"] == "loss")]
     assert len(loss) == tuned.best_epoch + 4 < 30
+    assert not any("may still fall" in note for note in tuned.notes)
     cells = read_cells(adata[tuned.predictions["cell"]], tuned.checkpoint)
     said = annotate(cells, tuned.predictions["cell"], tuned.checkpoint, column="kind", batch_size=8)
     again = run(adata, checkpoint, settings.model_copy(update={"epochs": tuned.best_epoch}))

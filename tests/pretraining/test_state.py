@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from wced.errors import WcedError
-from wced.pretraining.state import TrainingState, WholeCheckpoints
+from wced.pretraining import train
+from wced.pretraining.state import Saved, TrainingState, WholeCheckpoints
 
 IDENTITY = {"model": {"layers": 1}, "seed": 0}
 
@@ -77,3 +78,85 @@ def test_a_checkpoint_that_finds_no_room_leaves_the_last_one(tmp_path, monkeypat
         with pytest.raises(OSError, match=r"No space left on device.*last\.ckpt"):
             files.save_checkpoint({"step": 4}, path)
     assert files.load_checkpoint(path, weights_only=True)["step"] == 3 and list(tmp_path.iterdir()) == [path]
+
+
+CHECKPOINT = {"epochs": 10, "early_stop": None, "label_heads": [{"column": "a", "weight": 1.0}, {"column": "b"}]}
+WHOLE = {"seed": 0, "precision": "32-true", "checkpoint": CHECKPOINT}
+
+
+def saved(state):
+    """Let a training have saved its state."""
+    state.begin(None, "m")
+    state.step_0.mkdir()
+    state.path.write_text("x")
+    return state
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "extendable"),
+    [
+        ({"precision": "bf16-mixed"}, 'precision: "32-true" → "bf16-mixed"', True),
+        ({"checkpoint": CHECKPOINT | {"epochs": 11}}, "checkpoint.epochs: 10 → 11", True),
+        ({"checkpoint": CHECKPOINT | {"label_heads": [{"column": "a", "weight": 0.5}, {"column": "b"}]}},
+         "checkpoint.label_heads.0.weight: 1.0 → 0.5", False),
+        ({"devices": 2, "seed": 1}, "devices: none → 2; seed: 0 → 1", False),
+    ],
+    ids=["precision", "epochs", "head", "several"],
+)  # fmt: skip
+def test_what_differs_from_a_state_is_said(tmp_path, index, changes, said, extendable):
+    old = saved(TrainingState(tmp_path / "state", WHOLE, index))
+    new = TrainingState(tmp_path / "state", WHOLE | changes, index)
+    assert new.last is None and [other.folder for other in new.others()] == [old.folder]
+    sentence = new.unlike(*new.others())
+    assert sentence.startswith(f"{old.folder}: the training state there is not resumed") and f": {said}. " in sentence
+    assert (f"extend_from: {old.folder}" in sentence) is extendable
+    if extendable:
+        assert new.extended(old.folder).path == old.path
+    else:
+        with pytest.raises(WcedError, match=f"only epochs, early_stop and precision may differ: {said}"):
+            new.extended(old.folder)
+
+
+def test_another_input_and_an_unlabelled_state_are_said(tmp_path, index):
+    old = saved(TrainingState(tmp_path / "state", WHOLE, index))
+    index.write_text("two")
+    new = TrainingState(tmp_path / "state", WHOLE, index)
+    assert "shards/index.json: " in new.unlike(old)
+    old.section.unlink()
+    assert "it does not say what it is of" in new.unlike(Saved(old.folder))
+    with pytest.raises(WcedError, match=r"extend_from: .* has no section\.json; name a finished checkpoint"):
+        new.extended(old.folder)
+
+
+def test_a_training_does_not_go_on_from_itself(tmp_path, index):
+    old = saved(TrainingState(tmp_path / "one", WHOLE, index))
+    with pytest.raises(WcedError, match="is of the same training; ask for more epochs"):
+        TrainingState(tmp_path / "two", WHOLE | {"name": "other"}, index).extended(old.folder)
+
+
+@pytest.mark.parametrize(
+    ("word", "here", "began", "goes_on"),
+    [
+        ("auto", "32-true", "bf16-mixed", True),
+        ("auto", "bf16-mixed", "32-true", True),
+        ("auto", "bf16-mixed", "16-mixed", False),
+        ("32-true", "32-true", "bf16-mixed", False),
+    ],
+)
+def test_auto_goes_on_as_it_began_on_another_device(tmp_path, index, monkeypatch, capsys, word, here, began, goes_on):
+    monkeypatch.setattr(train, "precision_of", lambda _: here)
+    old = saved(TrainingState(tmp_path / "state", WHOLE | {"precision": began}, index))
+    identity = {key: value for key, value in WHOLE.items() if key != "precision"}
+    state, precision, extended = train._begun(tmp_path / "state", identity, index, word, None)
+    assert (state.folder == old.folder, precision, extended) == (goes_on, began if goes_on else here, None)
+    said = capsys.readouterr().out
+    assert ("auto goes on in" in said) is goes_on and (f'precision: "{began}" → "{here}"' in said) is not goes_on
+
+
+def test_equal_checkpoints_have_the_same_bytes(tmp_path):
+    shared, files = "a string that is written once if it is shared", WholeCheckpoints()
+    files.save_checkpoint({"rows": [[shared], [shared]]}, tmp_path / "one.ckpt")
+    files.save_checkpoint({"rows": [[shared], ["".join(shared)]]}, tmp_path / "two.ckpt")
+    files.save_checkpoint({"rows": [[shared], [shared[:5] + shared[5:]]]}, tmp_path / "three.ckpt")
+    one, two, three = ((tmp_path / f"{name}.ckpt").read_bytes() for name in ("one", "two", "three"))
+    assert len(one) == len(two) == len(three)

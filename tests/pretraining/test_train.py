@@ -283,6 +283,9 @@ def test_training_ends_when_it_no_longer_gets_better(run):
     values = metrics[(metrics["split"] == "validation") & (metrics["metric"] == "wced_value")]["value"].tolist()
     assert len(values) < 9 and values[-1] >= min(values[:-1]) and (np.diff(values[:-1]) < 0).all()
     assert tables.read(tables.GENE_ERRORS, folder / "gene_errors.parquet")["epoch"].max() == len(values)
+    more = settings | {"early_stop": {"metric": "wced_value", "patience": 2}, "extend_from": str(folder)}
+    longer = tables.read(tables.METRICS, run(section(**more), "longer") / "metrics.tsv")
+    assert longer["epoch"].max() > len(values)  # what ended by its patience goes on with a larger one
 
 
 def test_the_moving_average_is_what_is_written(run, whole):
@@ -316,16 +319,74 @@ def test_labels_alone_can_be_learned(run):
     assert set(metrics["metric"]) >= {"loss", "cell_type_ontology_term_id_accuracy"}
 
 
-def test_state_of_another_section_is_not_used(made, tmp_path, whole, monkeypatch):
+def test_state_of_another_section_is_not_used(made, tmp_path, whole, monkeypatch, capsys):
     other = section(optimiser={"learning_rate": 1e-4})
     with monkeypatch.context() as patch:
         killed(patch, "training_step", 4)
         with pytest.raises(Killed):
             pretrain(tmp_path / "m", made.shards, tmp_path / "state", other, "m", 3)
-    assert list((tmp_path / "state").glob("*/last.ckpt"))
+    (saved,) = (tmp_path / "state").glob("*/last.ckpt")
     pretrain(tmp_path / "m", made.shards, tmp_path / "state", section(**WHOLE["wced"]), "m", 3)
     assert contents(tmp_path / "m") == contents(whole / "wced")
     assert not (tmp_path / "state").exists()
+    said = capsys.readouterr().out
+    assert f"{saved.parent}: the training state there is not resumed, this training begins anew: " in said
+    assert "checkpoint.ema_decay: null → 0.8; checkpoint.optimiser.learning_rate: 0.0001 → 0.005" in said
+
+
+@pytest.mark.parametrize("source", ["finished", "state"])
+def test_a_longer_training_goes_on_as_if_it_had_been_asked_for_at_once(made, tmp_path, monkeypatch, source):
+    changes = WHOLE["mlm_accumulated"] | {"ema_decay": 0.8, "optimiser": {"learning_rate": 5e-3, "warmup_steps": 2}}
+
+    def trained(tag, name="m", **more):
+        settings = section(**changes | more)
+        settings = settings.model_copy(update={"checkpoints": {name: settings.checkpoints["m"]}})
+        pretrain(tmp_path / tag, made.shards, tmp_path / f"{tag}.state", settings, name, 3)
+        return contents(tmp_path / tag)
+
+    if source == "finished":
+        before = trained("short")
+        folder, step = tmp_path / "short", 4
+    else:
+        with monkeypatch.context() as patch:
+            killed(patch, "training_step", 8)
+            with pytest.raises(Killed):
+                trained("short")
+        (folder,), step = (tmp_path / "short.state").iterdir(), 3
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "cell_values", None)  # the training cells are not looked at again
+        longer = trained("longer", "other", epochs=3, extend_from=str(folder))
+    at_once = trained("at_once", "other", epochs=3)
+    config = load(tmp_path / "longer/model").model.config
+    assert config.extended == [{"step": step, "epochs": 2, "precision": "32-true"}]
+    assert b"up to step" in longer["model/README.md"] and b"up to step" not in at_once["model/README.md"]
+    told = {"model/README.md", "step_0/README.md", "model/config.json", "last.ckpt", "section.json"}
+    if source == "finished":
+        assert trained("short_again", extend_from=None) == before
+    for table in (tables.GENE_ERRORS, tables.GENE_ERROR_SUMS):
+        left, right = (tables.read(table, tmp_path / tag / f"{table.name}.parquet") for tag in ("longer", "at_once"))
+        pd.testing.assert_frame_equal(left, right)
+        told.add(f"{table.name}.parquet")
+    assert longer.keys() == at_once.keys()
+    assert {name for name in longer if longer[name] != at_once[name]} <= told
+
+
+def test_rates_of_an_extended_training_are_those_of_its_new_end(made, tmp_path, monkeypatch):
+    cosine = {"learning_rate": 1.0, "warmup_steps": 0, "schedule": "cosine", "final_fraction": 0.0}
+    pretrain(tmp_path / "m", made.shards, tmp_path / "s", section(epochs=1, optimiser=cosine), "m", 3)
+    rates, step = [], PretrainingModule.optimizer_step
+
+    def spied(self, epoch, batch_index, optimizer, closure):
+        rates.append({group["lr"] for group in optimizer.param_groups})
+        step(self, epoch, batch_index, optimizer, closure)
+
+    monkeypatch.setattr(PretrainingModule, "optimizer_step", spied)
+    settings = section(epochs=2, optimiser=cosine, extend_from=str(tmp_path / "m"))
+    pretrain(tmp_path / "longer", made.shards, tmp_path / "s", settings, "m", 3)
+    assert [rate for (rate,) in rates] == pytest.approx((1 + np.cos(np.pi * np.arange(4, 8) / 8)) / 2)
+    with pytest.raises(WcedError, match="extend_from: 8 steps are made, and 1 epochs have 4; ask for more"):
+        settings = section(epochs=1, optimiser=cosine, extend_from=str(tmp_path / "longer"))
+        pretrain(tmp_path / "shorter", made.shards, tmp_path / "s", settings, "m", 3)
 
 
 @pytest.mark.parametrize("name", WHOLE)

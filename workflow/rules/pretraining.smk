@@ -2,6 +2,12 @@
 from wced.pretraining import FORMAT_VERSION as PRETRAINING_VERSION
 
 
+def extended(wildcards):
+    """Return the checkpoint of this run that a longer training goes on from."""
+    folder = RUN.pretraining.checkpoints[wildcards.checkpoint].extend_from
+    return [folder] if folder in {f"{OUT}/pretraining/{name}" for name in CHECKPOINTS} else []
+
+
 rule pretrain:
     input:
         index=rules.shard_index.output.index,
@@ -9,6 +15,7 @@ rule pretrain:
         vocabulary=rules.vocabulary.output.vocabulary,
         labels=rules.vocabulary.output.labels,
         measured=rules.vocabulary.output.measured,
+        extended=extended,
     output:
         folder=directory(f"{OUT}/pretraining/{{checkpoint}}"),
     log:

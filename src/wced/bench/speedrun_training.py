@@ -18,19 +18,17 @@ from wced.model import WcedModel
 from wced.ontology.cut import OntologyCut
 from wced.pretraining.build import (
     build_model,
-    choice_of,
     compile_layers,
-    encoding_of,
     hierarchy,
     input_genes,
     losses_of,
-    order_of,
+    training_batches,
 )
 from wced.pretraining.gene_statistics import cell_values
 from wced.pretraining.module import PretrainingModule
 from wced.pretraining.start import start_from_statistics
 from wced.pretraining.train import precision_of
-from wced.shards.batches import BatchDataset, BatchLoader
+from wced.shards.batches import BatchLoader
 from wced.shards.input_genes import InputGenes
 from wced.shards.reader import ShardSet
 
@@ -200,12 +198,8 @@ def train(shards: ShardSet, section: Speedrun, seed: int, take: Callable[[Snapsh
     genes = input_genes(values, shards.vocabulary, checkpoint.input)
     clock.stand()
     model.backbone.gradient_checkpointing = checkpoint.gradient_checkpointing
-    dataset = BatchDataset(
-        shards, "train", encoding_of(checkpoint), training=True, order=order_of(checkpoint.order),
-        bucket_steps=checkpoint.order.bucket_steps, batch_size=checkpoint.batch_size, seed=seed,
-        choice=choice_of(genes, shards.measured_dv, checkpoint.input), views=1 if checkpoint.contrast is None else 2,
-    )  # fmt: skip
-    loader = BatchLoader(dataset, workers=section.recipe.workers, pin_memory=torch.cuda.is_available())
+    batches = training_batches(shards, checkpoint, genes, seed)
+    loader = BatchLoader(batches, workers=section.recipe.workers, pin_memory=torch.cuda.is_available())
     snapshots = _Snapshots(clock, section.minutes, graph, genes, take)
     trainer = L.Trainer(
         accelerator="auto", devices=1, precision=precision_of(section.recipe.precision), max_epochs=-1,

@@ -44,8 +44,10 @@ class HeldOut(Section):
 
 
 class FinetuningOptimiser(Optimiser):
-    """AdamW and its schedule, as in pretraining but without a warm-up: there are few steps."""
+    """AdamW and its schedule, as in pretraining but with a higher rate and without a warm-up: there are few steps."""
 
+    learning_rate: float = Field(1e-3, gt=0)
+    """Peak learning rate. Large encoders that are trained in full may want less."""
     warmup_steps: int = Field(0, ge=0)
     """Steps over which the learning rate rises linearly."""
 
@@ -82,9 +84,10 @@ class Finetuning(Section):
     the power of 1 - balance, and no cell more than ten times; 1 makes the classes equally frequent."""
     dropout: float | None = Field(None, ge=0, lt=1)
     """Probability with which a training input lacks an expressed gene; null for that of the checkpoint."""
-    epochs: int = Field(10, ge=1)
-    """Most passes over the training cells."""
-    patience: int | None = Field(3, ge=1)
+    epochs: int = Field(100, ge=1)
+    """Most passes over the training cells. A training that ends by them while the validation loss may still fall says
+    so."""
+    patience: int | None = Field(5, ge=1)
     """Epochs without a smaller validation loss after which training ends; null for never."""
     batch_size: int = Field(32, ge=1)
     """Cells in a batch."""

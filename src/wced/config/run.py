@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Collection
+from os.path import normpath
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -93,6 +94,13 @@ class Run(Section):
         for name in self.pretraining.checkpoints:
             if not re.fullmatch(r"[A-Za-z0-9_\-]+", name):
                 raise ValueError(f"pretraining.checkpoints: {name!r} is no name of letters, digits, _ and -")
+        for name, trained in self.pretraining.checkpoints.items():
+            own = normpath(f"{self.results}/{self.run}/pretraining/{name}")
+            if trained.extend_from is not None and normpath(trained.extend_from) == own:
+                raise ValueError(
+                    f"pretraining.checkpoints.{name}.extend_from: its own folder, which is deleted before it is made "
+                    "anew; give the longer training a name of its own"
+                )
         if not any(trained.wced or trained.mlm for trained in self.pretraining.checkpoints.values()):
             raise ValueError("pretraining.checkpoints: none decodes expression (wced or mlm), so no gene has an error")
         names = {"concat", "untrained", *get_args(Baseline), *self.embedding.models}

@@ -48,6 +48,8 @@ class Speedrun(Section):
             raise ValueError("recipe: cells and seed have no effect in a speedrun, which has seeds of its own")
         if self.recipe.devices > 1:
             raise ValueError("recipe.devices: a speedrun trains on one")
+        if checkpoint.extend_from is not None:
+            raise ValueError("recipe: extend_from has no effect in a speedrun, which begins anew")
         if checkpoint.early_stop is not None or (checkpoint.mlm is not None and checkpoint.mlm.choice == "adaptive"):
             raise ValueError("recipe: early_stop and adaptive choices need validations, which a speedrun does not make")
         if sorted(set(self.minutes)) != self.minutes:

@@ -42,7 +42,8 @@ class ModelInput:
     facts: dict[str, Any]
     """How the input fitted the model: shares, numbers and names, for people and for uns."""
     choice: GeneChoice | None = None
-    """Which genes the model leaves out of its input, and how much each tells; None where it needs neither."""
+    """Which genes the model leaves out of its input, and how much each tells; `read_cells` always says it. None will
+    do for an encoding that does not choose genes (`Encoding.chooses`)."""
 
     def __len__(self) -> int:
         return len(self.cells)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from wced import parquet
+from wced.config.gene_groups import PATTERNS
 from wced.errors import WcedError
 from wced.files import existing, whole_file
 
@@ -83,7 +84,7 @@ def build(gencode: pd.DataFrame, hgnc: pd.DataFrame) -> pd.DataFrame:
             "previous_symbols": [names if isinstance(names, list) else [] for names in table["prev_symbol"]],
             "alias_symbols": [names if isinstance(names, list) else [] for names in table["alias_symbol"]],
             "protein_coding": (table["biotype"] == "protein_coding") & hgnc_coding,
-            "mitochondrial": table["symbol"].str.startswith("MT-"),
+            "mitochondrial": table["symbol"].str.fullmatch(PATTERNS["mitochondrial"]),
         }
     ).reset_index(drop=True)
 

@@ -60,6 +60,9 @@ class WcedConfig(PretrainedConfig):
     losses
         Where each loss that taught the encoder read, by its name: `cls`, `cls:1`, … or `mean` (all gene positions).
         None where that is not known, and then no readout counts as untrained.
+    extended
+        {"step", "epochs", "precision"} of each time that a longer training went on from a shorter one: where, and what
+        the shorter one was asked for.
     format_version
         Version of the checkpoint folder.
     """
@@ -95,6 +98,7 @@ class WcedConfig(PretrainedConfig):
         input: dict[str, Any] | None = None,
         readout: list[str] | None = None,
         losses: dict[str, str] | None = None,
+        extended: list[dict[str, Any]] | None = None,
         format_version: int = FORMAT_VERSION,
         **kwargs: Any,
     ) -> None:
@@ -133,5 +137,6 @@ class WcedConfig(PretrainedConfig):
         self.input = input or {}
         self.readout = readout or ["cls"]
         self.losses = losses
+        self.extended = extended or []
         self.format_version = format_version
         super().__init__(**kwargs)

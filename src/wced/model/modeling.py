@@ -1,10 +1,12 @@
 """The whole model, as a Hugging Face model that `from_pretrained` and `save_pretrained` know."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedModel
 
 from wced.model import backbones
@@ -13,6 +15,9 @@ from wced.model.configuration import WcedConfig
 from wced.model.embedding import CellEmbedding
 from wced.model.heads import GeneDecoder, LabelHead, PositionDecoder, Projection, WholeCellDecoder, reversed_gradient
 from wced.model.value_encoders import ValueEncoder
+
+APPROXIMATE = ("nystromformer", "performer")
+"""Backbones whose attention is an approximation of their own, which no choice of Transformers can change."""
 
 VALUE_STD = 0.014
 """Standard deviation of the entries of a value's vector at the start. All genes of a cell have similar values, and what
@@ -54,6 +59,8 @@ class WcedModel(PreTrainedModel):
 
     config_class = WcedConfig
     base_model_prefix = "wced"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
 
     def __init__(self, config: WcedConfig) -> None:
         super().__init__(config)
@@ -74,6 +81,37 @@ class WcedModel(PreTrainedModel):
         )
         self.projection = Projection(width, config.contrast["width"]) if config.contrast else None
         self.post_init()
+        for part in self.backbone.children():
+            if isinstance(part, PreTrainedModel) and config.backbone not in APPROXIMATE:
+                part.set_attn_implementation(config._attn_implementation)
+
+    def _sdpa_can_dispatch(self, is_init_check: bool = False) -> bool:
+        """Tell Transformers whether torch's scaled dot product attention is what this encoder computes."""
+        if self.config.backbone in APPROXIMATE:
+            raise ValueError(
+                f"attn_implementation: backbone {self.config.backbone} approximates attention in one way of its own; "
+                "leave the key out"
+            )
+        return True
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """Return the table of gene vectors; NotImplementedError where some were given, and are in no table."""
+        if self.embedding.given_genes:
+            raise NotImplementedError(
+                "this model makes the vectors of some genes from given ones, so no table has them all; "
+                "model.embedding.genes returns the vectors of genes by id"
+            )
+        return self.embedding.gene
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        """Replace the table of gene vectors by one of the same shape; ValueError for another."""
+        shape = self.get_input_embeddings().weight.shape
+        if value.weight.shape != shape:
+            raise ValueError(
+                f"input embeddings: {tuple(value.weight.shape)} in place of {tuple(shape)}; the vocabulary of genes is "
+                "fixed, because decoders have an output for each of them"
+            )
+        self.embedding.gene = value
 
     def _init_weights(self, module: nn.Module) -> None:
         """Draw weights with a standard deviation of 0.02, as LLaMA does; biases are 0.
@@ -95,14 +133,15 @@ class WcedModel(PreTrainedModel):
 
     def encode(
         self,
-        gene: torch.Tensor,
-        value: torch.Tensor,
-        length: torch.Tensor,
+        gene: torch.Tensor | None = None,
+        value: torch.Tensor | None = None,
+        length: torch.Tensor | None = None,
         masked: torch.Tensor | None = None,
         *,
         gene_masked: torch.Tensor | None = None,
         gene_state: torch.Tensor | None = None,
         metadata: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
         full: bool | None = None,
         cls_only: bool,
     ) -> torch.Tensor:
@@ -113,35 +152,43 @@ class WcedModel(PreTrainedModel):
         gene, value, masked
             (n, l): vocabulary ids, encoded values, and which values are hidden (None: none).
         length
-            (n,): positions that are there.
+            (n,): positions of genes that are there (None: all).
         gene_masked, gene_state
             (n, l): which genes are hidden, and in which state each is (0: in none).
         metadata
             (n, M): codes of the cell-level labels of `config.metadata`, −1 for unknown (None: all unknown).
+        inputs_embeds
+            (n, k + l, d): input vectors as `model.embedding` makes them, in place of genes, values and metadata.
         full
             Whether every position of every cell is there. None looks, for which a GPU must be waited for.
         cls_only
             Whether the last block may leave out all positions but CLS.
         """
-        k = self.config.cls_positions
+        if (gene is None) == (inputs_embeds is None):
+            raise ValueError("give either gene and value, or inputs_embeds: the vectors that model.embedding makes")
+        if inputs_embeds is None:
+            inputs_embeds = self.embedding(
+                gene, value, masked, gene_masked_nl=gene_masked, gene_state_nl=gene_state, metadata_nm=metadata
+            )
+        k, positions = self.config.cls_positions, inputs_embeds.shape[1]
         if full is None:
-            full = bool((length == gene.shape[1]).all())
-        present = None if full else torch.arange(k + gene.shape[1], device=gene.device) < k + length[:, None]
-        tokens = self.embedding(
-            gene, value, masked, gene_masked_nl=gene_masked, gene_state_nl=gene_state, metadata_nm=metadata
-        )
-        return self.backbone(tokens, present, k if cls_only else None)
+            full = length is None or bool((length == positions - k).all())
+        present = None if full else torch.arange(positions, device=inputs_embeds.device) < k + length[:, None]
+        eager = self.config._attn_implementation == "eager" and self.config.backbone not in APPROXIMATE
+        with sdpa_kernel(SDPBackend.MATH) if eager else nullcontext():
+            return self.backbone(inputs_embeds, present, k if cls_only else None)
 
     def forward(
         self,
-        gene: torch.Tensor,
-        value: torch.Tensor,
-        length: torch.Tensor,
+        gene: torch.Tensor | None = None,
+        value: torch.Tensor | None = None,
+        length: torch.Tensor | None = None,
         masked: torch.Tensor | None = None,
         *,
         gene_masked: torch.Tensor | None = None,
         gene_state: torch.Tensor | None = None,
         metadata: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
         full: bool | None = None,
         masked_at: torch.Tensor | None = None,
         gene_masked_at: torch.Tensor | None = None,
@@ -153,7 +200,7 @@ class WcedModel(PreTrainedModel):
 
         Parameters
         ----------
-        gene, value, length, masked, gene_masked, gene_state, metadata, full
+        gene, value, length, masked, gene_masked, gene_state, metadata, inputs_embeds, full
             See `encode`.
         masked_at, gene_masked_at
             Int64: the flat places (row · l + position) where values and genes are hidden. None looks for them, for
@@ -168,8 +215,8 @@ class WcedModel(PreTrainedModel):
         """
         positions = decode and "mlm" in self.config.decoders and (masked is not None or gene_masked is not None)
         hidden = self.encode(
-            gene, value, length, masked, gene_masked=gene_masked, gene_state=gene_state, metadata=metadata, full=full,
-            cls_only=not positions,
+            gene, value, length, masked, gene_masked=gene_masked, gene_state=gene_state, metadata=metadata,
+            inputs_embeds=inputs_embeds, full=full, cls_only=not positions,
         )  # fmt: skip
         k = self.config.cls_positions
         cls_nkd = hidden[:, :k]

@@ -21,6 +21,7 @@ from wced.ontology.cut import OntologyCut, cut
 from wced.pretraining.gene_statistics import ValueSums
 from wced.pretraining.losses import Losses
 from wced.pretraining.start import depth_scale
+from wced.shards.batches import BatchDataset
 from wced.shards.encode import Encoding
 from wced.shards.input_genes import GeneChoice, InputGenes, gene_choice
 from wced.shards.order import CellSource, Order
@@ -71,6 +72,22 @@ def order_of(section: config.Order) -> Order:
     """Return in which order a checkpoint's section visits the training cells."""
     columns = tuple("dataset" if column == "dataset_id" else column for column in section.columns)
     return Order(columns=columns, **section.model_dump(exclude={"bucket_steps", "columns"}))
+
+
+def training_batches(shards: CellSource, section: config.Checkpoint, genes: InputGenes, seed: int) -> BatchDataset:
+    """Return the training batches of a section; `genes` are those of its input, `seed` that of order and sequences."""
+    return BatchDataset(
+        shards,
+        "train",
+        encoding_of(section),
+        batch_size=section.batch_size,
+        training=True,
+        seed=seed,
+        order=order_of(section.order),
+        bucket_steps=section.order.bucket_steps,
+        choice=choice_of(genes, shards.measured_dv, section.input),
+        views=1 if section.contrast is None else 2,
+    )
 
 
 def classes_of(shards: CellSource, column: str) -> tuple[str, ...]:
@@ -172,14 +189,15 @@ def build_model(
 
 def losses_of(
     shards: CellSource,
-    values: ValueSums,
+    values: ValueSums | None,
     section: config.Checkpoint,
     model: WcedModel,
     targets: dict[str, LeafTargets],
 ) -> Losses:
     """Return the losses of a section over the columns of the shards.
 
-    `values` is of the training cells, `targets` is what `hierarchy` returned.
+    `values` is of the training cells, None where a training state brings their scale; `targets` is what `hierarchy`
+    returned.
     """
     return Losses(
         section,
@@ -189,7 +207,7 @@ def losses_of(
         leaf_targets=targets,
         related_cc=_related(shards, section.contrast) if section.contrast else None,
         standard={h["column"]: (h["mean"], h["std"]) for h in model.config.label_heads if h["loss"] == "mse"},
-        value_scale_g=values.error_scale_g,
+        value_scale_g=np.ones(len(shards.vocabulary), np.float32) if values is None else values.error_scale_g,
     )
 
 

@@ -74,6 +74,11 @@ def card(name: str, section: Checkpoint, model: WcedModel, shards: CellSource, m
             f"{len(shards.dataset_ids)} datasets; {len(shards.vocabulary):,} genes",
             f"- datasets: {', '.join(_first(shards.dataset_ids, 20))}",
             f"- epochs: {section.epochs}; cells in a batch of one process: {section.batch_size}",
+            *(
+                f"- up to step {before['step']} a training of {before['epochs']} epochs ({before['precision']}), which "
+                "this one went on from: its learning rates were those of that end"
+                for before in model.config.extended
+            ),
             "",
             "| part | parameters |",
             "|---|---:|",

@@ -1,6 +1,7 @@
 """Teach a pretrained model a column of labels of an AnnData."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import lightning as L
@@ -9,7 +10,12 @@ import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.plugins.environments import LightningEnvironment
+from scipy import sparse
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler, normalize
 
 from wced import tables
 from wced.config import pretraining as config
@@ -35,6 +41,9 @@ from wced.shards.input_genes import GeneChoice
 from wced.shards.order import Order
 from wced.shards.vocabulary import Labels
 
+COMPONENTS = 50
+"""Principal components of the logistic regression that fine-tuning is compared with."""
+
 
 @dataclass(frozen=True)
 class Finetuned:
@@ -49,7 +58,8 @@ class Finetuned:
     name: str
     """Its name in the tables."""
     metrics: pd.DataFrame
-    """Rows of `tables.METRICS`; those of the best epoch have accuracy and macro F1 of `predictions` too."""
+    """Rows of `tables.METRICS`; those of the best epoch have accuracy and macro F1 of `predictions` too, and of two
+    methods without a pretrained model: logistic regression on principal components, and the most frequent class."""
     predictions: pd.DataFrame
     """One row per validation and test cell: `cell`, `split`, `label`, `predicted`, `probability` (of what is
     predicted)."""
@@ -58,7 +68,7 @@ class Finetuned:
     trained_parameters: int
     """Number of parameters that were trained."""
     notes: tuple[str, ...]
-    """How many cells there were of what, and what was left out."""
+    """How many cells there were of what, what was left out, how training ended, and how well all methods do."""
 
 
 class _BestEpoch(Callback):
@@ -135,19 +145,71 @@ def finetune(
         ontology = None
     tuned = folder.Checkpoint(tuning.finish(), checkpoint.vocabulary, new, ontology, checkpoint.input_genes)
     predictions = _predictions(tuned, cells, source, found, column, section, obs.index)
-    scores = [
-        [name, split, best.epoch, best.step, f"{column}_{metric}", value]
-        for split, rows in predictions.groupby("split", sort=False)
-        for metric, value in (
-            ("predicted_accuracy", accuracy_score(rows["label"], rows["predicted"])),
-            ("predicted_macro_f1", f1_score(rows["label"], rows["predicted"], average="macro")),
-        )
-    ]
+    scores = _scores(predictions, _simple_predictions(source, found, seed), column)
+    rows = [[split, best.epoch, best.step, metric, value, name] for (split, metric), value in scores.items()]
     return Finetuned(
         checkpoint=tuned, section=section, column=column, name=name,
-        metrics=pd.concat([metrics, pd.DataFrame(scores, columns=["checkpoint", *metrics.columns.drop("checkpoint")])]),
-        predictions=predictions, best_epoch=best.epoch, trained_parameters=trained_parameters, notes=found.notes,
+        metrics=pd.concat([metrics, pd.DataFrame(rows, columns=metrics.columns)]), predictions=predictions,
+        best_epoch=best.epoch, trained_parameters=trained_parameters,
+        notes=(*found.notes, *_ending(metrics, best.epoch, section), *_comparison(scores, column)),
     )  # fmt: skip
+
+
+def _simple_predictions(source: AnnDataSource, found: LabelledCells, seed: int) -> dict[str, np.ndarray]:
+    """Return what methods without a pretrained model, fitted on the train cells, say of validation, then test cells.
+
+    Logistic regression of standardised principal components of log1p(counts per 10,000), and the most frequent class.
+    """
+    train, *held_out = (source.places(split) for split in SPLITS)
+    places, code_n = np.concatenate([train, *held_out]), found.code_n[train]
+    cells = source.take(places)
+    counts_ng = sparse.csr_matrix((cells.count, cells.gene, cells.offsets), (len(places), len(source.vocabulary)))
+    log1p_ng = (normalize(counts_ng.astype(np.float32), "l1") * 1e4).log1p()
+    components = min(COMPONENTS, len(train) - 1, counts_ng.shape[1] - 1)
+    pca = PCA(components, svd_solver="arpack", random_state=seed)
+    model = make_pipeline(pca, StandardScaler(), LogisticRegression(max_iter=1000)).fit(log1p_ng[: len(train)], code_n)
+    frequent = np.full(len(places) - len(train), np.bincount(code_n).argmax())
+    said = {"pca_logistic": model.predict(log1p_ng[len(train) :]), "most_frequent": frequent}
+    return {method: np.array(found.classes, object)[code] for method, code in said.items()}
+
+
+def _scores(predictions: pd.DataFrame, simple: dict[str, np.ndarray], column: str) -> dict[tuple[str, str], float]:
+    """Return accuracy and macro F1 of every method, by split and the name of the metric."""
+    return {
+        (split, f"{column}_{method}_{metric}"): score(rows["label"], rows[method])
+        for split, rows in predictions.assign(**simple).groupby("split", sort=False)
+        for method in ("predicted", *simple)
+        for metric, score in (("accuracy", accuracy_score), ("macro_f1", partial(f1_score, average="macro")))
+    }
+
+
+def _ending(metrics: pd.DataFrame, best_epoch: int, section: Finetuning) -> list[str]:
+    """Say so where training ended by its number of epochs, before the validation loss had stopped falling."""
+    last = int(metrics["epoch"].max())
+    if last < section.epochs or last - best_epoch >= (section.patience or 1):
+        return []
+    return [
+        f"the validation loss may still fall: its best epoch is {best_epoch} of {last}, the most that epochs allows; "
+        "raise epochs, or optimiser.learning_rate"
+    ]
+
+
+def _comparison(scores: dict[tuple[str, str], float], column: str) -> list[str]:
+    """Say how well each method does on the same cells."""
+    words = {
+        "predicted": "fine-tuned",
+        "pca_logistic": f"logistic regression on {COMPONENTS} principal components",
+        "most_frequent": "most frequent class",
+    }
+    return [
+        f"macro F1 (accuracy) of {split} cells: "
+        + "; ".join(
+            f"{said} {scores[split, f'{column}_{method}_macro_f1']:.3f} "
+            f"({scores[split, f'{column}_{method}_accuracy']:.3f})"
+            for method, said in words.items()
+        )
+        for split in dict.fromkeys(split for split, _ in scores)
+    ]
 
 
 def write(tuned: Finetuned, output: str | Path, *, base: str) -> None:

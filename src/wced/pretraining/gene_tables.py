@@ -1,6 +1,6 @@
 """Gene errors of a validation epoch as tables."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -131,3 +131,13 @@ def joined(path: str | Path, parts: Sequence[Path]) -> None:
         with parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
             for part in parts:
                 writer.write_table(parquet.read_table(part).cast(schema))
+
+
+def adopted(path: str | Path, checkpoint: str, part: Callable[[str, int], Path]) -> None:
+    """Write the rows of each decoder and epoch of a file, as those of another checkpoint, to the file `part` names."""
+    for decoder, epoch in parquet.read_table(path, columns=["decoder", "epoch"]).to_pandas().drop_duplicates().values:
+        table = parquet.read_table(path, filters=[("decoder", "==", decoder), ("epoch", "==", epoch)])
+        at = table.schema.get_field_index("checkpoint")
+        name = pa.DictionaryArray.from_arrays(np.zeros(len(table), np.int8), [checkpoint])
+        with whole_file(part(decoder, epoch)) as temporary:
+            parquet.write_table(table.set_column(at, "checkpoint", name.cast(table.schema.types[at])), temporary)

@@ -64,7 +64,9 @@ class Losses(nn.Module):
         self.section = section
         self.register_buffer("measured_dv", torch.from_numpy(measured_dv), persistent=False)
         scale_g = None if value_scale_g is None else torch.from_numpy(value_scale_g)
-        self.register_buffer("value_scale_g", scale_g, persistent=False)
+        # Of all training cells, so it is kept in the training state where it is used.
+        scales = any(part is not None and part.value_scale == "gene_std" for part in (section.wced, section.mlm))
+        self.register_buffer("value_scale_g", scale_g, persistent=scales)
         self.columns = {head.column: _place(head, label_columns, number_columns) for head in section.label_heads}
         self.label_losses = nn.ModuleList(_label_loss(head, leaf_targets, standard) for head in section.label_heads)
         self._scheduled = []  # name, weight, schedule

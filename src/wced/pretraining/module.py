@@ -9,11 +9,12 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from wced.config.pretraining import Checkpoint
+from wced.errors import WcedError
 from wced.model import WcedModel, WcedOutput
 from wced.objectives import Term, weighted_mean
 from wced.pretraining.gene_errors import GeneErrors
 from wced.pretraining.losses import Losses
-from wced.pretraining.optimiser import made_optimiser
+from wced.pretraining.optimiser import made_optimiser, share_of_peak
 from wced.shards.batches import TensorBatch
 
 
@@ -67,6 +68,8 @@ class PretrainingModule(L.LightningModule):
             self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(section.ema_decay))
             self.average.requires_grad_(False)
         self.metric_rows: list[list[Any]] = []
+        self.extended: list[dict[str, Any]] = []
+        self._loader: dict[str, Any] | None = None
         self._sums: dict[str, torch.Tensor] = {}
 
     @property
@@ -116,6 +119,11 @@ class PretrainingModule(L.LightningModule):
             name: Term(term.total * self.trainer.world_size, count)
             for (name, term), count in zip(terms.items(), counts, strict=True)
         }
+
+    def on_train_start(self) -> None:
+        """Let a training go on with the batches that follow; Lightning forgets them where an epoch was over."""
+        if self._loader is not None:
+            self.trainer.train_dataloader.load_state_dict(self._loader)
 
     def training_step(self, batch: TensorBatch, batch_index: int) -> torch.Tensor:
         """Return the weighted mean of the losses of a batch."""
@@ -197,15 +205,47 @@ class PretrainingModule(L.LightningModule):
         frame = pd.DataFrame(self.metric_rows, columns=["split", "epoch", "step", "metric", "value"])
         return frame.assign(checkpoint=checkpoint)
 
+    @property
+    def _asked(self) -> dict[str, Any]:
+        return {"epochs": self.section.epochs, "precision": self.trainer.precision}
+
+    @property
+    def _fused(self) -> bool:
+        # Lightning unscales float16 gradients before it clips them, which a fused optimiser would do once more.
+        return not str(self.trainer.precision).startswith("16")
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put metrics into the training state: the rows, and the sums of all ranks since the last one."""
-        checkpoint["wced"] = {"metric_rows": self.metric_rows, "sums": self._summed()}
+        checkpoint["wced"] = {
+            "metric_rows": self.metric_rows, "sums": self._summed(), "asked": self._asked, "extended": self.extended,
+            "loader": self.trainer.train_dataloader.state_dict(),
+        }  # fmt: skip
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take metrics back; the sums go to the first rank, because they are those of all."""
-        self.metric_rows = checkpoint["wced"]["metric_rows"]
+        """Take metrics back; the sums go to the first rank, because they are those of all.
+
+        A training that is extended has the learning rates of its new end from here on, and keeps in `extended` at which
+        step it went on, and what was asked for until then.
+        """
+        kept, step = checkpoint["wced"], checkpoint["global_step"]
+        self.metric_rows, self.extended = kept["metric_rows"], kept["extended"]
         first = self.trainer.is_global_zero
-        self._sums = {name: pair.to(self.device) * float(first) for name, pair in checkpoint["wced"]["sums"].items()}
+        self._sums = {name: pair.to(self.device) * float(first) for name, pair in kept["sums"].items()}
+        self._loader = kept["loader"]
+        for key, callback in checkpoint["callbacks"].items():
+            if key.startswith("EarlyStopping") and self.section.early_stop is not None:
+                callback["patience"] = self.section.early_stop.patience  # which Lightning takes from there
+        if kept["asked"] == self._asked:
+            return
+        if step >= self.steps:
+            raise WcedError(
+                f"extend_from: {step} steps are made, and {self.section.epochs} epochs have {self.steps}; ask for more"
+            )
+        self.extended = [*self.extended, {"step": step} | kept["asked"]]
+        optimiser = self.section.optimiser
+        for group in checkpoint["optimizer_states"][0]["param_groups"]:
+            group["lr"] = optimiser.learning_rate * share_of_peak(optimiser, step, self.steps)
+            group["fused"] = self._fused
 
     def configure_gradient_clipping(
         self, optimizer: torch.optim.Optimizer, gradient_clip_val: float | None = None, **_: Any
@@ -215,7 +255,5 @@ class PretrainingModule(L.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Return AdamW and its schedule per step."""
-        # Lightning unscales float16 gradients before it clips them, which a fused optimiser would do once more.
-        fused = not str(self.trainer.precision).startswith("16")
-        optimiser, schedule = made_optimiser(self.model, self.section.optimiser, self.steps, fused=fused)
+        optimiser, schedule = made_optimiser(self.model, self.section.optimiser, self.steps, fused=self._fused)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,15 +1,31 @@
 """AdamW and its learning rate."""
 
+import math
+
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
+from torch.optim.lr_scheduler import LambdaLR
 
 from wced.config.pretraining import Optimiser
 
 
+def share_of_peak(settings: Optimiser, step: int, steps: int) -> float:
+    """Return the share of the peak learning rate that a step (from 0) of a training of `steps` has.
+
+    It follows from the step alone, so that a training that goes on for longer has the rates of its new end.
+    """
+    warmup = max(settings.warmup_steps, 1)
+    if step < settings.warmup_steps:
+        return (1 + step * (1 - 1 / warmup)) / warmup
+    if settings.schedule == "constant":
+        return 1.0
+    progress = min((step - settings.warmup_steps) / max(steps - settings.warmup_steps, 1), 1.0)
+    return settings.final_fraction + (1 - settings.final_fraction) * (1 + math.cos(math.pi * progress)) / 2
+
+
 def made_optimiser(
     model: nn.Module, settings: Optimiser, steps: int, *, fused: bool
-) -> tuple[torch.optim.AdamW, LRScheduler]:
+) -> tuple[torch.optim.AdamW, LambdaLR]:
     """Return AdamW, which decays the weights of linear layers only, and its learning rate per step.
 
     Parameters
@@ -34,12 +50,4 @@ def made_optimiser(
         betas=settings.betas,
         fused=fused,
     )
-    warmup_steps = settings.warmup_steps
-    warmup = LinearLR(optimiser, start_factor=1 / max(warmup_steps, 1), total_iters=max(warmup_steps, 1))
-    rest = max(steps - warmup_steps, 1)
-    after = (
-        CosineAnnealingLR(optimiser, rest, eta_min=settings.learning_rate * settings.final_fraction)
-        if settings.schedule == "cosine"
-        else ConstantLR(optimiser, factor=1.0)
-    )
-    return optimiser, SequentialLR(optimiser, [warmup, after], [warmup_steps])
+    return optimiser, LambdaLR(optimiser, lambda step: share_of_peak(settings, step, steps))

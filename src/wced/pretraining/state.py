@@ -1,8 +1,9 @@
 """Where a training keeps what it needs to go on after a kill: outside every rule's outputs.
 
-`<run>/state/<checkpoint>/<hash>/` holds Lightning's last checkpoint, the weights at step 0 and the gene errors of
-finished epochs. The hash covers the config section, the seed and the shards, so state of anything else is never
-resumed.
+`<run>/state/<checkpoint>/<hash>/` holds Lightning's last checkpoint, the weights at step 0, the gene errors of finished
+epochs, and what is trained: the config section, the seed and the shards. The hash covers the latter, so state of
+anything else is never resumed, and it can be said what differs. The folder of a finished checkpoint has the same files,
+of its end, so a longer training can go on from either.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ import io
 import json
 import pickle
 import shutil
+import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,8 +21,15 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from wced.errors import WcedError
-from wced.files import sha256, whole_file
+from wced.files import sha256, whole_file, whole_folder
 from wced.pretraining import FORMAT_VERSION
+from wced.pretraining.gene_tables import adopted
+
+EXTENDABLE = ("name", "precision", "checkpoint.epochs", "checkpoint.early_stop", "checkpoint.extend_from")
+"""How keys begin that may differ between a training and the one that it goes on from by `extend_from`."""
+
+_MOST = 8
+"""Differences between two trainings that are listed."""
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -31,6 +40,7 @@ class WholeCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write the checkpoint beside `path`, and put it there when it is whole."""
+        checkpoint = _unshared(checkpoint)
         stream = io.BytesIO()  # torch tells of a full disk, when it writes to one itself, in words of its own
         torch.save(checkpoint, stream)
         with whole_file(path) as temporary:
@@ -47,7 +57,49 @@ class WholeCheckpoints(TorchCheckpointIO):
             raise damaged from None
 
 
-class TrainingState:
+def _unshared(value: Any) -> Any:
+    """Return a value whose parts are shared only where they are equal strings: pickle writes each shared part once.
+
+    So equal checkpoints have the same bytes, also after a training was resumed.
+    """
+    if isinstance(value, dict):
+        return {_unshared(key): _unshared(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_unshared(part) for part in value)
+    return sys.intern(value) if type(value) is str else value
+
+
+class Saved:
+    """A folder with what a training has saved."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    @property
+    def path(self) -> Path:
+        """Lightning's newest checkpoint."""
+        return self.folder / "last.ckpt"
+
+    @property
+    def step_0(self) -> Path:
+        """The checkpoint folder with the weights before the first step."""
+        return self.folder / "step_0"
+
+    @property
+    def section(self) -> Path:
+        """What is trained, as JSON."""
+        return self.folder / "section.json"
+
+    @property
+    def leaves(self) -> dict[str, Any]:
+        """Every value of what is trained, by its keys with dots between; none where that was not kept."""
+        try:
+            return _leaves(json.loads(self.section.read_text()))
+        except (OSError, ValueError):
+            return {}
+
+
+class TrainingState(Saved):
     """The folder of one training's state."""
 
     def __init__(self, root: str | Path, identity: Mapping[str, Any], index: str | Path) -> None:
@@ -62,10 +114,9 @@ class TrainingState:
         index
             The index of the shards, which holds their checksums.
         """
-        record = {"version": FORMAT_VERSION, "index": sha256(index), **identity}
-        name = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
-        self.root = Path(root)
-        self.folder = self.root / name
+        record = {"format version": FORMAT_VERSION, "shards/index.json": sha256(index), **identity}
+        self.record = json.dumps(record, sort_keys=True)
+        super().__init__(Path(root) / hashlib.sha256(self.record.encode()).hexdigest()[:16])
         self.folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -73,15 +124,64 @@ class TrainingState:
         """Lightning's newest checkpoint, or None when training begins."""
         return self.path if self.path.exists() else None
 
-    @property
-    def path(self) -> Path:
-        """Where Lightning's newest checkpoint is written."""
-        return self.folder / "last.ckpt"
+    def others(self) -> list[Saved]:
+        """Return the states of other trainings beside this one."""
+        folders = sorted(path.parent for path in self.folder.parent.glob("*/last.ckpt"))
+        return [Saved(folder) for folder in folders if folder != self.folder]
 
-    @property
-    def step_0(self) -> Path:
-        """Where the checkpoint folder with the weights before the first step stands until the training is done."""
-        return self.folder / "step_0"
+    def differences(self, saved: Saved) -> dict[str, str]:
+        """Return `key: old → new`, by key, for every key in which this training differs from another one."""
+        old, new = saved.leaves, _leaves(json.loads(self.record))
+        keys = [key for key in sorted(old | new) if key not in old or key not in new or old[key] != new[key]]
+        return {key: f"{key}: {_shown(old, key)} → {_shown(new, key)}" for key in keys}
+
+    def unlike(self, saved: Saved) -> str:
+        """Return the sentence that says why a state is not resumed, and how its training can go on."""
+        said = f"{saved.folder}: the training state there is not resumed, this training begins anew: "
+        if not saved.leaves:
+            return f"{said}it does not say what it is of; another version of wced has written it"
+        differences = self.differences(saved)
+        extend = ""
+        if all(key.startswith(EXTENDABLE) for key in differences):
+            extend = f", or set extend_from: {saved.folder} in the checkpoint's section"
+        return f"{said}{_listed(differences)}. It is kept until this one ends; to go on from it, set these back{extend}"
+
+    def extended(self, folder: str | Path) -> Saved:
+        """Return the training that another folder holds, to go on from.
+
+        Raises
+        ------
+        WcedError
+            If it holds none, the same one, or one that differs in more than its length and precision.
+        """
+        saved = Saved(folder)
+        for path in (saved.path, saved.section, saved.step_0):
+            if not path.exists():
+                raise WcedError(
+                    f"extend_from: {folder} has no {path.name}; name a finished checkpoint (results/RUN/pretraining/"
+                    "NAME) or a training state (results/RUN/state/NAME/HASH)"
+                )
+        differences = self.differences(saved)
+        if other := {key: said for key, said in differences.items() if not key.startswith(EXTENDABLE)}:
+            raise WcedError(
+                f"extend_from: {folder} is of another training, and only epochs, early_stop and precision may differ: "
+                + _listed(other)
+            )
+        if not differences.keys() - {"name", "checkpoint.extend_from"}:
+            raise WcedError(f"extend_from: {folder} is of the same training; ask for more epochs")
+        return saved
+
+    def begin(self, extended: Saved | None, name: str) -> None:
+        """Write down what is trained, and take over what a training that goes on has left."""
+        with whole_file(self.section) as temporary:
+            temporary.write_text(self.record + "\n")
+        if extended is None:
+            return
+        with whole_folder(self.step_0) as temporary:
+            shutil.copytree(extended.step_0, temporary, dirs_exist_ok=True)
+        for kind, part in (("gene_errors", self.gene_errors), ("gene_error_sums", self.gene_error_sums)):
+            for path in [*extended.folder.glob(f"{kind}.parquet"), *extended.folder.glob(f"{kind}-*.parquet")]:
+                adopted(path, name, part)
 
     def gene_errors(self, decoder: str, epoch: int) -> Path:
         """Where the gene errors of a decoder in an epoch (from 1) stand until all epochs are done."""
@@ -93,4 +193,24 @@ class TrainingState:
 
     def finish(self) -> None:
         """Remove the checkpoint's states, once its folder is written."""
-        shutil.rmtree(self.root)
+        shutil.rmtree(self.folder.parent)
+
+
+def _leaves(value: Any, key: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        parts = value.items()
+    elif isinstance(value, list) and any(isinstance(part, dict) for part in value):
+        parts = enumerate(value)
+    else:
+        return {key: value}
+    return {name: leaf for k, part in parts for name, leaf in _leaves(part, f"{key}.{k}".lstrip(".")).items()}
+
+
+def _shown(leaves: Mapping[str, Any], key: str) -> str:
+    text = json.dumps(leaves[key]) if key in leaves else "none"
+    return text if len(text) <= 60 else f"{text[:20]}…"
+
+
+def _listed(differences: Mapping[str, str]) -> str:
+    said = [*differences.values()]
+    return "; ".join(said[:_MOST]) + (f" and {len(said) - _MOST} more" if len(said) > _MOST else "")

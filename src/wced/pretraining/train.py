@@ -23,13 +23,11 @@ from wced.model.parameters import parameters_by_part
 from wced.pretraining import folder
 from wced.pretraining.build import (
     build_model,
-    choice_of,
     compile_layers,
-    encoding_of,
     hierarchy,
     input_genes,
     losses_of,
-    order_of,
+    training_batches,
 )
 from wced.pretraining.callbacks import AdaptiveChoice, GeneErrorFiles, QuietProgress, Saving
 from wced.pretraining.card import card, start_card
@@ -39,11 +37,14 @@ from wced.pretraining.gene_tables import joined
 from wced.pretraining.launch import launched, rank
 from wced.pretraining.module import PretrainingModule
 from wced.pretraining.start import start_from_statistics
-from wced.pretraining.state import TrainingState, WholeCheckpoints
+from wced.pretraining.state import Saved, TrainingState, WholeCheckpoints
 from wced.shards.batches import BatchDataset, BatchLoader
 from wced.shards.order import CellSource
 from wced.shards.reader import ShardSet
 from wced.shards.subset import TrainingSubset
+
+AUTO = ("bf16-mixed", "32-true")
+"""What `precision: auto` may be; any device can go on in either."""
 
 
 def precision_of(word: str) -> str:
@@ -51,7 +52,7 @@ def precision_of(word: str) -> str:
     if word != "auto":
         return word
     native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.cpu._is_avx512_bf16_supported()
-    return "bf16-mixed" if native else "32-true"
+    return AUTO[0] if native else AUTO[1]
 
 
 def pretrain(
@@ -68,8 +69,9 @@ def pretrain(
     ----------
     output
         Folder to make: `model/` (Hugging Face), `step_0/` (the same model before its first step, its start from
-        statistics included), `metrics.tsv`, and, where expression is decoded, `gene_errors.parquet` and
-        `gene_error_sums.parquet`.
+        statistics included), `metrics.tsv`, where expression is decoded `gene_errors.parquet` and
+        `gene_error_sums.parquet`, and the training state at the end with what was trained, `last.ckpt` and
+        `section.json`, for `extend_from`.
     shard_folder
         Folder with index.json and its shards.
     state_root
@@ -90,8 +92,9 @@ def pretrain(
     Raises
     ------
     WcedError
-        If the shards are damaged, there is nothing to train or validate on, a label head has no classes, or this is not
-        one of as many processes, each with a GPU where there are some, as the section has devices.
+        If the shards are damaged, there is nothing to train or validate on, a label head has no classes, `extend_from`
+        does not fit, or this is not one of as many processes, each with a GPU where there are some, as the section has
+        devices.
     SystemExit
         With status 143, after SIGTERM; the same call goes on where it stopped.
     """
@@ -100,8 +103,9 @@ def pretrain(
     torch.backends.cuda.matmul.allow_tf32 = True  # where precision is float32; no effect without a GPU
     checkpoint = section.checkpoints[name]
     shards: CellSource = ShardSet(shard_folder, verify=True)
-    if checkpoint.cells < 1:
-        shards = TrainingSubset(shards, checkpoint.cells, seed)
+    cells_seed = None if checkpoint.cells == 1 else seed
+    if cells_seed is not None:
+        shards = TrainingSubset(shards, checkpoint.cells, cells_seed)
     seed = seed if checkpoint.seed is None else checkpoint.seed
     for split in ("train", "validation"):
         found = shards.count(split)
@@ -111,39 +115,37 @@ def pretrain(
             )
     _say(f"vocabulary: {len(shards.vocabulary)} genes")
     identity = {
-        "model": section.model.model_dump(), "checkpoint": checkpoint.model_dump(), "name": name, "seed": seed,
-        "devices": section.devices, "precision": precision_of(section.precision),
+        "model": section.model.model_dump(), "checkpoint": checkpoint.model_dump(exclude={"seed"}), "name": name,
+        "seed": seed, "seed of cells": cells_seed, "devices": section.devices,
     }  # fmt: skip
-    state = TrainingState(state_root, identity, Path(shard_folder) / "index.json")
+    index = Path(shard_folder) / "index.json"
+    state, precision, extended = _begun(state_root, identity, index, section.precision, checkpoint.extend_from)
     graph, targets = hierarchy(shards, checkpoint)
-    model = build_model(shards, section.model, checkpoint, graph, seed)
-    values = cell_values(shards, "train", null=False)
-    if state.last is None:  # a resumed training gets its weights from there
+    if state.last is None and extended is None:
+        model = build_model(shards, section.model, checkpoint, graph, seed)
+        values = cell_values(shards, "train", null=False)
         start_from_statistics(model, shards, values, section.model, seed)
+        genes = input_genes(values, shards.vocabulary, checkpoint.input)
+        start = folder.Checkpoint(model, shards.vocabulary, shards.labels, graph, genes)
+    else:  # weights and what all training cells say are there
+        values, start = None, folder.load((extended or state).step_0)
+        model = start.model.train()
+        model.config.losses, model.config.readout = checkpoint.losses, checkpoint.read_from
     model.backbone.gradient_checkpointing = checkpoint.gradient_checkpointing
     _say("parameters: " + ", ".join(f"{part} {n:,}" for part, n in parameters_by_part(model).items()))
 
-    encoding, bucket_steps = encoding_of(checkpoint), checkpoint.order.bucket_steps
-    genes = input_genes(values, shards.vocabulary, checkpoint.input)
-    choice = choice_of(genes, shards.measured_dv, checkpoint.input)
-    start = folder.Checkpoint(model, shards.vocabulary, shards.labels, graph, genes)
-    common = {"batch_size": checkpoint.batch_size, "seed": seed, "choice": choice}
-    train = BatchDataset(
-        shards,
-        "train",
-        encoding,
-        training=True,
-        order=order_of(checkpoint.order),
-        bucket_steps=bucket_steps,
-        views=1 if checkpoint.contrast is None else 2,
-        **common,
-    )
+    train = training_batches(shards, checkpoint, start.input_genes, seed)
     # Masked language modelling validates on the same masks each epoch; whole-cell decoding on whole inputs.
-    validation = BatchDataset(shards, "validation", encoding.unvaried, training=checkpoint.mlm is not None, **common)
+    validation = BatchDataset(
+        shards, "validation", train.encoding.unvaried, batch_size=checkpoint.batch_size,
+        training=checkpoint.mlm is not None, seed=seed, choice=train.choice,
+    )  # fmt: skip
     errors = GeneErrorFiles(state, name, validation, model.config.decoders)
     if rank() == 0:
         resources.check(_need(model, checkpoint, len(errors.blocks)), state_root)
         if state.last is None:
+            state.begin(extended, name)
+        if values is not None:
             with whole_folder(state.step_0) as temporary:
                 folder.save(start, temporary, card=start_card(name, checkpoint, model))
     callbacks = [Saving(state.path, section.save_every_minutes * 60), errors]
@@ -152,7 +154,7 @@ def pretrain(
     if checkpoint.early_stop is not None:
         stop = checkpoint.early_stop
         callbacks.append(EarlyStopping(f"validation_{stop.metric}", patience=stop.patience, mode="min"))
-    trainer = L.Trainer(**_trainer_options(section, checkpoint, callbacks))
+    trainer = L.Trainer(**_trainer_options(section.devices, precision, checkpoint, callbacks))
     share = {"rank": trainer.global_rank, "ranks": trainer.world_size}
     loading = {"workers": section.workers, "pin_memory": torch.cuda.is_available()}
     loaders = [BatchLoader(dataset, **share, **loading) for dataset in (train, validation)]
@@ -171,20 +173,25 @@ def pretrain(
     )
     if checkpoint.compile:
         compile_layers(model)
-    if state.last:
-        _say(f"resuming from {state.last}")
-    trainer.fit(module, *loaders, ckpt_path=state.last, weights_only=True)
+    last = extended.path if extended else state.last
+    if last:
+        _say(f"{'going on' if extended else 'resuming'} from {last}")
+    trainer.fit(module, *loaders, ckpt_path=last, weights_only=True)
+    trainer.save_checkpoint(state.path, weights_only=False)  # a longer training may go on from its end
 
     if trainer.is_global_zero:
         with whole_folder(output) as temporary:
             (temporary / "model").mkdir()
             metrics = module.metrics_table(name)
+            module.trained.config.extended = module.extended
             folder.save(
                 replace(start, model=module.trained),
                 temporary / "model",
                 card=card(name, checkpoint, module.trained, shards, metrics),
             )
             shutil.copytree(state.step_0, temporary / "step_0")
+            for path in (state.path, state.section):
+                shutil.copy(path, temporary)
             tables.write(metrics, tables.METRICS, temporary / "metrics.tsv")
             epochs = range(1, int(metrics["epoch"].max()) + 1)
             done = [(decoder, epoch) for decoder in model.config.decoders for epoch in epochs]
@@ -202,6 +209,29 @@ def pretrain(
         "encoder_parameters": model.encoder_parameters,
         "seed": seed,
     }
+
+
+def _begun(
+    root: str | Path, identity: dict[str, Any], index: Path, word: str, extend_from: str | None
+) -> tuple[TrainingState, str, Saved | None]:
+    """Return the state of a training, its precision, and the training that it is to go on from; say what is not used.
+
+    A training with `precision: auto` that a cluster starts again on another kind of device goes on as it began.
+    """
+    precision = precision_of(word)
+    state = TrainingState(root, identity | {"precision": precision}, index)
+    if state.last is not None:
+        return state, precision, None
+    for saved in state.others():
+        began = saved.leaves.get("precision")
+        if word == "auto" and began in AUTO and state.differences(saved).keys() == {"precision"}:
+            _say(f"precision: auto goes on in {began}, in which this training began; here it would be {precision}")
+            return TrainingState(root, identity | {"precision": began}, index), began, None
+    if extend_from is not None:
+        return state, precision, state.extended(extend_from)
+    for saved in state.others():
+        _say(state.unlike(saved))
+    return state, precision, None
 
 
 def _say(line: str) -> None:
@@ -238,7 +268,7 @@ def _check_processes(devices: int) -> None:
 
 
 def _trainer_options(
-    section: config.Pretraining, checkpoint: config.Checkpoint, callbacks: list[Callback]
+    devices: int, precision: str, checkpoint: config.Checkpoint, callbacks: list[Callback]
 ) -> dict[str, Any]:
     terminal = sys.stderr.isatty()
     return {
@@ -247,10 +277,8 @@ def _trainer_options(
         "num_nodes": int(os.environ["GROUP_WORLD_SIZE"]) if launched() else 1,
         # Heads may wait for their schedule. Buffers hold each process's own sums of gene errors, which must not be
         # overwritten with those of the first.
-        "strategy": (
-            DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if section.devices > 1 else "auto"
-        ),
-        "precision": precision_of(section.precision),
+        "strategy": (DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if devices > 1 else "auto"),
+        "precision": precision,
         "max_epochs": checkpoint.epochs,
         "accumulate_grad_batches": checkpoint.accumulate,
         "gradient_clip_val": checkpoint.optimiser.clip,

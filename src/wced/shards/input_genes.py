@@ -57,7 +57,10 @@ class InputGenes:
             raise WcedError(f"{path}: not the input genes of a model: its first columns are not {', '.join(head)}")
         if tuple(frame["gene_id"]) != vocabulary.gene_ids:
             raise WcedError(f"{path}: not of the vocabulary that the model was trained with")
-        frequency_v = pd.to_numeric(frame[FREQUENCY], errors="coerce").to_numpy(np.float64)
+        try:
+            frequency_v = frame[FREQUENCY].to_numpy(object).astype(np.float64)  # to the last bit, as it was written
+        except ValueError:
+            frequency_v = np.full(len(frame), np.nan)
         if not ((frequency_v >= 0) & (frequency_v <= 1)).all() or not frame[names].isin(["0", "1"]).all(axis=None):
             raise WcedError(f"{path}: {FREQUENCY} is a share between 0 and 1, and a gene group has 0 or 1")
         return cls(frequency_v, {name: (frame[name] == "1").to_numpy() for name in names})

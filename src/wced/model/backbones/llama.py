@@ -1,6 +1,7 @@
 """A bidirectional LLaMA without positions: the order of genes means nothing (paper, section 4.3)."""
 
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 from torch import nn
@@ -85,6 +86,8 @@ class Stack(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.RMSNorm(width, eps=1e-6)
         self.gradient_checkpointing = False
+        # Transformers sets both attributes, this one to a function with the options that it is given.
+        self._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
 
     def forward(self, x_nld: torch.Tensor, present_nl: torch.Tensor | None, queries: int | None = None) -> torch.Tensor:
         """Encode; when only the first `queries` positions are wanted, the last block computes no others.
@@ -101,7 +104,7 @@ class Stack(nn.Module):
         for i, block in enumerate(self.blocks, 1):
             wanted = queries if i == len(self.blocks) else None
             if self.gradient_checkpointing and self.training:
-                x_nld = checkpoint(block, x_nld, present_nl, wanted, use_reentrant=False)
+                x_nld = self._gradient_checkpointing_func(block, x_nld, present_nl, wanted)
             else:
                 x_nld = block(x_nld, present_nl, wanted)
         return self.norm(x_nld)
