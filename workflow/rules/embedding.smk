@@ -95,13 +95,14 @@ rule embed:
         runtime=120,
     params:
         weights=lambda wildcards: weights(wildcards.readout),
+        genes=min_gene_share,
         pooling=lambda wildcards: [f"--pooling {word}" for word in READOUTS[wildcards.readout][1]],
         batch_size=RUN.embedding.batch_size,
         version=EMBEDDING_VERSION,
     shell:
         "wced embed --input {input.h5ad} --checkpoint {input.folder}/{params.weights} --output {output.h5ad}"
         " --model {wildcards.readout} --dataset {wildcards.dataset}"
-        " {params.pooling} --leakage-table {input.leakage} --batch-size {params.batch_size} > {log} 2>&1"
+        " {params.genes} {params.pooling} --leakage-table {input.leakage} --batch-size {params.batch_size} > {log} 2>&1"
 
 
 rule embed_untrained:
@@ -121,13 +122,14 @@ rule embed_untrained:
         mem_mb=4000,
         runtime=120,
     params:
+        genes=min_gene_share,
         batch_size=RUN.embedding.batch_size,
         seed=lambda wildcards: untrained_seed(wildcards.untrained),
         version=EMBEDDING_VERSION,
     shell:
         "wced embed --untrained --input {input.h5ad} --checkpoint {input.folder}/model --output {output.h5ad}"
         " --model {wildcards.untrained} --dataset {wildcards.dataset} --leakage none --batch-size {params.batch_size}"
-        " --seed {params.seed} > {log} 2>&1"
+        " {params.genes} --seed {params.seed} > {log} 2>&1"
 
 
 rule annotate:
@@ -148,13 +150,14 @@ rule annotate:
         runtime=120,
     params:
         weights=lambda wildcards: weights(wildcards.model),
+        genes=min_gene_share,
         untrained=lambda wildcards: ("--untrained" if wildcards.model in RUN.embedding.untrained_models else ""),
         batch_size=RUN.embedding.batch_size,
         seed=lambda wildcards: untrained_seed(wildcards.model),
         version=EMBEDDING_VERSION,
     shell:
         "wced annotate --input {input.h5ad} --checkpoint {input.folder}/{params.weights} --probabilities"
-        " {params.untrained} --output {output.annotation} --batch-size {params.batch_size} --seed {params.seed}"
+        " {params.genes} {params.untrained} --output {output.annotation} --batch-size {params.batch_size} --seed {params.seed}"
         " > {log} 2>&1"
 
 

@@ -305,6 +305,8 @@ def embed_baseline(
             leakage=_words("not checked", leakage_table) if made.leakage is None else made.leakage,
             space=made.space,
         )  # fmt: skip
+        n, width = made.embedding_nd.shape
+        print(f"{model}: {n} cells × {width}; {made.leakage or 'fitted on the corpus'}")
 
 
 def embed_external(
