@@ -65,10 +65,10 @@ def counts_of(x_ng: sparse.csr_matrix) -> tuple[sparse.csr_matrix, int | None]:
             break
     if (k_n == 0).any():
         return counts_ng, int(np.flatnonzero(filled_n)[(k_n == 0).argmax()])
-    factor_m = np.arange(1, MOST_FACTOR + 1)
-    total_nm = (TARGET * k_n / lowest_n)[:, None] * factor_m
-    error_nm = total_nm * error_n[:, None]
-    whole_nm = (np.abs(total_nm - np.rint(total_nm)) <= error_nm) & (error_nm < 0.1)  # above, it tells nothing
-    factor_n = np.where(whole_nm.any(axis=1), factor_m[whole_nm.argmax(axis=1)], 1)
+    factor_n = np.ones(len(starts), np.int64)
+    for factor in range(MOST_FACTOR, 0, -1):
+        total_n = factor * TARGET * k_n / lowest_n
+        whole_n = np.abs(total_n - np.rint(total_n)) <= total_n * error_n
+        factor_n[whole_n & (total_n * error_n < 0.1)] = factor  # a larger error tells nothing
     counts_ng.data = np.rint(ratio * (k_n * factor_n)[cell])
     return counts_ng, None

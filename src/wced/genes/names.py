@@ -33,9 +33,9 @@ def what_names_are(names: Sequence[str]) -> str:
     return ""
 
 
-REFSEQ = pd.Series({"MT-CO1": "COX1", "MT-CO2": "COX2"})
-"""RefSeq's names of mitochondrial genes, by symbol, that HGNC also has as aliases of PTGS1 and PTGS2. No annotation
-calls these so; RefSeq's other names of mitochondrial genes are aliases of no other gene."""
+REFSEQ = pd.Series({"MT-CO1": "COX1", "MT-CO2": "COX2", "MT-ND1": "ND1"})
+"""RefSeq's names of mitochondrial genes, by symbol, that HGNC has as aliases of PTGS1, PTGS2 and IVNS1ABP, too. No
+annotation calls these so; RefSeq's other names of mitochondrial genes are aliases of no other gene."""
 
 
 @dataclass(frozen=True)
