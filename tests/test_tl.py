@@ -5,10 +5,12 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy as sc
 import torch
 from scipy import sparse
 
 import wced.tl
+from wced.corpus.reading import open_counts
 from wced.embedding import annotation, inference
 from wced.embedding.inputs import read_cells
 from wced.embedding.pooling import Pooling
@@ -146,7 +148,23 @@ def test_a_refusal_writes_nothing(checkpoint, adata):
         wced.tl.embed(adata, checkpoint, pooling="nonsense")
     with pytest.raises(WcedError, match=r"^layers: there is no none"):
         wced.tl.annotate(adata, checkpoint, layer="none")
+    for note in ("wced 0.1", 3, ["a"]):
+        adata.uns["wced"] = note
+        with pytest.raises(WcedError, match=r"^uns\['wced'\] is (str|int|list) and no mapping"):
+            wced.tl.embed(adata, checkpoint)
+        del adata.uns["wced"]
     assert not adata.obsm and not adata.uns and adata.obs.columns.tolist() == ["kept"]
+
+
+def test_embeddings_of_log1p_values_of_some_genes_are_those_of_their_counts(checkpoint, adata, tmp_path):
+    log = adata.copy()
+    sc.pp.normalize_total(log, target_sum=1e4)
+    sc.pp.log1p(log)
+    log[:, 3:].write_h5ad(tmp_path / "log.h5ad")
+    given_back = sparse.vstack(list(open_counts(tmp_path / "log.h5ad", values="log1p_10k").counts()))
+    found = ad.AnnData(sparse.csr_matrix(given_back), var=adata.var[3:])
+    assert (adata.X[:, 3:] != found.X).nnz == 0
+    np.testing.assert_array_equal(expected(found, checkpoint), expected(adata[:, 3:], checkpoint))
 
 
 def test_importing_it_is_light():

@@ -31,12 +31,14 @@ def read(path: str | Path, what: str = "an h5ad file", *, backed: Literal["r"] |
     Raises
     ------
     WcedError
-        If the file is not there, is no h5ad file or a truncated one, has a field of a kind that anndata does not know
+        If the file is not there, is of another format or truncated, has a field of a kind that anndata does not know
         (no pickle is ever opened), or one that is larger than the free memory.
     """
     path = existing(path, what)
     try:
         with h5py.File(path) as file:
+            if (found := format_of(file)) in REMEDIES:
+                raise WcedError(f"{path}: not a file of the format h5ad but {found}; {REMEDIES[found]}")
             refuse_oversized(file, path, on_disk=() if backed is None else ("X", "raw/X"))
         return ad.read_h5ad(path, backed=backed)
     except WcedError:
@@ -46,6 +48,27 @@ def read(path: str | Path, what: str = "an h5ad file", *, backed: Literal["r"] |
         if field := _field(failure):
             raise WcedError(f"{path}: {field} cannot be read: {text}") from None
         raise WcedError(f"{path}: not an h5ad file, or a truncated one: {text}") from None
+
+
+REMEDIES = {
+    "MuData": "write its RNA as h5ad, e.g. mudata.read(PATH)['rna'].write_h5ad(NEW)",
+    "loom": "write it as h5ad, e.g. by anndata.io.read_loom",
+    "10x_h5": "write it as h5ad, e.g. by scanpy.read_10x_h5",
+}
+"""What to do with a file of another format."""
+
+
+def format_of(file: h5py.File) -> str:
+    """Return the format of an open HDF5 file: `h5ad`, one of `REMEDIES`, or words about what is in it."""
+    if "mod" in file:
+        return "MuData"
+    if "obs" in file and "var" in file:
+        return "h5ad"
+    if "row_attrs" in file:
+        return "loom"
+    if any("barcodes" in value for value in file.values() if isinstance(value, h5py.Group)):
+        return "10x_h5"
+    return f"another HDF5 file, with {', '.join(list(file)[:5]) or 'nothing'} in it"
 
 
 def refuse_oversized(group: h5py.Group, path: str | Path, on_disk: Collection[str] = ()) -> None:

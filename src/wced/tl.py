@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,8 +142,14 @@ def _read(
 ) -> tuple[AnnData, Checkpoint, ModelInput]:
     """Return what is written to, the model, and the cells as it reads them."""
     from wced.embedding.inputs import read_cells
+    from wced.errors import WcedError
     from wced.pretraining.folder import load
 
+    noted = getattr(adata, "uns", {}).get("wced", {})
+    if not isinstance(noted, Mapping):
+        raise WcedError(
+            f"uns['wced'] is {type(noted).__name__} and no mapping, in which wced notes what it does; rename it"
+        )
     loaded = load(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
     cells = read_cells(
         adata, loaded, layer=layer, use_raw=use_raw, gene_column=gene_column, min_gene_share=min_gene_share

@@ -156,6 +156,8 @@ def edit_h5ad(path: str, what: str) -> None:
             file["X/indices"][0] = 10**6
         elif what == "broken pointers":
             file["X/indptr"][-1] = 10**9
+        elif what == "MuData":
+            file.create_group("mod/rna")
         else:
             raise ValueError(what)
 
@@ -169,6 +171,18 @@ def change_cells(path: str, what: str) -> None:
     cells = ad.read_h5ad(path)
     if what == "log":
         cells.X = cells.X.log1p()
+    elif what == "estimated":
+        cells.X = cells.X * 7.3
+        cells.X.data += np.linspace(0, 1, cells.X.nnz)
+    elif what == "binarised":
+        cells.X.data[:] = 1
+    elif what == "no X":
+        cells = ad.AnnData(obs=cells.obs, var=cells.var, layers={"counts": cells.X})
+    elif what == "antibodies":
+        cells.var["feature_types"] = "Antibody Capture"
+    elif what == "Entrez":
+        cells.var_names = [f"{7 * i + 9}" for i in range(cells.n_vars)]
+        cells.var = cells.var[[]]
     elif what == "negative":
         cells.X.data[0] = -1
     elif what == "other genes":

@@ -28,8 +28,20 @@ def test_every_model_is_named_once_and_in_order():
         ({"external": {"a b": {"embeddings": "{dataset}", "n_params": 1}}}, "'a b' is no name of letters"),
         ({"readouts": {"pca": {"checkpoint": "a", "pooling": ["cls"]}}}, "pca is the name of two models"),
         ({"baselines": ["tsne"]}, "Input should be"),
+        ({"min_gene_share": {"panel": 0.01}}, "min_gene_share: panel is not in embedding.datasets"),
+        ({"min_gene_share": {"panel": 1.5}}, "less than or equal to 1"),
     ],
-    ids=["seeds", "external", "seed twice", "step 0 twice", "name", "readout", "baseline"],
+    ids=[
+        "seeds",
+        "external",
+        "seed twice",
+        "step 0 twice",
+        "name",
+        "readout",
+        "baseline",
+        "share of none",
+        "share",
+    ],
 )
 def test_what_is_refused(given, message):
     with pytest.raises(ValidationError, match=message):

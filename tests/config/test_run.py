@@ -228,13 +228,13 @@ def test_an_untrained_readout_may_be_allowed(config):
 
 
 def test_a_run_without_a_dataset_neither_embeds_nor_scores_it(config):
-    config["embedding"]["datasets"] = ["c", "d"]
+    config["embedding"] |= {"datasets": ["c", "d"], "min_gene_share": {"c": 0.01, "d": 0.02}}
     config["benchmarks"] = {
         "zero_shot_integration": {"datasets": ["c", "d"]},
         "zero_shot_annotation": {"datasets": ["c"]},
     }
     run = check(config).without(["c"])
-    assert run.embedding.datasets == ["d"]
+    assert run.embedding.datasets == ["d"] and run.embedding.min_gene_share == {"d": 0.02}
     assert {task: section.datasets for task, section in run.benchmarks.tasks.items()} == {
         "zero_shot_integration": ["d"]
     }

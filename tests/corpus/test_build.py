@@ -28,11 +28,14 @@ def test_unsorted_genes_and_blocks_of_cells(sources, tmp_path, monkeypatch):
     monkeypatch.setattr("wced.corpus.build.WRITE_CELLS", 50)
     adata = ad.read_h5ad(sources[0])
     shuffled = adata[:, np.random.default_rng(0).permutation(adata.n_vars)].copy()
+    x_ng = shuffled.X.tocsr()  # whose counts are written in two entries each
+    value = np.column_stack([np.ones_like(x_ng.data), x_ng.data - 1]).ravel()
+    shuffled.X = sparse.csr_matrix((value, np.repeat(x_ng.indices, 2), 2 * x_ng.indptr), x_ng.shape)
     shuffled.write_h5ad(tmp_path / "x.h5ad")
     build_census([tmp_path / "x.h5ad"], tmp_path / "census")
     with open_census(SECTION, tmp_path / "census") as census:
         x = census["census_data"]["homo_sapiens"].ms["RNA"].X["raw"].read().coos().concat().to_scipy()
-    assert (sparse.csr_matrix(x) != adata.X).nnz == 0
+    assert (sparse.csr_matrix(x) != adata.X).nnz == 0 and x.nnz == adata.X.nnz
 
 
 def test_what_is_refused(sources, tmp_path):

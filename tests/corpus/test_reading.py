@@ -11,7 +11,7 @@ from scipy.io import mmwrite
 
 from wced.corpus import matrices
 from wced.corpus.published import LARGEST_COUNT
-from wced.corpus.reading import open_counts, read_labels
+from wced.corpus.reading import of_anndata, open_counts, read_labels
 from wced.errors import WcedError
 
 COUNTS = np.array([[0, 2, 0], [1, 0, 3], [0, 0, 0], [5, 0, 70000]], np.float32)
@@ -38,6 +38,102 @@ def test_wanted_rows_of_any_matrix(tmp_path, monkeypatch, make, dtype, block):
     published = open_counts(tmp_path / "x.h5ad")
     for rows in ([0, 1, 2, 3], [0, 2, 3], [1], []):
         np.testing.assert_array_equal(dense(published, rows), COUNTS[rows])
+
+
+def split_entries(matrix):
+    """Return the same matrix with each count in three entries, one of them zero, in any order."""
+    coo = sparse.coo_matrix(matrix)
+    ones = np.minimum(coo.data, 1)
+    value = np.concatenate([ones, coo.data - ones, 0 * ones])
+    row, column = np.tile(coo.row, 3), np.tile(coo.col, 3)
+    order = np.random.default_rng(0).permutation(len(row))
+    order = order[np.argsort(row[order], kind="stable")]
+    indptr = np.concatenate([[0], np.bincount(row, minlength=coo.shape[0]).cumsum()])
+    made = sparse.csr_matrix((value[order], column[order], indptr), coo.shape)
+    assert made.nnz == 3 * coo.nnz and not made.has_canonical_format
+    return made
+
+
+FORMS = {
+    "dense": np.asarray,
+    "split": split_entries,
+    "split by genes": lambda matrix: split_entries(matrix.T).T,
+    "array": sparse.csr_array,
+}
+
+
+@pytest.mark.parametrize("make", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("dtype", ["u1", "i2", "i8", "f4", "f8"])
+def test_all_readers_read_the_same(tmp_path, make, dtype):
+    """Files and AnnData, in memory and backed, from X, layers and raw; the AnnData stays as it is."""
+    counts = np.minimum(COUNTS, 250)
+    adata = cells(make(counts.astype(dtype)))
+    adata.layers["counts"] = adata.X.copy()
+    adata.raw = adata.copy()
+    before = adata.X.copy()
+    adata.write_h5ad(tmp_path / "x.h5ad")
+    found = [open_counts(tmp_path / "x.h5ad", counts=place) for place in ("X", "raw", "layers/counts")]
+    for read in (adata, ad.read_h5ad(tmp_path / "x.h5ad", backed="r")):
+        found += [of_anndata(read), of_anndata(read, layer="counts"), of_anndata(read, use_raw=True)]
+    found += [of_anndata(adata[[True] * 4])]
+    for published in found:
+        for block in published.counts():
+            assert block.has_canonical_format
+        np.testing.assert_array_equal(dense(published), counts)
+    for old, new in ((before, adata.X),) if sparse.issparse(before) else ():
+        np.testing.assert_array_equal(old.indices, new.indices)
+        np.testing.assert_array_equal(old.data, new.data)
+
+
+def test_entries_may_add_up_beyond_their_type():
+    twice = sparse.csr_matrix((np.array([200, 200], "u1"), np.array([0, 0]), np.array([0, 2])), (1, 1))
+    assert next(matrices.blocks(twice, np.arange(1))).toarray() == 400
+
+
+@pytest.mark.parametrize("dtype", ["?", "f2", ">f4", ">i8"])
+def test_types_that_scipy_does_not_compute_with(tmp_path, dtype):
+    wanted = COUNTS[:3]
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        for values in (wanted > 0, wanted) if dtype != "?" else (wanted > 0,):
+            stored = file.create_dataset(f"{values.dtype}", data=values.astype(dtype))
+            for matrix in (stored, stored[:]):
+                block = next(matrices.blocks(matrix, np.arange(3)))
+                np.testing.assert_array_equal(block.toarray(), values)
+                assert block.sum() == values.sum()
+
+
+@pytest.mark.parametrize(
+    ("columns", "kept", "left_out"),
+    [
+        ({"feature_types": ["Gene Expression", "Antibody Capture", "Gene Expression"]}, [0, 2], "1 Antibody Capture"),
+        ({"feature_type": ["gene_expression", "Custom", "Peaks"]}, [0], "1 Custom, 1 Peaks"),
+        ({"modality": pd.Categorical(["prot", "rna", "prot"])}, [1], "2 prot"),
+        ({"Feature_Types": ["GEX", "ADT", None]}, [0, 2], "1 ADT"),
+        ({"feature_type": ["protein_coding", "ADT", "lncRNA"]}, [0, 2], "1 ADT"),
+        ({"feature_type": ["protein_coding", "lncRNA", "TEC"]}, [0, 1, 2], ""),
+        ({"feature_type": ["protein_coding"] * 3, "feature_types": ["a", "antibody", "b"]}, [0, 2], "1 antibody"),
+        ({"feature_types": ["Gene Expression"] * 3}, [0, 1, 2], ""),
+    ],
+)
+def test_only_genes_are_read(tmp_path, columns, kept, left_out):
+    adata = cells()
+    adata.var = adata.var.assign(**columns)
+    adata.write_h5ad(tmp_path / "x.h5ad")
+    for published in (of_anndata(adata), open_counts(tmp_path / "x.h5ad")):
+        np.testing.assert_array_equal(dense(published), COUNTS[:, kept])
+        assert published.var.index.tolist() == [f"g{i + 1}" for i in kept] and published.left_out == left_out
+    adata.var = pd.DataFrame({"feature_types": "Antibody Capture"}, index=adata.var_names)
+    with pytest.raises(WcedError, match="X: no feature is gene expression; feature_types of var says Antibody Capture"):
+        of_anndata(adata)
+
+
+def test_zeros_and_ones_alone_are_no_counts():
+    ones = np.ones((40, 30), np.float32)
+    adata = ad.AnnData(ones, layers={"counts": ones * 3})
+    with pytest.raises(WcedError, match=r"X: holds zeros and ones only.*; layers\['counts'\] looks raw: set layer to"):
+        dense(of_anndata(adata))
+    few = ad.AnnData(ones[:, :20])
+    np.testing.assert_array_equal(dense(of_anndata(few)), few.X)  # so few may be what a shallow panel counts
 
 
 def test_blocks_stay_small_and_cover_all(tmp_path, monkeypatch):

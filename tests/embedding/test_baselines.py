@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -49,9 +50,17 @@ def test_hvg_gives_exactly_as_many_genes_as_asked(counts, n):
     assert hvg(counts, n).shape == (80, n)
 
 
-def test_hvg_refuses_more_genes_than_are_expressed(counts):
-    with pytest.raises(WcedError, match="181 asked for, but these cells express 180"):
-        hvg(counts, 181)
+def test_of_fewer_genes_than_asked_for_all_are_taken_and_it_is_said(batched):
+    """As of a targeted panel."""
+    batched = replace(batched, settings=SETTINGS.model_copy(update={"n_top_genes": 181, "n_components": 200}))
+    few = "; all 180 expressed genes"
+    found = BASELINES["hvg"](batched)
+    assert found.embedding_nd.shape == (80, 180) and found.leakage == LEAKAGE + few
+    np.testing.assert_array_equal(found.embedding_nd, hvg(batched.adata, 180))
+    components = BASELINES["pca"](batched)
+    assert components.embedding_nd.shape == (80, 79) and components.leakage == LEAKAGE + few
+    assert BASELINES["harmony"](batched).leakage == LEAKAGE_BATCH + few
+    assert BASELINES["scvi"](batched).leakage == LEAKAGE_BATCH + few
 
 
 def test_pca_is_that_of_the_centred_unscaled_genes(counts):
@@ -62,9 +71,10 @@ def test_pca_is_that_of_the_centred_unscaled_genes(counts):
     assert (found == pca(counts, 50, 5, seed=0)).all()
 
 
-def test_pca_refuses_more_components_than_there_are(counts):
-    with pytest.raises(WcedError, match="n_components: 50"):
-        pca(counts, 50, 50, seed=0)
+def test_pca_of_fewer_components_than_asked_for(counts):
+    np.testing.assert_allclose(pca(counts, 6, 50, seed=0), pca(counts, 6, 5, seed=0))
+    with pytest.raises(WcedError, match="principal components: there are 1 cells"):
+        pca(counts[:1].copy(), 50, 50, seed=0)
 
 
 SETTINGS = Embedding(datasets=[], n_top_genes=60, n_components=6, scvi={"epochs": 2, "latent": 3})

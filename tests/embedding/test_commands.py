@@ -4,6 +4,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from typer.testing import CliRunner
 
 from wced import tables
@@ -124,6 +125,18 @@ def test_leakage_table_is_quoted_by_embeddings(given, searched, tmp_path):
     assert table["corpus_dataset"].tolist() == ["all"] and table["found"].tolist() == [0]
     run("embed", *given, "--leakage-table", searched / "leakage.tsv", "--output", tmp_path / "e.h5ad")
     assert read_embedding(tmp_path / "e.h5ad").uns["wced"]["leakage"] == "none (0 of 180 cells found in the corpus)"
+
+
+def test_baselines_add_up_entries_of_one_gene(made, tmp_path):
+    held = ad.read_h5ad(made.held_out)
+    x_ng = held.X
+    value = np.column_stack([np.ones_like(x_ng.data), x_ng.data - 1]).ravel()
+    held.X = sparse.csr_matrix((value, np.repeat(x_ng.indices, 2), 2 * x_ng.indptr), x_ng.shape)
+    held.write_h5ad(tmp_path / "twice.h5ad")
+    for name, path in (("one", made.held_out), ("two", tmp_path / "twice.h5ad")):
+        options = ["--section", made.run.embedding.model_dump_json(), "--model", "hvg"]
+        run("embed-baseline", "--input", path, *options, "--output", tmp_path / f"{name}.h5ad")
+    np.testing.assert_array_equal(*(ad.read_h5ad(tmp_path / f"{name}.h5ad").X for name in ("one", "two")))
 
 
 def test_corpus_pca(made, searched, tmp_path):

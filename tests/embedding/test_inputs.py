@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from wced.embedding import inputs
+from wced.corpus import matrices
 from wced.embedding.inputs import read_cells
 from wced.errors import WcedError
 
@@ -26,14 +26,14 @@ def expected(adata, vocabulary):
     return frame.reindex(vocabulary.gene_ids, fill_value=0).to_numpy().T
 
 
-@pytest.mark.parametrize("rows", [2, 7, 100])
+@pytest.mark.parametrize("block", [1, 60, 2**22])
 @pytest.mark.parametrize(
     "form",
     [sparse.csr_matrix, sparse.csc_matrix, sparse.csr_array, lambda x: x.toarray(), lambda x: x.astype(int)],
     ids=["csr", "csc", "array", "dense", "int"],
 )
-def test_counts_are_reduced_to_the_vocabulary(checkpoint, adata, form, rows, monkeypatch):
-    monkeypatch.setattr(inputs, "ROWS", rows)
+def test_counts_are_reduced_to_the_vocabulary(checkpoint, adata, form, block, monkeypatch):
+    monkeypatch.setattr(matrices, "BLOCK", block)
     wanted = expected(adata, checkpoint.vocabulary)
     adata.X = form(adata.X)
     cells = read_cells(adata, checkpoint)
@@ -46,7 +46,7 @@ def test_counts_are_reduced_to_the_vocabulary(checkpoint, adata, form, rows, mon
 
 @pytest.mark.parametrize("form", [sparse.csr_matrix, sparse.csc_matrix, lambda x: x.toarray()], ids=["r", "c", "dense"])
 def test_a_file_may_stay_on_disk(checkpoint, adata, form, tmp_path, monkeypatch):
-    monkeypatch.setattr(inputs, "ROWS", 3)
+    monkeypatch.setattr(matrices, "BLOCK", 40)
     adata.raw = adata.copy()
     adata.layers["counts"] = adata.X.copy()
     wanted = expected(adata, checkpoint.vocabulary)
@@ -69,6 +69,27 @@ def test_columns_of_one_gene_are_added_up(checkpoint, adata):
     assert "2 duplicates added up" in cells.summary
 
 
+def test_entries_of_one_gene_are_added_up(checkpoint, adata):
+    wanted = read_cells(adata, checkpoint)
+    x_ng, twice = adata.X, adata.copy()
+    value = np.column_stack([np.ones_like(x_ng.data), x_ng.data - 1]).ravel()
+    twice.X = sparse.csr_matrix((value, np.repeat(x_ng.indices, 2), 2 * x_ng.indptr), x_ng.shape)
+    found = read_cells(twice, checkpoint)
+    np.testing.assert_array_equal(dense(found), dense(wanted))
+    assert found.facts == wanted.facts and twice.X.nnz == 2 * x_ng.nnz
+
+
+def test_antibodies_are_no_genes(checkpoint, adata):
+    wanted = read_cells(adata, checkpoint)
+    proteins = ad.AnnData(adata.X[:, :5] * 100, adata.obs, adata.var[:5].copy())
+    proteins.var["feature_types"], adata.var["feature_types"] = "Antibody Capture", "Gene Expression"
+    both = ad.concat([proteins, adata], axis="var", merge="first")
+    found = read_cells(both, checkpoint)
+    np.testing.assert_array_equal(dense(found), dense(wanted))
+    assert found.facts == {**wanted.facts, "left_out": "5 Antibody Capture"}
+    assert "; left out features that are no genes: 5 Antibody Capture" in found.summary
+
+
 def test_layers_and_raw_have_counts_and_genes_of_their_own(checkpoint, adata):
     wanted = expected(adata, checkpoint.vocabulary)
     adata.raw = adata.copy()
@@ -80,7 +101,9 @@ def test_layers_and_raw_have_counts_and_genes_of_their_own(checkpoint, adata):
     narrow = expected(adata, checkpoint.vocabulary)
     adata.X = normalised
     np.testing.assert_array_equal(dense(read_cells(adata, checkpoint, layer="raw_counts")), narrow)
-    with pytest.raises(WcedError, match=r"^X: not raw counts .*; they may stand in layers\['raw_counts'\], raw$"):
+    with pytest.raises(
+        WcedError, match=r"^X: the count of .*; layers\['raw_counts'\] and raw.X look raw: set layer to raw_c"
+    ):
         read_cells(adata, checkpoint)
     with pytest.raises(WcedError, match=r"^layers: there is no nothing; there are raw_counts$"):
         read_cells(adata, checkpoint, layer="nothing")
@@ -141,11 +164,43 @@ def too_large(adata):
     adata.X.data[-1] = 2**32
 
 
-@pytest.mark.parametrize("spoil", [without_counts, normalised, negative, missing, infinite, too_large])
-def test_what_is_no_count_is_refused(checkpoint, adata, spoil):
+def binarised(adata):
+    adata._inplace_subset_obs(np.tile(np.arange(7), 30))
+    adata.X.data[:] = 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (without_counts, "^has no X, where counts were expected; no other matrix"),
+        (
+            normalised,
+            "^X: the count of gene .* is not a whole number; X holds values that look log-normalised; no other",
+        ),
+        (negative, "^X: the count of gene .* in cell cell.* is -1, which is negative"),
+        (missing, "^X: the count of gene .* is nan, which is not a finite number$"),
+        (infinite, "^X: the count of gene .* is inf, which is not a finite number$"),
+        (too_large, "^X: the count of gene .* which is larger than 16777216$"),
+        (binarised, "^X: holds zeros and ones only, .* are no counts; X holds zeros and ones; no other matrix"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Observation names are not unique")
+def test_what_is_no_count_is_refused(checkpoint, adata, spoil, words):
     spoil(adata)
-    with pytest.raises(WcedError, match=r"^X: not raw counts \(whole numbers, none negative\)$"):
+    with pytest.raises(WcedError, match=words):
         read_cells(adata, checkpoint)
+
+
+def test_what_is_no_anndata_is_refused(checkpoint):
+    with pytest.raises(WcedError, match=r"^expected an AnnData, not str"):
+        read_cells("cells.h5ad", checkpoint)
+
+
+def test_counts_of_genes_that_the_model_does_not_know_are_said(checkpoint, adata):
+    adata.X[0, list(adata.var_names).index("ENSG_other")] = 1000
+    cells = read_cells(adata, checkpoint)
+    assert cells.facts["count_share"] < 0.8 and cells.facts["not_known"].startswith("ENSG_other (")
+    assert "; warning: many counts are of genes that the model does not know: ENSG_other (" in cells.summary
 
 
 def test_no_cell_is_no_error(checkpoint, adata):

@@ -331,7 +331,7 @@ def type_per_donor(adata):
 @pytest.mark.parametrize(
     ("spoil", "changes", "column", "message"),
     [
-        (without_counts, {}, "kind", "X: not raw counts"),
+        (without_counts, {}, "kind", "X: the count of gene .* is not a whole number; X holds values that"),
         (None, {}, "nothing", "obs: there is no column nothing; there are kind, term, donor, split"),
         (one_class, {}, "kind", r"kind: 1 class with 1 labelled cells or more \(min_class_size\); two are needed"),
         (None, {"min_class_size": 17}, "kind", "kind: no classes with 17 labelled cells or more"),

@@ -61,6 +61,15 @@ def test_round_trip_is_exact(checkpoint, folder):
     assert found.input_genes.groups["ribosomal"].tolist() == [True, False, False, True]
 
 
+def test_a_folder_of_before_names_is_read(checkpoint, folder):
+    named = replace(checkpoint, vocabulary=replace(VOCABULARY, names=("A|OLD", "B", "NA", "")))
+    save(named, folder)
+    assert load(folder).vocabulary == named.vocabulary and load(folder).model.config.format_version == 5
+    VOCABULARY.write(folder / "vocabulary.tsv")
+    change_config(format_version=4)(folder)
+    assert load(folder).vocabulary == VOCABULARY
+
+
 def test_residual_leaves_go_with_a_folder(checkpoint, tmp_path):
     deeper = OntologyCut(("CL:0", "CL:1", "CL:2"), ("cell", "one", "two"), ((), (0,), (1,)), residuals=(1,))
     save(replace(checkpoint, ontology=deeper), tmp_path)
@@ -130,7 +139,7 @@ def truncated(folder):
         (change_config(backbone="gpt"), "config.json", "'gpt' is none of llama, bert"),
         (only_a_pickle, "model.safetensors", "no such file"),
         (truncated, "model.safetensors", "not whole"),
-        (change_config(format_version=8), "config.json", "format version 8, this program reads 4"),
+        (change_config(format_version=8), "config.json", "format version 8, this program reads 4 and 5"),
         (
             lambda folder: Vocabulary(("E1", "E2", "E4", "E3"), tuple("ABCD")).write(folder / "vocabulary.tsv"),
             "vocabulary.tsv",

@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 from wced.config.corpus import LABEL_COLUMNS
+from wced.embedding.matching import symbols_of
 from wced.errors import WcedError
+from wced.genes import gene_names
 from wced.shards.perturbations import Perturbations
 from wced.shards.vocabulary import (
     Labels,
@@ -37,17 +39,32 @@ CELLS = [
 ]
 
 
+def gene_table(ids, symbols, coding):
+    table = pd.DataFrame({"gene_id": ids, "symbol": list(symbols), "hgnc_symbol": "", "protein_coding": coding})
+    return table.assign(previous_symbols=[[] for _ in ids], alias_symbols=[[] for _ in ids])
+
+
+def test_vocabulary_has_all_names_that_stand_for_one_gene_alone():
+    """Whatever the corpus takes for a gene of the vocabulary, so does a checkpoint, and nothing else."""
+    genes = gene_table(["E1", "E2", "E3"], ["A", "B", "MT-CO1"], [True, False, True])
+    genes["previous_symbols"] = [["OLD", "BOTH"], ["BOTH"], []]
+    genes["alias_symbols"] = [["B", "COX1", "NEW"], ["NEW"], ["COI"]]
+    vocabulary = make_vocabulary(genes, genes["gene_id"])
+    assert vocabulary.names == ("A|OLD", "MT-CO1|COX1|COI")
+    names = ["A", "B", "OLD", "BOTH", "NEW", "COX1", "COI", "MT-CO1", "nothing", ""]
+    known = gene_names(genes).ids_of(names)
+    assert symbols_of(vocabulary).ids_of(names).tolist() == np.where(known == "E2", "", known).tolist()
+
+
 def test_vocabulary_is_the_coding_genes_that_were_measured():
-    genes = pd.DataFrame(
-        {"gene_id": ["E3", "E1", "E2", "E4"], "symbol": list("CABD"), "protein_coding": [True, True, False, True]}
-    )
+    genes = gene_table(["E3", "E1", "E2", "E4"], "CABD", [True, True, False, True])
     vocabulary = make_vocabulary(genes, ["E1", "E2", "E3", "E9"])
-    assert vocabulary == Vocabulary(("E1", "E3"), ("A", "C"))
+    assert vocabulary == Vocabulary(("E1", "E3"), ("A", "C"), ("A", "C"))
     assert vocabulary.ids_of(["E9", "E3", "E1", "E2"]).tolist() == [-1, 1, 0, -1]
 
 
 def test_vocabulary_without_a_gene_is_refused():
-    genes = pd.DataFrame({"gene_id": ["E1"], "symbol": ["A"], "protein_coding": [True]})
+    genes = gene_table(["E1"], "A", [True])
     with pytest.raises(WcedError, match="measures no protein-coding gene"):
         make_vocabulary(genes, ["E2"])
 
@@ -67,9 +84,10 @@ def test_hash_is_of_the_ordered_ids(other, same):
 
 
 def test_vocabulary_file_keeps_symbols_that_look_empty(tmp_path):
-    vocabulary = Vocabulary(("E1", "E2", "E3"), ("NA", "nan", ""))
-    vocabulary.write(tmp_path / "vocabulary.tsv")
-    assert Vocabulary.read(tmp_path / "vocabulary.tsv") == vocabulary
+    for names in (None, ("NA|null", "", "")):
+        vocabulary = Vocabulary(("E1", "E2", "E3"), ("NA", "nan", ""), names)
+        vocabulary.write(tmp_path / "vocabulary.tsv")
+        assert Vocabulary.read(tmp_path / "vocabulary.tsv") == vocabulary
 
 
 def test_vocabulary_files_that_are_none_are_refused(tmp_path):

@@ -79,13 +79,19 @@ def checkpoint_section(wildcards):
 def baseline_section(wildcards):
     """Return what a baseline needs of the section, so that adding a dataset or a model embeds nothing again."""
     keep = {"datasets": [], "baselines": [wildcards.get("baseline", "corpus_pca")], "external": {}, "concat": []}
-    keep |= {"readouts": {}, "step_0": [], "untrained": None, "untrained_seeds": []}
+    keep |= {"min_gene_share": {}, "readouts": {}, "step_0": [], "untrained": None, "untrained_seeds": []}
     return dump(RUN.embedding.model_copy(update=keep))
 
 
 def weights(model):
     """Return which weights in the folder of its checkpoint a model has: the trained ones, or those at step 0."""
     return "step_0" if model in RUN.embedding.step_0_models else "model"
+
+
+def min_gene_share(wildcards):
+    """Return the option of a dataset that may have fewer genes of the model than the default."""
+    share = RUN.embedding.min_gene_share.get(wildcards.dataset)
+    return [] if share is None else [f"--min-gene-share={share}"]
 
 
 def untrained_seed(name):

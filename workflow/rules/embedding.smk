@@ -96,13 +96,14 @@ rule embed:
         runtime=120,
     params:
         weights=lambda wildcards: weights(wildcards.readout),
+        genes=min_gene_share,
         pooling=lambda wildcards: [f"--pooling={word}" for word in READOUTS[wildcards.readout][1]],
         batch_size=RUN.embedding.batch_size,
         version=EMBEDDING_VERSION,
     shell:
         "wced embed --input {input.h5ad:q} --checkpoint {input.folder:q}/{params.weights:q} --output {output.h5ad:q}"
-        " --model {wildcards.readout:q} --dataset {wildcards.dataset:q}"
-        " {params.pooling:q} --leakage-table {input.leakage:q} --batch-size {params.batch_size:q} > {log:q} 2>&1"
+        " --model {wildcards.readout:q} --dataset {wildcards.dataset:q} {params.genes:q} {params.pooling:q}"
+        " --leakage-table {input.leakage:q} --batch-size {params.batch_size:q} > {log:q} 2>&1"
 
 
 rule embed_untrained:
@@ -122,13 +123,14 @@ rule embed_untrained:
         mem_mb=4000,
         runtime=120,
     params:
+        genes=min_gene_share,
         batch_size=RUN.embedding.batch_size,
         seed=lambda wildcards: untrained_seed(wildcards.untrained),
         version=EMBEDDING_VERSION,
     shell:
         "wced embed --untrained --input {input.h5ad:q} --checkpoint {input.folder:q}/model --output {output.h5ad:q}"
-        " --model {wildcards.untrained:q} --dataset {wildcards.dataset:q} --leakage none --batch-size"
-        " {params.batch_size:q} --seed {params.seed:q} > {log:q} 2>&1"
+        " --model {wildcards.untrained:q} --dataset {wildcards.dataset:q} --leakage none {params.genes:q}"
+        " --batch-size {params.batch_size:q} --seed {params.seed:q} > {log:q} 2>&1"
 
 
 rule annotate:
@@ -149,14 +151,15 @@ rule annotate:
         runtime=120,
     params:
         weights=lambda wildcards: weights(wildcards.model),
+        genes=min_gene_share,
         untrained=lambda wildcards: ["--untrained"] if wildcards.model in RUN.embedding.untrained_models else [],
         batch_size=RUN.embedding.batch_size,
         seed=lambda wildcards: untrained_seed(wildcards.model),
         version=EMBEDDING_VERSION,
     shell:
         "wced annotate --input {input.h5ad:q} --checkpoint {input.folder:q}/{params.weights:q} --probabilities"
-        " {params.untrained:q} --output {output.annotation:q} --batch-size {params.batch_size:q} --seed {params.seed:q}"
-        " > {log:q} 2>&1"
+        " {params.genes:q} {params.untrained:q} --output {output.annotation:q} --batch-size {params.batch_size:q}"
+        " --seed {params.seed:q} > {log:q} 2>&1"
 
 
 rule concat:

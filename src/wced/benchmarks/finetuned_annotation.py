@@ -92,7 +92,7 @@ def score(job: Job) -> pd.DataFrame:
     for column in (section.column, modes[0].held_out.column):
         if column is not None and column not in adata.obs:
             raise WcedError(f"{job.source}: obs has no column {column}, which benchmarks.finetuned_annotation names")
-    cells = read_cells(adata, checkpoint)
+    cells = read_cells(adata, checkpoint, min_gene_share=0)  # embedding them has judged that
     try:
         found = labelled_cells(adata.obs, section.column, np.diff(cells.cells.offsets) == 0, modes[0], job.seed)
     except WcedError as error:

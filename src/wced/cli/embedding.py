@@ -278,7 +278,11 @@ def embed_baseline(
     seed: Annotated[int, typer.Option(help="Seed of what is drawn.")] = 0,
 ) -> None:
     """Embed the cells of an h5ad by a simple baseline."""
+    from anndata import AnnData
+    from scipy import sparse
+
     from wced import h5ad
+    from wced.corpus.reading import of_anndata
     from wced.embedding.baselines import BASELINES, Cells
     from wced.embedding.files import write_embedding
     from wced.errors import WcedError
@@ -290,13 +294,20 @@ def embed_baseline(
     given = {"input": input, "corpus": corpus, "leakage": leakage_table}
     inputs = {name: path for name, path in given.items() if path is not None}
     with recorded(output, command="embed-baseline", section=settings.model_dump(), inputs=inputs, seed=seed):
-        adata = h5ad.read(input)
+        try:
+            counts = of_anndata(h5ad.read(input))
+            x_ng = sparse.vstack(list(counts.counts()), format="csr")
+        except WcedError as error:
+            raise WcedError(f"{input}: {error}") from None
+        adata = AnnData(x_ng, counts.obs, counts.var)
         made = BASELINES[model](Cells(adata, settings, seed, corpus))
         write_embedding(
             output, made.embedding_nd, adata.obs, model=model, dataset=dataset, n_params=made.n_params,
             leakage=_words("not checked", leakage_table) if made.leakage is None else made.leakage,
             space=made.space,
         )  # fmt: skip
+        n, width = made.embedding_nd.shape
+        print(f"{model}: {n} cells × {width}; {made.leakage or 'fitted on the corpus'}")
 
 
 def embed_external(

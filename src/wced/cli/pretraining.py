@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from wced.cli.embedding import CheckpointName, GeneColumn, Input, Layer, UseRaw
+from wced.cli.embedding import CheckpointName, GeneColumn, Input, Layer, MinGeneShare, UseRaw
 from wced.config.finetuning import Finetuning
 from wced.config.pretraining import Pretraining
 from wced.config.run import section as read_section
@@ -68,6 +68,7 @@ def finetune(
     layer: Layer = None,
     use_raw: UseRaw = False,
     gene_column: GeneColumn = None,
+    min_gene_share: MinGeneShare = 0.1,
 ) -> None:
     """Teach a pretrained checkpoint a column of labels, and write the model and its predictions."""
     from wced import h5ad
@@ -80,7 +81,8 @@ def finetune(
 
     settings = read_section(Finetuning, section)
     folder = found(checkpoint)
-    weights, options = folder / "model.safetensors", {"layer": layer, "use_raw": use_raw, "gene_column": gene_column}
+    weights = folder / "model.safetensors"
+    options = {"layer": layer, "use_raw": use_raw, "gene_column": gene_column, "min_gene_share": min_gene_share}
     used = {"finetuning": settings.model_dump(), "column": column, "name": name, "seed": seed, **options}
     inputs = {"input": input, "weights": weights, "config": folder / "config.json"}
     with recorded(output, command="finetune", section=used, inputs=inputs, seed=seed) as facts:

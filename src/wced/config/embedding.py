@@ -1,6 +1,6 @@
 """Config of the embeddings of held-out datasets."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -87,10 +87,15 @@ class Embedding(Section):
     the pretraining corpus alone is `corpus_pca` (its principal components: the linear zero-shot model)."""
     external: dict[str, External] = {}
     """Embeddings from elsewhere, by the name of their model."""
+    min_gene_share: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
+    """Smallest share of a checkpoint's genes that a dataset must have, by dataset, for targeted panels and files of
+    variable genes: e.g. `{my_panel: 0.01}`. 0.1 for datasets that are not listed."""
     n_top_genes: int = Field(2000, ge=10)
-    """Highly variable genes of the baselines."""
+    """Highly variable genes of the baselines; where a dataset expresses fewer, all of them, which the column `leakage`
+    of its scores says."""
     n_components: int = Field(50, ge=2)
-    """Principal components of the baselines `pca`, `harmony` and `corpus_pca`."""
+    """Principal components of the baselines `pca`, `harmony` and `corpus_pca`; of a dataset with fewer cells or genes,
+    one fewer than these."""
     corpus_pca_cells: int = Field(100_000, ge=3)
     """Training cells that the components of `corpus_pca` are fitted on, drawn at random where there are more."""
     scvi: Scvi = Scvi()
@@ -104,6 +109,9 @@ class Embedding(Section):
             raise ValueError("untrained_seeds are of the baseline untrained, which is null")
         if len(set(self.untrained_seeds)) < len(self.untrained_seeds):
             raise ValueError("untrained_seeds: a seed stands there twice")
+        for name in self.min_gene_share:
+            if name not in self.datasets:
+                raise ValueError(f"min_gene_share: {name} is not in embedding.datasets")
         for name in self.step_0:
             if self.step_0.count(name) > 1:
                 raise ValueError(f"step_0: {name} is duplicated")

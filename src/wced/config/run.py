@@ -171,9 +171,9 @@ class Run(Section):
             return section.model_copy(update={"datasets": [name for name in section.datasets if name not in datasets]})
 
         tasks = {key: fewer(section) for key, section in self.benchmarks.tasks.items()}
-        return self.model_copy(
-            update={"embedding": fewer(self.embedding), "benchmarks": self.benchmarks.model_copy(update=tasks)}
-        )
+        shares = {name: share for name, share in self.embedding.min_gene_share.items() if name not in datasets}
+        embedding = fewer(self.embedding).model_copy(update={"min_gene_share": shares})
+        return self.model_copy(update={"embedding": embedding, "benchmarks": self.benchmarks.model_copy(update=tasks)})
 
 
 def json_schema() -> dict[str, Any]:

@@ -200,7 +200,8 @@ def _write_counts(
             for start in range(0, adata.n_obs, WRITE_CELLS):
                 x_ng = adata.X[start : start + WRITE_CELLS]
                 x_ng = sparse.csr_matrix((x_ng.data, columns[x_ng.indices], x_ng.indptr), (x_ng.shape[0], len(var)))
-                x_ng.sort_indices()
+                x_ng.sum_duplicates()  # sorts them, too
+                x_ng.eliminate_zeros()
                 cells = np.arange(first + start, first + start + x_ng.shape[0])
                 coordinates = {
                     "soma_dim_0": np.repeat(cells, np.diff(x_ng.indptr)),

@@ -74,8 +74,8 @@ class Dataset(Section):
     """Where the raw counts of an h5ad file are: `X`, `raw` (with the genes of raw) or `layers/NAME`."""
     values: Literal["counts", "log1p_10k"] = "counts"
     """What the matrix holds: raw counts; or, where a publisher has nothing else, log1p of counts per 10,000 (natural
-    logarithm). The harmonised file then has thousandths of counts per 10,000, rounded, in their place: models and
-    baselines read the same log1p values of them, to 0.0005, but they are no counts. Never for pretraining."""
+    logarithm; of all genes, of which the file may have some). Counts are given back from them, up to a factor of all
+    counts of a cell where few genes are left. Never for pretraining."""
     gene_ids: str = "index"
     """Where genes are named: `index`, or a column of var."""
     gene_id_kind: Literal["ensembl", "symbol"] = "ensembl"

@@ -1,13 +1,11 @@
 """What a matrix holds that should hold raw counts and does not, and which other place of the file looks raw."""
 
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
-import h5py
 import numpy as np
 from scipy import sparse
 
-from wced.corpus import matrices
-from wced.corpus.opening import opened
+from wced.corpus import log1p, matrices
 
 SAMPLE = 500
 """Cells that are looked at."""
@@ -19,30 +17,41 @@ LOG_LARGEST = 20.0
 """Values below this, e^20 = 5e8 counts, may be logarithms of counts; counts of a cell seldom stay below it."""
 
 
-def of_file(path: str | Path, counts: str, x_ng: sparse.csr_matrix) -> str:
-    """Return the end of a sentence: what the place `counts` of an h5ad file holds, and where raw counts may be.
+Places = Mapping[str, tuple[Callable[[], matrices.Stored | None], str]]
+"""Matrices by the names of their places: how to open each, and how to ask for it."""
+
+
+def advice(x_ng: sparse.csr_matrix, here: str, places: Places) -> str:
+    """Return the end of a sentence: what the place `here` holds, where raw counts may be, or what else to do.
 
     Parameters
     ----------
-    path, counts
-        The file and the place.
     x_ng
-        Some of its cells, from one on that holds no counts.
+        Some cells, from one on that holds no counts.
+    here
+        The place.
+    places
+        All matrices of the file or AnnData.
     """
-    with opened(path, "h5ad") as file:
-        return f"; {counts} holds {kind(x_ng[:SAMPLE])}{elsewhere(file, counts)}"
+    found, where, remedy = kind(x_ng[:SAMPLE]), elsewhere(here, places), ""
+    if where == NOWHERE and found.startswith(("log-normalised values (expm1 of each cell adds up to 10000", LOG)):
+        remedy = "; wced source gives counts back, with values log1p_10k"
+    elif where == NOWHERE and ("not whole" in found or "but for" in found):
+        remedy = "; round them if they are estimated counts (kallisto, RSEM, SoupX)"
+    return f"; {here} holds {found}{where}{remedy}"
 
 
-def elsewhere(file: h5py.File, counts: str) -> str:
-    """Return the end of a sentence: which places other than `counts` look raw."""
-    places = ["X", "raw", *(f"layers/{name}" for name in file.get("layers", {}))]
-    raw = [place for place in places if place != counts and kind(_sample(file, place)) == RAW]
+def elsewhere(here: str, places: Places) -> str:
+    """Return the end of a sentence: which places other than `here` look raw."""
+    raw = [name for name, (stored, _) in places.items() if name != here and kind(_sample(stored)) == RAW]
     if raw:
-        return f"; {' and '.join(raw)} look{'s' if len(raw) == 1 else ''} raw: set counts to {raw[0]}"
-    return "; no other matrix of the file looks raw"
+        return f"; {' and '.join(raw)} look{'s' if len(raw) == 1 else ''} raw: {places[raw[0]][1]}"
+    return NOWHERE
 
 
-RAW = "raw counts"
+NOWHERE = "; no other matrix of the file looks raw"
+
+RAW, LOG = "raw counts", "values that look log-normalised"
 
 
 def kind(x_ng: sparse.csr_matrix | None) -> str:
@@ -78,16 +87,15 @@ def kind(x_ng: sparse.csr_matrix | None) -> str:
         totals = np.add.reduceat(totals, x_ng.indptr[:-1][filled])
         if len(totals) > 1 and np.ptp(totals) <= EVEN * np.median(totals):
             return f"{what} {np.median(totals):.0f})"
-    return "values that look log-normalised" if values.max() < LOG_LARGEST else "values that are not whole"
+    if values.max() < LOG_LARGEST and log1p.counts_of(x_ng)[1] is None:
+        return LOG
+    return "values that are not whole"
 
 
-def _sample(file: h5py.File, place: str) -> sparse.csr_matrix | None:
+def _sample(stored: Callable[[], matrices.Stored | None]) -> sparse.csr_matrix | None:
     """Return the first cells of a matrix, None where there is no readable one."""
-    key = "raw/X" if place == "raw" else place
-    if key not in file:
-        return None
     try:
-        block = next(matrices.blocks(file[key], np.arange(SAMPLE)), None)
+        block = next(matrices.blocks(stored(), np.arange(SAMPLE)), None)
     except Exception:  # advice about another place must not hide what is wrong with this one
         return None
-    return None if block is None else sparse.csr_matrix(block[:SAMPLE])
+    return None if block is None else block[:SAMPLE]

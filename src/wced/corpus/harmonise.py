@@ -88,6 +88,9 @@ def harmonise(
         dataset,
         cell_type_names or {},
     )
+    for file in published:
+        if file.left_out:
+            print(f"{file.where}: left out features that are no genes: {file.left_out}")
     found = file_genes([file.var for file in published], dataset, table, orthologs)
     total_g = np.zeros(len(found.ids))
     for i, block in _blocks(published, rows, f"{dataset.dataset}: summing genes"):

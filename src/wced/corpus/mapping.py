@@ -158,7 +158,9 @@ def map_genes(
         other = {"ensembl": "symbol", "symbol": "ensembl"}[dataset.gene_id_kind]
         other_share = _ids(found.names, other, table, orthologs)[1].mean()
         where = "gene table" if orthologs is None else "table of orthologs"
-        advice = f"; as {other} names {other_share:.1%} would be: set gene_id_kind" if other_share > share else ""
+        advice = genes.what_names_are(found.names[measured & ~found.known])
+        if other_share > share:
+            advice = f"; as {other} names {other_share:.1%} would be: set gene_id_kind"
         raise WcedError(
             f"dataset {dataset.dataset}: only {share:.1%} of its {measured.sum()} genes are in the {where} as "
             f"{dataset.gene_id_kind} names (at least {min_mapped_genes:.0%} are asked for); not in it are {missing}"

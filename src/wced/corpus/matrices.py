@@ -11,8 +11,8 @@ from scipy import sparse
 BLOCK = 2**22
 """Stored values that are read at once; a single cell may have more."""
 
-Stored = h5py.Group | h5py.Dataset | sparse.csr_matrix
-"""A sparse matrix or a dense one in an HDF5 file, or one in memory; cells × genes."""
+Stored = h5py.Group | h5py.Dataset | sparse.csr_matrix | np.ndarray
+"""A sparse matrix or a dense one in an HDF5 file or in memory; cells × genes."""
 
 
 def shape_of(stored: Stored) -> tuple[int, int]:
@@ -39,24 +39,29 @@ def blocks(stored: Stored, rows: np.ndarray) -> Iterator[sparse.csr_matrix]:
     Yields
     ------
     scipy.sparse.csr_matrix
-        The next of these cells × all genes, in the type that is stored.
+        The next of these cells × all genes: one entry per gene of a cell, ascending. Several stored entries of one gene
+        are added up, as SciPy reads them. The matrix itself stays as it is.
     """
     read, edges = _reader(stored)
     for start, stop in pairwise(edges.tolist()):
         first, last = np.searchsorted(rows, [start, stop])
         if first < last:
             block = read(start, stop)
+            if not block.has_canonical_format:
+                block = block.astype(np.float64)  # a copy, in which no narrow type overflows
+                block.sum_duplicates()
             yield block if last - first == stop - start else block[rows[first:last] - start]
 
 
 def _reader(stored: Stored) -> tuple[Callable[[int, int], sparse.csr_matrix], np.ndarray]:
     """Return how to read a range of cells, and the edges of ranges of about BLOCK stored values."""
     n, g = shape_of(stored)
-    if isinstance(stored, h5py.Dataset):
+    if not isinstance(stored, h5py.Group | sparse.csr_matrix):
         # Whole chunks, which would otherwise be decompressed once for every block that touches them.
-        chunk = stored.chunks[0] if stored.chunks else 1
+        chunk = stored.chunks[0] if isinstance(stored, h5py.Dataset) and stored.chunks else 1
         step = -(-max(1, BLOCK // max(g, 1)) // chunk) * chunk
-        return lambda start, stop: sparse.csr_matrix(stored[start:stop]), np.append(np.arange(0, n, step), n)
+        edges = np.append(np.arange(0, n, step), n)
+        return lambda start, stop: sparse.csr_matrix(_plain(np.asarray(stored[start:stop]))), edges
     if isinstance(stored, h5py.Group):
         if "shape" not in stored and sparse_dataset(stored).format == "csc":
             stored = sparse.csr_matrix(sparse_dataset(stored).to_memory())
@@ -74,7 +79,15 @@ def _reader(stored: Stored) -> tuple[Callable[[int, int], sparse.csr_matrix], np
         columns = indices[first:last]
         if len(columns) and not (columns.min() >= 0 and columns.max() < g):
             raise ValueError(f"a value stands in column {columns.max()} of {g}")
-        return sparse.csr_matrix((data[first:last], columns, indptr[start : stop + 1] - first), (stop - start, g))
+        return sparse.csr_matrix(
+            (_plain(data[first:last]), columns, indptr[start : stop + 1] - first), (stop - start, g)
+        )
 
     inner = np.searchsorted(indptr, np.arange(BLOCK, indptr[-1], BLOCK))
     return read, np.unique(np.concatenate([[0], inner, [n]]))
+
+
+def _plain(values: np.ndarray) -> np.ndarray:
+    """Return values in a type that SciPy can compute with."""
+    wider = {"?": np.uint8, "e": np.float32}.get(values.dtype.char, values.dtype.newbyteorder("="))
+    return values.astype(wider, copy=False)

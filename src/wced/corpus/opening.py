@@ -25,30 +25,13 @@ def opened(path: str | Path, format: str) -> h5py.File:
         file = h5py.File(existing(path, f"a file of the format {format}"), "r")
     except OSError as failure:
         raise WcedError(f"{path}: not an HDF5 file ({format} is one), or a truncated one: {failure}") from None
-    found = _format(file)
+    found = h5ad.format_of(file)
     if found == format:
         return file
     file.close()
-    advice = {
-        "h5ad": "; set format to h5ad",
-        "10x_h5": "; set format to 10x_h5",
-        "MuData": "; write its RNA as h5ad",
-        "loom": "; write it as h5ad",
-    }.get(found, "")
+    remedies = h5ad.REMEDIES | {name: f"set format to {name}" for name in ("h5ad", "10x_h5")}
+    advice = f"; {remedies[found]}" if found in remedies else ""
     raise WcedError(f"{path}: not a file of the format {format} but {found}{advice}")
-
-
-def _format(file: h5py.File) -> str:
-    if "mod" in file:
-        return "MuData"
-    if "obs" in file and "var" in file:
-        return "h5ad"
-    if "row_attrs" in file:
-        return "loom"
-    groups = [value for value in file.values() if isinstance(value, h5py.Group)]
-    if any("barcodes" in group for group in groups):
-        return "10x_h5"
-    return f"another HDF5 file, with {', '.join(list(file)[:5]) or 'nothing'} in it"
 
 
 def data_frame(file: h5py.File, key: str, path: str | Path) -> pd.DataFrame:

@@ -1,23 +1,44 @@
 """A published file of counts, once it is open: whatever its format, cells, genes and checked blocks of counts."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from wced.corpus import matrices
+from wced.corpus import log1p, matrices
 from wced.corpus.opening import one_line
 from wced.errors import WcedError
 
-PER_10K = 1000
-"""Stored parts of one count per 10,000 where log1p values stand for counts: the largest such value, 10,000, is then
-below LARGEST_COUNT, and log1p changes by less than 0.0005 when a part is rounded."""
-
 LARGEST_COUNT = 2**24
 """Largest count that float32, in which CELLxGENE keeps counts, holds exactly along with all smaller ones."""
+
+
+BINARISED = 1000
+"""So many ones and nothing larger are no counts: of a cell's counts some always fall on one gene."""
+
+KIND_COLUMNS = ("feature_types", "feature_type", "modality")
+"""Columns of var that say what kind of feature each is: of 10x and scanpy, of others, of muon."""
+
+EXPRESSION = ("gene expression", "gex", "rna")
+"""Kinds of features that are genes, in small letters and without underscores."""
+
+OTHERS = (
+    "antibody capture", "antibody", "antibodies", "adt", "ab", "protein", "proteins", "prot", "antigen capture",
+    "crispr guide capture", "guide", "guides", "grna", "sgrna", "multiplexing capture", "hto", "hashtag", "hashtags",
+    "custom", "peaks", "peak", "atac", "chromatin accessibility",
+)  # fmt: skip
+"""Kinds of features that are none, told from biotypes of genes, which `feature_type` holds in CELLxGENE's files."""
+
+WRONG = (
+    (lambda values: ~np.isfinite(values), "is not a finite number", False),
+    (lambda values: values < 0, "is negative", True),
+    (lambda values: values != np.rint(values), "is not a whole number", True),
+    (lambda values: values > LARGEST_COUNT, f"is larger than {LARGEST_COUNT}", False),
+)
+"""What a count must not be, in words, and whether the matrix may hold something else than counts."""
 
 
 @dataclass(frozen=True)
@@ -33,66 +54,103 @@ class Published:
     stored: Callable[[], AbstractContextManager[matrices.Stored]]
     """Opens the matrix, all cells × all features, for a while."""
     features: np.ndarray | None = None
-    """Columns of the matrix that are genes, where not all are."""
+    """Columns of the matrix that are `var`; None for all."""
+    left_out: str = ""
+    """How many features of which other kinds were left out, as `6 Antibody Capture`; empty where none was."""
     values: str = "counts"
     """What the matrix holds: `counts` or `log1p_10k`."""
     advice: Callable[[sparse.csr_matrix], str] = lambda _: ""
     """Says of some cells that are no counts what they hold, and which other place of the file looks raw."""
 
-    def counts(self, rows: np.ndarray) -> Iterator[sparse.csr_matrix]:
-        """Give the checked counts of some cells (ascending numbers), block after block; cells × `var`, whole numbers.
+    def of_genes(self) -> "Published":
+        """Return the same without the features that are no genes, by the first of `KIND_COLUMNS` that tells.
 
-        Of log1p_10k they are thousandths of counts per 10,000, rounded: round(1000 · (eˣ − 1)).
+        Where a feature is called gene expression, only such features stay, and those of which nothing is said.
+
+        Raises
+        ------
+        WcedError
+            If no feature is left.
+        """
+        for column in (name for name in self.var if str(name).lower() in KIND_COLUMNS):
+            said = self.var[column].astype(object).where(self.var[column].notna(), "").astype(str)
+            kind = said.str.lower().str.replace(r"[_\-\s]+", " ", regex=True).str.strip()
+            other = ~kind.isin((*EXPRESSION, "")) if kind.isin(EXPRESSION).any() else kind.isin(OTHERS)
+            if other.all():
+                raise WcedError(f"{self.where}: no feature is gene expression; {column} of var says {said.iloc[0]}")
+            if other.any():
+                numbers = said[other].value_counts().sort_index()
+                left_out = ", ".join(f"{n} {name}" for name, n in numbers.items())
+                kept = np.flatnonzero(~other)
+                return replace(self, var=self.var.iloc[kept], features=kept, left_out=left_out)
+        return self
+
+    def counts(self, rows: np.ndarray | None = None) -> Iterator[sparse.csr_matrix]:
+        """Give the checked counts of cells, block after block; cells × `var`, whole numbers, one entry for each.
+
+        Of log1p_10k they are the counts that the values were made of (`wced.corpus.log1p`).
+
+        Parameters
+        ----------
+        rows
+            Ascending numbers of the cells; None for all.
 
         Raises
         ------
         WcedError
             If the file is damaged, or a count is negative, not whole, not finite or too large; the sentence says where.
-            If the values are to be log1p_10k and can not be: all whole, or more than 10,000 counts in a cell.
+            If all are zero or one. If the values are to be log1p_10k and can not be.
         """
-        done = 0
+        rows, done, ones, largest = np.arange(len(self.obs)) if rows is None else rows, 0, 0, 0
         try:
             with self.stored() as stored:
                 for block in matrices.blocks(stored, rows):
                     block = block if self.features is None else block[:, self.features]
+                    of_block = rows[done : done + block.shape[0]]
                     if self.values == "log1p_10k":
-                        block = self._from_log1p(block)
-                    self._check(block, rows[done : done + block.shape[0]])
+                        block = self._from_log1p(block, of_block)
+                    self._check(block, of_block, WRONG)
                     done += block.shape[0]
+                    ones += np.count_nonzero(block.data)
+                    largest = max(largest, block.data.max(initial=0))
                     yield block
-        except (OSError, EOFError, KeyError, ValueError, TypeError) as failure:
+        except (OSError, EOFError, KeyError, IndexError, ValueError, TypeError) as failure:
             raise WcedError(f"{self.where} cannot be read: {one_line(failure)}") from None
+        if largest == 1 and ones >= BINARISED:
+            raise WcedError(
+                f"{self.where}: holds zeros and ones only, which say whether a gene is expressed and are no counts"
+                f"{self.advice(block)}"
+            )
 
-    def _check(self, block: sparse.csr_matrix, rows: np.ndarray) -> None:
-        values = block.data
-        for wrong, what, other_kind in (
-            (~np.isfinite(values), "is not a finite number", False),
-            (values < 0, "is negative", True),
-            (values != np.rint(values), "is not a whole number", True),
-            (values > LARGEST_COUNT, f"is larger than {LARGEST_COUNT}", False),
-        ):
-            if wrong.any():
-                first = int(np.argmax(wrong))
+    def _check(self, block: sparse.csr_matrix, rows: np.ndarray, wrong: Sequence[tuple]) -> None:
+        for is_wrong, what, other_kind in wrong:
+            if (at := is_wrong(block.data)).any():
+                first = int(np.argmax(at))
                 row = int(np.searchsorted(block.indptr, first, side="right")) - 1
                 cell, gene = self.obs.index[rows[row]], self.var.index[block.indices[first]]
                 advice = self.advice(block[row:]) if other_kind else ""
                 raise WcedError(
-                    f"{self.where}: the count of gene {gene} in cell {cell} is {values[first]:g}, which {what}{advice}"
+                    f"{self.where}: the count of gene {gene} in cell {cell} is {block.data[first]:g}, which {what}"
+                    f"{advice}"
                 )
 
-    def _from_log1p(self, block: sparse.csr_matrix) -> sparse.csr_matrix:
-        """Return what `counts` gives of log1p_10k; values that can not be any stay, for the check to find."""
-        block = block.astype(np.float64)
-        values = block.data
+    def _from_log1p(self, block: sparse.csr_matrix, rows: np.ndarray) -> sparse.csr_matrix:
+        self._check(block, rows, WRONG[:2])
+        values = block.data.astype(np.float64)
         if len(values) and np.array_equal(values, np.rint(values)):
             raise WcedError(f"{self.where}: all values are whole numbers, so they are no log1p of counts per 10,000")
-        right = np.isfinite(values) & (values > 0)
         # Without the limit a value that is no logarithm overflows.
-        values[right] = np.rint(PER_10K * np.expm1(np.minimum(values[right], 20)))
-        largest = np.asarray(block.sum(axis=1)).max(initial=0) / PER_10K
-        if largest > 1e4 * 1.01:
+        per_10k = sparse.csr_matrix((np.expm1(np.minimum(values, 20)), block.indices, block.indptr), block.shape)
+        largest = np.asarray(per_10k.sum(axis=1)).max(initial=0)
+        if largest > log1p.TARGET * 1.01:
             raise WcedError(
                 f"{self.where}: by its values a cell has {largest:.6g} counts per 10,000, so they are no natural "
                 "logarithms (log1p) of counts per 10,000"
             )
-        return block
+        counts_ng, refused = log1p.counts_of(block)
+        if refused is not None:
+            raise WcedError(
+                f"{self.where}: the values of cell {self.obs.index[rows[refused]]} are no natural logarithms (log1p) "
+                "of counts per 10,000, or were changed since: their e^x - 1 are not whole multiples of one number"
+            )
+        return counts_ng

@@ -16,9 +16,6 @@ from wced.corpus.opening import one_line, opened, text_table
 from wced.corpus.published import Published
 from wced.errors import WcedError
 
-GENE_EXPRESSION = "Gene Expression"
-"""The kind of feature that 10x calls genes; antibodies, guides and the like are others."""
-
 
 def open_h5(path: Path) -> Published:
     """Open what `scanpy.read_10x_h5` would read as a whole; the three arrays are the rows of cells × features."""
@@ -102,7 +99,7 @@ def _of_10x(
             f"{path}: the matrix is {shape[1]} × {shape[0]}, but there are {len(ids)} features and "
             f"{len(cells)} barcodes"
         )
-    features = None if kinds is None else np.flatnonzero(kinds == GENE_EXPRESSION)
-    chosen = slice(None) if features is None else features
-    var = pd.DataFrame({"gene_symbols": names[chosen]}, index=ids[chosen])
-    return Published(f"{path}", pd.DataFrame(index=cells), var, stored, features)
+    var = pd.DataFrame({"gene_symbols": names}, index=ids)
+    if kinds is not None:
+        var["feature_types"] = kinds
+    return Published(f"{path}", pd.DataFrame(index=cells), var, stored)

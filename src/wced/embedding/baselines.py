@@ -40,6 +40,12 @@ class Cells:
         """Whether all cells are of one batch."""
         return self.adata.obs["batch"].nunique() < 2
 
+    @property
+    def few_genes(self) -> str:
+        """What is said beside every score where fewer genes are expressed than the settings ask for."""
+        expressed = int((self.adata.X.sum(axis=0) > 0).sum())
+        return "" if expressed >= self.settings.n_top_genes else f"; all {expressed} expressed genes"
+
 
 @dataclass(frozen=True)
 class Embedded:
@@ -65,17 +71,12 @@ def hvg(adata: AnnData, n_top_genes: int) -> np.ndarray:
     adata
         Raw counts as X, cells × genes; it is left as it is.
     n_top_genes
-        Genes kept, in the order of the genes of `adata`.
+        Genes kept, in the order of the genes of `adata`; all that are expressed where these are fewer.
 
     Returns
     -------
     np.ndarray
-        Cells × `n_top_genes`, float32.
-
-    Raises
-    ------
-    WcedError
-        If fewer genes are expressed than asked for.
+        Cells × genes kept, float32.
     """
     return np.asarray(highly_variable(adata, n_top_genes).X.toarray(), dtype=np.float32)
 
@@ -86,10 +87,6 @@ def highly_variable(adata: AnnData, n_top_genes: int) -> AnnData:
 
     log1p_10k = AnnData(X=adata.X.astype(np.float32), var=adata.var[[]])
     sc.pp.filter_genes(log1p_10k, min_cells=1)
-    if log1p_10k.n_vars < n_top_genes:
-        raise WcedError(
-            f"embedding.n_top_genes: {n_top_genes} asked for, but these cells express {log1p_10k.n_vars} genes"
-        )
     sc.pp.normalize_total(log1p_10k, target_sum=1e4)
     sc.pp.log1p(log1p_10k)
     dispersion = sc.pp.highly_variable_genes(log1p_10k, flavor="seurat", inplace=False)["dispersions_norm"].to_numpy()
@@ -108,37 +105,36 @@ def pca(adata: AnnData, n_top_genes: int, n_components: int, seed: int) -> np.nd
     n_top_genes
         Highly variable genes that the components are made from.
     n_components
-        Components, the largest variance first.
+        Components, the largest variance first; one fewer than cells or genes where that is less.
     seed
         Start of the iteration (ARPACK); the result depends on it only by rounding.
 
     Returns
     -------
     np.ndarray
-        Cells × `n_components`, float32.
+        Cells × components, float32.
 
     Raises
     ------
     WcedError
-        If there are not more cells and genes than components.
+        If there are not two cells that express two genes.
     """
     from sklearn.decomposition import PCA
 
     x_ng = hvg(adata, n_top_genes)
-    if n_components >= min(x_ng.shape):
-        raise WcedError(
-            f"embedding.n_components: {n_components} asked for, but there are {x_ng.shape[0]} cells and "
-            f"{x_ng.shape[1]} genes"
-        )
+    n_components = min(n_components, *(size - 1 for size in x_ng.shape))
+    if n_components < 1:
+        raise WcedError(f"principal components: there are {x_ng.shape[0]} cells and {x_ng.shape[1]} genes")
     return PCA(n_components, svd_solver="arpack", random_state=seed).fit_transform(x_ng).astype(np.float32)
 
 
 def _hvg(cells: Cells) -> Embedded:
-    return Embedded(hvg(cells.adata, cells.settings.n_top_genes))
+    return Embedded(hvg(cells.adata, cells.settings.n_top_genes), LEAKAGE + cells.few_genes)
 
 
 def _pca(cells: Cells) -> Embedded:
-    return Embedded(pca(cells.adata, cells.settings.n_top_genes, cells.settings.n_components, cells.seed))
+    components_nk = pca(cells.adata, cells.settings.n_top_genes, cells.settings.n_components, cells.seed)
+    return Embedded(components_nk, LEAKAGE + cells.few_genes)
 
 
 def _harmony(cells: Cells) -> Embedded:
@@ -148,7 +144,7 @@ def _harmony(cells: Cells) -> Embedded:
     """
     components_nk = _pca(cells).embedding_nd
     if cells.single_batch:
-        return Embedded(components_nk, f"{LEAKAGE}; one batch, so the same as pca")
+        return Embedded(components_nk, f"{LEAKAGE}; one batch, so the same as pca{cells.few_genes}")
     from harmonypy import run_harmony
 
     # One core: sums in parallel would make the result depend on the machine.
@@ -156,7 +152,7 @@ def _harmony(cells: Cells) -> Embedded:
         components_nk, cells.adata.obs[["batch"]].astype(str), ["batch"], random_state=cells.seed, ncores=1,
         verbose=False,
     )  # fmt: skip
-    return Embedded(np.asarray(fitted.Z_corr, np.float32), LEAKAGE_BATCH)
+    return Embedded(np.asarray(fitted.Z_corr, np.float32), LEAKAGE_BATCH + cells.few_genes)
 
 
 def _scvi(cells: Cells) -> Embedded:
@@ -166,7 +162,7 @@ def _scvi(cells: Cells) -> Embedded:
     settings = cells.settings
     genes = highly_variable(cells.adata, settings.n_top_genes).var_names
     latent_nd, n_params = latent(cells.adata, genes, settings.scvi, cells.seed)
-    return Embedded(latent_nd, LEAKAGE if cells.single_batch else LEAKAGE_BATCH, n_params)
+    return Embedded(latent_nd, (LEAKAGE if cells.single_batch else LEAKAGE_BATCH) + cells.few_genes, n_params)
 
 
 def _corpus_pca(cells: Cells) -> Embedded:

@@ -1,7 +1,7 @@
 """Principal components of the pretraining corpus: the linear model that is applied to other cells as it is."""
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -80,4 +80,4 @@ class Components:
 def fit(shards: ShardSet, n_components: int, most_cells: int, seed: int) -> Components:
     """Return the principal components of the training cells; parameters are those of `principal_components`."""
     mean_v, loading_vk = principal_components(shards, n_components, most_cells, seed)
-    return Components(shards.vocabulary, mean_v, loading_vk)
+    return Components(replace(shards.vocabulary, names=None), mean_v, loading_vk)

@@ -94,7 +94,7 @@ def read_embedding(path: str | Path) -> AnnData:
     adata = h5ad.read(path, "an embedding (h5ad)")
     facts = adata.uns.get("wced", {})
     for key, kind in FACTS.items():
-        if key not in facts:
+        if not isinstance(facts, Mapping) or key not in facts:
             raise WcedError(f"{path}: not an embedding of wced: uns['wced'] has no {key}")
         facts[key] = kind(facts[key])
     if facts["space"] not in (COMMON, OWN):

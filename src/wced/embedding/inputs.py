@@ -8,10 +8,12 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
+from wced.corpus.published import Published
+from wced.corpus.reading import of_anndata
 from wced.embedding.matching import GeneMatch, match_genes, symbols_of
 from wced.errors import WcedError
 from wced.pretraining.folder import Checkpoint
-from wced.shards.cells import RaggedCells, from_csr, id_dtype
+from wced.shards.cells import RaggedCells, from_csr
 from wced.shards.input_genes import GeneChoice, gene_choice
 from wced.shards.perturbations import Perturbations, gene_ids_of
 from wced.shards.vocabulary import Vocabulary
@@ -19,14 +21,17 @@ from wced.shards.vocabulary import Vocabulary
 MIN_GENE_SHARE = 0.1
 """Cells that measured a smaller share of the vocabulary are refused, unless it is asked for otherwise."""
 
+LOW_COUNT_SHARE = 0.8
+"""Genes of the vocabulary have 0.87 to 0.97 of the counts of whole cells and nuclei; less is warned of."""
+
+EXAMPLES = 5
+"""Genes that such a warning names: those with most counts."""
+
 PERTURBED = "perturbed_gene"
 """Column of obs that names the perturbed genes of a cell, for models that know the gene state `perturbed`."""
 
 MADE_OF = "counts_made_of"
-"""Key of uns of a harmonised dataset whose publisher has no counts; it says what X was made of."""
-
-ROWS = 8192
-"""Cells that are read and checked at once; of a file that stays on disk, no more are in memory as they are."""
+"""Key of uns of a harmonised dataset whose publisher has no counts; it says of what they were given back."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +63,16 @@ class ModelInput:
         ]
         if said["by_symbol"]:
             parts.append(f"{said['by_symbol']} of them by symbol")
+        if "left_out" in said:
+            parts.append(f"left out features that are no genes: {said['left_out']}")
         if MADE_OF in said:
             parts.append(f"counts made of {said[MADE_OF]}")
         if said["duplicates"]:
             parts.append(f"{said['duplicates']} duplicates added up")
         if said["empty_cells"]:
             parts.append(f"{said['empty_cells']} cells without any of these genes")
+        if "not_known" in said:
+            parts.append(f"warning: many counts are of genes that the model does not know: {said['not_known']}")
         parts += [f"{column} unknown for {n} cells" for column, n in said.get("unknown", {}).items()]
         if "perturbed_cells" in said:
             parts.append(f"{said['perturbed_cells']} cells with a perturbed gene")
@@ -103,33 +112,37 @@ def read_cells(
     WcedError
         If there are no raw counts where they should be, or too few genes of the vocabulary.
     """
-    matrix, where, var = _matrix(adata, layer, use_raw)
-    vocabulary = checkpoint.vocabulary
-    match = match_genes(var, vocabulary, gene_column)
+    published, vocabulary = of_anndata(adata, layer, use_raw), checkpoint.vocabulary
+    match = match_genes(published.var, vocabulary, gene_column)
     share = match.found / len(vocabulary)
     if share < min_gene_share:
         raise WcedError(
             f"{match.source}: {match.found} of the model's {len(vocabulary)} genes are there ({share:.1%}), fewer "
             f"than the {min_gene_share:.1%} asked for"
         )
-    others = [f"layers[{name!r}]" for name in adata.layers if name != layer]
-    others += ["raw"] if adata.raw is not None and not use_raw else []
-    cells, count_share = _counts(matrix, where, match, vocabulary, others)
+    cells, total_g = _counts(published, match, len(vocabulary))
+    known_g = match.id_g >= 0
     facts = {
-        "counts": where,
+        "counts": published.where,
         "gene_names": match.source,
         "vocabulary": len(vocabulary),
         "genes": match.found,
         "gene_share": share,
         "by_symbol": match.by_symbol,
-        "duplicates": int((match.id_g >= 0).sum()) - match.found,
-        "count_share": count_share,
+        "duplicates": int(known_g.sum()) - match.found,
+        "count_share": float(total_g[known_g].sum() / max(total_g.sum(), 1)),
         "empty_cells": int((np.diff(cells.offsets) == 0).sum()),
     }
+    if total_g.any() and facts["count_share"] < LOW_COUNT_SHARE:
+        share_g = np.where(known_g, 0, total_g) / total_g.sum()
+        most = np.argsort(-share_g, kind="stable")[:EXAMPLES]
+        facts["not_known"] = ", ".join(f"{match.name_g[g]} ({share_g[g]:.1%})" for g in most if share_g[g])
+    if published.left_out:
+        facts["left_out"] = published.left_out
     if MADE_OF in adata.uns:
         facts[MADE_OF] = str(adata.uns[MADE_OF])
     measured_v = np.zeros(len(vocabulary), bool)
-    measured_v[match.id_g[match.id_g >= 0]] = True
+    measured_v[match.id_g[known_g]] = True
     metadata_nm = None
     if columns := [entry["column"] for entry in checkpoint.model.config.metadata]:
         metadata_nm = _codes(adata.obs, columns, checkpoint)
@@ -141,62 +154,21 @@ def read_cells(
     return ModelInput(cells, measured_v, metadata_nm, facts, choice)
 
 
-def _matrix(adata: AnnData, layer: str | None, use_raw: bool) -> tuple[Any, str, pd.DataFrame]:
-    """Return the matrix of counts, what it is called, and its genes."""
-    if use_raw:
-        if layer is not None:
-            raise WcedError(f"layer {layer} and use_raw: only one of them can be asked for")
-        if adata.raw is None:
-            raise WcedError("raw: the AnnData has none")
-        return adata.raw.X, "raw.X", adata.raw.var
-    if layer is None:
-        return adata.X, "X", adata.var
-    if layer not in adata.layers:
-        raise WcedError(f"layers: there is no {layer}; there are {', '.join(adata.layers) or 'none'}")
-    return adata.layers[layer], f"layers[{layer!r}]", adata.var
+def _counts(published: Published, match: GeneMatch, vocabulary_size: int) -> tuple[RaggedCells, np.ndarray]:
+    """Return the counts of the vocabulary's genes, and the sum of every gene of the AnnData."""
+    total_g = np.zeros(len(match.id_g))
+    parts = [from_csr(sparse.csr_matrix((0, len(total_g))), match.id_g, vocabulary_size)]
+    for counts_ng in published.counts():
+        total_g += np.asarray(counts_ng.sum(axis=0, dtype=np.float64)).ravel()
+        parts.append(from_csr(counts_ng, match.id_g, vocabulary_size))
+    return _joined(parts), total_g
 
 
-def _counts(
-    matrix: Any, where: str, match: GeneMatch, vocabulary: Vocabulary, others: list[str]
-) -> tuple[RaggedCells, float]:
-    """Return the counts of the vocabulary's genes, and their share of all counts."""
-    refusal = f"{where}: not raw counts (whole numbers, none negative)"
-    refusal += f"; they may stand in {', '.join(others)}" if others else ""
-    if matrix is None:
-        raise WcedError(refusal)
-    if getattr(matrix, "format", None) == "csc":  # whose rows can only be had all at once
-        matrix = (matrix if sparse.issparse(matrix) else matrix.to_memory()).tocsr()
-    columns = np.flatnonzero(match.id_g >= 0)
-    ids, place = np.unique(match.id_g[columns], return_inverse=True)
-    summing_gu = None
-    if len(ids) < len(columns):  # several columns are one gene
-        summing_gu = sparse.csr_matrix((np.ones(len(columns)), (columns, place)), (len(match.id_g), len(ids)))
-    parts, total, kept = [], 0.0, 0.0
-    for start in range(0, max(matrix.shape[0], 1), ROWS):
-        try:
-            rows = matrix[start : start + ROWS]
-            counts_ng = sparse.csr_matrix(rows if sparse.issparse(rows) else np.asarray(rows))
-            counts_ng.check_format(full_check=True)  # a number of a gene must not lead beyond the genes
-        except (ValueError, IndexError, OSError) as failure:
-            raise WcedError(f"{where}: cannot be read: {failure}") from None
-        data = counts_ng.data
-        if data.size and not (data.min() >= 0 and data.max() < 2**32 and np.array_equal(data, np.round(data))):
-            raise WcedError(refusal)
-        total += data.sum(dtype=np.float64)
-        if summing_gu is None:
-            part = from_csr(counts_ng, match.id_g, len(vocabulary))
-        else:
-            part = from_csr(counts_ng.astype(np.float64) @ summing_gu, ids, len(vocabulary))
-        kept += part.count.sum(dtype=np.float64)
-        parts.append(part)
-    return _joined(parts, len(vocabulary)), kept / total if total else 0.0
-
-
-def _joined(parts: list[RaggedCells], vocabulary_size: int) -> RaggedCells:
+def _joined(parts: list[RaggedCells]) -> RaggedCells:
     n = sum(map(len, parts))
     return RaggedCells(
         offsets=np.concatenate([[0], *(np.diff(part.offsets) for part in parts)]).cumsum().astype(np.int64),
-        gene=np.concatenate([part.gene for part in parts]).astype(id_dtype(vocabulary_size), copy=False),
+        gene=np.concatenate([part.gene for part in parts]),
         count=np.concatenate([part.count for part in parts]),
         soma_joinid=np.arange(n, dtype=np.int64),
         dataset=np.zeros(n, np.int32),

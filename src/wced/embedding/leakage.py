@@ -6,18 +6,17 @@ hash: the sum, modulo 2^64, of a mixed hash of each pair, which does not depend 
 other cells, about n m / 2^64 pairs agree by chance: 2e-7 for 500,000 scored cells and a corpus of 6 million.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numba
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 
 from wced import h5ad, tables
 from wced.corpus.datasets import Role
 from wced.corpus.joinids import read_joinids
+from wced.corpus.reading import of_anndata
 from wced.errors import WcedError
 from wced.progress import progress
 from wced.shards.cells import RaggedCells, from_csr
@@ -29,7 +28,7 @@ MIN_GENES = 50
 """A cell that expresses fewer genes of those compared is not compared: a few small counts may well agree by chance."""
 
 ROWS = 16_384
-"""Cells whose counts are in memory at once."""
+"""Cells of the corpus whose counts are in memory at once."""
 
 ALL = "all"
 """Name of the row about the whole corpus."""
@@ -79,8 +78,7 @@ def read_scored(
     Parameters
     ----------
     path
-        h5ad with raw counts as X, indexed by Ensembl id, and `observation_joinid` in obs. Where `uns["values"]` says
-        that X is made of normalised values, no counts are compared.
+        h5ad with raw counts as X, indexed by Ensembl id, and `observation_joinid` in obs.
     dataset
         Its name.
     vocabulary
@@ -93,21 +91,18 @@ def read_scored(
     adata = h5ad.read(path, "a harmonised dataset", backed="r")
     if "observation_joinid" not in adata.obs:
         raise WcedError(f"{path}: obs has no column observation_joinid")
-    id_g = vocabulary.ids_of(adata.var_names)
+    published = of_anndata(adata)
+    id_g = vocabulary.ids_of(published.var.index)
     measured_v = np.zeros(len(vocabulary), bool)
     measured_v[id_g[id_g >= 0]] = True
     hash_mn = np.zeros((len(measured_mv), adata.n_obs), np.uint64)
-    # Made of normalised values, X holds no counts that could be compared.
-    blocks = [] if "values" in adata.uns else _blocks(adata, id_g, len(vocabulary))
-    for start, cells in blocks:
+    start = 0
+    for counts_ng in published.counts():
+        cells = from_csr(counts_ng, id_g, len(vocabulary))
         for m, other_v in enumerate(measured_mv):
             hash_mn[m, start : start + len(cells)] = _hashes(cells, measured_v & other_v, min_genes)
+        start += len(cells)
     return Scored(dataset, pd.Index(adata.obs["observation_joinid"].astype(str)), measured_v, hash_mn)
-
-
-def _blocks(adata: AnnData, id_g: np.ndarray, size: int) -> Iterator[tuple[int, RaggedCells]]:
-    for start in range(0, adata.n_obs, ROWS):
-        yield start, from_csr(adata.X[start : start + ROWS], id_g, size)
 
 
 def find(

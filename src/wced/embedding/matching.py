@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from wced.errors import WcedError
-from wced.genes.names import GeneNames, without_version
+from wced.genes.names import GeneNames, what_names_are, without_version
 from wced.shards.vocabulary import Vocabulary
 
 COLUMNS = (
@@ -26,7 +26,9 @@ class GeneMatch:
     id_g: np.ndarray
     """int32, (genes of the AnnData,): vocabulary ids, -1 for genes outside. Several may be the same gene."""
     by_symbol: int
-    """Genes that were known by their symbol; the other known ones by their Ensembl id."""
+    """Genes that were known by a symbol; the other known ones by their Ensembl id."""
+    name_g: np.ndarray
+    """text: their names there."""
 
     @property
     def found(self) -> int:
@@ -35,16 +37,19 @@ class GeneMatch:
 
 
 def symbols_of(vocabulary: Vocabulary) -> GeneNames:
-    """Return what the vocabulary's symbols stand for; a symbol of several genes stands for none."""
-    names = pd.Series(vocabulary.gene_ids, index=pd.Index(vocabulary.symbols, dtype=object))
+    """Return what symbols, previous symbols and aliases stand for; a name of several genes stands for none.
+
+    Of a vocabulary that notes no names (of an older checkpoint) only symbols are known.
+    """
+    names = vocabulary.symbols if vocabulary.names is None else vocabulary.names
+    pairs = pd.Series([name.split("|") for name in names], index=vocabulary.gene_ids, dtype=object).explode()
+    names = pd.Series(pairs.index, index=pd.Index(pairs, dtype=object))
     shared = names.index.duplicated(keep=False)
     return GeneNames(names[~shared & (names.index != "")], frozenset(names.index[shared]))
 
 
 def match_genes(var: pd.DataFrame, vocabulary: Vocabulary, gene_column: str | None = None) -> GeneMatch:
-    """Match genes by Ensembl id (versions do not count), or else by the symbol that the vocabulary gives a gene.
-
-    Previous symbols and aliases are not known here: a checkpoint has no gene table.
+    """Match genes by Ensembl id (versions do not count), or else by the symbols that the vocabulary gives a gene.
 
     Parameters
     ----------
@@ -70,7 +75,10 @@ def match_genes(var: pd.DataFrame, vocabulary: Vocabulary, gene_column: str | No
     matches = [_match(source, names, vocabulary, symbols) for source, names in candidates.items()]
     best = max(matches, key=lambda match: ((match.id_g >= 0).sum() - match.by_symbol, match.found))
     if not best.found:
-        raise WcedError(f"{', '.join(candidates)}: none is an Ensembl id or a symbol of the model's vocabulary")
+        raise WcedError(
+            f"{', '.join(candidates)}: none is an Ensembl id or a symbol of the model's vocabulary"
+            f"{what_names_are(next(iter(candidates.values())))}"
+        )
     return best
 
 
@@ -81,4 +89,4 @@ def _match(source: str, names: Sequence[str], vocabulary: Vocabulary, symbols: G
     id_g[versioned] = vocabulary.ids_of(without_version(names[versioned]))
     unknown = id_g < 0
     id_g[unknown] = vocabulary.ids_of(symbols.ids_of(names[unknown]))
-    return GeneMatch(source, id_g, int((id_g[unknown] >= 0).sum()))
+    return GeneMatch(source, id_g, int((id_g[unknown] >= 0).sum()), names)

@@ -13,6 +13,31 @@ def without_version(gene_ids: Sequence[str]) -> np.ndarray:
     return names.str.replace(r"^(ENSG\d{11})(?:\.\d+)?(?:_PAR_Y)?$", r"\1", regex=True).to_numpy(dtype=object)
 
 
+KINDS = {
+    r"\d+(\.0)?": "ids of Entrez (NCBI): map them to Ensembl ids or symbols, e.g. by entrez_id of HGNC's complete set",
+    r"ENSMUS[GT]\d+.*": "genes of the mouse: wced source maps them to human ones (species mus_musculus)",
+    r"ENST\d+.*|[NX][MR]_\d+.*": "transcripts: add them up to genes first",
+    r"ENSP\d+.*|[OPQ]\d[A-Z0-9]{3}\d": "proteins: map them to Ensembl ids or symbols of their genes first",
+}  # fmt: skip
+"""What names of no use look like, and what to do."""
+
+
+def what_names_are(names: Sequence[str]) -> str:
+    """Return the end of a sentence about names that nobody knows: what they look like; empty if like nothing known."""
+    texts = pd.Series(np.asarray(names, dtype=object)).astype(str).reset_index(drop=True)
+    if len(texts) and (texts == texts.index.astype(str)).all():
+        return "; they only number the genes, whose names stand elsewhere"
+    for pattern, what in KINDS.items():
+        if texts.str.fullmatch(pattern).mean() > 0.5:
+            return f"; they look like {what}"
+    return ""
+
+
+REFSEQ = pd.Series({"MT-CO1": "COX1", "MT-CO2": "COX2", "MT-ND1": "ND1"})
+"""RefSeq's names of mitochondrial genes, by symbol, that HGNC has as aliases of PTGS1, PTGS2 and IVNS1ABP, too. No
+annotation calls these so; RefSeq's other names of mitochondrial genes are aliases of no other gene."""
+
+
 @dataclass(frozen=True)
 class GeneNames:
     """Which Ensembl id a gene name stands for."""
@@ -30,14 +55,16 @@ class GeneNames:
 def gene_names(table: pd.DataFrame) -> GeneNames:
     """Learn all names of the genes of a gene table.
 
-    The first source that knows a name decides what it stands for: GENCODE's symbol, HGNC's approved symbol, previous
-    symbols, aliases. A name of several genes in that source is ambiguous and maps to none; but where GENCODE
+    The first source that knows a name decides what it stands for: GENCODE's symbol, HGNC's approved symbol, `REFSEQ`,
+    previous symbols, aliases. A name of several genes in that source is ambiguous and maps to none; but where GENCODE
     gives one symbol to several genes, HGNC's approved gene of this symbol is meant if it is one of them.
     """
+    symbols = table[["symbol", "gene_id"]].set_axis(["name", "gene_id"], axis=1)
     approved = table.loc[table["hgnc_symbol"] != "", ["hgnc_symbol", "gene_id"]].set_axis(["name", "gene_id"], axis=1)
     sources = [
-        table[["symbol", "gene_id"]].set_axis(["name", "gene_id"], axis=1),
+        symbols,
         approved,
+        symbols.assign(name=symbols["name"].map(REFSEQ)).dropna(),
         _exploded(table, "previous_symbols"),
         _exploded(table, "alias_symbols"),
     ]

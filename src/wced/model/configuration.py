@@ -4,7 +4,10 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
+
+READABLE = (4, FORMAT_VERSION)
+"""Versions of a checkpoint's folder that are read; vocabularies of version 4 know symbols alone, no other names."""
 
 BACKBONES = ("llama", "bert", "modernbert", "nystromformer", "performer")
 VALUE_ENCODERS = ("periodic", "mlp", "table")

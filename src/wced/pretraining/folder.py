@@ -12,7 +12,7 @@ from transformers.utils import logging as transformers_logging
 
 from wced.errors import WcedError
 from wced.files import existing
-from wced.model.configuration import FORMAT_VERSION, WcedConfig
+from wced.model.configuration import READABLE, WcedConfig
 from wced.model.modeling import WcedModel
 from wced.ontology.cut import OntologyCut
 from wced.shards.input_genes import InputGenes
@@ -105,10 +105,10 @@ def load(name: str | Path) -> Checkpoint:
         raise WcedError(f"{folder / 'config.json'}: not a checkpoint's config")
     if settings.get("model_type") != WcedConfig.model_type:
         raise WcedError(f"{folder / 'config.json'}: model_type is {settings.get('model_type')}, not wced")
-    if settings.get("format_version") != FORMAT_VERSION:
+    if settings.get("format_version") not in READABLE:
         raise WcedError(
             f"{folder / 'config.json'}: format version {settings.get('format_version')}, "
-            f"this program reads {FORMAT_VERSION}"
+            f"this program reads {' and '.join(map(str, READABLE))}"
         )
     if not isinstance(settings.get("vocabulary_sha256"), str):
         raise WcedError(f"{folder / 'config.json'}: has no vocabulary_sha256")

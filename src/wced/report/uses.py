@@ -148,7 +148,7 @@ def _choice(field: pd.DataFrame, means: pd.Series, run: Run) -> tuple[str, str, 
         lacking = "no model without pretraining" if other is None else "no model trained here"
         return f"Use {best or other}: {lacking} was scored beside it", best or other, None
     seen = min(field.loc[field["model"] == other, "leakage"])
-    fitted = f"; {seen.replace('these cells', 'the scored cells')}" if seen in (LEAKAGE, LEAKAGE_BATCH) else ""
+    fitted = f"; {seen.replace('these cells', 'the scored cells')}" if seen.startswith((LEAKAGE, LEAKAGE_BATCH)) else ""
     free = f"{other} ({'made elsewhere' if run.kind(other) == 'external' else 'no pretraining'}{fitted})"
     match outcome(field, best, other):
         case "better":

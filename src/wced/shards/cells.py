@@ -93,8 +93,8 @@ def from_csr(counts_ng: sparse.csr_matrix, vocabulary_ids: np.ndarray, vocabular
     counts_ng
         Raw counts, cells × genes of some file.
     vocabulary_ids
-        int32, (genes of the file,): vocabulary id of each column, -1 for genes outside. A vocabulary gene
-        stands in at most one column.
+        int32, (genes of the file,): vocabulary id of each column, -1 for genes outside. Columns of one gene are added
+        up.
     vocabulary_size
         Number of genes of the vocabulary.
 
@@ -103,16 +103,16 @@ def from_csr(counts_ng: sparse.csr_matrix, vocabulary_ids: np.ndarray, vocabular
     RaggedCells
         In the order of the rows, `soma_joinid` being the row number, dataset 0, and no labels.
     """
-    keep = np.flatnonzero(vocabulary_ids >= 0)
-    order = keep[np.argsort(vocabulary_ids[keep], kind="stable")]
-    chosen = sparse.csr_matrix(counts_ng)[:, order]
+    counts_ng = sparse.csr_matrix(counts_ng)
+    gene, n = vocabulary_ids[counts_ng.indices], counts_ng.shape[0]
+    kept = gene >= 0
+    indptr = np.concatenate([[0], np.cumsum(kept)])[counts_ng.indptr]
+    chosen = sparse.csr_matrix((counts_ng.data[kept].astype(np.float64), gene[kept], indptr), (n, vocabulary_size))
+    chosen.sum_duplicates()
     chosen.eliminate_zeros()
-    chosen.sort_indices()
-    gene = vocabulary_ids[order][chosen.indices]
-    n = chosen.shape[0]
     return RaggedCells(
         offsets=chosen.indptr.astype(np.int64),
-        gene=gene.astype(id_dtype(vocabulary_size)),
+        gene=chosen.indices.astype(id_dtype(vocabulary_size)),
         count=chosen.data.astype(np.uint32),
         soma_joinid=np.arange(n, dtype=np.int64),
         dataset=np.zeros(n, np.int32),

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pyarrow as pa
 from wced.config.corpus import LABEL_COLUMNS
 from wced.errors import WcedError
 from wced.files import existing, whole_file
+from wced.genes.names import gene_names
 from wced.genes.table import read_csv
 from wced.shards import FORMAT_VERSION
 from wced.shards.perturbations import Perturbations
@@ -47,6 +49,9 @@ class Vocabulary:
     """Ensembl ids, sorted; a gene's vocabulary id is its place."""
     symbols: tuple[str, ...]
     """Gene symbols, for people."""
+    names: tuple[str, ...] | None = None
+    """All that stands for each gene and for no other, `|` between: symbols, previous symbols and aliases. None where
+    they were never noted."""
 
     def __len__(self) -> int:
         return len(self.gene_ids)
@@ -62,12 +67,13 @@ class Vocabulary:
 
     def chosen(self, keep_v: np.ndarray) -> "Vocabulary":
         """Return the vocabulary of those genes for which `keep_v` (bool) holds."""
-        places = np.flatnonzero(keep_v)
-        return Vocabulary(tuple(self.gene_ids[i] for i in places), tuple(self.symbols[i] for i in places))
+        columns = (self.gene_ids, self.symbols, self.names)
+        return Vocabulary(*(None if column is None else tuple(compress(column, keep_v)) for column in columns))
 
     def write(self, path: str | Path) -> None:
-        """Write `vocabulary.tsv`: id, gene_id, symbol."""
+        """Write `vocabulary.tsv`: id, gene_id, symbol, and names where they are noted."""
         frame = pd.DataFrame({"id": range(len(self)), "gene_id": self.gene_ids, "symbol": self.symbols})
+        frame = frame if self.names is None else frame.assign(names=self.names)
         with whole_file(path) as temporary:
             frame.to_csv(temporary, sep="\t", index=False)
 
@@ -75,9 +81,9 @@ class Vocabulary:
     def read(cls, path: str | Path) -> "Vocabulary":
         """Read `vocabulary.tsv`."""
         frame = read_csv(path, "a vocabulary", sep="\t")
-        if list(frame.columns) != ["id", "gene_id", "symbol"]:
-            raise WcedError(f"{path}: a vocabulary has the columns id, gene_id and symbol")
-        return cls(tuple(frame["gene_id"]), tuple(frame["symbol"]))
+        if list(frame.columns) not in (["id", "gene_id", "symbol"], ["id", "gene_id", "symbol", "names"]):
+            raise WcedError(f"{path}: a vocabulary has the columns id, gene_id and symbol, and may have names")
+        return cls(*(tuple(frame[column]) for column in frame.columns[1:]))
 
 
 def make_vocabulary(genes: pd.DataFrame, measured_ids: Sequence[str]) -> Vocabulary:
@@ -86,14 +92,18 @@ def make_vocabulary(genes: pd.DataFrame, measured_ids: Sequence[str]) -> Vocabul
     Parameters
     ----------
     genes
-        Gene table with `gene_id`, `symbol` and `protein_coding` (GENCODE and HGNC agree).
+        Gene table (`wced.genes`).
     measured_ids
         Ensembl ids that at least one dataset of the corpus measured.
     """
     chosen = genes[genes["protein_coding"] & genes["gene_id"].isin(set(measured_ids))].sort_values("gene_id")
     if chosen.empty:
         raise WcedError("vocabulary: the corpus measures no protein-coding gene of the gene table")
-    return Vocabulary(tuple(chosen["gene_id"]), tuple(chosen["symbol"]))
+    known = gene_names(genes).gene_id
+    known = known[known.isin(chosen["gene_id"])]
+    names = known.index.to_series().groupby(known.to_numpy()).agg("|".join)
+    names = names.reindex(chosen["gene_id"], fill_value="")
+    return Vocabulary(tuple(chosen["gene_id"]), tuple(chosen["symbol"]), tuple(names))
 
 
 @dataclass(frozen=True)
