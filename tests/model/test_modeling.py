@@ -328,7 +328,7 @@ def test_the_table_of_genes_is_the_input_embedding(batch):
     assert model.get_input_embeddings() is model.embedding.gene
     model.set_input_embeddings(nn.Embedding.from_pretrained(model.embedding.gene.weight.flip(0)))
     assert not torch.allclose(model(**batch).cls_embedding, before, atol=1e-4)
-    with pytest.raises(ValueError, match=r"input embeddings: \(9, 16\) in place of \(40, 16\); the vocabulary is"):
+    with pytest.raises(ValueError, match=r"input embeddings: \(9, 16\) in place of \(40, 16\); the vocabulary of"):
         model.set_input_embeddings(nn.Embedding(9, 16))
     with pytest.raises(NotImplementedError, match=r"no table has them all; model\.embedding\.genes returns"):
         make(given_genes=3, given_width=4).get_input_embeddings()

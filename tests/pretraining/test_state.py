@@ -21,6 +21,8 @@ def index(tmp_path):
 
 def test_state_begins_empty_and_ends_gone(tmp_path, index):
     state = TrainingState(tmp_path / "state", IDENTITY, index)
+    assert not state.folder.exists() and state.last is None
+    state.begin(None, "m")
     assert state.folder.is_dir() and state.last is None
     (state.folder / "last.ckpt").write_text("x")
     assert state.last == state.folder / "last.ckpt"
@@ -31,8 +33,7 @@ def test_state_begins_empty_and_ends_gone(tmp_path, index):
 
 @pytest.mark.parametrize("change", ["layers", "seed", "shards"])
 def test_state_of_anything_else_is_not_used(tmp_path, index, change):
-    state = TrainingState(tmp_path / "state", IDENTITY, index)
-    (state.folder / "last.ckpt").write_text("x")
+    state = saved(TrainingState(tmp_path / "state", IDENTITY, index))
     if change == "shards":
         index.write_text("two")
     identity = {"layers": IDENTITY | {"model": {"layers": 2}}, "seed": IDENTITY | {"seed": 1}}.get(change, IDENTITY)

@@ -56,6 +56,8 @@ class PositionDecoder(nn.Module):
         """
         decoded_m2 = self.layers(hidden_md)
         if self.intercept is not None:
+            if gene_m is None:
+                raise ValueError("this decoder has an intercept for each gene: give gene, not inputs_embeds")
             decoded_m2 = decoded_m2 + self.intercept[:, gene_m].T
             if depth_m is not None:
                 decoded_m2 = decoded_m2 + depth_m[:, None] * self.depth[:, gene_m].T

@@ -230,10 +230,9 @@ class WcedModel(PreTrainedModel):
             rest = hidden[:, k:].flatten(0, 1)
             if masked is not None:
                 at = masked.flatten().nonzero()[:, 0] if masked_at is None else masked_at
-                depth_m = None if depth_n is None else depth_n[at // gene.shape[1]]
-                found["position_logits"], found["position_values"] = self.decoders["mlm"](
-                    rest[at], gene.flatten()[at].long(), depth_m
-                )
+                gene_m = None if gene is None else gene.flatten()[at].long()
+                depth_m = None if depth_n is None else depth_n[at // masked.shape[1]]
+                found["position_logits"], found["position_values"] = self.decoders["mlm"](rest[at], gene_m, depth_m)
             if gene_masked is not None and "genes" in self.decoders:
                 at = gene_masked.flatten().nonzero()[:, 0] if gene_masked_at is None else gene_masked_at
                 found["gene_logits"] = self.decoders["genes"](rest[at])

@@ -117,7 +117,6 @@ class TrainingState(Saved):
         record = {"format version": FORMAT_VERSION, "shards/index.json": sha256(index), **identity}
         self.record = json.dumps(record, sort_keys=True)
         super().__init__(Path(root) / hashlib.sha256(self.record.encode()).hexdigest()[:16])
-        self.folder.mkdir(parents=True, exist_ok=True)
 
     @property
     def last(self) -> Path | None:
@@ -172,7 +171,8 @@ class TrainingState(Saved):
         return saved
 
     def begin(self, extended: Saved | None, name: str) -> None:
-        """Write down what is trained, and take over what a training that goes on has left."""
+        """Make the folder, write down what is trained, and take over what a training that goes on has left."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         with whole_file(self.section) as temporary:
             temporary.write_text(self.record + "\n")
         if extended is None:
