@@ -1,3 +1,6 @@
+import csv
+from importlib.resources import files
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,7 +26,7 @@ def test_round_trip(tmp_path, suffix):
     path = tmp_path / f"scores.{suffix}"
     tables.write(frame.sample(frac=1, axis=1, random_state=0), tables.SCORES, path)
     found = tables.read(tables.SCORES, path)
-    assert found.columns.tolist() == [column.name for column in tables.SCORES.columns]
+    assert found.columns.tolist() == tables.SCORES.names
     assert found["label"].tolist() == ODD and found["ci_method"].tolist() == ODD
     np.testing.assert_allclose(found["value"], frame["value"], rtol=1e-5)
     assert found["ci_high"].isna().all() and found["n"].dtype == np.int64
@@ -96,8 +99,69 @@ def test_checking_changes_no_frame_in_place():
 
 @pytest.mark.parametrize("table", tables.TABLES.values(), ids=tables.TABLES)
 def test_schemas_are_sound(table):
-    names = [column.name for column in table.columns]
+    names = table.names
     assert len(set(names)) == len(names) and set(table.key) <= set(names)
     assert all(column.kind in ("str", "int", "float", "bool") and column.description for column in table.columns)
     empty = tables.checked(pd.DataFrame(columns=names), table)
     assert empty.columns.tolist() == names and len(empty) == 0
+
+
+def schema_files(folder, **rooms):
+    """Write one file of schemas for each room, from the lines below the header with commas for tabs."""
+    for room, lines in rooms.items():
+        text = "\n".join([",".join(tables.HEADER), *lines]) + "\n"
+        (folder / f"{room}.tsv").write_text(text.replace(",", "\t"))
+    return folder
+
+
+def test_schemas_are_read_from_one_file_per_room(tmp_path):
+    cells = ["cells,cell,str,key,name of the cell", "cells,kept,str or empty,,why"]
+    scores = ["scores,cell,str,key,as in cells", "scores,x,float,value,score", "scores,reason,str or empty,,why not"]
+    found = tables.schemas(schema_files(tmp_path, a=scores, b=cells))
+    assert list(found) == ["scores", "cells"]
+    assert found["cells"].columns == (
+        tables.Column("cell", "str", "name of the cell", optional=False),
+        tables.Column("kept", "str", "why", optional=True),
+    )
+    assert found["scores"].columns[0] == found["cells"].columns[0]
+    assert (found["scores"].key, found["scores"].value, found["cells"].value) == (("cell",), "x", None)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["cells,cell,text,key,name"], "table cells has column cell of the unknown kind 'text'"),
+        (["cells,cell,str,id,name"], "table cells has column cell of the unknown role 'id'"),
+        (["cells,cell,str,key,"], "table cells has column cell without a description"),
+        (["cells,cell,str,key,as in nuclei"], "table cells has column cell without a description"),
+        (["cells,cell,str,key,as in cells"], "table cells has column cell without a description"),
+        (["cells,cell,str,key,name"] * 2, "table cells has two columns of one name"),
+        (["cells,cell,str,,name"], "table cells has no key"),
+        (["cells,cell,str,key,name", "cells,n,float,value,n"], "table cells has a value, but no column reason"),
+        (["cells,cell,str,key,name", "x,x,str,key,x", "cells,n,int,,n"], "table cells is declared twice"),
+        (["cells,cell,str,key,name", "cells,n,int"], "line 3: 3 values, not 5"),
+    ],
+    ids=[
+        "kind", "role", "no_description", "as_in_unknown", "as_in_itself", "two_columns", "no_key", "no_reason",
+        "two_tables", "short_line",
+    ],
+)  # fmt: skip
+def test_a_schema_of_another_form_is_refused(tmp_path, lines, message):
+    with pytest.raises(WcedError, match=rf"room\.tsv.*{message}"):
+        tables.schemas(schema_files(tmp_path, room=lines))
+
+
+def test_a_file_of_schemas_with_other_columns_is_refused(tmp_path):
+    (tmp_path / "room.tsv").write_text("table\tcolumn\n")
+    with pytest.raises(WcedError, match=r"room\.tsv: the columns are table, column, not table, column, kind, role"):
+        tables.schemas(tmp_path)
+
+
+def test_columns_of_one_meaning_are_described_once():
+    """A longer description that another table has for a column of the same name is written as `as in TABLE`."""
+    described = []
+    for path in sorted((files("wced") / "schemas").iterdir(), key=str):
+        rows = csv.DictReader(path.read_text().splitlines(), delimiter="\t")
+        described += [(row["column"], row["description"]) for row in rows]
+    long = [pair for pair in described if len(pair[1].split()) > 3 and not pair[1].startswith("as in ")]
+    assert len(long) > 200 and len(set(long)) == len(long)
