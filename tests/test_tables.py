@@ -1,4 +1,5 @@
 import csv
+import gzip
 from importlib.resources import files
 
 import numpy as np
@@ -165,3 +166,77 @@ def test_columns_of_one_meaning_are_described_once():
         described += [(row["column"], row["description"]) for row in rows]
     long = [pair for pair in described if len(pair[1].split()) > 3 and not pair[1].startswith("as in ")]
     assert len(long) > 200 and len(set(long)) == len(long)
+
+
+@pytest.fixture
+def cells(tmp_path):
+    path = tmp_path / "cells.parquet"
+    pd.DataFrame({"cell": ["a", "b"] * 500, "n": range(1000)}).to_parquet(path, index=False)
+    return path
+
+
+def test_columns_come_in_the_order_asked_for(cells):
+    assert tables.read_parquet(cells, "cells", ["n", "cell"]).equals(pd.read_parquet(cells, columns=["n", "cell"]))
+    assert tables.read_parquet(cells, "cells").equals(pd.read_parquet(cells))
+
+
+def spoilt(path):
+    """Damage a page of values; the file still opens."""
+    content = bytearray(path.read_bytes())
+    content[40:400] = bytes(360)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: path.unlink(), "no such file; expected cells"),
+        (lambda path: path.write_text("cells"), "not a whole Parquet file: "),
+        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "not a whole Parquet file: "),
+        (spoilt, "not a whole Parquet file: "),
+    ],
+    ids=["missing", "text", "truncated", "damaged"],
+)
+def test_what_is_no_parquet_is_refused_by_name(cells, spoil, message):
+    spoil(cells)
+    with pytest.raises(WcedError, match=f"cells.parquet: {message}") as refusal:
+        tables.read_parquet(cells, "cells")
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_column_that_is_missing_is_named(cells):
+    with pytest.raises(WcedError, match=r"cells\.parquet: has no column m; expected cells"):
+        tables.read_parquet(cells, "cells", ["n", "m"])
+
+
+def test_text_is_read_as_it_is_written(tmp_path):
+    with gzip.open(tmp_path / "genes.tsv.gz", "wt") as stream:
+        stream.write("gene\tsymbol\n010\tNA\n1e3\t\n")
+    frame = tables.read_text(tmp_path / "genes.tsv.gz", "genes", ["symbol"])
+    assert frame.to_dict("list") == {"gene": ["010", "1e3"], "symbol": ["NA", ""]}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file; expected genes"),
+        (b"", "cannot be read as genes: "),
+        (b"gene\tsymbol\nA\tB\nA\tB\tC\n", "cannot be read as genes: "),
+        (b"gene\tsymbol\n\xff\xfe\t\n", "cannot be read as genes: "),
+        (b"gene\tname\n", "column symbol is missing; expected genes"),
+    ],
+    ids=["missing", "empty", "ragged", "no_text", "column"],
+)
+def test_what_is_no_table_of_text_is_refused_by_name(tmp_path, content, message):
+    path = tmp_path / "genes.tsv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(WcedError, match=rf"genes\.tsv: ({message})") as refusal:
+        tables.read_text(path, "genes", ["symbol"])
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_text_that_is_no_gzip_is_refused(tmp_path):
+    (tmp_path / "genes.tsv.gz").write_text("gene\n")
+    with pytest.raises(WcedError, match=r"genes\.tsv\.gz: cannot be read as genes: "):
+        tables.read_text(tmp_path / "genes.tsv.gz", "genes")

@@ -11,17 +11,20 @@
 """
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from wced import parquet
-from wced.errors import WcedError
+from wced.errors import WcedError, one_line
 from wced.files import existing, whole_file
 
 HEADER = ["table", "column", "kind", "role", "description"]
@@ -178,21 +181,88 @@ def read(table: Table, paths: str | Path | Sequence[str | Path]) -> pd.DataFrame
 
 def _read(table: Table, path: str | Path) -> pd.DataFrame:
     what = f"a table of {table.name}"
-    path = existing(path, what)
-    frame = parquet.read(path, what) if path.suffix == ".parquet" else _read_tsv(table, path)
+    if Path(path).suffix == ".parquet":
+        frame = read_parquet(path, what)
+    else:
+        text = [column.name for column in table.columns if column.kind == "str"]
+        numbers = {column.name: [""] for column in table.columns if column.kind != "str"}
+        frame = read_text(path, what, dtype=dict.fromkeys(text, "str"), na_values=numbers)
     try:
         return checked(frame, table)
     except WcedError as failure:
         raise WcedError(f"{path}: {failure}") from None
 
 
-def _read_tsv(table: Table, path: Path) -> pd.DataFrame:
-    text = [column.name for column in table.columns if column.kind == "str"]
-    numbers = [column.name for column in table.columns if column.kind != "str"]
+def read_text(path: str | Path, what: str, columns: Sequence[str] = (), **options: Any) -> pd.DataFrame:
+    """Read a table of text, separated by tabs and nothing in it taken for a missing value.
+
+    Parameters
+    ----------
+    path
+        The file, possibly gzipped.
+    what
+        What was expected there, for the sentences.
+    columns
+        Names of columns that must be there.
+    options
+        Of `pandas.read_csv`, in place of the above.
+
+    Raises
+    ------
+    WcedError
+        If it is not there, cannot be read or lacks a column.
+    """
+    options = {"sep": "\t", "dtype": "str", "keep_default_na": False} | options
     try:
-        return pd.read_csv(
-            path, sep="\t", dtype=dict.fromkeys(text, "str"), keep_default_na=False,
-            na_values={name: [""] for name in numbers},
-        )  # fmt: skip
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as failure:
-        raise WcedError(f"{path}: cannot be read as a table of {table.name}: {failure}") from None
+        frame = pd.read_csv(existing(path, what), **options)
+    except (OSError, EOFError, ValueError) as failure:
+        raise WcedError(f"{path}: cannot be read as {what}: {one_line(failure)}") from None
+    for missing in (name for name in columns if name not in frame.columns):
+        raise WcedError(f"{path}: column {missing} is missing; expected {what}")
+    return frame
+
+
+def read_parquet(path: str | Path, what: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read a Parquet file, or some of its columns.
+
+    Parameters
+    ----------
+    path, what
+        As of `open_parquet`.
+    columns
+        Names of columns; None for all.
+
+    Raises
+    ------
+    WcedError
+        If it lacks a column or is damaged, besides what `open_parquet` raises.
+    """
+    file = open_parquet(path, what)
+    for missing in (name for name in columns or () if name not in file.schema_arrow.names):
+        raise WcedError(f"{path}: has no column {missing}; expected {what}")
+    with _whole_parquet(path):
+        return file.read(columns=None if columns is None else list(columns)).to_pandas()
+
+
+def open_parquet(path: str | Path, what: str) -> pq.ParquetFile:
+    """Open a Parquet file; raise WcedError if it is not there, or is no Parquet file, or a truncated one.
+
+    Parameters
+    ----------
+    path
+        The file.
+    what
+        What was expected there, for the sentences.
+    """
+    path = existing(path, what)
+    with _whole_parquet(path):
+        return pq.ParquetFile(path)
+
+
+@contextmanager
+def _whole_parquet(path: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as failure:
+        reason = one_line(failure)
+        raise WcedError(f"{path}: not a whole Parquet file: {reason}; delete it and make it again") from None
