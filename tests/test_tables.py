@@ -1,3 +1,7 @@
+import csv
+import gzip
+from importlib.resources import files
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,7 +27,7 @@ def test_round_trip(tmp_path, suffix):
     path = tmp_path / f"scores.{suffix}"
     tables.write(frame.sample(frac=1, axis=1, random_state=0), tables.SCORES, path)
     found = tables.read(tables.SCORES, path)
-    assert found.columns.tolist() == [column.name for column in tables.SCORES.columns]
+    assert found.columns.tolist() == tables.SCORES.names
     assert found["label"].tolist() == ODD and found["ci_method"].tolist() == ODD
     np.testing.assert_allclose(found["value"], frame["value"], rtol=1e-5)
     assert found["ci_high"].isna().all() and found["n"].dtype == np.int64
@@ -96,8 +100,143 @@ def test_checking_changes_no_frame_in_place():
 
 @pytest.mark.parametrize("table", tables.TABLES.values(), ids=tables.TABLES)
 def test_schemas_are_sound(table):
-    names = [column.name for column in table.columns]
+    names = table.names
     assert len(set(names)) == len(names) and set(table.key) <= set(names)
     assert all(column.kind in ("str", "int", "float", "bool") and column.description for column in table.columns)
     empty = tables.checked(pd.DataFrame(columns=names), table)
     assert empty.columns.tolist() == names and len(empty) == 0
+
+
+def schema_files(folder, **rooms):
+    """Write one file of schemas for each room, from the lines below the header with commas for tabs."""
+    for room, lines in rooms.items():
+        text = "\n".join([",".join(tables.HEADER), *lines]) + "\n"
+        (folder / f"{room}.tsv").write_text(text.replace(",", "\t"))
+    return folder
+
+
+def test_schemas_are_read_from_one_file_per_room(tmp_path):
+    cells = ["cells,cell,str,key,name of the cell", "cells,kept,str or empty,,why"]
+    scores = ["scores,cell,str,key,as in cells", "scores,x,float,value,score", "scores,reason,str or empty,,why not"]
+    found = tables.schemas(schema_files(tmp_path, a=scores, b=cells))
+    assert list(found) == ["scores", "cells"]
+    assert found["cells"].columns == (
+        tables.Column("cell", "str", "name of the cell", optional=False),
+        tables.Column("kept", "str", "why", optional=True),
+    )
+    assert found["scores"].columns[0] == found["cells"].columns[0]
+    assert (found["scores"].key, found["scores"].value, found["cells"].value) == (("cell",), "x", None)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["cells,cell,text,key,name"], "table cells has column cell of the unknown kind 'text'"),
+        (["cells,cell,str,id,name"], "table cells has column cell of the unknown role 'id'"),
+        (["cells,cell,str,key,"], "table cells has column cell without a description"),
+        (["cells,cell,str,key,as in nuclei"], "table cells has column cell without a description"),
+        (["cells,cell,str,key,as in cells"], "table cells has column cell without a description"),
+        (["cells,cell,str,key,name"] * 2, "table cells has two columns of one name"),
+        (["cells,cell,str,,name"], "table cells has no key"),
+        (["cells,cell,str,key,name", "cells,n,float,value,n"], "table cells has a value, but no column reason"),
+        (["cells,cell,str,key,name", "x,x,str,key,x", "cells,n,int,,n"], "table cells is declared twice"),
+        (["cells,cell,str,key,name", "cells,n,int"], "line 3: 3 values, not 5"),
+    ],
+    ids=[
+        "kind", "role", "no_description", "as_in_unknown", "as_in_itself", "two_columns", "no_key", "no_reason",
+        "two_tables", "short_line",
+    ],
+)  # fmt: skip
+def test_a_schema_of_another_form_is_refused(tmp_path, lines, message):
+    with pytest.raises(WcedError, match=rf"room\.tsv.*{message}"):
+        tables.schemas(schema_files(tmp_path, room=lines))
+
+
+def test_a_file_of_schemas_with_other_columns_is_refused(tmp_path):
+    (tmp_path / "room.tsv").write_text("table\tcolumn\n")
+    with pytest.raises(WcedError, match=r"room\.tsv: the columns are table, column, not table, column, kind, role"):
+        tables.schemas(tmp_path)
+
+
+def test_columns_of_one_meaning_are_described_once():
+    """A longer description that another table has for a column of the same name is written as `as in TABLE`."""
+    described = []
+    for path in sorted((files("wced") / "schemas").iterdir(), key=str):
+        rows = csv.DictReader(path.read_text().splitlines(), delimiter="\t")
+        described += [(row["column"], row["description"]) for row in rows]
+    long = [pair for pair in described if len(pair[1].split()) > 3 and not pair[1].startswith("as in ")]
+    assert len(long) > 200 and len(set(long)) == len(long)
+
+
+@pytest.fixture
+def cells(tmp_path):
+    path = tmp_path / "cells.parquet"
+    pd.DataFrame({"cell": ["a", "b"] * 500, "n": range(1000)}).to_parquet(path, index=False)
+    return path
+
+
+def test_columns_come_in_the_order_asked_for(cells):
+    assert tables.read_parquet(cells, "cells", ["n", "cell"]).equals(pd.read_parquet(cells, columns=["n", "cell"]))
+    assert tables.read_parquet(cells, "cells").equals(pd.read_parquet(cells))
+
+
+def spoilt(path):
+    """Damage a page of values; the file still opens."""
+    content = bytearray(path.read_bytes())
+    content[40:400] = bytes(360)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: path.unlink(), "no such file; expected cells"),
+        (lambda path: path.write_text("cells"), "not a whole Parquet file: "),
+        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "not a whole Parquet file: "),
+        (spoilt, "not a whole Parquet file: "),
+    ],
+    ids=["missing", "text", "truncated", "damaged"],
+)
+def test_what_is_no_parquet_is_refused_by_name(cells, spoil, message):
+    spoil(cells)
+    with pytest.raises(WcedError, match=f"cells.parquet: {message}") as refusal:
+        tables.read_parquet(cells, "cells")
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_column_that_is_missing_is_named(cells):
+    with pytest.raises(WcedError, match=r"cells\.parquet: has no column m; expected cells"):
+        tables.read_parquet(cells, "cells", ["n", "m"])
+
+
+def test_text_is_read_as_it_is_written(tmp_path):
+    with gzip.open(tmp_path / "genes.tsv.gz", "wt") as stream:
+        stream.write("gene\tsymbol\n010\tNA\n1e3\t\n")
+    frame = tables.read_text(tmp_path / "genes.tsv.gz", "genes", ["symbol"])
+    assert frame.to_dict("list") == {"gene": ["010", "1e3"], "symbol": ["NA", ""]}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file; expected genes"),
+        (b"", "cannot be read as genes: "),
+        (b"gene\tsymbol\nA\tB\nA\tB\tC\n", "cannot be read as genes: "),
+        (b"gene\tsymbol\n\xff\xfe\t\n", "cannot be read as genes: "),
+        (b"gene\tname\n", "column symbol is missing; expected genes"),
+    ],
+    ids=["missing", "empty", "ragged", "no_text", "column"],
+)
+def test_what_is_no_table_of_text_is_refused_by_name(tmp_path, content, message):
+    path = tmp_path / "genes.tsv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(WcedError, match=rf"genes\.tsv: ({message})") as refusal:
+        tables.read_text(path, "genes", ["symbol"])
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_text_that_is_no_gzip_is_refused(tmp_path):
+    (tmp_path / "genes.tsv.gz").write_text("gene\n")
+    with pytest.raises(WcedError, match=r"genes\.tsv\.gz: cannot be read as genes: "):
+        tables.read_text(tmp_path / "genes.tsv.gz", "genes")

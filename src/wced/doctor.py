@@ -20,7 +20,7 @@ from wced.config.run import read
 from wced.corpus.archives import archive_file
 from wced.corpus.availability import check_files, in_words, unavailable
 from wced.corpus.datasets import HUMAN, Dataset, check_run, read_datasets
-from wced.errors import WcedError
+from wced.errors import WcedError, one_line
 from wced.files import sha256
 from wced.provenance import code_version
 from wced.resources import amount, available_memory, free_disk
@@ -122,8 +122,8 @@ def training() -> Finding:
 
         from wced.pretraining.train import precision_of
     except (ImportError, OSError) as failure:
-        text = " ".join(str(failure).split())
-        return Finding("wrong", "training", f"torch or Lightning can not be imported ({text}); install the lock anew")
+        reason = one_line(failure)
+        return Finding("wrong", "training", f"torch or Lightning can not be imported ({reason}); install the lock anew")
     threads = f"{torch.get_num_threads()} threads on {len(os.sched_getaffinity(0))} cores"
     return Finding("ok", "training", f"torch {torch.__version__}, {threads}, precision {precision_of('auto')}")
 

@@ -9,7 +9,7 @@ import anndata as ad
 import h5py
 import psutil
 
-from wced.errors import WcedError
+from wced.errors import WcedError, one_line
 from wced.files import existing
 
 _NOTE = re.compile(r"Error raised while reading key '(?P<key>.*)' of .* from /(?P<group>.*)")
@@ -44,7 +44,7 @@ def read(path: str | Path, what: str = "an h5ad file", *, backed: Literal["r"] |
     except WcedError:
         raise
     except Exception as failure:  # anndata passes on whatever goes wrong inside
-        text = " ".join(str(failure).split()) or type(failure).__name__
+        text = one_line(failure)
         if field := _field(failure):
             raise WcedError(f"{path}: {field} cannot be read: {text}") from None
         raise WcedError(f"{path}: not an h5ad file, or a truncated one: {text}") from None

@@ -113,10 +113,10 @@ def write_checkpoint(folder, name, decoder, genes):
         for gene, (n, error, x) in genes.items()
     ]
     folder.mkdir()
-    columns = [column.name for column in tables.GENE_ERROR_SUMS.columns]
+    columns = tables.GENE_ERROR_SUMS.names
     tables.write(pd.DataFrame(sums, columns=columns), tables.GENE_ERROR_SUMS, folder / "gene_error_sums.parquet")
     losses = [(name, "validation", epoch, epoch, "loss", 3.0 - epoch) for epoch in (1, 2)]
-    columns = [column.name for column in tables.METRICS.columns]
+    columns = tables.METRICS.names
     tables.write(pd.DataFrame(losses, columns=columns), tables.METRICS, folder / "metrics.tsv")
     return folder
 

@@ -255,7 +255,7 @@ def check_own_data(checkout: Checkout) -> None:
     assert (row["cells"], row["cells_unlabelled"], row["genes_unmapped"]) == (60, 0, 0)
     text = PAGES[checkout.page].read_text()
     described = set(re.findall(r"`(\w+)`", text[text.index("| column |") : text.index("## 4.")]))
-    assert {column.name for column in tables.SOURCES_QC.columns} - {"dataset", "files"} <= described
+    assert set(tables.SOURCES_QC.names) - {"dataset", "files"} <= described
     source = next(c for block in blocks(checkout.page, "bash") for c in block.commands() if c.startswith("wced source"))
     checkout.command(source.replace("lung_a", "blood_b") + " --names own_names.tsv")
     row = tables.read(tables.SOURCES_QC, checkout.folder / "blood_b.qc.tsv").iloc[0]

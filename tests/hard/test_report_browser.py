@@ -57,7 +57,7 @@ def run(tmp_path_factory):
     jobs = [
         (f"rule_{i:03d}", round(i * 37 % 1013 + 0.5, 1), float("nan") if i % 10 == 0 else i, i) for i in range(JOBS)
     ]
-    timings = pd.DataFrame(jobs, columns=[column.name for column in tables.TIMINGS.columns])
+    timings = pd.DataFrame(jobs, columns=tables.TIMINGS.names)
     tables.write(timings, tables.TIMINGS, folder / "tables" / "timings.tsv")
     draw(folder, folder / "report" / "figures")
     invoke("report", "--folder", folder, "--section", json.dumps(RUN), "--output", folder / "report" / "index.html")

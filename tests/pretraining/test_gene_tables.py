@@ -86,5 +86,5 @@ def test_sums_of_blocks_give_the_table_of_genes(tmp_path, sums):
 def test_names_are_written_once(tmp_path, sums):
     write_sums(tmp_path / "sums.parquet", "m", "wced", 3, VOCABULARY, BLOCKS, *sums)
     schema = parquet.read_schema(tmp_path / "sums.parquet")
-    assert [field.name for field in schema] == [column.name for column in tables.GENE_ERROR_SUMS.columns]
+    assert [field.name for field in schema] == tables.GENE_ERROR_SUMS.names
     assert all(str(schema.field(name).type).startswith("dictionary") for name in ("checkpoint", "dataset", "gene_id"))

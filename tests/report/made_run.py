@@ -115,7 +115,7 @@ def write_results(folder) -> None:
                     (checkpoint, split, epoch, 10 * epoch, metric, 1 / epoch) for split in ("train", "validation")
                 ]
     tables.write(pd.DataFrame(errors), tables.GENE_ERRORS, folder / "tables" / "gene_errors.tsv")
-    metrics = pd.DataFrame(metrics, columns=[column.name for column in tables.METRICS.columns])
+    metrics = pd.DataFrame(metrics, columns=tables.METRICS.names)
     for checkpoint, rows in metrics.groupby("checkpoint"):
         tables.write(rows, tables.METRICS, folder / "pretraining" / checkpoint / "metrics.tsv")
     for table in (tables.LEARNABILITY, tables.LEARNABILITY_SUMMARY, tables.TIMINGS):

@@ -12,12 +12,12 @@ from typing import Any
 import pandas as pd
 from anndata import AnnData
 
-from wced import parquet
 from wced.benchmarks.neighbours import Neighbours, read_neighbours
 from wced.config.benchmarks import Task
 from wced.embedding.files import read_embedding
 from wced.errors import WcedError
 from wced.files import existing
+from wced.tables import read_parquet
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def read_job(
         section,
         cells,
         neighbours=None if neighbours is None else read_neighbours(neighbours, cells),
-        annotation=None if annotation is None else parquet.read(annotation, "predicted cell types"),
+        annotation=None if annotation is None else read_parquet(annotation, "predicted cell types"),
         checkpoint=None if checkpoint is None else existing(checkpoint, "the folder of a model"),
         source=None if source is None else existing(source, "a harmonised dataset"),
         reference=None if reference is None else read_embedding(reference),

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from wced.errors import WcedError
+from wced.errors import WcedError, one_line
 from wced.files import existing
 
 
@@ -54,7 +54,7 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
         mapping = None if node is None else loader.construct_document(node)
     except yaml.YAMLError as failure:
         remedy = "save it as UTF-8, indent with spaces, and put text that holds ': ', '#', '{' or '[' in quotes"
-        raise WcedError(f"{path}: not YAML: {' '.join(str(failure).split())}; {remedy}") from None
+        raise WcedError(f"{path}: not YAML: {one_line(failure)}; {remedy}") from None
     if not isinstance(mapping, dict):
         raise WcedError(f"{path}: not a YAML mapping")
     return mapping

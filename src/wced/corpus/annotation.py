@@ -11,7 +11,6 @@ import pandas as pd
 from wced import tables
 from wced.corpus.conditions import truth
 from wced.corpus.datasets import Dataset
-from wced.corpus.opening import text_table
 from wced.corpus.terms import CLARIFIED, ONTOLOGIES, UNKNOWN, current_terms, general_tissues, is_unknown
 from wced.errors import WcedError
 from wced.ontology import load
@@ -29,10 +28,7 @@ SUGGESTED = 100
 
 def read_cell_type_names(path: str | Path) -> dict[str, str]:
     """Read the table from free names of cell types to Cell Ontology ids."""
-    frame = text_table(path, sep="\t")
-    for column in ("name", "cell_type_ontology_term_id"):
-        if column not in frame.columns:
-            raise WcedError(f"{path}: column {column} is missing")
+    frame = tables.read_text(path, "a table of cell type names", ("name", "cell_type_ontology_term_id"))
     if frame["name"].duplicated().any():
         raise WcedError(f"{path}: {frame['name'][frame['name'].duplicated()].iloc[0]!r} stands there twice")
     return dict(zip(frame["name"], frame["cell_type_ontology_term_id"], strict=True))

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tiledbsoma as soma
 
-from wced import parquet, tables
+from wced import tables
 from wced.config import corpus as config
 from wced.corpus import FORMAT_VERSION, quality, sampling
 from wced.corpus.conditions import truth
@@ -253,7 +253,7 @@ def read_cells(
     WcedError
         If it has another format version.
     """
-    file = parquet.opened(path, "cells.parquet")
+    file = tables.open_parquet(path, "cells.parquet")
     version = (file.schema_arrow.metadata or {}).get(b"wced_format_version", b"none").decode()
     if version != str(FORMAT_VERSION):
         raise WcedError(f"{path}: format version {version}, but this wced reads {FORMAT_VERSION}")

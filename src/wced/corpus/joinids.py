@@ -8,13 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tiledbsoma as soma
 
-from wced import parquet
 from wced.config import corpus as config
 from wced.corpus.obs import RANGE_CELLS, obs_of
 from wced.corpus.remote import retried
 from wced.errors import WcedError
 from wced.files import whole_file
 from wced.progress import progress
+from wced.tables import read_parquet
 
 COLUMNS = ["soma_joinid", "observation_joinid"]
 """Columns of joinids.parquet."""
@@ -70,7 +70,7 @@ def read_joinids(path: str | Path, cells_n: np.ndarray) -> np.ndarray:
     WcedError
         If the file lacks one of them.
     """
-    frame = parquet.read(path, "observation_joinids of the corpus", COLUMNS)
+    frame = read_parquet(path, "observation_joinids of the corpus", COLUMNS)
     place = pd.Index(frame[COLUMNS[0]]).get_indexer(cells_n)
     if (place < 0).any():
         raise WcedError(f"{path}: has no cell {cells_n[place < 0][0]} of the corpus; make it again")

@@ -14,7 +14,7 @@ import tiledbsoma as soma
 from wced.config import corpus as config
 from wced.corpus.remote import retried
 from wced.corpus.terms import UNKNOWN
-from wced.errors import WcedError
+from wced.errors import WcedError, one_line
 from wced.progress import progress
 
 RANGE_CELLS = 1_000_000
@@ -94,8 +94,7 @@ def _read_range(
     try:
         table = retried(section, f"obs of soma_joinids {start} to {stop}", read)
     except (soma.SOMAError, ValueError, SyntaxError, KeyError) as failure:
-        text = " ".join(str(failure).split())
-        raise WcedError(f"census.obs_value_filter {section.obs_value_filter!r} fails: {text}") from None
+        raise WcedError(f"census.obs_value_filter {section.obs_value_filter!r} fails: {one_line(failure)}") from None
     if np.any(np.diff(table["soma_joinid"].to_numpy()) <= 0):
         table = table.sort_by("soma_joinid")
     return table

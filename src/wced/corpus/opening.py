@@ -1,7 +1,6 @@
-"""Opening HDF5 files and tables of text, or saying in one sentence why not."""
+"""Opening HDF5 files, or saying in one sentence why not."""
 
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -9,7 +8,7 @@ import pandas as pd
 from anndata.io import read_elem
 
 from wced import h5ad
-from wced.errors import WcedError
+from wced.errors import WcedError, one_line
 from wced.files import existing
 
 
@@ -70,22 +69,3 @@ def _old_frame(array: np.ndarray, file: h5py.File) -> pd.DataFrame:
         elif frame[name].dtype == object:
             frame[name] = text(frame[name])
     return frame.set_index(frame.columns[0])
-
-
-def text_table(path: Path | str, **options: Any) -> pd.DataFrame:
-    """Return a table of text (options of `pandas.read_csv`), nothing in it taken for a missing value.
-
-    Raises
-    ------
-    WcedError
-        If it is not there or cannot be read.
-    """
-    try:
-        return pd.read_csv(existing(path, "a table"), dtype=str, keep_default_na=False, **options)
-    except (OSError, EOFError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as failure:
-        raise WcedError(f"{path}: cannot be read as a table: {one_line(failure)}") from None
-
-
-def one_line(failure: Exception) -> str:
-    """Return an error's message as one line."""
-    return " ".join(str(failure).split()) or type(failure).__name__

@@ -9,8 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from wced.corpus import log1p, matrices
-from wced.corpus.opening import one_line
-from wced.errors import WcedError
+from wced.errors import WcedError, one_line
 
 LARGEST_COUNT = 2**24
 """Largest count that float32, in which CELLxGENE keeps counts, holds exactly along with all smaller ones."""

@@ -104,8 +104,7 @@ def judge(obs: pd.DataFrame, section: CellFilter) -> tuple[np.ndarray, pd.DataFr
                 }
             )
         )
-    columns = [column.name for column in tables.QC.columns]
-    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=tables.QC.names)
     return first, table.sort_values("dataset", kind="stable", ignore_index=True)
 
 

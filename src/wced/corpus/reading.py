@@ -13,10 +13,11 @@ from anndata import AnnData
 from scipy import sparse
 
 from wced.corpus import diagnosis, matrices, tenx
-from wced.corpus.opening import data_frame, one_line, opened, text_table
+from wced.corpus.opening import data_frame, opened
 from wced.corpus.published import Published
-from wced.errors import WcedError
+from wced.errors import WcedError, one_line
 from wced.files import existing
+from wced.tables import read_text
 
 
 def read_labels(path: str | Path) -> pd.DataFrame:
@@ -31,7 +32,7 @@ def read_labels(path: str | Path) -> pd.DataFrame:
     if kind is None:
         with opened(path, "h5ad") as file:
             return data_frame(file, "obs", path)
-    return text_table(path, sep="," if kind == ".csv" else "\t", index_col=0).rename_axis(None)
+    return read_text(path, "a table", sep="," if kind == ".csv" else "\t", index_col=0).rename_axis(None)
 
 
 def open_counts(path: str | Path, format: str = "h5ad", counts: str = "X", values: str = "counts") -> Published:

@@ -66,8 +66,8 @@ def sample(
         taken_s = np.bincount(strata[taken], minlength=len(names))
         manifest.append(pd.DataFrame(rows | {"cells_there": there_s, "cells_taken": taken_s}))
         places = places[taken]
-    columns = [column.name for column in tables.SAMPLING.columns]
-    return places, pd.concat(manifest, ignore_index=True) if manifest else pd.DataFrame(columns=columns)
+    listed = pd.concat(manifest, ignore_index=True) if manifest else pd.DataFrame(columns=tables.SAMPLING.names)
+    return places, listed
 
 
 def _columns(step: config.SamplingStep) -> list[str]:

@@ -12,9 +12,10 @@ from scipy import sparse
 from scipy.io import mminfo, mmread
 
 from wced.corpus import matrices
-from wced.corpus.opening import one_line, opened, text_table
+from wced.corpus.opening import opened
 from wced.corpus.published import Published
-from wced.errors import WcedError
+from wced.errors import WcedError, one_line
+from wced.tables import read_text
 
 
 def open_h5(path: Path) -> Published:
@@ -57,9 +58,9 @@ def open_mtx(path: Path) -> Published:
     """Read what `scanpy.read_10x_mtx` reads, and the combinations of gzipped and plain files that it does not know."""
     if not path.is_dir():
         raise WcedError(f"{path}: is a file; format 10x_mtx is a folder of matrix.mtx, features.tsv and barcodes.tsv")
-    layout = {"sep": "\t", "header": None, "quoting": csv.QUOTE_NONE}
-    features = text_table(_one_of(path, "features.tsv", "genes.tsv"), **layout)
-    barcodes = text_table(_one_of(path, "barcodes.tsv"), **layout)
+    layout = {"header": None, "quoting": csv.QUOTE_NONE}
+    features = read_text(_one_of(path, "features.tsv", "genes.tsv"), "a table of features", **layout)
+    barcodes = read_text(_one_of(path, "barcodes.tsv"), "a table of barcodes", **layout)
     matrix = _one_of(path, "matrix.mtx")
     try:
         n_features, n_cells = mminfo(matrix)[:2]

@@ -146,7 +146,7 @@ def current_terms(texts: pd.Series, field: str) -> tuple[pd.DataFrame, pd.DataFr
     return frame, replaced[replaced["note"] != ""].sort_values(["cells", "value"], ascending=[False, True])
 
 
-LISTED = [column.name for column in tables.SOURCES_TERMS.columns[1:]]
+LISTED = tables.SOURCES_TERMS.names[1:]
 
 
 def general_tissue(term: str) -> str:

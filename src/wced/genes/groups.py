@@ -8,7 +8,7 @@ import numpy as np
 from wced.config.gene_groups import PATTERNS
 from wced.errors import WcedError
 from wced.genes.names import without_version
-from wced.genes.table import read_csv
+from wced.tables import read_text
 
 
 def gene_group(name: str, gene_ids: tuple[str, ...], symbols: tuple[str, ...], tables: dict[str, str]) -> np.ndarray:
@@ -35,7 +35,7 @@ def gene_group(name: str, gene_ids: tuple[str, ...], symbols: tuple[str, ...], t
     """
     if name in tables:
         path = Path(tables[name])
-        frame = read_csv(path, f"the gene group {name}", sep="\t")
+        frame = read_text(path, f"the gene group {name}")
         if "gene_id" not in frame:
             raise WcedError(f"{path}: a gene group has the column gene_id")
         member_v = np.isin(gene_ids, without_version(frame["gene_id"].to_numpy(dtype=object)))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from wced.errors import WcedError
-from wced.genes.table import read_csv
+from wced.tables import read_text
 
 COLUMNS = ["Gene stable ID", "Gene name", "Human gene stable ID", "Human homology type"]
 """Columns of Ensembl BioMart's table of homologs that are used."""
@@ -57,7 +57,7 @@ def read_orthologs(path: str | Path) -> Orthologs:
     WcedError
         If it is no such table, or calls a gene one-to-one in two pairs.
     """
-    frame = read_csv(path, "a table of homologs", sep=",")
+    frame = read_text(path, "a table of homologs", sep=",")
     for column in COLUMNS:
         if column not in frame.columns:
             raise WcedError(f"{path}: column {column!r} is missing; expected homologs as Ensembl BioMart exports them")

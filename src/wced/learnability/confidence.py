@@ -8,12 +8,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from wced import parquet
 from wced.config.learnability import Learnability
 from wced.errors import WcedError
 from wced.learnability.trend import Axis, fit
 from wced.progress import progress
-from wced.tables import GENE_ERROR_SUMS
+from wced.tables import GENE_ERROR_SUMS, open_parquet
 
 _SUMS = ("n_nonzero", "sum_abs_error", "sum_abs_error_null", "sum_value")
 
@@ -67,7 +66,7 @@ def read_sums(path: str | Path, decoder: str, epoch: int, gene_ids: pd.Index) ->
     WcedError
         If the file is not such a table, or lacks the epoch.
     """
-    file = parquet.opened(path, "sums of gene errors")
+    file = open_parquet(path, "sums of gene errors")
     columns = ["decoder", "epoch", "dataset", "part", "gene_id", *_SUMS]
     for missing in (name for name in columns if name not in file.schema_arrow.names):
         raise WcedError(f"{path}: column {missing} of {GENE_ERROR_SUMS.name} is missing")

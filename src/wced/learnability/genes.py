@@ -108,8 +108,7 @@ def ranked(errors: pd.DataFrame, *, min_nonzero: int, top: int) -> pd.DataFrame:
         n = min(top, len(genes) // 2)
         for end, chosen in (("most", genes.head(n)), ("least", genes.iloc[::-1].head(n))):
             ends.append(chosen.assign(end=end, rank=np.arange(1, n + 1)))
-    columns = [column.name for column in LEARNABILITY.columns]
-    return checked(pd.concat(ends, ignore_index=True)[columns], LEARNABILITY)
+    return checked(pd.concat(ends, ignore_index=True)[LEARNABILITY.names], LEARNABILITY)
 
 
 def summary(errors: pd.DataFrame, *, min_nonzero: int) -> pd.DataFrame:

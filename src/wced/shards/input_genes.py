@@ -10,8 +10,8 @@ import pandas as pd
 
 from wced.errors import WcedError
 from wced.files import whole_file
-from wced.genes.table import read_csv
 from wced.shards.vocabulary import Vocabulary
+from wced.tables import read_text
 
 FREQUENCY = "detection_frequency"
 """Column of the file; those behind it are the gene groups."""
@@ -51,7 +51,7 @@ class InputGenes:
     @classmethod
     def read(cls, path: str | Path, vocabulary: Vocabulary) -> "InputGenes":
         """Read `input_genes.tsv`; raise WcedError if it is something else, or of another vocabulary."""
-        frame = read_csv(path, "the input genes of a model", sep="\t")
+        frame = read_text(path, "the input genes of a model")
         head, names = ["gene_id", "symbol", FREQUENCY], list(frame.columns[3:])
         if list(frame.columns[:3]) != head:
             raise WcedError(f"{path}: not the input genes of a model: its first columns are not {', '.join(head)}")

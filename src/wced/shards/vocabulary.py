@@ -16,9 +16,9 @@ from wced.config.corpus import LABEL_COLUMNS
 from wced.errors import WcedError
 from wced.files import existing, whole_file
 from wced.genes.names import gene_names
-from wced.genes.table import read_csv
 from wced.shards import FORMAT_VERSION
 from wced.shards.perturbations import Perturbations
+from wced.tables import read_text
 
 UNKNOWN = ("unknown", "", "na", "nan")
 
@@ -80,7 +80,7 @@ class Vocabulary:
     @classmethod
     def read(cls, path: str | Path) -> "Vocabulary":
         """Read `vocabulary.tsv`."""
-        frame = read_csv(path, "a vocabulary", sep="\t")
+        frame = read_text(path, "a vocabulary")
         if list(frame.columns) not in (["id", "gene_id", "symbol"], ["id", "gene_id", "symbol", "names"]):
             raise WcedError(f"{path}: a vocabulary has the columns id, gene_id and symbol, and may have names")
         return cls(*(tuple(frame[column]) for column in frame.columns[1:]))

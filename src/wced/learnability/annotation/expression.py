@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from wced.errors import WcedError
-from wced.files import existing
+from wced.tables import read_text
 
 DETECTED = 1.0
 """nTPM from which HPA calls a gene detected."""
@@ -63,11 +63,7 @@ def read_expression(path: str | Path) -> pd.DataFrame:
     WcedError
         If the file is of another form, names a gene twice, or has fewer than two columns or one without expression.
     """
-    path = existing(path, "expression by tissue or cell type (CSV)")
-    try:
-        frame = pd.read_csv(path)
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as failure:
-        raise WcedError(f"{path}: cannot be read as expression by tissue or cell type: {failure}") from None
+    frame = read_text(path, "expression by tissue or cell type (CSV)", sep=",", dtype=None, keep_default_na=True)
     if "Ensembl_Gene_ID" not in frame.columns:
         raise WcedError(f"{path}: column Ensembl_Gene_ID is missing")
     frame = frame.set_index("Ensembl_Gene_ID").drop(columns="Symbol", errors="ignore")
@@ -138,10 +134,6 @@ def housekeeping(expression_gt: pd.DataFrame) -> pd.Index:
 
 def read_specificity(path: str | Path) -> pd.Series:
     """Read HPA's own category of each gene, indexed by Ensembl id, from its proteinatlas.tsv."""
-    path = existing(path, "HPA's proteinatlas.tsv")
     wanted = ["Ensembl", "RNA single cell type specificity"]
-    try:
-        frame = pd.read_csv(path, sep="\t", usecols=wanted, dtype=str, keep_default_na=False)
-    except (ValueError, pd.errors.ParserError) as failure:
-        raise WcedError(f"{path}: cannot be read as HPA's proteinatlas.tsv: {failure}") from None
+    frame = read_text(path, "HPA's proteinatlas.tsv", usecols=wanted)
     return frame.drop_duplicates("Ensembl").set_index("Ensembl")[wanted[1]]

@@ -1,6 +1,6 @@
 """The Gene Ontology: its graph, which genes are annotated with what, and the genes of a term and its descendants."""
 
-import gzip
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import breadth_first_order
 
 from wced.errors import WcedError
 from wced.files import existing
+from wced.tables import read_text
 
 GAF_SYMBOL, GAF_QUALIFIER, GAF_TERM, GAF_EVIDENCE = 2, 3, 4, 6
 """Columns of a gene annotation file, format 2.2, from 0."""
@@ -108,24 +109,18 @@ def read_annotation(path: str | Path, evidence: Sequence[str] = ()) -> pd.DataFr
     WcedError
         If the file is of another form, or evidence codes are asked of one that states none.
     """
-    path = existing(path, "annotations of genes with GO terms")
-    gaf = ".gaf" in path.suffixes
+    what = "annotations of genes with GO terms"
+    gaf = ".gaf" in existing(path, what).suffixes
     if evidence and not gaf:
         raise WcedError(f"{path}: states no evidence codes, but annotation.evidence asks for {', '.join(evidence)}")
-    try:
-        if gaf:
-            columns = [GAF_SYMBOL, GAF_QUALIFIER, GAF_TERM, GAF_EVIDENCE]
-            frame = pd.read_csv(
-                path, sep="\t", comment="!", header=None, usecols=columns, dtype=str, keep_default_na=False, quoting=3
-            )
-            frame = frame[~frame[GAF_QUALIFIER].str.contains("NOT", regex=False)]
-            frame = frame[frame[GAF_EVIDENCE].isin(evidence)] if evidence else frame
-            frame = frame[[GAF_SYMBOL, GAF_TERM]].set_axis(["gene", "term"], axis=1)
-        else:
-            frame = pd.read_csv(path, sep="\t", usecols=["gene", "GO"], dtype=str, keep_default_na=False)
-            frame = frame.rename(columns={"GO": "term"})[["gene", "term"]]
-    except (ValueError, gzip.BadGzipFile, EOFError, pd.errors.ParserError) as failure:
-        raise WcedError(f"{path}: cannot be read as annotations of genes with GO terms: {failure}") from None
+    if gaf:
+        columns = [GAF_SYMBOL, GAF_QUALIFIER, GAF_TERM, GAF_EVIDENCE]
+        frame = read_text(path, what, comment="!", header=None, usecols=columns, quoting=csv.QUOTE_NONE)
+        frame = frame[~frame[GAF_QUALIFIER].str.contains("NOT", regex=False)]
+        frame = frame[frame[GAF_EVIDENCE].isin(evidence)] if evidence else frame
+        frame = frame[[GAF_SYMBOL, GAF_TERM]].set_axis(["gene", "term"], axis=1)
+    else:
+        frame = read_text(path, what, usecols=["gene", "GO"]).rename(columns={"GO": "term"})[["gene", "term"]]
     if frame.empty:
         raise WcedError(f"{path}: holds no annotation" + (f" with evidence {', '.join(evidence)}" if evidence else ""))
     return frame.drop_duplicates(ignore_index=True)

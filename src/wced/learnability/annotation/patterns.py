@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from wced.errors import WcedError
-from wced.files import existing
+from wced.tables import read_text
 
 
 def packaged(name: str) -> Path:
@@ -20,14 +20,7 @@ def packaged(name: str) -> Path:
 
 def read_table(path: str | Path, what: str, columns: Sequence[str]) -> pd.DataFrame:
     """Read a TSV of text whose comment lines start with #; WcedError if it lacks a column or has another."""
-    path = existing(path, what)
-    try:
-        frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, comment="#")
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as failure:
-        raise WcedError(f"{path}: cannot be read as {what}: {failure}") from None
-    for column in columns:
-        if column not in frame.columns:
-            raise WcedError(f"{path}: column {column} is missing; expected {what}")
+    frame = read_text(path, what, columns, comment="#")
     for column in frame.columns:
         if column not in columns:
             raise WcedError(f"{path}: column {column} is not known; expected {what}")

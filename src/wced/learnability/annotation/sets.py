@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 
 from wced.errors import WcedError
-from wced.files import existing
 from wced.learnability.annotation import expression, go, programs
 from wced.learnability.annotation import transcription_factors as factors
 from wced.learnability.annotation.references import gene_ids, opened, version
 from wced.learnability.annotation.universe import Universe
+from wced.tables import read_text
 
 
 def ontology(universe: Universe) -> go.GeneOntology:
@@ -68,11 +68,7 @@ def superclasses(universe: Universe, terms: go.GeneOntology, hgnc: str | Path) -
 def read_hgnc_names(path: str | Path) -> pd.Series:
     """Return HGNC's name (`zinc finger protein 8`) of every approved gene, indexed by Ensembl id."""
     wanted = ["name", "status", "ensembl_gene_id"]
-    path = existing(path, "the HGNC complete set")
-    try:
-        frame = pd.read_csv(path, sep="\t", usecols=wanted, dtype=str, keep_default_na=False)
-    except ValueError as failure:
-        raise WcedError(f"{path}: cannot be read as the HGNC complete set: {failure}") from None
+    frame = read_text(path, "the HGNC complete set", usecols=wanted)
     frame = frame[(frame["status"] == "Approved") & (frame["ensembl_gene_id"] != "")]
     return frame.drop_duplicates("ensembl_gene_id").set_index("ensembl_gene_id")["name"]
 
