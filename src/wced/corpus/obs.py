@@ -128,7 +128,7 @@ def value_filter(obs: soma.DataFrame, section: config.Census) -> str | None:
 
 
 def _says(text: str, wanted: Sequence[str]) -> bool:
-    """Return whether a value is a wanted one, or of several (diseases of one cell, joined by ` || `) one is."""
+    """Return whether a value is a wanted one, or of several (diseases of one cell, joined by `||`) one is."""
     return text in wanted or not set(text.split(" || ")).isdisjoint(wanted)
 
 

@@ -54,7 +54,7 @@ def current_term(text: str, field: str) -> tuple[str, str]:
     -------
     term
         The id; what stands in for it if it is deprecated (`wced.ontology.labels.current`); `unknown` where nothing is
-        known, or nothing stands in for it. Several are sorted and joined by ` || ` in `LISTS`; a cell has one value of
+        known, or nothing stands in for it. Several are sorted and joined by `||` in `LISTS`; a cell has one value of
         any other field, so there several become the term that covers them all.
     note
         Why it is another term than the value said, or unknown; else empty.

@@ -24,7 +24,7 @@ def spelled(text: str) -> str | None:
 
 
 def label_of(term: str) -> str | None:
-    """Return the name of a term of one of `FILES`; of several ids, joined by ` || `, their names joined alike.
+    """Return the name of a term of one of `FILES`; of several ids, joined by `||`, their names joined alike.
 
     Parameters
     ----------
