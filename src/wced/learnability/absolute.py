@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from wced.config.learnability import Learnability
-from wced.learnability.confidence import Draws, interval
+from wced.learnability.confidence import Draws
 from wced.learnability.models import REGIMES, Model
 from wced.learnability.published import published
+from wced.stats import defined_percentiles
 
 
 def tier(median_improvement: float, bounds: tuple[float, float, float]) -> str:
@@ -57,7 +58,7 @@ def families(model: Model, section: Learnability, converged: dict[str, int]) -> 
         else:
             row["tier"] = tier(row["median_improvement"], section.tiers)
         if model.draws is not None:
-            row["ci_low"], row["ci_high"] = interval(_medians(model.draws.improvement_rg[:, place]))
+            row["ci_low"], row["ci_high"] = defined_percentiles(_medians(model.draws.improvement_rg[:, place]))
         rows.append(row)
     columns = ["median_improvement", "ci_low", "ci_high", "ci_method", "beat_null_fraction", "median_rescaled_mae"]
     columns += ["median_zero_fraction", "median_auc", "min_auc", "median_z", "converged_epoch"]
@@ -171,7 +172,7 @@ def _row(
     """Return a row; with `drawn`, which gives the measure in each draw, it has an interval."""
     low = high = np.nan
     if drawn is not None and model.draws is not None and not reason:
-        low, high = interval(np.asarray(drawn(model.draws), np.float64))
+        low, high = defined_percentiles(np.asarray(drawn(model.draws), np.float64))
     return {
         **model.key,
         "regime": regime,
