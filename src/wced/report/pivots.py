@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from wced.benchmarks.job import Metric
+from wced.stats import outcome_of
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ class Verdict:
     """Its score."""
     gap: float = np.nan
     """By how much the model is better."""
-    overlap: bool = False
-    """Whether both have intervals and these overlap."""
+    outcome: str = "unknown"
+    """What their intervals say of that: `stats.outcome_of`."""
 
     def __str__(self) -> str:
         """Return it as a sentence."""
@@ -68,7 +69,7 @@ class Verdict:
         rival = f"the best baseline, {self.baseline} ({self.baseline_score:.3f})"
         if self.gap == 0:
             return f"{said}, level with {rival}."
-        within = "; their intervals overlap" if self.overlap else ""
+        within = "; their intervals overlap" if self.outcome == "tie" else ""
         return f"{said}, {abs(self.gap):.3f} {'better' if self.gap > 0 else 'WORSE'} than {rival}{within}."
 
 
@@ -205,13 +206,8 @@ def _cell(by_metric: pd.DataFrame, metric: Metric, best: pd.Series | None, notes
     interval = "" if np.isnan(row["ci_low"]) else f"{row['ci_low']:.3f} to {row['ci_high']:.3f}"
     mark = ""
     if best is not None:
-        mark = "best" if row["value"] == best["value"] else "tie" if overlap(row, best) else ""
+        mark = "best" if row["value"] == best["value"] else "tie" if outcome_of(row, best) == "tie" else ""
     return Cell(f"{row['value']:.3f}", interval, mark, number=f"{row['value']:.6g}")
-
-
-def overlap(a: pd.Series, b: pd.Series) -> bool:
-    """Return whether both scores have intervals and these overlap."""
-    return bool(a["ci_low"] <= b["ci_high"] and b["ci_low"] <= a["ci_high"])
 
 
 def verdict(scores: pd.DataFrame, metric: Metric, kind: Callable[[str], str]) -> Verdict | None:
@@ -233,10 +229,9 @@ def verdict(scores: pd.DataFrame, metric: Metric, kind: Callable[[str], str]) ->
         return None
     if theirs is None:
         return Verdict(metric.title, ours["model"], ours["value"])
-    gap = (ours["value"] - theirs["value"]) * (1 if metric.higher_is_better else -1)
-    return Verdict(
-        metric.title, ours["model"], ours["value"], theirs["model"], theirs["value"], gap, overlap(ours, theirs)
-    )
+    better, worse = (ours, theirs) if metric.higher_is_better else (theirs, ours)
+    gap, said = better["value"] - worse["value"], outcome_of(better, worse)
+    return Verdict(metric.title, ours["model"], ours["value"], theirs["model"], theirs["value"], gap, said)
 
 
 def model_table(scores: Sequence[pd.DataFrame]) -> pd.DataFrame:
