@@ -8,6 +8,7 @@ import pandas as pd
 from wced.config.learnability import Learnability
 from wced.learnability.models import REGIMES, Model
 from wced.learnability.published import published
+from wced.tables import LEARNABILITY_AGREEMENT, LEARNABILITY_EXCLUSIVE
 
 
 def agreement(models: list[Model], families: pd.DataFrame, section: Learnability) -> pd.DataFrame:
@@ -27,7 +28,6 @@ def agreement(models: list[Model], families: pd.DataFrame, section: Learnability
     section
         Genes or families that a rank correlation needs.
     """
-    columns = ["model_a", "model_b", "regime", "measure", "value", "p", "n", "published", "reason"]
     rows = []
     for a, b in combinations(models, 2):
         for regime in REGIMES:
@@ -35,10 +35,9 @@ def agreement(models: list[Model], families: pd.DataFrame, section: Learnability
             if regime == "all":
                 found |= _of_families(a, b, families, section)
             for measure, values in found.items():
-                row = {"model_a": a.name, "model_b": b.name, "regime": regime, "measure": measure, "p": np.nan}
-                row |= {"published": _published(a, b, regime, measure), "reason": "", "value": np.nan}
-                rows.append(row | values)
-    return pd.DataFrame(rows, columns=columns)
+                row = {"model_a": a.name, "model_b": b.name, "regime": regime, "measure": measure, "reason": ""}
+                rows.append(row | {"published": _published(a, b, regime, measure)} | values)
+    return pd.DataFrame(rows, columns=[column.name for column in LEARNABILITY_AGREEMENT.columns])
 
 
 def pair(a: Model, b: Model, regime: str = "all") -> pd.DataFrame:
@@ -53,8 +52,7 @@ def pair(a: Model, b: Model, regime: str = "all") -> pd.DataFrame:
 
 def exclusive(models: list[Model]) -> pd.DataFrame:
     """Return the rows of tables.LEARNABILITY_EXCLUSIVE: where winners of one model only come from."""
-    columns = ["model_a", "model_b", "family", "genes", "shared", "only_a", "only_b"]
-    rows = []
+    parts = []
     for a, b in combinations(models, 2):
         genes = pair(a, b)
         both = genes["judged_a"] & genes["judged_b"]
@@ -70,9 +68,9 @@ def exclusive(models: list[Model]) -> pd.DataFrame:
             }
         )
         sums = counted.groupby("family", as_index=False).sum()
-        rows.append(sums.assign(model_a=a.name, model_b=b.name))
-    empty = pd.DataFrame(columns=[*columns, "only_a_unjudged", "only_b_unjudged"])
-    return pd.concat(rows, ignore_index=True) if rows else empty
+        parts.append(sums.assign(model_a=a.name, model_b=b.name))
+    empty = pd.DataFrame(columns=[column.name for column in LEARNABILITY_EXCLUSIVE.columns])
+    return pd.concat(parts, ignore_index=True) if parts else empty
 
 
 def _measures(a: Model, b: Model, regime: str, section: Learnability) -> dict[str, dict]:

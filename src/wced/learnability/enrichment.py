@@ -9,6 +9,7 @@ from wced.config.learnability import Learnability
 from wced.learnability.models import REGIMES, Model
 from wced.learnability.published import published
 from wced.stats import adjusted, defined_percentiles, exact_odds, odds_ratio, wilson
+from wced.tables import LEARNABILITY_ENRICHMENT
 
 IDENTITY, DISSOCIATION, UNASSIGNED = "identity", "dissociation", "unassigned"
 """Programs that are compared by name (BMFM-RNA paper, section 9.2)."""
@@ -64,10 +65,10 @@ def enrichment(model: Model, section: Learnability, proxies: str, seed: int) -> 
             part = [_compare(model, regime, each, section, rng) for each in compared]
             part = [row | {"proxies": proxies if axis == "program" else ""} for row in part]
             for test in ("fisher", "mann_whitney"):
-                q_values = adjusted([row[f"{test}_p"] for row in part], "fdr_bh")
+                q_values = adjusted([row.get(f"{test}_p", np.nan) for row in part], "fdr_bh")
                 part = [row | {f"{test}_q": q} for row, q in zip(part, q_values, strict=True)]
             rows += part
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=[column.name for column in LEARNABILITY_ENRICHMENT.columns])
 
 
 def _comparisons(model: Model, axis: str, judged_g: np.ndarray) -> list[Comparison]:
@@ -89,6 +90,7 @@ def _comparisons(model: Model, axis: str, judged_g: np.ndarray) -> list[Comparis
 
 
 def _compare(model: Model, regime: str, each: Comparison, section: Learnability, rng: np.random.Generator) -> dict:
+    """Return a row without the columns that cannot be computed."""
     from scipy.stats import mannwhitneyu
 
     winner_g, z_g = model.fitted.winner_g, model.fitted.z_g
@@ -117,29 +119,19 @@ def _compare(model: Model, regime: str, each: Comparison, section: Learnability,
     if each.against in (UNASSIGNED, OTHERS):
         for measure in ("odds_ratio", "winner_rate"):
             row[f"published_{measure}"] = published("enrichment", model.decoder, regime, measure, each.group)
-    tested = min(genes, genes_against) >= section.min_group
-    # NaN, which stays where something cannot be computed.
-    numbers = dict.fromkeys(
-        [
-            *("winner_rate", "rate_low", "rate_high", "odds_ratio", "ci_low", "ci_high", "fisher_p"),
-            *("blocks_low", "blocks_high", "permuted", "permuted_low", "permuted_high", "permuted_p"),
-            *("median_z", "median_z_against", "mann_whitney_p"),
-        ],
-        np.nan,
-    )
     if genes:
         rate = wilson(winners, genes)
-        numbers |= {"winner_rate": rate.value, "rate_low": rate.ci_low, "rate_high": rate.ci_high}
-        numbers["median_z"] = float(np.median(z_g[each.group_g]))
+        row |= {"winner_rate": rate.value, "rate_low": rate.ci_low, "rate_high": rate.ci_high}
+        row["median_z"] = float(np.median(z_g[each.group_g]))
     if genes_against:
-        numbers["median_z_against"] = float(np.median(z_g[each.against_g]))
-    if tested:
-        numbers["mann_whitney_p"] = mannwhitneyu(z_g[each.group_g], z_g[each.against_g]).pvalue
+        row["median_z_against"] = float(np.median(z_g[each.against_g]))
+    if min(genes, genes_against) >= section.min_group:
+        row["mann_whitney_p"] = mannwhitneyu(z_g[each.group_g], z_g[each.against_g]).pvalue
     if not row["reason"]:
-        odds, p = exact_odds(table)
-        numbers |= {"odds_ratio": odds.value, "ci_low": odds.ci_low, "ci_high": odds.ci_high, "fisher_p": p}
-        numbers |= _permuted(table, section.permutations, rng) | _drawn(model, each)
-    return row | numbers
+        odds, row["fisher_p"] = exact_odds(table)
+        row |= {"odds_ratio": odds.value, "ci_low": odds.ci_low, "ci_high": odds.ci_high}
+        row |= _permuted(table, section.permutations, rng) | _drawn(model, each)
+    return row
 
 
 def _reason(each: Comparison, table: np.ndarray, section: Learnability) -> str:

@@ -14,6 +14,7 @@ from wced.config.learnability import Learnability
 from wced.learnability.models import Model
 from wced.learnability.trend import axis_of, fit
 from wced.progress import progress
+from wced.tables import LEARNABILITY_SIMULATION
 
 SETTINGS = {
     "window": (0.025, 0.05, 0.1, 0.2, 0.4),
@@ -83,8 +84,7 @@ def simulation(model: Model, section: Learnability, seed: int) -> pd.DataFrame:
             if planted == 0:
                 row["reason"] = "nothing is planted: only false positives are counted"
         rows.append(row)
-    columns = [*rows[0], "recall", "false_positive_rate", "precision", "losers_rate"]
-    return pd.DataFrame(rows).reindex(columns=list(dict.fromkeys(columns)))
+    return pd.DataFrame(rows, columns=[column.name for column in LEARNABILITY_SIMULATION.columns])
 
 
 def _rates(axis, trend_g, spread_g, planted: int, planted_z: float, section: Learnability, rng) -> dict[str, float]:
