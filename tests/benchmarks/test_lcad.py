@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from wced.benchmarks.lcad import BOOTSTRAP, distance, lcad, scores
+from wced.benchmarks.lcad import distance, lcad, scores
 from wced.errors import WcedError
 from wced.ontology import CellOntology, load
 
@@ -83,7 +83,10 @@ def test_means_over_errors_and_over_all_cells():
     assert found["lcad_up_errors"].value == pytest.approx((1 + 2 + 0 + 0) / 4)
     assert [found[name].n for name in found] == [4, 8, 4]
     for score in found.values():
-        assert score.ci_low < score.value < score.ci_high and score.ci_method == BOOTSTRAP
+        assert (
+            score.ci_low < score.value < score.ci_high
+            and score.ci_method == "percentiles of 1000 bootstraps over cells"
+        )
 
 
 def test_the_interval_is_that_of_resampled_cells():

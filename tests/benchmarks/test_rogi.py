@@ -3,8 +3,8 @@ import pytest
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import pdist
 
-from wced.benchmarks.resampling import cell_weights
 from wced.benchmarks.rogi import dispersion, roughness, scores, tree
+from wced.stats import bootstrap_weights
 
 
 def one_hot(labels):
@@ -70,7 +70,7 @@ def test_dispersion_of_weighted_cells_is_that_of_repeated_ones():
     rng = np.random.default_rng(0)
     x_nd, property_nd = rng.normal(size=(30, 2)), rng.normal(size=(30, 4))
     cluster_nl, _ = tree(x_nd, levels=8)
-    weight_bn = cell_weights(30, 0)[:25]
+    weight_bn = bootstrap_weights(30, 0)[:25]
     found_bl = dispersion(cluster_nl, property_nd, weight_bn)
     for weight_n, found_l in zip(weight_bn, found_bl, strict=True):
         again = np.repeat(np.arange(30), weight_n.astype(int))

@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from wced.benchmarks.scores import Score, missing, rows
+from wced.benchmarks.scores import rows
+from wced.stats import Score, missing
 
 
 def table(model, source="here", **scores) -> pd.DataFrame:

@@ -5,10 +5,10 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from clouds import clouds, job
-from wced.benchmarks.resampling import INTERVAL, group_means, interval
-from wced.benchmarks.scib import BATCH, BIO, Part, bio, weighted
+from wced.benchmarks.scib import BATCH, BIO, Part, bio, group_means, weighted
 from wced.benchmarks.zero_shot_integration import METRICS, PURITY, score
 from wced.config.benchmarks import Integration
+from wced.stats import CELLS, over_cells
 
 SECTION = Integration(datasets=["d"])
 
@@ -69,7 +69,7 @@ def test_purity_is_that_of_all_distances():
     assert table.loc["neighbour_purity_across_batches", "n"] == elsewhere.sum() < table.loc["neighbour_purity", "n"]
     half = (table["ci_high"] - table["ci_low"]) / 2
     assert half["neighbour_purity"] == pytest.approx(1.96 * pure_n.std() / np.sqrt(len(pure_n)), rel=0.15)
-    assert table.loc["neighbour_purity", "ci_method"] == INTERVAL
+    assert table.loc["neighbour_purity", "ci_method"] == CELLS
 
 
 def test_purity_of_15_others_does_not_depend_on_the_graph():
@@ -130,7 +130,7 @@ def test_the_spread_over_seeds_is_in_the_interval_of_what_is_clustered():
     cells.X[:, 0] /= 8  # no clear clusters: each seed finds others
     one, several = (score(job(cells, SECTION, count=10, cluster_seeds=k)).set_index("metric") for k in (1, 8))
     assert "over 8 seeds of the clustering" in several.loc["avg_bio", "ci_method"]
-    assert several.loc["asw_label", "ci_method"] == one.loc["avg_bio", "ci_method"] == INTERVAL
+    assert several.loc["asw_label", "ci_method"] == one.loc["avg_bio", "ci_method"] == CELLS
     by_seed = [score(job(cells, SECTION, seed=s, count=10, cluster_seeds=1)).set_index("metric") for s in range(8)]
     values = np.array([table.loc["nmi", "value"] for table in by_seed])
     assert values.std() > 0 and several.loc["nmi", "value"] == pytest.approx(values.mean())
@@ -149,7 +149,7 @@ def test_intervals_are_around_the_values_and_shrink_with_more_cells(scored):
 
 
 def test_a_cell_outside_the_largest_piece_lowers_the_draws_that_have_it():
-    value = interval(np.array([0.9]), group_means(np.array([1.0] * 9 + [0.0]), np.zeros(10, int), np.ones((5, 10))))
+    value = over_cells(np.array([0.9]), group_means(np.array([1.0] * 9 + [0.0]), np.zeros(10, int), np.ones((5, 10))))
     assert (value.ci_low, value.ci_high) == (0.9, 0.9)  # every draw has it once
 
 

@@ -6,10 +6,9 @@ from learnability.conftest import SECTION, analysed
 from learnability.simulated import annotation, write_checkpoint
 from wced.config.learnability import Learnability
 from wced.errors import WcedError
-from wced.learnability.absolute import tier
+from wced.learnability.absolute import converged_epoch, dynamics, tier
 from wced.learnability.genes import NOT_ANNOTATED
-from wced.learnability.sensitivity import SETTINGS
-from wced.learnability.simulation import simulation
+from wced.learnability.robustness import SETTINGS, simulation
 
 
 def fact(found, checkpoint, measure, regime="all"):
@@ -87,8 +86,6 @@ def test_dynamics_and_convergence_by_hand(found):
 
 
 def test_a_family_converges_only_where_it_stays():
-    from wced.learnability.dynamics import converged_epoch, dynamics
-
     class Model:
         checkpoint, decoder, key = "w", "wced", {"checkpoint": "w", "decoder": "wced"}
         genes = pd.DataFrame({"gene_id": ["a", "b"], "family": "f"})

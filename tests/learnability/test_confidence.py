@@ -6,8 +6,9 @@ from learnability.simulated import annotation, write_checkpoint
 from wced import tables
 from wced.config.learnability import Learnability
 from wced.errors import WcedError
-from wced.learnability.confidence import Sums, draw, interval, read_sums
+from wced.learnability.confidence import Sums, draw, read_sums
 from wced.learnability.trend import axis_of, fit
+from wced.stats import defined_percentiles
 
 
 def sums_table(rows) -> pd.DataFrame:
@@ -85,9 +86,9 @@ def test_equal_blocks_leave_nothing_uncertain():
 
 
 def test_interval_is_of_the_draws_that_have_a_value():
-    assert interval(np.arange(1000) / 1000) == (0.024, 0.974)
-    assert interval(np.array([1.0, 2.0, np.inf, np.inf])) == (1.0, np.inf)
-    assert np.isnan(interval(np.array([1.0, np.nan, np.nan]))).all()
+    assert defined_percentiles(np.arange(1000) / 1000) == (0.024, 0.974)
+    assert defined_percentiles(np.array([1.0, 2.0, np.inf, np.inf])) == (1.0, np.inf)
+    assert np.isnan(defined_percentiles(np.array([1.0, np.nan, np.nan]))).all()
 
 
 def test_the_interval_of_the_median_holds_that_of_all_cells(tmp_path):
@@ -99,5 +100,5 @@ def test_the_interval_of_the_median_holds_that_of_all_cells(tmp_path):
     whole = sums.error_bg.sum(axis=0)[there] / sums.value_bg.sum(axis=0)[there]
     np.testing.assert_allclose(whole, last["rescaled_mae"][there])
     draws = draw(sums, axis_of(last["zero_fraction"], 0.1), Learnability(), seed=0)
-    low, high = interval(np.nanmedian(draws.error_rg, axis=1))
+    low, high = defined_percentiles(np.nanmedian(draws.error_rg, axis=1))
     assert low < last["rescaled_mae"].median() < high < low + 0.05

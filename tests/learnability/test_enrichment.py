@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from learnability.conftest import SECTION
-from wced.learnability.enrichment import _odds, _permuted, enrichment, odds_ratio
+from wced.learnability.enrichment import _permuted, enrichment
+from wced.stats import exact_odds, odds_ratio
 
 
 def row(found, **wanted):
@@ -48,10 +49,10 @@ def test_exact_intervals_of_large_tables_are_near_those_of_statsmodels():
     from statsmodels.stats.contingency_tables import Table2x2
 
     table = np.array([[300, 2700], [500, 11_000]])
-    found = _odds(table)
+    found, _ = exact_odds(table)
     low, high = Table2x2(table).oddsratio_confint()
-    assert found["ci_low"] == pytest.approx(low, rel=0.01) and found["ci_high"] == pytest.approx(high, rel=0.01)
-    assert found["odds_ratio"] == pytest.approx((300 / 2700) / (500 / 11_000))
+    assert found.ci_low == pytest.approx(low, rel=0.01) and found.ci_high == pytest.approx(high, rel=0.01)
+    assert found.value == pytest.approx((300 / 2700) / (500 / 11_000))
 
 
 def test_planted_identity_winners_are_enriched_and_shuffled_labels_are_not(found):

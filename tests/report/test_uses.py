@@ -9,7 +9,7 @@ from wced.benchmarks.comparison import differences
 from wced.benchmarks.job import task_module
 from wced.config import check
 from wced.embedding.baselines import LEAKAGE
-from wced.report.uses import USES, outcome, recommendations
+from wced.report.uses import USES, compared, recommendations
 
 DATASETS, NAN = ["eye", "lung"], float("nan")
 CLUSTER, CARRY, NAME, TRAIN = USES
@@ -132,7 +132,7 @@ def test_over_datasets_the_interval_of_the_difference_decides(one, said, order):
     (field,) = scores("zero_shot_integration", "avg_bio", datasets=DATASETS, half=0.5, **values).values()
     pair = differences(field).iloc[0]
     clear = pair["ci_low"] > 0 or pair["ci_high"] < 0
-    assert outcome(field, "one", "pca") == said and clear == (said != "tie")
+    assert compared(field, "one", "pca") == said and clear == (said != "tie")
 
 
 def test_a_mean_names_its_datasets_and_those_that_leaked():

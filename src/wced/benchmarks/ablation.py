@@ -13,6 +13,7 @@ from wced.benchmarks.job import Metric
 from wced.config.ablation import Ablation
 from wced.errors import WcedError
 from wced.files import existing
+from wced.stats import adjusted
 
 METRICS = (
     Metric("median_rescaled_mae", "Rescaled MAE", "Median over genes; lower is better.", higher_is_better=False),
@@ -176,8 +177,8 @@ def effects(scores: pd.DataFrame, section: Ablation) -> pd.DataFrame:
     if not parts:
         raise WcedError("ablation.checkpoints: no two of them differ in one factor only")
     both = pd.concat(parts, ignore_index=True).rename(columns={"model_a": "level_a", "model_b": "level_b"})
-    for _, part in both[both["p"].notna()].groupby(["task", "metric", "protocol", "label"], sort=False):
-        both.loc[part.index, "p_adjusted"] = _holm(part["p"].to_numpy())
+    on_a_metric = both.groupby(["task", "metric", "protocol", "label"], sort=False)["p"]
+    both["p_adjusted"] = on_a_metric.transform(adjusted, method="holm")
     both["test"] = both["test"].str.replace("pairs of models", "all effects on the metric")
     return tables.checked(both[[column.name for column in tables.ABLATION_EFFECTS.columns]], tables.ABLATION_EFFECTS)
 
@@ -201,9 +202,3 @@ def _by_level(scores: pd.DataFrame, level_of: pd.Series) -> pd.DataFrame:
     part = part.assign(model=part["model"].map(level_of), n_params=0, width=0)
     order = {"dataset": list(dict.fromkeys(part["dataset"])), "model": list(dict.fromkeys(level_of))}
     return part.sort_values(list(order), key=lambda column: column.map(order[column.name].index), kind="stable")
-
-
-def _holm(p: Sequence[float]) -> np.ndarray:
-    from statsmodels.stats.multitest import multipletests
-
-    return multipletests(p, method="holm")[1]

@@ -1,12 +1,12 @@
 """Statistics over the tables of scores: paired differences between models over datasets, ranks and z-scores."""
 
-from collections.abc import Iterator
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
 from wced.benchmarks.job import task_module
+from wced.stats import adjusted, over_datasets
 from wced.tables import COMPARISONS, RANKING, checked
 
 COMPARED = ["run", "task", "protocol", "label", "metric"]
@@ -17,8 +17,6 @@ TESTED = 5
 """Fewest datasets for a test: with fewer, no outcome of a signed-rank test has p below 0.1."""
 ROUNDING = 1e-12
 """Scores that differ by no more are equal: they are sums of floats."""
-DRAWS = 10_000
-"""Bootstrap samples of datasets, where there are too many to take each possible sample once."""
 
 
 def differences(scores: pd.DataFrame) -> pd.DataFrame:
@@ -50,10 +48,9 @@ def differences(scores: pd.DataFrame) -> pd.DataFrame:
             _pair((value_dm[a] - value_dm[b]).dropna().to_numpy(), better) | {"model_a": a, "model_b": b}
             for a, b in combinations(models, 2)
         ]
-        rows += [
-            dict(zip(COMPARED, place, strict=True)) | {"higher_is_better": better == 1} | pair
-            for pair in _corrected(pairs)
-        ]
+        facts = dict(zip(COMPARED, place, strict=True)) | {"higher_is_better": better == 1}
+        adjusted_p = adjusted([pair["p"] for pair in pairs], "holm")
+        rows += [facts | pair | {"p_adjusted": p} for pair, p in zip(pairs, adjusted_p, strict=True)]
     return checked(pd.DataFrame(rows, columns=[column.name for column in COMPARISONS.columns]), COMPARISONS)
 
 
@@ -108,7 +105,7 @@ def _pair(difference_d: np.ndarray, better: int) -> dict[str, object]:
     from scipy import stats
 
     n = len(difference_d)
-    low, high, how = interval(difference_d)
+    mean = over_datasets(difference_d)
     difference_d = np.where(np.abs(difference_d) > ROUNDING, difference_d, 0)
     p, p_reason = np.nan, ""
     if n < TESTED:
@@ -120,48 +117,16 @@ def _pair(difference_d: np.ndarray, better: int) -> dict[str, object]:
     return {
         "datasets": n,
         "difference": difference_d.mean() if n else np.nan,
-        "ci_low": low,
-        "ci_high": high,
-        "ci_method": how,
+        "ci_low": mean.ci_low,
+        "ci_high": mean.ci_high,
+        "ci_method": mean.ci_method,
         "wins_a": int((better * difference_d > 0).sum()),
         "wins_b": int((better * difference_d < 0).sum()),
         "p": p,
-        "p_adjusted": np.nan,
         "test": "" if p_reason else "Wilcoxon signed-rank; Holm over pairs of models",
         "p_reason": p_reason,
         "reason": "" if n else "no dataset on which both have a score",
     }
-
-
-def interval(value_d: np.ndarray) -> tuple[float, float, str]:
-    """Return the 95% interval of the mean over datasets, by bootstrap, and how it was made; NaN for fewer than two.
-
-    Parameters
-    ----------
-    value_d
-        A value for each dataset, such as the difference of two scores.
-    """
-    n = len(value_d)
-    if n < 2:
-        return np.nan, np.nan, ""
-    if n <= 5:
-        draws_bd = np.indices((n,) * n).reshape(n, -1).T
-        how = f"percentiles of all {n**n} resamples of {n} datasets"
-    else:
-        draws_bd = np.random.default_rng(n).integers(n, size=(DRAWS, n))
-        how = f"percentiles of {DRAWS} bootstraps over {n} datasets"
-    low, high = np.percentile(value_d[draws_bd].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high), how
-
-
-def _corrected(pairs: list[dict[str, object]]) -> Iterator[dict[str, object]]:
-    """Yield the pairs with their p-values corrected for their number."""
-    from statsmodels.stats.multitest import multipletests
-
-    tested = [pair["p"] for pair in pairs if not pair["p_reason"]]
-    adjusted = iter(multipletests(tested, method="holm")[1] if tested else ())
-    for pair in pairs:
-        yield pair if pair["p_reason"] else pair | {"p_adjusted": float(next(adjusted))}
 
 
 def _ranked(field: pd.DataFrame) -> pd.DataFrame:

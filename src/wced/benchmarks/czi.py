@@ -13,9 +13,9 @@ import pandas as pd
 
 from wced.benchmarks import scib
 from wced.benchmarks.job import Job, Metric
-from wced.benchmarks.resampling import cell_weights
-from wced.benchmarks.scores import CELL_TYPE, Score, known, missing, rows
+from wced.benchmarks.scores import CELL_TYPE, known, rows
 from wced.config.benchmarks.czi import Czi
+from wced.stats import Score, bootstrap_weights, missing, standard_errors
 
 logger = logging.getLogger(__name__)
 
@@ -168,11 +168,10 @@ def _folds(x_nd: np.ndarray, labels: pd.Series, section: Czi) -> pd.DataFrame:
 
 
 def _interval(fold_scores: np.ndarray) -> Score:
-    from scipy import stats
+    from scipy.stats import sem
 
-    mean = fold_scores.mean()
-    half = stats.t.ppf(0.975, len(fold_scores) - 1) * stats.sem(fold_scores)
-    return Score(float(mean), float(mean - half), float(mean + half), f"t over {len(fold_scores)} folds")
+    folds = len(fold_scores)
+    return standard_errors(fold_scores.mean(), sem(fold_scores), f"t over {folds} folds", freedom=folds - 1)
 
 
 def _clusters(x_nd: np.ndarray, labels: pd.Series, seed: int) -> dict[str, Score]:
@@ -193,7 +192,7 @@ def _clusters(x_nd: np.ndarray, labels: pd.Series, seed: int) -> dict[str, Score
     ari, nmi = (result.value for result in task._compute_metrics(task_input, clustering))
     (silhouette,) = EmbeddingTask(random_seed=seed).run(x_nd, EmbeddingTaskInput(input_labels=labels))
     cluster_n = pd.factorize(np.asarray(clustering.predicted_labels), sort=True)[0]
-    drawn = scib.bio(x_nd, labels.to_numpy(dtype=str), cluster_n[None, None], cell_weights(len(x_nd), seed))
+    drawn = scib.bio(x_nd, labels.to_numpy(dtype=str), cluster_n[None, None], bootstrap_weights(len(x_nd), seed))
     parts = {
         "ari": replace(drawn["ari"], value_c=np.array([ari])),
         "nmi": replace(drawn["nmi"], value_c=np.array([nmi])),

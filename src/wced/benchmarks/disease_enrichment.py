@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from wced.benchmarks.resampling import DRAWS, cell_weights
-from wced.benchmarks.scores import Score
+from wced.stats import CELL_SAMPLES, Score, adjusted, bootstrap_weights, standard_errors, woolf
 
 PERMUTATIONS = 9999
 """Most permutations of donors; where there are fewer ways, each is taken once."""
@@ -108,14 +107,13 @@ def enrichment(
     groups = pd.DataFrame({"score": score_n, "case": case_n}).groupby(cluster_n)
     cells, cases = groups.size().to_numpy(), groups["case"].sum().to_numpy()
     others, all_cases = cells - cases, case_n.sum()
-    a, b, c, d = (count + 0.5 for count in (cases, others, all_cases - cases, (~case_n).sum() - others))
-    log_odds, half = np.log(a * d / (b * c)), 1.96 * np.sqrt(1 / a + 1 / b + 1 / c + 1 / d)
-    counts_c22 = (np.stack([a, b, c, d], axis=1) - 0.5).reshape(-1, 2, 2).astype(int)
-    p_cells = np.array([stats.fisher_exact(counts).pvalue for counts in counts_c22])
+    counts_4c = (cases, others, all_cases - cases, (~case_n).sum() - others)
+    odds, odds_low, odds_high = woolf(*counts_4c)
+    p_cells = [stats.fisher_exact(counts_4.reshape(2, 2)).pvalue for counts_4 in np.stack(counts_4c, axis=1)]
     known = donor_n != ""
     donors = pd.Series(donor_n[known]).groupby(cluster_n[known]).nunique().reindex(range(len(cells)), fill_value=0)
     test = donor_test(cluster_n, case_n, donor_n, seed)
-    nothing = np.full(len(cells), np.nan)
+    p_donors = np.full(len(cells), np.nan) if test.p_c is None else test.p_c
     table = pd.DataFrame(
         {
             "cluster": np.arange(len(cells)),
@@ -126,14 +124,14 @@ def enrichment(
             "share_of_controls": others / (~case_n).sum(),
             "signature": groups["score"].mean().to_numpy(),
             "signature_se": groups["score"].sem().to_numpy(),
-            "odds_ratio": np.exp(log_odds),
-            "odds_low": np.exp(log_odds - half),
-            "odds_high": np.exp(log_odds + half),
+            "odds_ratio": odds,
+            "odds_low": odds_low,
+            "odds_high": odds_high,
             "p_cells": p_cells,
-            "q_cells": stats.false_discovery_control(p_cells),
+            "q_cells": adjusted(p_cells, "fdr_bh"),
             "donors": donors.to_numpy(),
-            "p_donors": nothing if test.p_c is None else test.p_c,
-            "q_donors": nothing if test.p_c is None else stats.false_discovery_control(test.p_c),
+            "p_donors": p_donors,
+            "q_donors": adjusted(p_donors, "fdr_bh"),
         }
     )
     return table, test
@@ -183,9 +181,9 @@ def explained(score_n: np.ndarray, cluster_n: np.ndarray, seed: int) -> Score:
     cluster have the same signature. The interval is of resampled cells, the clusters left as they are.
     """
     indicator_nc = sparse.csr_matrix((np.ones(len(cluster_n)), (np.arange(len(cluster_n)), cluster_n)))
-    weight_sn = np.vstack([np.ones(len(score_n)), cell_weights(len(score_n), seed)])
+    weight_sn = np.vstack([np.ones(len(score_n)), bootstrap_weights(len(score_n), seed)])
     size_sc, sum_sc = weight_sn @ indicator_nc, (weight_sn * score_n) @ indicator_nc
     between_s = (sum_sc**2 / np.maximum(size_sc, 1)).sum(axis=1) - sum_sc.sum(axis=1) ** 2 / len(score_n)
     all_s = weight_sn @ score_n**2 - sum_sc.sum(axis=1) ** 2 / len(score_n)
-    value, half = between_s[0] / all_s[0], 1.96 * np.std(between_s[1:] / all_s[1:], ddof=1)
-    return Score(float(value), float(value - half), float(value + half), f"1.96 standard errors of {DRAWS} bootstraps")
+    error = np.std(between_s[1:] / all_s[1:], ddof=1)
+    return standard_errors(between_s[0] / all_s[0], error, f"1.96 standard errors of {CELL_SAMPLES} bootstraps")

@@ -8,10 +8,11 @@ import pandas as pd
 from wced.benchmarks.disease_enrichment import DonorTest, Signature, enrichment, explained, signature
 from wced.benchmarks.job import Job, Metric
 from wced.benchmarks.neighbours import connectivities, leiden, nearest
-from wced.benchmarks.scores import CELL_TYPE, Score, known, missing, rows
+from wced.benchmarks.scores import CELL_TYPE, known, rows
 from wced.config.benchmarks.disease_subtype import DiseaseSubtype, Subtype
 from wced.errors import WcedError
 from wced.figures import save_figure
+from wced.stats import Score, missing, standard_errors, wilson
 
 TITLE = "Disease subtype"
 METRICS = (
@@ -152,31 +153,20 @@ def _signature(job: Job, subtype: Subtype, chosen_n: np.ndarray) -> Signature:
 
 def _scores(table: pd.DataFrame, test: DonorTest) -> dict[str, Score]:
     """Return the scores of the cluster with the highest signature."""
-    from statsmodels.stats.proportion import proportion_confint
-
     best = table.loc[table["signature"].idxmax()]
     cells, cases = int(best["cells"]), int(best["cases"])
-    half = 1.96 * best["signature_se"]
     all_cases = int(table["cases"].sum())
     return {
-        "signature": Score(
-            best["signature"],
-            best["signature"] - half,
-            best["signature"] + half,
-            "1.96 standard errors over the cluster's cells",
-            n=cells,
+        "signature": standard_errors(
+            best["signature"], best["signature_se"], "1.96 standard errors over the cluster's cells", n=cells
         ),
         "odds_ratio": Score(
             best["odds_ratio"], best["odds_low"], best["odds_high"], "Woolf, 0.5 added to each count, over cells"
         ),
         "q_cells": Score(best["q_cells"]),
         "q_donors": missing(test.reason) if test.reason else Score(best["q_donors"], n=test.samples),
-        "case_share": Score(
-            cases / cells, *proportion_confint(cases, cells, method="wilson"), "Wilson, over cells", n=cells
-        ),
-        "share_of_cases": Score(
-            cases / all_cases, *proportion_confint(cases, all_cases, method="wilson"), "Wilson, over cells", n=all_cases
-        ),
+        "case_share": wilson(cases, cells, "Wilson, over cells"),
+        "share_of_cases": wilson(cases, all_cases, "Wilson, over cells"),
         "clusters": Score(float(len(table))),
     }
 

@@ -10,10 +10,11 @@ from wced.benchmarks import lcad, probe
 from wced.benchmarks.finetuned_figures import intervals
 from wced.benchmarks.job import Job, Metric
 from wced.benchmarks.label_scores import LabelScores
-from wced.benchmarks.scores import Score, missing, rows
+from wced.benchmarks.scores import rows
 from wced.config.benchmarks.finetuned_annotation import FinetunedAnnotation
 from wced.config.finetuning import Finetuning, HeldOut
 from wced.errors import WcedError
+from wced.stats import Score, missing
 
 if TYPE_CHECKING:
     from wced.embedding.inputs import ModelInput

@@ -8,9 +8,10 @@ import pandas as pd
 from anndata import AnnData
 
 from wced.benchmarks.job import Metric
-from wced.benchmarks.label_scores import DRAWS, LabelScores
-from wced.benchmarks.scores import UNKNOWN, Score, missing, rows
+from wced.benchmarks.label_scores import LabelScores
+from wced.benchmarks.scores import UNKNOWN, rows
 from wced.config.benchmarks.gene_level import GeneLevel
+from wced.stats import SAMPLES, Score, bootstrap_weights, hanley_mcneil, missing, percentiles
 
 TITLE = "What vectors of genes say of the genes"
 METRICS = (
@@ -131,19 +132,15 @@ def _r2(x_gd: np.ndarray, y_g: np.ndarray, folds: int, seed: int) -> Score:
     model = make_pipeline(StandardScaler(), RidgeCV(ALPHAS))
     predicted_g = cross_val_predict(model, x_gd, y_g, cv=KFold(folds, shuffle=True, random_state=seed))
     parts_g3 = np.stack([(y_g - predicted_g) ** 2, y_g, y_g**2], axis=1)
-    n, rng = len(y_g), np.random.default_rng((seed, len(y_g)))
-    drawn = [np.bincount(rng.integers(n, size=n), minlength=n) @ parts_g3 for _ in range(DRAWS)]
-    sums_b3 = np.stack([parts_g3.sum(axis=0), *drawn])
+    n = len(y_g)
+    sampled = [weight_g @ parts_g3 for weight_g in bootstrap_weights(n, seed, SAMPLES)]
+    sums_b3 = np.stack([parts_g3.sum(axis=0), *sampled])
     r2_b = 1 - sums_b3[:, 0] / (sums_b3[:, 2] - sums_b3[:, 1] ** 2 / n)
-    low, high = np.percentile(r2_b[1:], [2.5, 97.5])
-    return Score(float(r2_b[0]), float(low), float(high), f"percentiles of {DRAWS} bootstraps over genes", n=n)
+    return percentiles(r2_b[0], r2_b[1:], "genes", n)
 
 
 def _auc(positive_g: np.ndarray, value_g: np.ndarray) -> Score:
-    """Return the area under the ROC curve with the interval of Hanley and McNeil (1982, Radiology 143:29-36)."""
+    """Return the area under the ROC curve."""
     from sklearn.metrics import roc_auc_score
 
-    auc, p, n = float(roc_auc_score(positive_g, value_g)), int(positive_g.sum()), int((~positive_g).sum())
-    q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    error = ((auc * (1 - auc) + (p - 1) * (q1 - auc**2) + (n - 1) * (q2 - auc**2)) / (p * n)) ** 0.5
-    return Score(auc, max(auc - 1.96 * error, 0.0), min(auc + 1.96 * error, 1.0), "Hanley and McNeil", n=p + n)
+    return hanley_mcneil(float(roc_auc_score(positive_g, value_g)), int(positive_g.sum()), int((~positive_g).sum()))

@@ -4,13 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from wced.benchmarks.scores import Score
-
-DRAWS = 1000
-"""Bootstrap samples behind an interval."""
-
-BOOTSTRAP = f"percentiles of {DRAWS} bootstraps over cells"
-"""What `ci_method` says of them."""
+from wced.stats import SAMPLES, Score, bootstrap_counts, percentiles, wilson
 
 _CHUNK = 100
 
@@ -18,8 +12,7 @@ _CHUNK = 100
 class LabelScores:
     """Accuracy and F1 of the labels that several methods give the same cells.
 
-    Cells are resampled once for all methods, so differences between methods are paired. Cells with the same labels are
-    exchangeable, so a bootstrap draws the numbers of their combinations (multinomial), never single cells.
+    Cells are resampled once for all methods, so differences between methods are paired.
     """
 
     def __init__(self, true_n: np.ndarray, predicted_n: Mapping[str, np.ndarray], seed: int) -> None:
@@ -40,19 +33,15 @@ class LabelScores:
         combinations, count_u = np.unique(codes.reshape(stacked.shape), axis=1, return_counts=True)
         self.n = int(count_u.sum())
         self._correct = {m: int(count_u[combinations[0] == combinations[1 + i]].sum()) for i, m in enumerate(names)}
-        rng = np.random.default_rng((seed, self.n))
-        drawn = [rng.multinomial(self.n, count_u / self.n, size=_CHUNK) for _ in range(DRAWS // _CHUNK)]
+        counts = [count_u[None], *np.split(bootstrap_counts(count_u, seed), SAMPLES // _CHUNK)]
         self._f1 = {}
         for i, method in enumerate(names):
-            parts = [_f1(part, combinations[0], combinations[1 + i], len(classes)) for part in [count_u[None], *drawn]]
+            parts = [_f1(part, combinations[0], combinations[1 + i], len(classes)) for part in counts]
             self._f1[method] = {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
 
     def accuracy(self, method: str) -> Score:
         """Return the share of cells whose label is right, with Wilson's 95% interval."""
-        from statsmodels.stats.proportion import proportion_confint
-
-        low, high = proportion_confint(self._correct[method], self.n, method="wilson")
-        return Score(self._correct[method] / self.n, float(low), float(high), "Wilson", n=self.n)
+        return wilson(self._correct[method], self.n)
 
     def f1(self, method: str, average: str) -> Score:
         """Return the F1 averaged over classes: `macro`, each alike, or `weighted` by their true cells.
@@ -67,8 +56,7 @@ class LabelScores:
 
     def _interval(self, value_b: np.ndarray) -> Score:
         """Return the first value, which is that of the cells as they are, with the percentiles of the others."""
-        low, high = np.percentile(value_b[1:], [2.5, 97.5])
-        return Score(float(value_b[0]), float(low), float(high), BOOTSTRAP, n=self.n)
+        return percentiles(value_b[0], value_b[1:], "cells", self.n)
 
 
 def _f1(count_bu: np.ndarray, true_u: np.ndarray, predicted_u: np.ndarray, classes: int) -> dict[str, np.ndarray]:

@@ -6,14 +6,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from wced.benchmarks.scores import Score, missing
 from wced.errors import WcedError
 from wced.ontology import CellOntology
+from wced.stats import Score, bootstrap_counts, missing, percentiles
 
-DRAWS = 1000
-"""Bootstrap samples behind an interval."""
-BOOTSTRAP = f"percentiles of {DRAWS} bootstraps over cells"
-"""What `ci_method` says of them."""
 METRICS = ("lcad_errors", "lcad", "lcad_up_errors")
 """Mean over the cells whose predicted term is not the true one; over all cells; and the first in scFM-Bench's way."""
 
@@ -111,18 +107,15 @@ def scores(
         return {f"{metric}{suffix}": reason for metric in METRICS}
     true_n, predicted_n = true_n[inside_n], predicted_n[inside_n]
     up_n2 = _links(true_n, predicted_n, ontology)
-    # Cells of one pair of distances are exchangeable, so a draw is of the numbers of these pairs, never of cells.
     up_u2, count_u = np.unique(up_n2, axis=0, return_counts=True)
-    n, total_u = int(count_u.sum()), up_u2.sum(axis=1)
-    drawn_bu = np.random.default_rng((seed, n)).multinomial(n, count_u / n, size=DRAWS)
+    total_u, sampled_bu = up_u2.sum(axis=1), bootstrap_counts(count_u, seed)
     wrong_u = total_u > 0
-    wrong = int(count_u[wrong_u].sum())
-    if wrong:
-        errors = _mean(total_u[wrong_u], count_u[wrong_u], drawn_bu[:, wrong_u])
-        up_errors = _mean(up_u2[wrong_u, 0], count_u[wrong_u], drawn_bu[:, wrong_u])
+    if wrong_u.any():
+        errors = _mean(total_u[wrong_u], count_u[wrong_u], sampled_bu[:, wrong_u])
+        up_errors = _mean(up_u2[wrong_u, 0], count_u[wrong_u], sampled_bu[:, wrong_u])
     else:
         errors = up_errors = missing("no cell is wrong")
-    found = (errors, _mean(total_u, count_u, drawn_bu), up_errors)
+    found = (errors, _mean(total_u, count_u, sampled_bu), up_errors)
     return {f"{metric}{suffix}": score for metric, score in zip(METRICS, found, strict=True)}
 
 
@@ -144,9 +137,7 @@ def _current(term: str, ontology: CellOntology) -> str:
     return current
 
 
-def _mean(value_u: np.ndarray, count_u: np.ndarray, drawn_bu: np.ndarray) -> Score:
-    drawn_bu = drawn_bu[drawn_bu.sum(axis=1) > 0]  # a draw may hold no wrong cell
-    mean_b = drawn_bu @ value_u / drawn_bu.sum(axis=1)
-    low, high = np.percentile(mean_b, [2.5, 97.5])
+def _mean(value_u: np.ndarray, count_u: np.ndarray, sampled_bu: np.ndarray) -> Score:
+    sampled_bu = sampled_bu[sampled_bu.sum(axis=1) > 0]  # a sample may hold no wrong cell
     n = int(count_u.sum())
-    return Score(float(count_u @ value_u / n), float(low), float(high), BOOTSTRAP, n=n)
+    return percentiles(count_u @ value_u / n, sampled_bu @ value_u / sampled_bu.sum(axis=1), "cells", n)

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from wced.benchmarks.lcad import distance
-from wced.benchmarks.scores import Score
 from wced.errors import WcedError
 from wced.ontology import CellOntology
+from wced.stats import SAMPLES, Score, percentiles, wilson
 
 KINDS = ("exact", "descendant", "ancestor", "miss")
 """What a prediction is to the truth: the same term, a finer one, a coarser one, or none of these."""
@@ -20,10 +20,6 @@ which hundreds of terms are kinds; at 2 begin `leukocyte`, `epithelial cell`, `n
 """
 JUDGEMENTS = ("accuracy_exact", "accuracy_coarser", "finer_unverified", "wrong")
 """What a prediction is by what the truth says; their shares add up to 1 (see `judged`)."""
-DRAWS = 1000
-"""Bootstrap samples behind an interval."""
-BOOTSTRAP = f"percentiles of {DRAWS} bootstraps over the cells of each type"
-"""What `ci_method` says of them."""
 
 
 def pairs(true_n: Sequence[str], predicted_n: Sequence[str], ontology: CellOntology) -> pd.DataFrame:
@@ -100,11 +96,7 @@ def judgement_scores(found: pd.DataFrame, ontology: CellOntology) -> dict[str, S
 
 def share(hit_u: Sequence[bool], cells_u: Sequence[int]) -> Score:
     """Return the share of cells whose pair is a hit, with Wilson's 95% interval."""
-    from statsmodels.stats.proportion import proportion_confint
-
-    hits, n = int(np.asarray(cells_u)[np.asarray(hit_u, dtype=bool)].sum()), int(np.sum(cells_u))
-    low, high = proportion_confint(hits, n, alpha=0.05, method="wilson")
-    return Score(hits / n, float(low), float(high), "Wilson", n=n)
+    return wilson(int(np.asarray(cells_u)[np.asarray(hit_u, dtype=bool)].sum()), int(np.sum(cells_u)))
 
 
 def macro_share(hit_u: Sequence[bool], found: pd.DataFrame, seed: int) -> Score:
@@ -117,7 +109,7 @@ def macro_share(hit_u: Sequence[bool], found: pd.DataFrame, seed: int) -> Score:
     found
         What `pairs` returned.
     seed
-        Seed of the bootstrap. Cells are drawn within their type, so that no type is lost; where every type's share is
+        Seed of the bootstrap. Cells are sampled within their type, so that no type is lost; where every type's share is
         0 or 1 this tells nothing, and there is no interval.
     """
     hits_u = found["cells"].where(np.asarray(hit_u, dtype=bool), 0)
@@ -126,9 +118,8 @@ def macro_share(hit_u: Sequence[bool], found: pd.DataFrame, seed: int) -> Score:
     value, n = float(share_k.mean()), int(cells_k.sum())
     if np.isin(share_k, (0, 1)).all():
         return Score(value, n=n)
-    drawn_bk = np.random.default_rng((seed, n)).binomial(cells_k, share_k, size=(DRAWS, len(cells_k)))
-    low, high = np.percentile((drawn_bk / cells_k).mean(axis=1), [2.5, 97.5])
-    return Score(value, float(low), float(high), BOOTSTRAP, n=n)
+    hits_bk = np.random.default_rng((seed, n)).binomial(cells_k, share_k, size=(SAMPLES, len(cells_k)))
+    return percentiles(value, (hits_bk / cells_k).mean(axis=1), "the cells of each type", n)
 
 
 def depth_shares(found: pd.DataFrame, ontology: CellOntology) -> dict[int, Score]:

@@ -13,12 +13,12 @@ from wced.benchmarks import scib
 from wced.benchmarks.job import Job, Metric
 from wced.benchmarks.moa_folds import Fold, class_of_drug, drug_folds
 from wced.benchmarks.neighbours import connectivities, leiden, nearest
-from wced.benchmarks.resampling import cell_weights
-from wced.benchmarks.scores import Score, known, missing, rows
+from wced.benchmarks.scores import known, rows
 from wced.config.benchmarks.mechanism_of_action import MechanismOfAction
 from wced.errors import WcedError
 from wced.figures import save_figure
 from wced.progress import progress
+from wced.stats import Score, bootstrap_weights, missing, standard_errors
 
 logger = logging.getLogger(__name__)
 
@@ -232,12 +232,10 @@ def probe(
 
 def _over_folds(value_f: np.ndarray, test_over_train: float, n: int) -> Score:
     """Return the mean of folds with the corrected interval that `score` describes."""
-    from scipy import stats
-
-    mean, folds = float(value_f.mean()), len(value_f)
-    half = float(stats.t.ppf(0.975, folds - 1) * np.sqrt((1 / folds + test_over_train) * value_f.var(ddof=1)))
+    folds = len(value_f)
+    error = np.sqrt((1 / folds + test_over_train) * value_f.var(ddof=1))
     method = f"corrected t over {folds} folds (Nadeau and Bengio 2003), cut to 0 to 1"
-    return Score(mean, max(mean - half, 0.0), min(mean + half, 1.0), method, n=n)
+    return standard_errors(float(value_f.mean()), error, method, freedom=folds - 1, bounds=(0.0, 1.0), n=n)
 
 
 def _conserved(x_nd: np.ndarray, class_n: np.ndarray, section: MechanismOfAction, seed: int) -> dict[str, Score]:
@@ -248,7 +246,7 @@ def _conserved(x_nd: np.ndarray, class_n: np.ndarray, section: MechanismOfAction
     clusters_crn = leiden(
         connectivities(*nearest(x_nd, section.neighbours - 1)), range(seed, seed + section.cluster_seeds)
     )
-    parts = scib.bio(x_nd, class_n, clusters_crn, cell_weights(len(x_nd), seed))
+    parts = scib.bio(x_nd, class_n, clusters_crn, bootstrap_weights(len(x_nd), seed))
     parts["avg_bio"] = scib.weighted(parts, dict.fromkeys(scib.BIO, 1 / len(scib.BIO)))
     return {name: part.score for name, part in parts.items()}
 

@@ -5,8 +5,9 @@ import pandas as pd
 
 from wced.benchmarks import ontorwr, rogi
 from wced.benchmarks.job import Job, Metric
-from wced.benchmarks.scores import CELL_TYPE, Score, known, missing, rows
+from wced.benchmarks.scores import CELL_TYPE, known, rows
 from wced.ontology import CellOntology, load
+from wced.stats import Score, missing
 
 TITLE = "Agreement of the embedding with the Cell Ontology"
 METRICS = (

@@ -4,15 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from wced.benchmarks.scores import Score, missing
 from wced.ontology import CellOntology
+from wced.stats import SAMPLES, Score, missing, percentiles
 
 TRIM = 0.2
 """Share of cells cut off at either end of each dimension before the mean that is a type's centre (scGraph)."""
-DRAWS = 1000
-"""Bootstrap samples behind an interval."""
-BOOTSTRAP = f"percentiles of {DRAWS} bootstraps over cell types"
-"""What `ci_method` says of them."""
 MIN_TYPES = 4
 """Cell types that a correlation of a type's distances to the others needs at least."""
 
@@ -148,13 +144,12 @@ def scores(
         reason = f"{len(types)} cell types have {min_cells} cells or more; {MIN_TYPES} are needed"
         return dict.fromkeys(names, missing(reason))
     centre_kd, profile_kt = centres(x_nd, type_n, types), profiles(ontology, list(types), restart)
-    drawn_bk = np.random.default_rng((seed, len(types))).integers(len(types), size=(DRAWS, len(types)))
+    sample_bk = np.random.default_rng((seed, len(types))).integers(len(types), size=(SAMPLES, len(types)))
     scored = {}
     for name, ranks in names.items():
         agreement_k = agreement(centre_kd, profile_kt, ranks=ranks)
         if np.isfinite(agreement_k).all():
-            low, high = np.percentile(agreement_k[drawn_bk].mean(axis=1), [2.5, 97.5])
-            scored[name] = Score(float(agreement_k.mean()), float(low), float(high), BOOTSTRAP, n=n)
+            scored[name] = percentiles(agreement_k.mean(), agreement_k[sample_bk].mean(axis=1), "cell types", n)
         else:
             scored[name] = missing("a cell type is equally far from all others")
     return scored

@@ -11,9 +11,10 @@ import pandas as pd
 from wced.benchmarks import lcad
 from wced.benchmarks.job import Job, Metric
 from wced.benchmarks.label_scores import LabelScores
-from wced.benchmarks.scores import CELL_TYPE, Score, known, missing, rows
+from wced.benchmarks.scores import CELL_TYPE, known, rows
 from wced.config.benchmarks.probe import Probe
 from wced.progress import progress
+from wced.stats import Score, missing
 
 logger = logging.getLogger(__name__)
 

@@ -2,12 +2,11 @@
 
 import numpy as np
 
-from wced.benchmarks.resampling import DRAWS, cell_weights
-from wced.benchmarks.scores import Score, missing
+from wced.stats import CELL_SAMPLES, Score, bootstrap_weights, missing, standard_errors
 
 LEVELS = 50
 """Numbers of clusters, evenly spaced in their logarithm, at which dispersion is measured."""
-INTERVAL = f"1.96 standard errors of {DRAWS} bootstraps over cells, the clustering fixed"
+INTERVAL = f"1.96 standard errors of {CELL_SAMPLES} bootstraps over cells, the clustering fixed"
 """What `ci_method` says of them. Percentiles would lie too low: draws leave cells out of small mixed clusters."""
 _CHUNK = 20
 
@@ -136,7 +135,7 @@ def scores(x_nd: np.ndarray, property_of: dict[str, np.ndarray], seed: int) -> d
     cluster_nl, threshold_l = tree(x_nd)
     clusters_l = cluster_nl.max(axis=0) + 1
     places = {"rogi": threshold_l, "rogi_xd": 1 - np.log(clusters_l) / np.log(n)}
-    weight_bn = np.concatenate([np.ones((1, n), np.float32), cell_weights(n, seed)])
+    weight_bn = np.concatenate([np.ones((1, n), np.float32), bootstrap_weights(n, seed)])
     scored = {}
     for name, property_nd in property_of.items():
         sigma_bl = dispersion(cluster_nl, property_nd, weight_bn)
@@ -146,6 +145,6 @@ def scores(x_nd: np.ndarray, property_of: dict[str, np.ndarray], seed: int) -> d
         sigma_bl = sigma_bl[sigma_bl[:, 0] > 0]
         for kind, x_l in places.items():
             value_b = roughness(sigma_bl, x_l)
-            value, half = float(value_b[0]), 1.96 * float(np.std(value_b[1:], ddof=1))
-            scored[f"{kind}_{name}"] = Score(value, value - half, value + half, INTERVAL, n=n)
+            error = float(np.std(value_b[1:], ddof=1))
+            scored[f"{kind}_{name}"] = standard_errors(float(value_b[0]), error, INTERVAL, n=n)
     return scored

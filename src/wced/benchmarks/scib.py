@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from wced.benchmarks.neighbours import Neighbours
-from wced.benchmarks.resampling import agreement, group_means, interval
-from wced.benchmarks.scores import Score, missing
+from wced.stats import Score, missing, over_cells
 
 BIO = ("nmi", "ari", "asw_label")
 """Parts of AvgBio: how well labels are kept apart."""
@@ -36,7 +36,7 @@ class Part:
     @property
     def score(self) -> Score:
         """The mean over seeds with its interval."""
-        return missing(self.reason) if self.reason else replace(interval(self.value_c, self.drawn_s), n=self.n)
+        return missing(self.reason) if self.reason else replace(over_cells(self.value_c, self.drawn_s), n=self.n)
 
 
 def bio(x_nd: np.ndarray, label_n: np.ndarray, clusters_crn: np.ndarray, weight_sn: np.ndarray) -> dict[str, Part]:
@@ -52,7 +52,7 @@ def bio(x_nd: np.ndarray, label_n: np.ndarray, clusters_crn: np.ndarray, weight_
         Clusterings of the cells, as `neighbours.leiden` gives them; of each seed the resolution with the best NMI is
         scored, as scib-metrics does for its one seed.
     weight_sn
-        As `resampling.cell_weights` gives it.
+        As `stats.bootstrap_weights` gives it.
     """
     code_n, labels = pd.factorize(label_n, sort=True)
     if len(labels) == 1:
@@ -85,7 +85,7 @@ def clustering_words(seed_c: Sequence[int]) -> str:
 
 
 def mean_of_cells(value_n: np.ndarray, group_n: np.ndarray, weight_sn: np.ndarray) -> Part:
-    """Return the mean over groups of the mean of each group's cells; see `resampling.group_means`."""
+    """Return the mean over groups of the mean of each group's cells; see `group_means`."""
     once_1n = np.ones((1, len(value_n)))
     return Part(group_means(value_n, group_n, once_1n), group_means(value_n, group_n, weight_sn))
 
@@ -138,3 +138,67 @@ def _asw_batch(x_nd: np.ndarray, code_n: np.ndarray, batch_n: np.ndarray, weight
     if group_n.max() < 0:
         return Part(reason="no cell type has cells of several batches")
     return mean_of_cells(mixed_n, group_n, weight_sn)
+
+
+def group_means(value_n: np.ndarray, group_n: np.ndarray, weight_sn: np.ndarray) -> np.ndarray:
+    """Return for each bootstrap sample the mean over groups of the mean of each group's cells, (samples,).
+
+    Parameters
+    ----------
+    value_n
+        Value of each cell.
+    group_n
+        Group of each cell, from 0. A group of which a sample has no cell is no part of its mean.
+    weight_sn
+        As `stats.bootstrap_weights` gives it.
+    """
+    member_gn = _indicator(group_n)
+    size_gs = member_gn @ weight_sn.T
+    sum_gs = member_gn.multiply(np.asarray(value_n, dtype=np.float64)[None]).tocsr() @ weight_sn.T
+    there_gs = size_gs > 0
+    return np.divide(sum_gs, size_gs, out=np.zeros_like(sum_gs), where=there_gs).sum(axis=0) / there_gs.sum(axis=0)
+
+
+def agreement(label_n: np.ndarray, cluster_n: np.ndarray, weight_sn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return NMI and ARI of labels and clusters in each bootstrap sample, each (samples,).
+
+    NMI = MI(labels, clusters) / mean of the two entropies; ARI = 2 (ad - bc) / ((a + b)(b + d) + (a + c)(c + d)) on the
+    pairs of cells that both (a), one (b, c) or none (d) put together: scikit-learn's, from the contingency tables of
+    all samples at once.
+
+    Parameters
+    ----------
+    label_n, cluster_n
+        Label and cluster of each cell, from 0.
+    weight_sn
+        As `stats.bootstrap_weights` gives it.
+    """
+    n_clusters = int(cluster_n.max()) + 1
+    pair_n = label_n.astype(np.int64) * n_clusters + cluster_n
+    pairs, pair_n = np.unique(pair_n, return_inverse=True)
+    both_sp = (_indicator(pair_n) @ weight_sn.T).T  # pairs that occur, of all labels × clusters
+    label_sl = both_sp @ _indicator(pairs // n_clusters).T
+    cluster_sk = both_sp @ _indicator(pairs % n_clusters).T
+    n = label_sl.sum(axis=1)
+    entropy_label, entropy_cluster, entropy_both = (_entropy(x) for x in (label_sl, cluster_sk, both_sp))
+    information = entropy_label + entropy_cluster - entropy_both
+    scale = (entropy_label + entropy_cluster) / 2
+    nmi_s = np.divide(information, scale, out=np.ones_like(scale), where=scale > 0)
+    together, by_label, by_cluster = ((x**2).sum(axis=1) for x in (both_sp, label_sl, cluster_sk))
+    a, b, c = together - n, by_cluster - together, by_label - together
+    d = n**2 - n - a - b - c
+    scale = (a + b) * (b + d) + (a + c) * (c + d)
+    ari_s = np.divide(2 * (a * d - b * c), scale, out=np.ones_like(scale), where=scale > 0)
+    return nmi_s, ari_s
+
+
+def _indicator(group_n: np.ndarray) -> sparse.csr_matrix:
+    """Return groups × cells, 1 where the cell is of the group; cells of group -1 are of none."""
+    cells = np.flatnonzero(group_n >= 0)
+    shape = (int(group_n.max()) + 1, len(group_n))
+    return sparse.csr_matrix((np.ones(len(cells)), (group_n[cells], cells)), shape=shape)
+
+
+def _entropy(count_sx: np.ndarray) -> np.ndarray:
+    share_sx = count_sx / count_sx.sum(axis=1, keepdims=True)
+    return -np.sum(share_sx * np.log(share_sx, out=np.zeros_like(share_sx), where=share_sx > 0), axis=1)

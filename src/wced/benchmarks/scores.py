@@ -1,12 +1,12 @@
-"""What the tasks share: a score or the reason why there is none, and its row in the table."""
+"""What the tasks share: the truth they score by, and the rows of their table."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from wced.stats import Score, missing
 from wced.tables import SCORES, checked
 
 CELL_TYPE = "cell_type_ontology_term_id"
@@ -14,29 +14,6 @@ CELL_TYPE = "cell_type_ontology_term_id"
 
 UNKNOWN = ("unknown", "", "nan")
 """What a missing label is called."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """A value with its 95% interval, or the reason why there is no value."""
-
-    value: float = np.nan
-    """The score; NaN where there is none."""
-    ci_low: float = np.nan
-    """Lower end of the interval; NaN where there is none."""
-    ci_high: float = np.nan
-    """Upper end of the interval; NaN where there is none."""
-    ci_method: str = ""
-    """How the interval was made."""
-    reason: str = ""
-    """Why there is no value."""
-    n: int | None = None
-    """Cells scored, where they are not those of the other scores."""
-
-
-def missing(reason: str) -> Score:
-    """Return the score that could not be computed."""
-    return Score(reason=reason)
 
 
 def known(labels: pd.Series) -> np.ndarray:

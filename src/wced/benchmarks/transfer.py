@@ -8,10 +8,11 @@ from anndata import AnnData
 
 from wced.benchmarks import matches, probe
 from wced.benchmarks.job import Job, Metric
-from wced.benchmarks.scores import CELL_TYPE, Score, known, missing, rows
+from wced.benchmarks.scores import CELL_TYPE, known, rows
 from wced.embedding.files import COMMON
 from wced.errors import WcedError
 from wced.ontology import load
+from wced.stats import Score, missing
 
 TITLE = "Cell types from one dataset to another, by linear probes and by neighbours"
 CLASSIFIERS = {**probe.CLASSIFIERS, "knn": "neighbours"}

@@ -9,9 +9,10 @@ import pandas as pd
 
 from wced.benchmarks import lcad, matches
 from wced.benchmarks.job import Job, Metric
-from wced.benchmarks.scores import CELL_TYPE, Score, known, missing, rows
+from wced.benchmarks.scores import CELL_TYPE, known, rows
 from wced.errors import WcedError
 from wced.ontology import CellOntology, OntologyCut, load
+from wced.stats import Score, missing
 
 TITLE = "Zero-shot annotation by the ontology head"
 METRICS = (

@@ -9,8 +9,8 @@ import pandas as pd
 from wced.benchmarks import scib
 from wced.benchmarks.job import Job, Metric
 from wced.benchmarks.neighbours import OTHERS, Neighbours, nearest_of_other_groups
-from wced.benchmarks.resampling import cell_weights
 from wced.benchmarks.scores import CELL_TYPE, known, rows
+from wced.stats import bootstrap_weights
 
 TITLE = "Zero-shot batch integration"
 METRICS = (
@@ -59,7 +59,7 @@ def score(job: Job) -> pd.DataFrame:
     -------
     pd.DataFrame
         Rows of tables.SCORES; a metric that cannot be computed is empty and says why. Intervals are of resampled
-        cells, the same ones for all metrics, and of the seeds of the clustering (`resampling.interval`). What is made
+        cells, the same ones for all metrics, and of the seeds of the clustering (`stats.over_cells`). What is made
         of all cells together (the graph, each seed's best clustering, each cell's silhouette) is not made again, so
         they say how much other cells of the same studies or other seeds of the clustering would change a score, not
         how much another study or another training would.
@@ -72,7 +72,7 @@ def score(job: Job) -> pd.DataFrame:
     if job.neighbours.reason:
         parts = dict.fromkeys((*scib.BIO, *scib.BATCH, *PURITY), scib.Part(reason=job.neighbours.reason))
     else:
-        weight_sn = cell_weights(len(x_nd), job.seed)
+        weight_sn = bootstrap_weights(len(x_nd), job.seed)
         parts = scib.bio(x_nd, label_n, job.neighbours.clusters_crn, weight_sn)
         parts |= scib.batch(x_nd, label_n, batch_n, job.neighbours, weight_sn)
         parts |= purity(x_nd, label_n, batch_n, job.neighbours, weight_sn)
@@ -112,7 +112,7 @@ def purity(
     neighbours
         Nearest cells among all of these.
     weight_sn
-        As `resampling.cell_weights` gives it.
+        As `stats.bootstrap_weights` gives it.
     """
     code_n, labels = pd.factorize(label_n, sort=True)
     if len(labels) == 1:

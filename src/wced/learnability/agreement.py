@@ -8,13 +8,7 @@ import pandas as pd
 from wced.config.learnability import Learnability
 from wced.learnability.models import REGIMES, Model
 from wced.learnability.published import published
-
-_MEASURES = (
-    *("judged_a", "judged_b", "judged_by_both", "winners_a", "winners_b"),
-    *("winners_a_judged_by_both", "winners_b_judged_by_both"),
-    *("shared", "only_a", "only_b", "shared_of_fewer", "expected", "fold", "expected_any", "fold_any"),
-    *("spearman_z", "spearman_z_shared", "spearman_family_improvement", "spearman_family_z"),
-)
+from wced.tables import LEARNABILITY_AGREEMENT, LEARNABILITY_EXCLUSIVE
 
 
 def agreement(models: list[Model], families: pd.DataFrame, section: Learnability) -> pd.DataFrame:
@@ -34,18 +28,16 @@ def agreement(models: list[Model], families: pd.DataFrame, section: Learnability
     section
         Genes or families that a rank correlation needs.
     """
-    columns = ["model_a", "model_b", "regime", "measure", "value", "p", "n", "published", "reason"]
     rows = []
     for a, b in combinations(models, 2):
         for regime in REGIMES:
             found = _measures(a, b, regime, section)
             if regime == "all":
                 found |= _of_families(a, b, families, section)
-            for measure in (name for name in _MEASURES if name in found):
-                row = {"model_a": a.name, "model_b": b.name, "regime": regime, "measure": measure, "p": np.nan}
-                row |= {"published": _published(a, b, regime, measure), "reason": "", "value": np.nan}
-                rows.append(row | found[measure])
-    return pd.DataFrame(rows, columns=columns)
+            for measure, values in found.items():
+                row = {"model_a": a.name, "model_b": b.name, "regime": regime, "measure": measure, "reason": ""}
+                rows.append(row | {"published": _published(a, b, regime, measure)} | values)
+    return pd.DataFrame(rows, columns=[column.name for column in LEARNABILITY_AGREEMENT.columns])
 
 
 def pair(a: Model, b: Model, regime: str = "all") -> pd.DataFrame:
@@ -60,8 +52,7 @@ def pair(a: Model, b: Model, regime: str = "all") -> pd.DataFrame:
 
 def exclusive(models: list[Model]) -> pd.DataFrame:
     """Return the rows of tables.LEARNABILITY_EXCLUSIVE: where winners of one model only come from."""
-    columns = ["model_a", "model_b", "family", "genes", "shared", "only_a", "only_b"]
-    rows = []
+    parts = []
     for a, b in combinations(models, 2):
         genes = pair(a, b)
         both = genes["judged_a"] & genes["judged_b"]
@@ -77,9 +68,9 @@ def exclusive(models: list[Model]) -> pd.DataFrame:
             }
         )
         sums = counted.groupby("family", as_index=False).sum()
-        rows.append(sums.assign(model_a=a.name, model_b=b.name))
-    empty = pd.DataFrame(columns=[*columns, "only_a_unjudged", "only_b_unjudged"])
-    return pd.concat(rows, ignore_index=True) if rows else empty
+        parts.append(sums.assign(model_a=a.name, model_b=b.name))
+    empty = pd.DataFrame(columns=[column.name for column in LEARNABILITY_EXCLUSIVE.columns])
+    return pd.concat(parts, ignore_index=True) if parts else empty
 
 
 def _measures(a: Model, b: Model, regime: str, section: Learnability) -> dict[str, dict]:
@@ -90,28 +81,24 @@ def _measures(a: Model, b: Model, regime: str, section: Learnability) -> dict[st
     n, winners_a, winners_b = len(both), int(both["winner_a"].sum()), int(both["winner_b"].sum())
     shared_genes = both[both["winner_a"] & both["winner_b"]]
     shared = len(shared_genes)
-    found = {
-        "judged_a": {"value": genes["judged_a"].sum(), "n": len(genes)},
-        "judged_b": {"value": genes["judged_b"].sum(), "n": len(genes)},
-        "judged_by_both": {"value": n, "n": len(genes)},
-        "winners_a": {"value": genes["winner_a"].sum(), "n": int(genes["judged_a"].sum())},
-        "winners_b": {"value": genes["winner_b"].sum(), "n": int(genes["judged_b"].sum())},
-        "winners_a_judged_by_both": {"value": winners_a, "n": n},
-        "winners_b_judged_by_both": {"value": winners_b, "n": n},
-        "shared": {
-            "value": shared,
-            "n": n,
-            "p": float(hypergeom.sf(shared - 1, n, winners_a, winners_b)) if n else np.nan,
-        },
-        "only_a": {"value": winners_a - shared, "n": n},
-        "only_b": {"value": winners_b - shared, "n": n},
+    judged_a, judged_b, any_a, any_b = genes[["judged_a", "judged_b", "winner_a", "winner_b"]].sum()
+    counts = {
+        "judged_a": (judged_a, len(genes)),
+        "judged_b": (judged_b, len(genes)),
+        "judged_by_both": (n, len(genes)),
+        "winners_a": (any_a, judged_a),
+        "winners_b": (any_b, judged_b),
+        "winners_a_judged_by_both": (winners_a, n),
+        "winners_b_judged_by_both": (winners_b, n),
+        "shared": (shared, n),
+        "only_a": (winners_a - shared, n),
+        "only_b": (winners_b - shared, n),
     }
+    found = {measure: {"value": count, "n": of} for measure, (count, of) in counts.items()}
+    found["shared"]["p"] = float(hypergeom.sf(shared - 1, n, winners_a, winners_b)) if n else np.nan
     fewer = min(winners_a, winners_b)
     found["shared_of_fewer"] = _ratio(shared, fewer, fewer, "one of the models has no winner that both judge")
-    for suffix, size, of_a, of_b in (
-        ("", n, winners_a, winners_b),
-        ("_any", len(genes), int(genes["winner_a"].sum()), int(genes["winner_b"].sum())),
-    ):
+    for suffix, size, of_a, of_b in (("", n, winners_a, winners_b), ("_any", len(genes), any_a, any_b)):
         found[f"expected{suffix}"] = _ratio(of_a * of_b, size, size, "no gene is judged by both")
         found[f"fold{suffix}"] = _ratio(shared * size, of_a * of_b, size, "one of the models has no winner")
     found["spearman_z"] = _spearman(both["z_a"], both["z_b"], "genes that both judge", section)

@@ -9,13 +9,11 @@ import pandas as pd
 from wced import tables
 from wced.config.learnability import Learnability
 from wced.learnability import genes
-from wced.learnability.absolute import facts, families
+from wced.learnability.absolute import converged_epoch, dynamics, facts, families
 from wced.learnability.agreement import agreement, exclusive
-from wced.learnability.dynamics import converged_epoch, dynamics
 from wced.learnability.enrichment import enrichment
 from wced.learnability.models import Model, gene_table, models_of
-from wced.learnability.sensitivity import sensitivity
-from wced.learnability.simulation import simulation
+from wced.learnability.robustness import sensitivity, simulation
 
 MADE = (
     tables.GENE_ERRORS,

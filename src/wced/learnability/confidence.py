@@ -137,18 +137,6 @@ def draw(sums: Sums, axis: Axis, section: Learnability, seed: int) -> Draws:
     )
 
 
-def interval(values_r: np.ndarray) -> tuple[float, float]:
-    """Return the 2.5% and 97.5% percentiles of the draws that have a value; NaN if fewer than half of them do.
-
-    Percentiles are draws themselves (nearest rank), so that an infinite odds ratio is possible and no average of it.
-    """
-    valued_r = values_r[~np.isnan(values_r)]
-    if 2 * len(valued_r) < len(values_r) or len(valued_r) == 0:
-        return np.nan, np.nan
-    low, high = np.quantile(valued_r, (0.025, 0.975), method="inverted_cdf")
-    return float(low), float(high)
-
-
 def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(pa.string())
 

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from wced.config.learnability import Learnability
-from wced.learnability.confidence import interval
 from wced.learnability.models import REGIMES, Model
 from wced.learnability.published import published
+from wced.stats import adjusted, defined_percentiles, exact_odds, odds_ratio, wilson
+from wced.tables import LEARNABILITY_ENRICHMENT
 
 IDENTITY, DISSOCIATION, UNASSIGNED = "identity", "dissociation", "unassigned"
 """Programs that are compared by name (BMFM-RNA paper, section 9.2)."""
@@ -38,12 +39,6 @@ class Comparison:
     """Why the two are not compared whatever their genes; they have none then."""
 
 
-def odds_ratio(winners: np.ndarray, genes: np.ndarray, winners_against: np.ndarray, genes_against: np.ndarray):
-    """Return the odds of winning in a group over those of the genes compared with; NaN for 0 / 0. Broadcasts."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (winners * (genes_against - winners_against)) / ((genes - winners) * winners_against)
-
-
 def enrichment(model: Model, section: Learnability, proxies: str, seed: int) -> pd.DataFrame:
     """Return the rows of tables.LEARNABILITY_ENRICHMENT of a model.
 
@@ -70,10 +65,10 @@ def enrichment(model: Model, section: Learnability, proxies: str, seed: int) -> 
             part = [_compare(model, regime, each, section, rng) for each in compared]
             part = [row | {"proxies": proxies if axis == "program" else ""} for row in part]
             for test in ("fisher", "mann_whitney"):
-                adjusted = _benjamini_hochberg(np.array([row[f"{test}_p"] for row in part]))
-                part = [row | {f"{test}_q": q} for row, q in zip(part, adjusted, strict=True)]
+                q_values = adjusted([row.get(f"{test}_p", np.nan) for row in part], "fdr_bh")
+                part = [row | {f"{test}_q": q} for row, q in zip(part, q_values, strict=True)]
             rows += part
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=[column.name for column in LEARNABILITY_ENRICHMENT.columns])
 
 
 def _comparisons(model: Model, axis: str, judged_g: np.ndarray) -> list[Comparison]:
@@ -95,6 +90,7 @@ def _comparisons(model: Model, axis: str, judged_g: np.ndarray) -> list[Comparis
 
 
 def _compare(model: Model, regime: str, each: Comparison, section: Learnability, rng: np.random.Generator) -> dict:
+    """Return a row without the columns that cannot be computed."""
     from scipy.stats import mannwhitneyu
 
     winner_g, z_g = model.fitted.winner_g, model.fitted.z_g
@@ -123,27 +119,19 @@ def _compare(model: Model, regime: str, each: Comparison, section: Learnability,
     if each.against in (UNASSIGNED, OTHERS):
         for measure in ("odds_ratio", "winner_rate"):
             row[f"published_{measure}"] = published("enrichment", model.decoder, regime, measure, each.group)
-    tested = min(genes, genes_against) >= section.min_group
-    # NaN, which stays where something cannot be computed.
-    numbers = dict.fromkeys(
-        [
-            *("winner_rate", "rate_low", "rate_high", "odds_ratio", "ci_low", "ci_high", "fisher_p"),
-            *("blocks_low", "blocks_high", "permuted", "permuted_low", "permuted_high", "permuted_p"),
-            *("median_z", "median_z_against", "mann_whitney_p"),
-        ],
-        np.nan,
-    )
     if genes:
-        numbers["winner_rate"] = winners / genes
-        numbers["rate_low"], numbers["rate_high"] = wilson(winners, genes)
-        numbers["median_z"] = float(np.median(z_g[each.group_g]))
+        rate = wilson(winners, genes)
+        row |= {"winner_rate": rate.value, "rate_low": rate.ci_low, "rate_high": rate.ci_high}
+        row["median_z"] = float(np.median(z_g[each.group_g]))
     if genes_against:
-        numbers["median_z_against"] = float(np.median(z_g[each.against_g]))
-    if tested:
-        numbers["mann_whitney_p"] = mannwhitneyu(z_g[each.group_g], z_g[each.against_g]).pvalue
+        row["median_z_against"] = float(np.median(z_g[each.against_g]))
+    if min(genes, genes_against) >= section.min_group:
+        row["mann_whitney_p"] = mannwhitneyu(z_g[each.group_g], z_g[each.against_g]).pvalue
     if not row["reason"]:
-        numbers |= _odds(table) | _permuted(table, section.permutations, rng) | _drawn(model, each)
-    return row | numbers
+        odds, row["fisher_p"] = exact_odds(table)
+        row |= {"odds_ratio": odds.value, "ci_low": odds.ci_low, "ci_high": odds.ci_high}
+        row |= _permuted(table, section.permutations, rng) | _drawn(model, each)
+    return row
 
 
 def _reason(each: Comparison, table: np.ndarray, section: Learnability) -> str:
@@ -160,22 +148,6 @@ def _reason(each: Comparison, table: np.ndarray, section: Learnability) -> str:
     return ""
 
 
-def _odds(table: np.ndarray) -> dict[str, float]:
-    from scipy.stats import fisher_exact
-    from scipy.stats.contingency import odds_ratio as conditional
-
-    # The point estimate is the sample's, as in the paper; the interval is the one that Fisher's test inverts to.
-    found = conditional(table, kind="conditional").confidence_interval(0.95)
-    genes = table.sum(axis=1)
-    value = odds_ratio(table[0, 0], genes[0], table[1, 0], genes[1])
-    return {
-        "odds_ratio": float(value),
-        "ci_low": float(found.low),
-        "ci_high": float(found.high),
-        "fisher_p": float(fisher_exact(table).pvalue),
-    }
-
-
 def _permuted(table: np.ndarray, permutations: int, rng: np.random.Generator) -> dict[str, float]:
     """Shuffle the two labels among the genes of both groups.
 
@@ -184,7 +156,7 @@ def _permuted(table: np.ndarray, permutations: int, rng: np.random.Generator) ->
     genes, winners = table.sum(axis=1), table[:, 0].sum()
     drawn_r = rng.hypergeometric(winners, genes.sum() - winners, genes[0], size=permutations)
     odds_r = odds_ratio(drawn_r, genes[0], winners - drawn_r, genes[1])
-    low, high = interval(odds_r)
+    low, high = defined_percentiles(odds_r)
     ordered_r = np.sort(odds_r[~np.isnan(odds_r)])
     # The observed table is one of the possible shuffles.
     tails = [1 + np.sum(drawn_r <= table[0, 0]), 1 + np.sum(drawn_r >= table[0, 0])]
@@ -201,24 +173,6 @@ def _drawn(model: Model, each: Comparison) -> dict[str, float]:
         return {}
     winner_rg = model.draws.winner_rg
     winners_r, against_r = winner_rg[:, each.group_g].sum(axis=1), winner_rg[:, each.against_g].sum(axis=1)
-    low, high = interval(odds_ratio(winners_r, each.group_g.sum(), against_r, each.against_g.sum()))
+    odds_r = odds_ratio(winners_r, each.group_g.sum(), against_r, each.against_g.sum())
+    low, high = defined_percentiles(odds_r)
     return {"blocks_low": low, "blocks_high": high}
-
-
-def wilson(winners: int, genes: int) -> tuple[float, float]:
-    """Return the 95% Wilson interval of a winner rate."""
-    from statsmodels.stats.proportion import proportion_confint
-
-    low, high = proportion_confint(winners, genes, method="wilson")
-    return float(low), float(high)
-
-
-def _benjamini_hochberg(p: np.ndarray) -> np.ndarray:
-    """Return q-values; NaN p-values are no tests."""
-    from statsmodels.stats.multitest import multipletests
-
-    q = np.full(len(p), np.nan)
-    tested = ~np.isnan(p)
-    if tested.any():
-        q[tested] = multipletests(p[tested], method="fdr_bh")[1]
-    return q

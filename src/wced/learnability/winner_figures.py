@@ -12,9 +12,10 @@ from wced.config.learnability import Learnability
 from wced.figures import save_figure
 from wced.learnability.agreement import pair
 from wced.learnability.analysis import Analysis
-from wced.learnability.enrichment import PROGRAMS, UNASSIGNED, wilson
+from wced.learnability.enrichment import PROGRAMS, UNASSIGNED
 from wced.learnability.figure_style import FEW, LOSER, MODELS, NEITHER, WINNER, dot, pair_name, panels
 from wced.learnability.models import Model
+from wced.stats import wilson
 
 
 def winners_figure(analysis: Analysis, section: Learnability, folder: Path) -> None:
@@ -141,9 +142,9 @@ def _unassigned_rate(winner: pd.Series) -> pd.DataFrame:
     genes, winners = len(winner), int(winner.sum())
     if not genes:
         return pd.DataFrame()
-    low, high = wilson(winners, genes)
-    row = {"program": UNASSIGNED, "genes": genes, "winners": winners, "winner_rate": winners / genes}
-    row |= {"rate_low": low, "rate_high": high, "reason": "what the others are compared with"}
+    rate = wilson(winners, genes)
+    row = {"program": UNASSIGNED, "genes": genes, "winners": winners, "winner_rate": rate.value}
+    row |= {"rate_low": rate.ci_low, "rate_high": rate.ci_high, "reason": "what the others are compared with"}
     return pd.DataFrame([row])
 
 

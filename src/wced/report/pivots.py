@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from wced.benchmarks.job import Metric
+from wced.stats import outcome_of
 
 
 @dataclass(frozen=True)
@@ -42,37 +43,6 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Whether the best trained model beats the best baseline at a metric."""
-
-    metric: str
-    """Title of the metric."""
-    model: str
-    """The best trained model."""
-    score: float
-    """Its score."""
-    baseline: str = ""
-    """The best baseline; empty where none can be scored."""
-    baseline_score: float = np.nan
-    """Its score."""
-    gap: float = np.nan
-    """By how much the model is better."""
-    overlap: bool = False
-    """Whether both have intervals and these overlap."""
-
-    def __str__(self) -> str:
-        """Return it as a sentence."""
-        said = f"{self.metric}: the best trained model is {self.model} ({self.score:.3f})"
-        if not self.baseline:
-            return f"{said}; no baseline can be scored."
-        rival = f"the best baseline, {self.baseline} ({self.baseline_score:.3f})"
-        if self.gap == 0:
-            return f"{said}, level with {rival}."
-        within = "; their intervals overlap" if self.overlap else ""
-        return f"{said}, {abs(self.gap):.3f} {'better' if self.gap > 0 else 'WORSE'} than {rival}{within}."
-
-
-@dataclass(frozen=True)
 class Pivot:
     """Scores of one task on one dataset: those of one label, protocol and split."""
 
@@ -94,8 +64,8 @@ class Pivot:
     """On which cells."""
     intervals: str
     """How intervals were made."""
-    verdicts: tuple[Verdict, ...]
-    """What the headline metrics say."""
+    verdicts: tuple[str, ...]
+    """Sentences on the headline metrics."""
 
 
 def pivots(
@@ -167,7 +137,7 @@ def _pivot(
         protocol=first["protocol"],
         split=first["split"],
         intervals=", ".join(sorted(set(scores["ci_method"]) - {""})),
-        verdicts=tuple(found for found in verdicts if found is not None),
+        verdicts=tuple(filter(None, verdicts)),
     )
 
 
@@ -205,17 +175,12 @@ def _cell(by_metric: pd.DataFrame, metric: Metric, best: pd.Series | None, notes
     interval = "" if np.isnan(row["ci_low"]) else f"{row['ci_low']:.3f} to {row['ci_high']:.3f}"
     mark = ""
     if best is not None:
-        mark = "best" if row["value"] == best["value"] else "tie" if overlap(row, best) else ""
+        mark = "best" if row["value"] == best["value"] else "tie" if outcome_of(row, best) == "tie" else ""
     return Cell(f"{row['value']:.3f}", interval, mark, number=f"{row['value']:.6g}")
 
 
-def overlap(a: pd.Series, b: pd.Series) -> bool:
-    """Return whether both scores have intervals and these overlap."""
-    return bool(a["ci_low"] <= b["ci_high"] and b["ci_low"] <= a["ci_high"])
-
-
-def verdict(scores: pd.DataFrame, metric: Metric, kind: Callable[[str], str]) -> Verdict | None:
-    """Return whether our best model beats the best baseline; None where no model of ours was scored.
+def verdict(scores: pd.DataFrame, metric: Metric, kind: Callable[[str], str]) -> str:
+    """Return a sentence on whether our best model beats the best baseline; empty where no model of ours was scored.
 
     Parameters
     ----------
@@ -230,13 +195,16 @@ def verdict(scores: pd.DataFrame, metric: Metric, kind: Callable[[str], str]) ->
     kinds = scores.index.map(kind)
     ours, theirs = (_best(scores[kinds == wanted].reset_index(), metric) for wanted in ("model", "baseline"))
     if ours is None:
-        return None
+        return ""
+    best = f"{metric.title}: the best trained model is {ours['model']} ({ours['value']:.3f})"
     if theirs is None:
-        return Verdict(metric.title, ours["model"], ours["value"])
+        return f"{best}; no baseline can be scored."
+    rival = f"the best baseline, {theirs['model']} ({theirs['value']:.3f})"
     gap = (ours["value"] - theirs["value"]) * (1 if metric.higher_is_better else -1)
-    return Verdict(
-        metric.title, ours["model"], ours["value"], theirs["model"], theirs["value"], gap, overlap(ours, theirs)
-    )
+    if gap == 0:
+        return f"{best}, level with {rival}."
+    overlap = "; their intervals overlap" if outcome_of(ours, theirs) == "tie" else ""
+    return f"{best}, {abs(gap):.3f} {'better' if gap > 0 else 'WORSE'} than {rival}{overlap}."
 
 
 def model_table(scores: Sequence[pd.DataFrame]) -> pd.DataFrame:

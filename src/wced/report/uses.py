@@ -5,10 +5,11 @@ from collections.abc import Collection, Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from wced.benchmarks.comparison import COMPARED, differences, interval, ranking
+from wced.benchmarks.comparison import COMPARED, differences, ranking
 from wced.benchmarks.finetuned_annotation import MODES, PROBES
 from wced.config import Run
 from wced.embedding.baselines import LEAKAGE, LEAKAGE_BATCH
+from wced.stats import outcome, outcome_of, over_datasets
 
 USES = {
     "To cluster or browse the cells of a new dataset without labels": {
@@ -69,7 +70,7 @@ def recommendations(
         where = _where(field, marks or {}, getattr(run.benchmarks.tasks[task], "train_on", ""))
         bullet = f"{use} ({where})"
         for name, start in _starts(means, run):
-            if outcome(field, name, start) != "better":
+            if compared(field, name, start) != "better":
                 own = "its own weights before training" if start.endswith(STEP_0) else "untrained weights"
                 said = f"Training did not make {name} clearly better than {own} ({start})"
                 values = _values(field, name, start)
@@ -92,11 +93,10 @@ def _sentences(said: Mapping[str, list[tuple[str, str]]], *, several: bool) -> I
             yield f"{text}, by {_listed([f'{name} ({value})' for name, value in measured])}."
 
 
-def outcome(field: pd.DataFrame, a: str, b: str) -> str:
-    """Return whether model a is `better` or `worse` than b, or the scores do not tell (`tie`).
+def compared(field: pd.DataFrame, a: str, b: str) -> str:
+    """Return the `stats.outcome` of model a against b: of several datasets by the interval of the mean difference.
 
-    Over several datasets the interval of the mean difference (`comparison.differences`) decides: it must leave out
-    zero. On a single dataset, the intervals of both scores must not overlap; without intervals it is a tie.
+    Of a single dataset the intervals of both scores decide (`stats.outcome_of`).
 
     Parameters
     ----------
@@ -108,11 +108,9 @@ def outcome(field: pd.DataFrame, a: str, b: str) -> str:
     pair = differences(field[field["model"].isin([a, b])]).iloc[0]
     if pair["datasets"] > 1:
         low, high = (pair["ci_low"], pair["ci_high"]) if pair["model_a"] == a else (-pair["ci_high"], -pair["ci_low"])
-    else:
-        ends = field.groupby("model")[["ci_low", "ci_high"]].mean().loc[[a, b]]
-        (low, low_b), (high, high_b) = ends["ci_low"], ends["ci_high"]
-        low, high = low - high_b, high - low_b
-    return "better" if low > 0 else "worse" if high < 0 else "tie"
+        return outcome(low, high)
+    ends = field.groupby("model")[["ci_low", "ci_high"]].mean()
+    return outcome_of(ends.loc[a], ends.loc[b])
 
 
 def _fields(scores: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
@@ -150,7 +148,7 @@ def _choice(field: pd.DataFrame, means: pd.Series, run: Run) -> tuple[str, str, 
     seen = min(field.loc[field["model"] == other, "leakage"])
     fitted = f"; {seen.replace('these cells', 'the scored cells')}" if seen.startswith((LEAKAGE, LEAKAGE_BATCH)) else ""
     free = f"{other} ({'made elsewhere' if run.kind(other) == 'external' else 'no pretraining'}{fitted})"
-    match outcome(field, best, other):
+    match compared(field, best, other):
         case "better":
             return f"Use {best}: better than {free}", best, other
         case "worse":
@@ -162,9 +160,10 @@ def _values(field: pd.DataFrame, first: str, second: str | None) -> str:
     """Return the mean of the first model with its interval, and that of the second."""
     of = field.groupby(["model", "dataset"], sort=False)[["value", "ci_low", "ci_high"]].mean()
     own = of.loc[first]
-    low, high = interval(own["value"].to_numpy())[:2] if len(own) > 1 else own.iloc[0][["ci_low", "ci_high"]]
-    said = [f"{own['value'].mean():.2f}", *([] if np.isnan(low) else [f"{low:.2f} to {high:.2f}"])]
-    return ", ".join([*said, *([] if second is None else [f"against {of.loc[second, 'value'].mean():.2f}"])])
+    mean = over_datasets(own["value"].to_numpy()) if len(own) > 1 else own.iloc[0]
+    interval = "" if np.isnan(mean.ci_low) else f", {mean.ci_low:.2f} to {mean.ci_high:.2f}"
+    against = "" if second is None else f", against {of.loc[second, 'value'].mean():.2f}"
+    return f"{mean.value:.2f}{interval}{against}"
 
 
 def _where(field: pd.DataFrame, marks: Mapping[str, str], train_on: str) -> str:

@@ -1,8 +1,11 @@
-"""Whether the analysis finds winners that are planted, and calls none that are not.
+"""How far the calls of winners can be relied on: other choices of the analysis, and winners that are planted.
 
-Errors are drawn around a model's own trend with its own local standard deviations, on the zero fractions of its genes:
-log e = f(s) + σ(s) ε with normal ε. For planted winners ε is minus their Z. The analysis then starts from the errors.
+Errors are simulated around a model's own trend with its own local standard deviations, on the zero fractions of its
+genes: log e = f(s) + σ(s) ε with normal ε. For planted winners ε is minus their Z. The analysis then starts from the
+errors.
 """
+
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -11,6 +14,43 @@ from wced.config.learnability import Learnability
 from wced.learnability.models import Model
 from wced.learnability.trend import axis_of, fit
 from wced.progress import progress
+from wced.tables import LEARNABILITY_SIMULATION
+
+SETTINGS = {
+    "window": (0.025, 0.05, 0.1, 0.2, 0.4),
+    "z": (1.5, 2.0, 2.5, 3.0),
+    "practical": (0.0, 0.05, 0.1, 0.2),
+    "practical_scale": ("relative", "absolute"),
+    "trend": ("isotonic", "lowess"),
+    "spread": ("windows", "lowess"),
+}
+"""Values tried for each key, one key at a time."""
+
+
+def sensitivity(model: Model, section: Learnability) -> pd.DataFrame:
+    """Return the rows of tables.LEARNABILITY_SENSITIVITY of a model: the config first, then each other setting."""
+    sparse = model.regime("sparse")
+    error_g = model.genes["rescaled_mae"].to_numpy()
+    varied = chain.from_iterable([(key, value) for value in values] for key, values in SETTINGS.items())
+    rows = []
+    for key, value in [("none", ""), *((key, value) for key, value in varied if value != getattr(section, key))]:
+        changed = section if key == "none" else section.model_copy(update={key: value})
+        axis = axis_of(model.axis.zero_fraction_g, changed.window) if key == "window" else model.axis
+        found = fit(axis, error_g, changed)
+        rows.append(
+            {
+                **model.key,
+                "key": key,
+                "setting": str(value),
+                "judged": int(np.isfinite(found.z_g).sum()),
+                "winners": int(found.winner_g.sum()),
+                "winners_sparse": int((found.winner_g & sparse).sum()),
+                "losers": int(found.loser_g.sum()),
+                "same_winners": int((found.winner_g & model.fitted.winner_g).sum()),
+                "variance_explained": found.explained,
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def simulation(model: Model, section: Learnability, seed: int) -> pd.DataFrame:
@@ -44,8 +84,7 @@ def simulation(model: Model, section: Learnability, seed: int) -> pd.DataFrame:
             if planted == 0:
                 row["reason"] = "nothing is planted: only false positives are counted"
         rows.append(row)
-    columns = [*rows[0], "recall", "false_positive_rate", "precision", "losers_rate"]
-    return pd.DataFrame(rows).reindex(columns=list(dict.fromkeys(columns)))
+    return pd.DataFrame(rows, columns=[column.name for column in LEARNABILITY_SIMULATION.columns])
 
 
 def _rates(axis, trend_g, spread_g, planted: int, planted_z: float, section: Learnability, rng) -> dict[str, float]:
