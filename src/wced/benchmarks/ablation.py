@@ -137,7 +137,7 @@ def table(scores: pd.DataFrame, section: Ablation) -> pd.DataFrame:
     order = list(section.checkpoints)
     both = both.sort_values(["task", "metric", "checkpoint"], key=lambda column: _places(column, order), kind="stable")
     both["levels"] = both["checkpoint"].map({name: said(levels) for name, levels in section.checkpoints.items()})
-    return tables.checked(both[[column.name for column in tables.ABLATION.columns]], tables.ABLATION)
+    return tables.checked(both[tables.ABLATION.names], tables.ABLATION)
 
 
 def _places(column: pd.Series, order: list[str]) -> pd.Series:
@@ -180,7 +180,7 @@ def effects(scores: pd.DataFrame, section: Ablation) -> pd.DataFrame:
     on_a_metric = both.groupby(["task", "metric", "protocol", "label"], sort=False)["p"]
     both["p_adjusted"] = on_a_metric.transform(adjusted, method="holm")
     both["test"] = both["test"].str.replace("pairs of models", "all effects on the metric")
-    return tables.checked(both[[column.name for column in tables.ABLATION_EFFECTS.columns]], tables.ABLATION_EFFECTS)
+    return tables.checked(both[tables.ABLATION_EFFECTS.names], tables.ABLATION_EFFECTS)
 
 
 def _contrasts(section: Ablation) -> Iterator[tuple[str, str, pd.Series]]:

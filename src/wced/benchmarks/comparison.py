@@ -51,7 +51,7 @@ def differences(scores: pd.DataFrame) -> pd.DataFrame:
         facts = dict(zip(COMPARED, place, strict=True)) | {"higher_is_better": better == 1}
         adjusted_p = adjusted([pair["p"] for pair in pairs], "holm")
         rows += [facts | pair | {"p_adjusted": p} for pair, p in zip(pairs, adjusted_p, strict=True)]
-    return checked(pd.DataFrame(rows, columns=[column.name for column in COMPARISONS.columns]), COMPARISONS)
+    return checked(pd.DataFrame(rows, columns=COMPARISONS.names), COMPARISONS)
 
 
 def ranking(scores: pd.DataFrame) -> pd.DataFrame:
@@ -75,7 +75,7 @@ def ranking(scores: pd.DataFrame) -> pd.DataFrame:
     for place, field in _field(scores).groupby(COMPARED, sort=False):
         ranked = pd.concat([_ranked(part) for _, part in field.groupby("dataset", sort=False)])
         tables.append(pd.concat([ranked, _overall(ranked)]).assign(**dict(zip(COMPARED, place, strict=True))))
-    columns = [column.name for column in RANKING.columns]
+    columns = RANKING.names
     table = pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
     return checked(table, RANKING)
 

@@ -100,7 +100,7 @@ def families(model: Model, section: Learnability, converged: dict[str, int]) -> 
         if model.draws is not None:
             row["ci_low"], row["ci_high"] = defined_percentiles(_medians(model.draws.improvement_rg[:, place]))
         rows.append(row)
-    table = pd.DataFrame(rows, columns=[column.name for column in LEARNABILITY_FAMILIES.columns])
+    table = pd.DataFrame(rows, columns=LEARNABILITY_FAMILIES.names)
     return table.sort_values(["median_improvement", "family"], ascending=[False, True], ignore_index=True)
 
 

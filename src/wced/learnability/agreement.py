@@ -37,7 +37,7 @@ def agreement(models: list[Model], families: pd.DataFrame, section: Learnability
             for measure, values in found.items():
                 row = {"model_a": a.name, "model_b": b.name, "regime": regime, "measure": measure, "reason": ""}
                 rows.append(row | {"published": _published(a, b, regime, measure)} | values)
-    return pd.DataFrame(rows, columns=[column.name for column in LEARNABILITY_AGREEMENT.columns])
+    return pd.DataFrame(rows, columns=LEARNABILITY_AGREEMENT.names)
 
 
 def pair(a: Model, b: Model, regime: str = "all") -> pd.DataFrame:
@@ -69,7 +69,7 @@ def exclusive(models: list[Model]) -> pd.DataFrame:
         )
         sums = counted.groupby("family", as_index=False).sum()
         parts.append(sums.assign(model_a=a.name, model_b=b.name))
-    empty = pd.DataFrame(columns=[column.name for column in LEARNABILITY_EXCLUSIVE.columns])
+    empty = pd.DataFrame(columns=LEARNABILITY_EXCLUSIVE.names)
     return pd.concat(parts, ignore_index=True) if parts else empty
 
 

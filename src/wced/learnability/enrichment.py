@@ -68,7 +68,7 @@ def enrichment(model: Model, section: Learnability, proxies: str, seed: int) -> 
                 q_values = adjusted([row.get(f"{test}_p", np.nan) for row in part], "fdr_bh")
                 part = [row | {f"{test}_q": q} for row, q in zip(part, q_values, strict=True)]
             rows += part
-    return pd.DataFrame(rows, columns=[column.name for column in LEARNABILITY_ENRICHMENT.columns])
+    return pd.DataFrame(rows, columns=LEARNABILITY_ENRICHMENT.names)
 
 
 def _comparisons(model: Model, axis: str, judged_g: np.ndarray) -> list[Comparison]:

@@ -84,7 +84,7 @@ def simulation(model: Model, section: Learnability, seed: int) -> pd.DataFrame:
             if planted == 0:
                 row["reason"] = "nothing is planted: only false positives are counted"
         rows.append(row)
-    return pd.DataFrame(rows, columns=[column.name for column in LEARNABILITY_SIMULATION.columns])
+    return pd.DataFrame(rows, columns=LEARNABILITY_SIMULATION.names)
 
 
 def _rates(axis, trend_g, spread_g, planted: int, planted_z: float, section: Learnability, rng) -> dict[str, float]:
