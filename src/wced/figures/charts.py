@@ -12,7 +12,14 @@ from matplotlib.patches import Patch
 
 
 def panels(
-    count: int, width: float, height: float, *, columns: int = 3, margin: tuple[float, float] = (0, 0), **shared: Any
+    count: int,
+    width: float,
+    height: float,
+    *,
+    columns: int = 3,
+    margin: tuple[float, float] = (0, 0),
+    dpi: float | None = None,
+    **shared: Any,
 ) -> tuple[Figure, np.ndarray]:
     """Return a figure of some panels, and their axes from left to right and from above.
 
@@ -26,12 +33,14 @@ def panels(
         Most panels in a row.
     margin
         Width and height of the figure beyond its panels, in inches.
+    dpi
+        Pixels per inch of what is drawn as pixels; None for the style's.
     shared
         Options of `Figure.subplots`.
     """
     columns = max(min(columns, count), 1)
     rows = -(-count // columns)
-    figure = Figure(figsize=(width * columns + margin[0], height * rows + margin[1]))
+    figure = Figure(figsize=(width * columns + margin[0], height * rows + margin[1]), dpi=dpi)
     axes = figure.subplots(rows, columns, squeeze=False, **shared).ravel()
     for axis in axes[count:]:
         axis.remove()

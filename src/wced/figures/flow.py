@@ -12,6 +12,8 @@ from matplotlib.path import Path
 
 BAR = 0.05
 """Width of a node, where columns are 1 apart."""
+GAP = 0.025
+"""Space between nodes, as a share of all cells."""
 
 
 def sankey(
@@ -21,7 +23,6 @@ def sankey(
     *,
     colours: Mapping[str, str],
     names: Mapping[str, str],
-    gap: float = 0.025,
     wrap: int = 24,
     sides: Sequence[str] = (),
 ) -> None:
@@ -39,14 +40,12 @@ def sankey(
         Colour of each kind; bands between two nodes lie in this order.
     names
         What is written beside each node.
-    gap
-        Space between nodes, as a share of all cells.
     wrap
         Most characters of a line.
     sides
         Per column whether names are `left` or `right` of the bar; all right without it.
     """
-    nodes = _nodes(flows, orders, gap * flows.loc[flows["step"] == 0, "cells"].sum())
+    nodes = _nodes(flows, orders, GAP * flows.loc[flows["step"] == 0, "cells"].sum())
     for (column, node), above, height in nodes[["above", "height"]].itertuples():
         axis.add_patch(Rectangle((column - BAR / 2, -above - height), BAR, height, color="#333333", lw=0))
         left = len(sides) > column and sides[column] == "left"

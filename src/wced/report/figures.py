@@ -32,8 +32,8 @@ def umap_figure(table: pd.DataFrame, colour: str, models: Sequence[str]) -> Figu
     sizes = sizes.sort_index().sort_values(ascending=False, kind="stable")
     colours = dict(zip(sizes.index, PALETTE, strict=False))
     rest = sizes.iloc[len(colours) :]
-    figure, axes = panels(len(models), 2.9, 2.75, margin=(2.6, 0))
-    figure.set_dpi(110)  # The points are pixels, and most of the page's bytes: no more of them than a screen shows.
+    # The points are pixels, and most of the page's bytes: no more of them than a screen shows.
+    figure, axes = panels(len(models), 2.9, 2.75, margin=(2.6, 0), dpi=110)
     for axis, model in zip(axes, models, strict=True):
         # In a fixed random order, so that no class lies on top of the others; grey goes below.
         cells = table[table["model"] == model].sample(frac=1, random_state=0)
@@ -181,12 +181,6 @@ def draw_genes(errors: pd.DataFrame, checkpoints: Sequence[str], min_nonzero: in
 QC_METRICS = {"counts": "total counts", "genes": "expressed genes", "mt_fraction": "mitochondrial fraction"}
 """Metrics of tables.QC_HISTOGRAMS and the names of their axes."""
 
-_METRIC_OF_RULE = {
-    **dict.fromkeys(("low_counts", "high_counts", "outlier_counts"), "counts"),
-    **dict.fromkeys(("low_genes", "outlier_genes"), "genes"),
-    **dict.fromkeys(("high_mt", "outlier_mt"), "mt_fraction"),
-}
-
 
 @styled
 def qc_figure(histograms: pd.DataFrame, qc: pd.DataFrame, most: int = 30) -> Figure:
@@ -205,8 +199,9 @@ def qc_figure(histograms: pd.DataFrame, qc: pd.DataFrame, most: int = 30) -> Fig
     sums = histograms[histograms["metric"] == metrics[0]].groupby("dataset")[["cells", "kept"]].sum()
     lost = (sums["cells"] - sums["kept"]).sort_values(ascending=False, kind="stable")
     shown = sorted(lost.index[:most], reverse=True)
-    limits = qc.assign(metric=qc["rule"].map(_METRIC_OF_RULE)).groupby(["dataset", "metric"])
-    limits = limits.agg(low=("low", "max"), high=("high", "min"))
+    # Rules are named after their metric: low_counts, outlier_genes, high_mt.
+    limits = qc.assign(metric=qc["rule"].str.split("_").str[-1].replace("mt", "mt_fraction"))
+    limits = limits.groupby(["dataset", "metric"]).agg(low=("low", "max"), high=("high", "min"))
     figure, axes = panels(len(metrics), 2.6, 0.42 * len(shown) + 1.3, margin=(2.2, 0), sharey=True)
     for axis, metric in zip(axes, metrics, strict=True):
         parts = dict(list(histograms[histograms["metric"] == metric].groupby("dataset")))
