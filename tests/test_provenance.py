@@ -113,13 +113,12 @@ def test_versions_of_all_packages_that_matter_are_recorded():
     tools = {"typer", "rich", "pyyaml", "jinja2", "unearth", "tenacity", "psutil", "threadpoolctl", "packaging"} | {
         "snakemake-executor-plugin-slurm"
     }
-    figures = {"seaborn", "plotly"}
     development = {"pytest", "moto", "hypothesis", "pytest-xdist", "playwright", "ruff", "snakefmt"} | {
         "sphinx",
         "furo",
         "myst-parser",
     }
-    assert wanted - {"", "#"} - tools - figures - development <= set(PACKAGES)
+    assert wanted - {"", "#"} - tools - development <= set(PACKAGES)
 
 
 @pytest.fixture

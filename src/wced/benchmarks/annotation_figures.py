@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
-from wced.benchmarks import matches, ontology_graph
+from wced.benchmarks import matches
 from wced.benchmarks.job import Job
-from wced.benchmarks.sankey import by_source, sankey
 from wced.benchmarks.scores import Score, known
 from wced.errors import WcedError
-from wced.figures import save_figure
+from wced.figures import GREEN, INDIGO, PURPLE, ROSE, layers, save_figure, styled
+from wced.figures import OTHER as GREY
+from wced.figures.charts import intervals, legend, name_rows, panels
+from wced.figures.flow import by_source, sankey
 
 if TYPE_CHECKING:
     from wced.benchmarks.zero_shot_annotation import Predictions
 
-COLOURS = {"exact": "#228833", "descendant": "#4477AA", "ancestor": "#AA3377", "miss": "#CC3311", "other": "#BBBBBB"}
+COLOURS = {"exact": GREEN, "descendant": INDIGO, "ancestor": PURPLE, "miss": ROSE, "other": GREY}
 """Colour of each kind of prediction; `other` is for what is pooled or can not be judged."""
 MEANING = {
     "exact": "exact",
@@ -30,6 +31,7 @@ MEANING = {
 OTHER = "other labels"
 
 
+@styled
 def draw(found: "Predictions", scores: Mapping[str, Score], job: Job) -> None:
     """Write the figures of a model on a dataset into the job's folder.
 
@@ -42,39 +44,34 @@ def draw(found: "Predictions", scores: Mapping[str, Score], job: Job) -> None:
     job
         The job, with a folder for figures.
     """
-    flow_figure(found, job)
-    labels_figure(found, job)
-    depth_figure(scores, job)
+    _flow(found, job)
+    _labels(found, job)
+    _depths(scores, job)
     if found.leaf_probability_nl is not None:
-        nodes_figure(found, job)
-        descent_figure(found, job)
+        _nodes(found, job)
+        _descent(found, job)
 
 
-def flow_figure(found: "Predictions", job: Job) -> None:
+def _flow(found: "Predictions", job: Job) -> None:
     """Draw which labels became which: the most frequent ones on either side, the rest as one."""
-    most, where = job.section.flow_labels, f"{job.dataset}, {job.model}"
+    most, names = job.section.flow_labels, _names(found)
     pairs = matches.pairs(found.true_n[found.scored_n], found.leaf_n[found.scored_n], found.ontology)
-    sides = {}
-    for side in ("true", "predicted"):
-        cells = pairs.groupby(side)["cells"].sum().sort_index().sort_values(ascending=False, kind="stable")
-        sides[side] = list(cells.index[:most])
-        pairs[f"{side}_shown"] = pairs[side].where(pairs[side].isin(sides[side]), OTHER)
-    pooled = (pairs["true_shown"] == OTHER) | (pairs["predicted_shown"] == OTHER)
-    flows = pairs.assign(step=0, kind=pairs["kind"].where(~pooled, "other"))
-    flows = flows.rename(columns={"true_shown": "source", "predicted_shown": "target"})
+    flows = pairs.assign(step=0, source=pairs["true"], target=pairs["predicted"])
+    for side in ("source", "target"):
+        cells = flows.groupby(side)["cells"].sum().sort_values(ascending=False, kind="stable")
+        flows[side] = flows[side].where(flows[side].isin(cells.index[:most]), OTHER)
+    flows["kind"] = flows["kind"].mask(flows[["source", "target"]].eq(OTHER).any(axis=1), "other")
+    first = flows.groupby("source")["cells"].sum().drop(OTHER, errors="ignore")
+    first = [*first.sort_values(ascending=False, kind="stable").index, OTHER]
     flows = flows.groupby(["step", "source", "target", "kind"], as_index=False)["cells"].sum()
-    first = [*sides["true"], *([OTHER] if (flows["source"] == OTHER).any() else [])]
-    orders = by_source(flows, first)
-    orders[1].sort(key=lambda node: node == OTHER)  # the rest at the bottom
-    figure = Figure(figsize=(8, 0.28 * max(len(orders[0]), len(orders[1])) + 2.2), layout="constrained")
-    axis = figure.subplots()
-    sankey(axis, flows, orders, colours=COLOURS, names=_names(found), wrap=44, sides=("left", "right"))
-    axis.set_title("true label → most probable leaf", fontsize=9)
-    _legend(figure, flows["kind"].unique())
-    names = _names(found)
+    orders = _orders(flows, [node for node in first if node in set(flows["source"])])
+    figure, (axis,) = panels(1, 8, 0.28 * max(map(len, orders)) + 2.2)
+    sankey(axis, flows, orders, colours=COLOURS, names=names, wrap=44, sides=("left", "right"))
+    axis.set_title("true label → most probable leaf")
+    _legend(figure, flows["kind"])
     save_figure(
         job.figures, "label_flow", figure,
-        title=f"Flow of true to predicted cell types ({where})",
+        title=f"Flow of true to predicted cell types ({job.dataset}, {job.model})",
         caption=(
             f"Left: true labels of {pairs['cells'].sum():,} cells; right: the most probable leaf of the ontology "
             f"head; the {most} most frequent of each, the rest as one (grey). Green: the same term; blue: a finer one; "
@@ -124,27 +121,19 @@ def _mapping(term: str, leaves: set[str], ontology) -> str:
     return "below a leaf of the model: coarser labels only" if leaves & ontology.ancestors(term) else "out of reach"
 
 
-def labels_figure(found: "Predictions", job: Job) -> None:
+def _labels(found: "Predictions", job: Job) -> None:
     """Draw what each label's cells were called, and list the labels that cannot be scored."""
     table = label_table(found)
-    shown = table[table["term"] != ""].reset_index(drop=True)
-    figure = Figure(figsize=(8, 0.2 * len(shown) + 1.2), layout="constrained")
-    axis = figure.subplots()
+    shown, lost = table[table["term"] != ""], table[table["term"] == ""]
+    figure, (axis,) = panels(1, 8, 0.2 * len(shown) + 1.2)
     left = np.zeros(len(shown))
     for kind in matches.KINDS:
-        axis.barh(shown.index, shown[kind], left=left, color=COLOURS[kind], alpha=0.8, height=0.8)
+        axis.barh(range(len(shown)), shown[kind], left=left, color=COLOURS[kind], alpha=0.8)
         left += shown[kind].to_numpy(dtype=float)
-    marks = shown["mapping"].map(
-        lambda mapping: {"a": "", "above": " ▲", "below": " ▼", "out": " ✕"}[mapping.partition(" ")[0]]
-    )
-    axis.set_yticks(shown.index, shown["name"] + " (" + shown["cells"].map("{:,}".format) + ")" + marks, fontsize=7)
-    axis.set_ylim(len(shown) - 0.4, -0.6)
-    axis.set_xlim(0, 1)
-    axis.tick_params(axis="x", labelsize=8)
-    axis.set_xlabel("share of the label's cells", fontsize=8)
-    axis.spines[["top", "right"]].set_visible(False)
+    marks = shown["mapping"].str.partition(" ")[0].map({"a": "", "above": " ▲", "below": " ▼", "out": " ✕"})
+    name_rows(axis, shown["name"] + " (" + shown["cells"].map("{:,}".format) + ")" + marks, fontsize=7)
+    axis.set(xlim=(0, 1), xlabel="share of the label's cells")
     _legend(figure, matches.KINDS)
-    lost = table[table["term"] == ""]
     listed = ", ".join(f"{row.label} ({row.cells:,}: {row.mapping})" for row in lost.itertuples())
     save_figure(
         job.figures, "labels", figure,
@@ -158,40 +147,25 @@ def labels_figure(found: "Predictions", job: Job) -> None:
     )  # fmt: skip
 
 
-def depth_figure(scores: Mapping[str, Score], job: Job) -> None:
+def _depths(scores: Mapping[str, Score], job: Job) -> None:
     """Draw the accuracy at every depth, by the most probable leaf and by greedy decoding."""
-    styles = {"accuracy": ("most probable leaf", "o", -0.06), "greedy": ("greedy", "s", 0.06)}
+    decodings = {"accuracy": "most probable leaf", "greedy": "greedy"}
     rows = [
-        {"decoding": styles[name][0], "depth": int(depth), "accuracy": score.value, "ci_low": score.ci_low,
-         "ci_high": score.ci_high, "cells": score.n}
+        (decodings[name], int(depth), score.value, score.ci_low, score.ci_high, score.n)
         for name, _, depth, score in ((*metric.partition("_depth_"), score) for metric, score in scores.items())
         if depth
-    ]  # fmt: skip
-    table = pd.DataFrame(rows)
-    figure = Figure(figsize=(6.5, 3.2), layout="constrained")
-    axis = figure.subplots()
-    for label, marker, shift in styles.values():
-        part = table[table["decoding"] == label]
-        if len(part):
-            error = np.abs(part[["ci_low", "ci_high"]].to_numpy().T - part["accuracy"].to_numpy())
-            axis.errorbar(
-                part["depth"] + shift,
-                part["accuracy"],
-                yerr=error,
-                fmt=f"-{marker}",
-                ms=4,
-                lw=1,
-                capsize=2,
-                label=label,
-            )
+    ]
+    table = pd.DataFrame(rows, columns=["decoding", "depth", "value", "ci_low", "ci_high", "cells"])
+    figure, (axis,) = panels(1, 6.5, 3.2)
+    for decoding, colour, shift in zip(decodings.values(), (INDIGO, ROSE), (-0.06, 0.06), strict=True):
+        part = table[table["decoding"] == decoding]
+        axis.plot(part["depth"] + shift, part["value"], color=colour, lw=1, label=decoding if len(part) else None)
+        intervals(axis, part, part["depth"] + shift, colour, upright=True, s=25)
     cells = table.drop_duplicates("depth")
-    axis.set_xticks(cells["depth"], cells["depth"].astype(str) + "\n" + cells["cells"].map("{:,}".format), fontsize=8)
-    axis.tick_params(axis="y", labelsize=8)
-    axis.set_xlabel("depth in the Cell Ontology, and cells whose true type is so deep", fontsize=8)
-    axis.set_ylabel("share right at this depth", fontsize=8)
-    axis.set_ylim(0, 1.03)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(fontsize=8, frameon=False)
+    axis.set_xticks(cells["depth"], cells["depth"].astype(str) + "\n" + cells["cells"].map("{:,}".format))
+    axis.set_xlabel("depth in the Cell Ontology, and cells whose true type is so deep")
+    axis.set(ylabel="share right at this depth", ylim=(0, 1.03))
+    axis.legend()
     save_figure(
         job.figures, "depths", figure,
         title=f"Accuracy at every depth of the ontology ({job.dataset}, {job.model})",
@@ -200,19 +174,19 @@ def depth_figure(scores: Mapping[str, Score], job: Job) -> None:
             "right are cells where these have a term in common. Cells whose true type is less deep are left out (the "
             "second line of the axis counts the others). Bars: Wilson's 95% intervals."
         ),
-        data=table,
+        data=table.rename(columns={"value": "accuracy"}),
     )  # fmt: skip
 
 
-def nodes_figure(found: "Predictions", job: Job) -> None:
+def _nodes(found: "Predictions", job: Job) -> None:
     """Draw the mean probabilities of the ontology's nodes for the cells of one label."""
     term = _chosen(found, job)
     cells = np.flatnonzero(found.true_n == term)
     mean_t, cut = found.node_probabilities(cells).mean(axis=0), found.cut
-    names, least = _names(found), job.section.graph_min_probability
+    name, least = _names(found)[term], job.section.graph_min_probability
     # A parent has at least the probability of its child, so that what is kept holds all its ancestors.
     kept = sorted(np.flatnonzero(mean_t > least), key=lambda t: (cut.ancestors_tt[t].sum(), cut.terms[t]))
-    place = {t: i for i, t in enumerate(kept)}
+    index = {t: i for i, t in enumerate(kept)}
     nodes = pd.DataFrame(
         {
             "term": [cut.terms[t] for t in kept],
@@ -222,18 +196,15 @@ def nodes_figure(found: "Predictions", job: Job) -> None:
             "leaf": np.isin(kept, cut.leaves),
         }
     )
-    parents = [[place[parent] for parent in cut.parents[t]] for t in kept]
-    x_t, layer_t, _ = ontology_graph.layout(parents)
-    size = (1.3 * (np.ptp(x_t) + 1.2), 0.72 * (layer_t.max() + 1) + 0.7)
-    figure = Figure(figsize=size, layout="constrained")
-    ontology_graph.draw(figure.subplots(), nodes, parents, COLOURS)
-    _legend(figure, nodes["kind"].unique())
+    figure, (axis,) = panels(1, 1, 1)
+    layers.draw(axis, nodes, [[index[parent] for parent in cut.parents[t]] for t in kept], COLOURS)
+    _legend(figure, nodes["kind"])
     save_figure(
         job.figures, "label_nodes", figure,
-        title=f"Mean node probabilities of cells labelled {names[term]} ({job.dataset}, {job.model})",
+        title=f"Mean node probabilities of cells labelled {name} ({job.dataset}, {job.model})",
         caption=(
             f"Nodes of the Cell Ontology with a mean probability above {least:g} for the {len(cells):,} cells whose "
-            f"true label is {names[term]}. The model predicts the leaves (bold outlines; one with children is the "
+            f"true label is {name}. The model predicts the leaves (bold outlines; one with children is the "
             f"term not further specified); a node has the sum of the leaves below it. Green: the label itself; blue: "
             f"finer; purple: its ancestors; red: misses; darker is more probable."
         ),
@@ -243,69 +214,60 @@ def nodes_figure(found: "Predictions", job: Job) -> None:
 
 def _chosen(found: "Predictions", job: Job) -> str:
     """Return the term whose cells are drawn: the configured one, or the most frequent."""
-    cells = (
-        pd.Series(found.true_n[found.scored_n]).value_counts().sort_index().sort_values(ascending=False, kind="stable")
-    )
+    cells = pd.Series(found.true_n[found.scored_n]).value_counts().sort_index()
     wanted = job.section.graph_label.get(job.dataset)
     if wanted is None:
-        return cells.index[0]
+        return cells.idxmax()
     term = found.ontology.current(wanted)
     if term not in cells.index:
         raise WcedError(f"graph_label: no cell of {job.dataset} is labelled {wanted}")
     return term
 
 
-def descent_figure(found: "Predictions", job: Job) -> None:
+def _descent(found: "Predictions", job: Job) -> None:
     """Draw how greedy decoding goes from the root to the leaves, and where it leaves the way to the true type."""
-    path_ns, terms = found.descent_ns, np.array(found.cut.terms, dtype=object)
-    if path_ns.shape[1] == 1:  # the root is the only leaf
+    path_ns, cut = found.descent_ns, found.cut
+    cells, steps = len(path_ns), path_ns.shape[1] - 1
+    if not steps:  # the root is the only leaf
         return
-    seen, least = len(path_ns), job.section.descent_min_share
-    steps = []
-    for step in range(path_ns.shape[1] - 1):
-        part = pd.DataFrame({"source": path_ns[:, step], "target": path_ns[:, step + 1], "true": found.true_n})
-        part = part[part["source"] != part["target"]]
-        steps.append(part.value_counts(dropna=False, sort=False).rename("cells").reset_index().assign(step=step))
-    flows = pd.concat(steps, ignore_index=True)
-    for side in ("source", "target"):
-        flows[side] = terms[flows[side]]
-    distinct = flows[["target", "true"]].drop_duplicates()
-    current = {term: found.ontology.current(term) for term in found.cut.terms}
-    right = {
+    flows = pd.DataFrame(
+        {
+            "step": np.tile(np.arange(steps), cells),
+            "source": path_ns[:, :-1].ravel(),
+            "target": path_ns[:, 1:].ravel(),
+            "true": np.repeat(found.true_n, steps),
+        }
+    )
+    flows = flows[flows["source"] != flows["target"]].value_counts(dropna=False, sort=False).rename("cells")
+    flows = flows.reset_index()
+    current = [found.ontology.current(term) for term in cut.terms]
+    kinds = {
         (target, true): "other" if pd.isna(true)
         else "miss" if matches.kind(true, current[target], found.ontology) == "miss"
         else "exact"
-        for target, true in distinct.itertuples(index=False)
+        for target, true in flows[["target", "true"]].drop_duplicates().itertuples(index=False)
     }  # fmt: skip
-    flows["kind"] = [right[pair] for pair in zip(flows["target"], flows["true"], strict=True)]
+    flows["kind"] = [kinds[pair] for pair in zip(flows["target"], flows["true"], strict=True)]
     # A node that few cells pass is drawn as one with its like; its size is told by what reaches it.
-    reach = flows.groupby(["step", "target"])["cells"].sum()
-    few = set(reach[reach < least * seen].index)
-    flows["source"] = [
-        OTHER if (step - 1, node) in few else node for step, node in zip(flows["step"], flows["source"], strict=True)
-    ]
-    flows["target"] = [
-        OTHER if (step, node) in few else node for step, node in zip(flows["step"], flows["target"], strict=True)
-    ]
-    flows.loc[flows["target"] == OTHER, "kind"] = "other"
+    least = job.section.descent_min_share
+    reached = flows.groupby(["step", "target"])["cells"].sum()
+    few = reached.index[reached < least * cells]
+    for side, column in (("source", flows["step"] - 1), ("target", flows["step"])):
+        is_few = pd.MultiIndex.from_arrays([column, flows[side]]).isin(few)
+        flows[side] = flows[side].map(dict(enumerate(cut.terms))).mask(is_few, OTHER)
+    flows["kind"] = flows["kind"].mask(flows["target"] == OTHER, "other")
     flows = flows.groupby(["step", "source", "target", "kind"], as_index=False)["cells"].sum()
-    orders = by_source(flows, [found.cut.terms[found.cut.root]])
-    for order in orders:
-        order.sort(key=lambda node: node == OTHER)
-    tallest = max(len(order) for order in orders)
-    figure = Figure(figsize=(1.45 * len(orders) + 0.6, max(0.36 * tallest + 1.4, 4)), layout="constrained")
+    orders = _orders(flows, [cut.terms[cut.root]])
+    figure, (axis,) = panels(1, 1.45 * len(orders) + 0.6, max(0.36 * max(map(len, orders)) + 1.4, 4))
     names = _names(found)
-    sankey(figure.subplots(), flows, orders, colours=COLOURS, names={**names, OTHER: ""}, wrap=20)
-    _legend(
-        figure,
-        flows["kind"].unique(),
-        {"exact": "on the way to the true type", "miss": "off it", "other": "pooled or unlabelled"},
-    )
+    sankey(axis, flows, orders, colours=COLOURS, names=names | {OTHER: ""}, wrap=20)
+    meaning = {"exact": "on the way to the true type", "miss": "off it", "other": "pooled or unlabelled"}
+    _legend(figure, flows["kind"], meaning)
     save_figure(
         job.figures, "greedy_descent", figure,
         title=f"Greedy decoding from the root to the leaves ({job.dataset}, {job.model})",
         caption=(
-            f"All {seen:,} cells start at the root (left) and take at each node its most probable child until they "
+            f"All {cells:,} cells start at the root (left) and take at each node its most probable child until they "
             f"reach a leaf. Green: the node is the true type, an ancestor or a kind of it; red: it is none of these; "
             f"grey: the cell has no true type, or fewer than {least:.0%} of the cells pass the node."
         ),
@@ -313,12 +275,17 @@ def descent_figure(found: "Predictions", job: Job) -> None:
     )  # fmt: skip
 
 
+def _orders(flows: pd.DataFrame, first: list[str]) -> list[list[str]]:
+    """Return the order of the nodes of each column; what stands for the rest is at the bottom."""
+    return [sorted(order, key=lambda node: node == OTHER) for order in by_source(flows, first)]
+
+
 def _names(found: "Predictions") -> dict[str, str]:
     """Return the name of every term, and what stands for the rest."""
     return {**found.ontology.labels, **dict(zip(found.cut.terms, found.cut.labels, strict=True)), OTHER: OTHER}
 
 
-def _legend(figure: Figure, kinds: Collection[str], meaning: dict[str, str] = MEANING) -> None:
+def _legend(figure: Figure, kinds: Collection[str], meaning: Mapping[str, str] = MEANING) -> None:
     """Say what the colours of the kinds that occur mean."""
-    handles = [Patch(color=COLOURS[kind], label=meaning[kind]) for kind in COLOURS if kind in set(kinds)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=7, frameon=False)
+    looks = {meaning[kind]: colour for kind, colour in COLOURS.items() if kind in set(kinds)}
+    legend(figure, "lower center", looks, ncols=len(looks))

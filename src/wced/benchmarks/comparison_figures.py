@@ -2,25 +2,26 @@
 
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from wced.errors import WcedError
-from wced.figures import PALETTE, STYLE, save_figure
+from wced.figures import DOT, INDIGO, LINE, PALETTE, ROSE, save_figure, styled
+from wced.figures.charts import legend, name_rows, panels
 
 TASK = "czi"
 SHOWN = {"avg_bio": "AvgBio (clustering)", "macro_f1": "Macro F1 (classification)"}
 """Metrics of the figures and their names (BMFM-RNA paper, Figure 4)."""
 BAR = {
-    "avg_bio": {"color": "#332288"},
-    "macro_f1": {"facecolor": "#BFE3F5", "edgecolor": "#332288", "hatch": "////", "linewidth": 0},
+    "avg_bio": {"color": INDIGO},
+    "macro_f1": {"facecolor": "#BFE3F5", "edgecolor": INDIGO, "hatch": "////", "linewidth": 0},
 }
 """How the bars of each metric look."""
+OUTLINED = {"edgecolors": "black", "linewidths": 0.7, "zorder": 3}
 MARKERS = "os^Dv"
-FRONT = "#EE6677"
-HATCHED = STYLE | {"hatch.linewidth": 0.7}
 
 
 def write_figures(ranking: pd.DataFrame, folder: Path) -> None:
@@ -113,74 +114,60 @@ def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[["metric", "dataset", "model", "n_params", "width", "datasets", "value", "rank", "z", "z_sd", "reason"]]
 
 
+@styled
 def _ranking_figure(scores: pd.DataFrame, joint: pd.Series) -> Figure:
-    models = list(joint.index)
-    places = {model: -float(i) for i, model in enumerate(models)}
-    with mpl.rc_context(HATCHED):
-        figure = Figure(figsize=(6.2, 0.52 * len(models) + 1.2), layout="constrained")
-        axis = figure.subplots()
-        for offset, (metric, name) in zip((0.19, -0.19), SHOWN.items(), strict=True):
-            rows = scores[scores["metric"] == metric]
-            mean, single = rows[rows["dataset"] == "all"], rows[rows["dataset"] != "all"]
-            axis.barh(mean["model"].map(places) + offset, mean["z"], height=0.36, label=name, **BAR[metric])
-            dot = {"s": 13, "color": "white", "edgecolors": "black", "linewidths": 0.7, "zorder": 3}
-            label = "one dataset" if metric == "macro_f1" else None
-            axis.scatter(single["z"], single["model"].map(places) + offset, label=label, **dot)
-        diamond = {"marker": "D", "s": 42, "color": FRONT, "edgecolors": "black", "linewidths": 0.7, "zorder": 4}
-        axis.scatter(joint, [places[model] for model in models], label="joint z-score", **diamond)
-        axis.axvline(0, color="black", lw=0.8)
-        axis.set_yticks([places[model] for model in models], models)
-        axis.tick_params(axis="y", length=0)
-        axis.spines["left"].set_visible(False)
-        axis.margins(y=0.02)
-        axis.grid(axis="x", color="#E4E4E4", lw=0.6)
-        axis.set_axisbelow(True)
-        axis.set_xlabel("z-score, standard deviations from the mean of the models (right is better)")
-        figure.legend(loc="outside upper center", ncols=2)
+    y = pd.Series(range(len(joint)), index=joint.index)
+    figure, (axis,) = panels(1, 6.2, 0.52 * len(joint) + 1.2)
+    for offset, (metric, name) in zip((-0.19, 0.19), SHOWN.items(), strict=True):
+        rows = scores[scores["metric"] == metric]
+        mean, single = rows[rows["dataset"] == "all"], rows[rows["dataset"] != "all"]
+        axis.barh(mean["model"].map(y) + offset, mean["z"], height=0.36, label=name, **BAR[metric])
+        label = "one dataset" if metric == "macro_f1" else None
+        axis.scatter(single["z"], single["model"].map(y) + offset, s=13, c="white", label=label, **OUTLINED)
+    axis.scatter(joint, y, s=42, c=ROSE, marker="D", label="joint z-score", **OUTLINED)
+    axis.axvline(0, color="black", lw=0.8)
+    name_rows(axis, joint.index)
+    axis.spines["left"].set_visible(False)
+    axis.set_xlabel("z-score, standard deviations from the mean of the models (right is better)")
+    figure.legend(loc="outside upper center", ncols=2)
     return figure
 
 
+@styled
 def _pareto_figure(means: pd.DataFrame) -> Figure:
-    models = list(dict.fromkeys(means["model"]))
-    trained = np.log10(means.loc[means["n_params"] > 0, "n_params"].unique())
-    low, high = (trained.min(), trained.max()) if len(trained) else (0.0, 0.0)
-    pad = max(0.12 * (high - low), 0.25)
-    zero = low - 3 * pad
-    with mpl.rc_context(HATCHED):
-        figure = Figure(figsize=(7.4, 3.6), layout="constrained")
-        for axis, (metric, name) in zip(figure.subplots(1, len(SHOWN)), SHOWN.items(), strict=True):
-            rows = means[means["metric"] == metric]
-            x = np.where(rows["n_params"] > 0, np.log10(rows["n_params"].clip(lower=1)), zero)
-            rows = rows.assign(x=x).set_index("model")
-            front = rows[rows["front"]].sort_values(["x", "value"])
-            axis.plot(front["x"], front["value"], color=FRONT, lw=1.5, zorder=1)
-            axis.scatter(front["x"], front["value"], s=130, facecolors="none", edgecolors=FRONT, linewidths=1.5)
-            for i, model in enumerate(models):
-                look = {"color": PALETTE[i % len(PALETTE)], "marker": MARKERS[i // len(PALETTE) % len(MARKERS)]}
-                label = model if metric == "avg_bio" else None
-                axis.scatter(*rows.loc[model, ["x", "value"]], s=38, zorder=3, linewidths=0, label=label, **look)
-            if (rows["n_params"] == 0).any() and len(trained):
-                axis.axvline(low - 1.5 * pad, color="#999999", lw=0.8, ls=":")
-            ticks = {0: zero} if (rows["n_params"] == 0).any() else {}
-            ticks |= {10.0**power: power for power in _ticks(low, high)} if len(trained) else {}
-            axis.set_xticks(list(ticks.values()), [_short(value) for value in ticks])
-            axis.set_xlim(zero - pad, high + 1.5 * pad)
-            axis.set(title=name, xlabel="trained parameters")
-            axis.grid(axis="y", color="#E4E4E4", lw=0.6)
-            axis.set_axisbelow(True)
-            axis.set_ylabel("mean score over datasets" if metric == "avg_bio" else "")
-        figure.legend(loc="outside right center")
+    models = means["model"].unique()
+    looks = {
+        model: {"color": PALETTE[i % len(PALETTE)], "marker": MARKERS[i // len(PALETTE) % len(MARKERS)]}
+        for i, model in enumerate(models)
+    }
+    figure, axes = panels(len(SHOWN), 3.1, 3.6, margin=(1.2, 0))
+    for axis, (metric, name) in zip(axes, SHOWN.items(), strict=True):
+        rows = means[means["metric"] == metric]
+        front = rows[rows["front"]].sort_values(["n_params", "value"])
+        axis.plot(front["n_params"], front["value"], color=ROSE, lw=1.5, zorder=1)
+        axis.scatter(front["n_params"], front["value"], s=130, facecolors="none", edgecolors=ROSE, linewidths=1.5)
+        for row in rows.itertuples():
+            axis.scatter(row.n_params, row.value, s=38, zorder=3, **looks[row.model])
+        _scale_sizes(axis, rows["n_params"])
+        axis.set(title=name, xlabel="trained parameters")
+        axis.grid(axis="y")
+    axes[0].set_ylabel("mean score over datasets")
+    legend(figure, "right center", {model: DOT | look for model, look in looks.items()})
     return figure
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Return where a logarithmic axis has ticks: the powers of ten, or where there are few the ends of the data."""
-    powers = [float(power) for power in range(int(np.ceil(low)), int(np.floor(high)) + 1)]
-    return powers if len(powers) > 1 else sorted({low, high})
-
-
-def _short(n_params: float) -> str:
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if n_params >= 0.9995 * size:
-            return f"{n_params / size:.3g}{unit}"
-    return f"{n_params:.3g}"
+def _scale_sizes(axis: Axes, n_params: pd.Series) -> None:
+    """Make the x axis logarithmic, with a place for models without trained parameters left of a dotted line."""
+    trained = n_params[n_params > 0]
+    if trained.empty:
+        axis.set_xticks([0])
+        return
+    first, last = (int(np.floor(np.log10(size))) for size in (trained.min(), trained.max()))
+    powers = [10.0**power for power in range(first, last + 1)]
+    axis.set_xscale("symlog", linthresh=powers[0], linscale=0.5)
+    if len(trained) < len(n_params):
+        axis.axvline(powers[0] / 2, color=LINE, lw=0.8, ls=":")
+        axis.set(xticks=[0, *powers], xlim=(-powers[0] / 2, 2 * trained.max()))
+    else:
+        axis.set(xticks=powers, xlim=(powers[0] * 0.8, 2 * trained.max()))
+    axis.xaxis.set_major_formatter(EngFormatter(sep=""))

@@ -2,6 +2,7 @@
 
 from importlib.metadata import version
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
@@ -11,7 +12,8 @@ from wced.benchmarks.neighbours import connectivities, leiden, nearest
 from wced.benchmarks.scores import CELL_TYPE, known, rows
 from wced.config.benchmarks.disease_subtype import DiseaseSubtype, Subtype
 from wced.errors import WcedError
-from wced.figures import save_figure
+from wced.figures import CYAN, DOT, OTHER, ROSE, WINE, save_figure, styled
+from wced.figures.charts import intervals, legend, panels, scatter
 from wced.stats import Score, missing, standard_errors, wilson
 
 TITLE = "Disease subtype"
@@ -32,6 +34,8 @@ METRICS = (
 )
 DRAWN = 5000
 """Most cells of the figure; of more, these are drawn at random."""
+KINDS = {"control": CYAN, "case": WINE}
+"""Colours of the figure."""
 
 
 def score(job: Job) -> pd.DataFrame:
@@ -171,37 +175,33 @@ def _scores(table: pd.DataFrame, test: DonorTest) -> dict[str, Score]:
     }
 
 
+@styled
 def _cells_figure(
     job: Job, names_n: pd.Index, x_nd: np.ndarray, cluster_n: np.ndarray, score_n: np.ndarray, case_n: np.ndarray
 ) -> None:
     """Draw the cells by their first two principal components, coloured by cluster, signature and disease."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
     from sklearn.decomposition import PCA
 
-    pca = PCA(2, random_state=job.seed)
-    xy_n2 = pca.fit_transform(x_nd)
+    pca, subtype = PCA(2, random_state=job.seed), job.section.of(job.dataset)
+    cells = pd.DataFrame(pca.fit_transform(x_nd), columns=["pc_1", "pc_2"])
+    cells = cells.assign(cluster=cluster_n, signature=score_n, kind=np.where(case_n, "case", "control"))
+    cells.insert(0, "cell", names_n)
     # In random order, so that no kind of cell lies on top of the others.
-    drawn = np.random.default_rng(job.seed).permutation(len(x_nd))[:DRAWN]
-    kind_n = np.where(case_n, "case", "control")
-    figure = Figure(figsize=(11, 3.2), layout="constrained")
-    subtype = job.section.of(job.dataset)
-    by_cluster, by_signature, by_disease = figure.subplots(1, 3)
-    points = {"s": 5, "linewidths": 0, "rasterized": True}
-    x, y = xy_n2[drawn].T
-    colours = mpl.colormaps["tab20"](np.arange(cluster_n.max() + 1) % 20)
-    by_cluster.scatter(x, y, color=colours[cluster_n[drawn]], **points)
-    for cluster in range(cluster_n.max() + 1):
-        place = np.median(xy_n2[cluster_n == cluster], axis=0)
-        box = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": colours[cluster], "alpha": 0.85}
-        by_cluster.annotate(str(cluster), place, ha="center", va="center", fontsize=7, bbox=box)
+    shown = cells.iloc[np.random.default_rng(job.seed).permutation(len(cells))[:DRAWN]]
+    x, y = shown["pc_1"], shown["pc_2"]
+    figure, (by_cluster, by_signature, by_disease) = panels(3, 11 / 3, 3.2)
+    middles = cells.groupby("cluster")[["pc_1", "pc_2"]].median()
+    colours = mpl.colormaps["tab20"](np.arange(len(middles)) % 20)
+    scatter(by_cluster, x, y, colours[shown["cluster"]], s=5)
+    for (cluster, *middle), colour in zip(middles.itertuples(), colours, strict=True):
+        box = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": colour, "alpha": 0.85}
+        by_cluster.annotate(str(cluster), middle, ha="center", va="center", fontsize=7, bbox=box)
     most = np.quantile(np.abs(score_n), 0.98)
-    shown = by_signature.scatter(x, y, c=score_n[drawn], cmap="RdBu_r", vmin=-most, vmax=most, **points)
-    figure.colorbar(shown, ax=by_signature, label="signature (sd)", extend="both")
-    for kind, colour in (("control", "#88CCEE"), ("case", "#882255")):
-        by_disease.scatter([], [], color=colour, s=20, label=f"{kind} ({(kind_n == kind).sum():,} cells)")
-    by_disease.scatter(x, y, color=np.where(case_n[drawn], "#882255", "#88CCEE"), **points)
-    by_disease.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    points = scatter(by_signature, x, y, shown["signature"], s=5, cmap="RdBu_r", vmin=-most, vmax=most)
+    figure.colorbar(points, ax=by_signature, label="signature (sd)", extend="both")
+    scatter(by_disease, x, y, shown["kind"].map(KINDS), s=5)
+    looks = {f"{kind} ({(cells['kind'] == kind).sum():,} cells)": DOT | {"color": KINDS[kind]} for kind in KINDS}
+    legend(figure, "right upper", looks)
     for axis, title in ((by_cluster, "Cluster"), (by_signature, "Marker signature"), (by_disease, "Disease")):
         axis.set(title=title, xticks=[], yticks=[])
         axis.set_xlabel(f"PC 1 ({pca.explained_variance_ratio_[0]:.0%})")
@@ -217,38 +217,23 @@ def _cells_figure(
             + f". Clusters are numbered by size. Signature: {_formula(subtype)}, each marker in standard deviations "
             f"among these cells. Cases: {', '.join(subtype.cases)}; controls: {', '.join(subtype.controls)}."
         ),
-        data=pd.DataFrame(
-            {
-                "cell": names_n,
-                "pc_1": xy_n2[:, 0],
-                "pc_2": xy_n2[:, 1],
-                "cluster": cluster_n,
-                "signature": score_n,
-                "kind": kind_n,
-            }
-        ).iloc[np.sort(drawn)],
+        data=shown.sort_index(),
     )
 
 
+@styled
 def _clusters_figure(job: Job, table: pd.DataFrame) -> None:
     """Draw signature and odds ratio of every cluster."""
-    from matplotlib.figure import Figure
-
-    best = table["signature"].idxmax()
-    figure = Figure(figsize=(5.2, 3.6), layout="constrained")
-    axis = figure.subplots()
-    edges, faces = (np.where(table.index == best, *pair) for pair in (("#882255", "#777777"), ("#E9C3D3", "#E4E4E4")))
-    axis.axhline(1, color="#BBBBBB", linewidth=1, zorder=0)
-    axis.axvline(0, color="#BBBBBB", linewidth=1, zorder=0)
-    axis.vlines(table["signature"], table["odds_low"], table["odds_high"], colors=edges, linewidth=1.2, zorder=1)
+    figure, (axis,) = panels(1, 5.2, 3.6)
+    axis.axhline(1, color=OTHER, lw=1, zorder=0)
+    axis.axvline(0, color=OTHER, lw=1, zorder=0)
+    scores = table.rename(columns={"odds_ratio": "value", "odds_low": "ci_low", "odds_high": "ci_high"})
+    colours = np.where(table.index == table["signature"].idxmax(), ROSE, OTHER)
     sizes = 60 + 240 * table["cells"] / table["cells"].max()
-    axis.scatter(table["signature"], table["odds_ratio"], s=sizes, c=faces, edgecolors=edges, zorder=2)
+    intervals(axis, scores, table["signature"], colours, upright=True, s=sizes)
     for row in table.itertuples():
         axis.annotate(str(row.cluster), (row.signature, row.odds_ratio), ha="center", va="center", fontsize=7)
-    axis.set_yscale("log")
-    axis.set_xlabel("mean marker signature (sd)")
-    axis.set_ylabel("odds ratio, cases over controls")
-    axis.spines[["top", "right"]].set_visible(False)
+    axis.set(yscale="log", xlabel="mean marker signature (sd)", ylabel="odds ratio, cases over controls")
     save_figure(
         job.figures,
         "clusters",

@@ -1,19 +1,20 @@
 """Fine-tuned annotation: what a checkpoint learns of a part of the cells, judged by batches or donors it never saw."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from wced.benchmarks import lcad, probe
-from wced.benchmarks.finetuned_figures import intervals
 from wced.benchmarks.job import Job, Metric
 from wced.benchmarks.label_scores import LabelScores
 from wced.benchmarks.scores import rows
 from wced.config.benchmarks.finetuned_annotation import FinetunedAnnotation
 from wced.config.finetuning import Finetuning, HeldOut
 from wced.errors import WcedError
+from wced.figures import INDIGO, LINE, save_figure, styled
+from wced.figures.charts import intervals, name_rows, panels
 from wced.stats import Score, missing
 
 if TYPE_CHECKING:
@@ -116,9 +117,7 @@ def score(job: Job) -> pd.DataFrame:
         chosen = {name: values[seen_n] for name, values in predicted_n.items()}
         scores |= {f"{name}_seen_types": value for name, value in _scores(true_n[seen_n], chosen, job.seed)}
     if job.figures is not None:
-        titles = {name: MODES[name] for name in predicted_n}
-        caption = f"{job.model} on {len(true_n)} test cells of {job.dataset}."
-        intervals(job.figures, scores, titles, PROBES, caption=caption)
+        _figure(job, scores, list(predicted_n), len(true_n))
     return _table(job, scores, split, len(true_n))
 
 
@@ -193,4 +192,32 @@ def _table(job: Job, scores: Mapping[str, Score], split: str, n: int) -> pd.Data
         n=n,
         seed=job.seed,
         label=job.section.column,
+    )
+
+
+@styled
+def _figure(job: Job, scores: Mapping[str, Score], methods: Sequence[str], cells: int) -> None:
+    """Draw the scores of the methods on so many cells, from above, with their intervals (BMFM-RNA paper, Figure 5)."""
+    titles = {"weighted_f1": "Weighted F1", "macro_f1": "Macro F1", "accuracy": "Accuracy"}
+    rows = [(metric, method, scores[f"{metric}_{method}"]) for metric in titles for method in methods]
+    table = pd.DataFrame(
+        [(metric, method, score.value, score.ci_low, score.ci_high) for metric, method, score in rows],
+        columns=["metric", "method", "value", "ci_low", "ci_high"],
+    )
+    figure, axes = panels(3, 8.5 / 3, 0.9 + 0.32 * len(methods), sharex=True, sharey=True)
+    colours = [LINE if method in PROBES else INDIGO for method in methods]
+    for axis, (metric, title) in zip(axes, titles.items(), strict=True):
+        intervals(axis, table[table["metric"] == metric], range(len(methods)), colours)
+        name_rows(axis, [MODES[method] for method in methods])
+        axis.set_title(title)
+    save_figure(
+        job.figures,
+        "finetuned",
+        figure,
+        title="Fine-tuned annotation",
+        caption=(
+            f"{job.model} on {cells} test cells of {job.dataset}. Blue: fine-tuned; grey: classifiers of the frozen "
+            "embedding. Lines are 95% intervals."
+        ),
+        data=table,
     )

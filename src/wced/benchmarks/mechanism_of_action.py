@@ -16,7 +16,8 @@ from wced.benchmarks.neighbours import connectivities, leiden, nearest
 from wced.benchmarks.scores import known, rows
 from wced.config.benchmarks.mechanism_of_action import MechanismOfAction
 from wced.errors import WcedError
-from wced.figures import save_figure
+from wced.figures import save_figure, styled
+from wced.figures.charts import heat_map, panels
 from wced.progress import progress
 from wced.stats import Score, bootstrap_weights, missing, standard_errors
 
@@ -251,21 +252,14 @@ def _conserved(x_nd: np.ndarray, class_n: np.ndarray, section: MechanismOfAction
     return {name: part.score for name, part in parts.items()}
 
 
+@styled
 def _confusion_figure(job: Job, classes: np.ndarray, confusion_cc: np.ndarray) -> None:
-    from matplotlib.figure import Figure
-
+    """Draw which classes the classifier gives the cells of each class."""
     size = 1.6 + 0.42 * len(classes)
-    figure = Figure(figsize=(size + 1.2, size), layout="constrained")
-    axis = figure.subplots()
-    image = axis.imshow(confusion_cc, vmin=0, vmax=1, cmap="Blues")
-    axis.set_xticks(range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor")
-    axis.set_yticks(range(len(classes)), classes)
-    axis.set_xlabel("predicted")
-    axis.set_ylabel("true")
-    for (true, predicted), share in np.ndenumerate(confusion_cc):
-        colour = "white" if share > 0.5 else "black"
-        axis.text(predicted, true, f"{share:.2f}", ha="center", va="center", fontsize=7, color=colour)
-    figure.colorbar(image, ax=axis, label="share of the class' cells", shrink=0.8)
+    figure, (axis,) = panels(1, size + 1.2, size)
+    shares = pd.DataFrame(confusion_cc, index=pd.Index(classes, name="true"), columns=classes)
+    heat_map(axis, shares, label="share of the class' cells")
+    axis.set(xlabel="predicted", ylabel="true")
     save_figure(
         job.figures,
         "confusion",
@@ -275,7 +269,7 @@ def _confusion_figure(job: Job, classes: np.ndarray, confusion_cc: np.ndarray) -
             "Share of the cells of each true class (row) that a logistic regression gives each class (column), over "
             "all folds. No drug of the cells that are predicted was among those that trained it."
         ),
-        data=pd.DataFrame(confusion_cc, index=pd.Index(classes, name="true"), columns=classes).reset_index(),
+        data=shares.reset_index(),
     )
 
 

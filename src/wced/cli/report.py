@@ -50,7 +50,7 @@ def figures(
     from wced import tables
     from wced.files import whole_folder
     from wced.provenance import recorded
-    from wced.report.drawing import draw_genes, draw_losses, draw_qc, draw_umaps
+    from wced.report.figures import draw_genes, draw_losses, draw_qc, draw_umaps
 
     given = [*umaps, *metrics, gene_errors, qc, qc_histograms]
     inputs = {str(i): path for i, path in enumerate(given)}

@@ -1,16 +1,21 @@
-"""Figures of the report. The same tables give the same bytes."""
+"""The figures of the report, with captions and the numbers behind them. The same tables give the same bytes."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from wced.figures import OTHER, PALETTE, STYLE
+from wced.figures import CYAN, DOT, INDIGO, OTHER, PALETTE, ROSE, WINE, save_figure, styled
+from wced.figures.charts import legend, panels, scatter
 from wced.learnability.genes import reliable
 
+COLOURS = ("cell_type", "batch")
+"""What the UMAPs of a dataset are coloured by."""
 
+
+@styled
 def umap_figure(table: pd.DataFrame, colour: str, models: Sequence[str]) -> Figure:
     """Return the UMAPs of one dataset, one panel per model.
 
@@ -25,83 +30,96 @@ def umap_figure(table: pd.DataFrame, colour: str, models: Sequence[str]) -> Figu
     """
     sizes = table.loc[table["model"] == models[0], colour].value_counts()
     sizes = sizes.sort_index().sort_values(ascending=False, kind="stable")
-    coloured, rest = list(sizes.index[: len(PALETTE)]), sizes.iloc[len(PALETTE) :]
-    colours = dict(zip(coloured, PALETTE, strict=False))
-    columns = min(3, len(models))
-    n_rows = -(-len(models) // columns)
-    with mpl.rc_context(STYLE):
-        # The points are pixels, and most of the page's bytes: no more of them than a screen shows.
-        figure = Figure(figsize=(2.9 * columns + 2.6, 2.75 * n_rows), layout="constrained", dpi=110)
-        axes = figure.subplots(n_rows, columns, squeeze=False).ravel()
-        for axis in axes[len(models) :]:
-            axis.remove()
-        for axis, model in zip(axes, models, strict=False):
-            cells = table[table["model"] == model]
-            # In a fixed random order, so that no class lies on top of the others; grey goes below.
-            cells = cells.sample(frac=1, random_state=0)
-            cells = cells.iloc[np.argsort(cells[colour].isin(coloured).to_numpy(), kind="stable")]
-            axis.scatter(
-                cells["umap_1"],
-                cells["umap_2"],
-                c=cells[colour].map(colours).fillna(OTHER),
-                s=np.clip(6000 / len(cells), 1, 10),
-                linewidths=0,
-                rasterized=True,
-            )
-            axis.set(title=model, xticks=[], yticks=[])
-            axis.spines[:].set_visible(False)
-        handles = [_dot(colours[name], f"{_short(name)} ({sizes[name]:,})") for name in coloured]
-        if len(rest):
-            handles.append(_dot(OTHER, f"{len(rest)} others ({rest.sum():,})"))
-        figure.legend(
-            handles=handles,
-            loc="outside right center",
-            title=colour.replace("_", " ") + " (cells)",
-            fontsize=8,
-            alignment="left",
-        )
+    colours = dict(zip(sizes.index, PALETTE, strict=False))
+    rest = sizes.iloc[len(colours) :]
+    # The points are pixels, and most of the page's bytes: no more of them than a screen shows.
+    figure, axes = panels(len(models), 2.9, 2.75, margin=(2.6, 0), dpi=110)
+    for axis, model in zip(axes, models, strict=True):
+        # In a fixed random order, so that no class lies on top of the others; grey goes below.
+        cells = table[table["model"] == model].sample(frac=1, random_state=0)
+        cells = cells.iloc[np.argsort(cells[colour].isin(colours).to_numpy(), kind="stable")]
+        tints = cells[colour].map(colours).fillna(OTHER)
+        scatter(axis, cells["umap_1"], cells["umap_2"], tints, s=np.clip(6000 / len(cells), 1, 10))
+        axis.set(title=model, xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+    looks = {f"{_short(name)} ({sizes[name]:,})": DOT | {"color": tint} for name, tint in colours.items()}
+    looks |= {f"{len(rest)} others ({rest.sum():,})": DOT | {"color": OTHER}} if len(rest) else {}
+    legend(figure, "right center", looks, title=colour.replace("_", " ") + " (cells)", alignment="left")
     return figure
 
 
-def loss_figure(metrics: pd.DataFrame, checkpoints: Sequence[str]) -> Figure:
-    """Return one panel per loss or score: training (thin) and validation (dots) of every checkpoint over its steps.
+def draw_umaps(coordinates: pd.DataFrame, neighbours: int, folder: Path) -> None:
+    """Write the UMAPs of one dataset (rows of tables.UMAP, laid out from a graph of so many neighbours).
 
-    Parameters
-    ----------
-    metrics
-        Rows of tables.METRICS.
-    checkpoints
-        Checkpoints, in the order of their colours.
+    The figures are `umap_<dataset>_<colour>`, with a panel per model.
     """
+    dataset, models = coordinates["dataset"].iloc[0], list(dict.fromkeys(coordinates["model"]))
+    cells = coordinates["model"].eq(models[0]).sum()
+    for colour in COLOURS:
+        words = colour.replace("_", " ")
+        middles = coordinates.groupby(["model", colour], sort=False)
+        save_figure(
+            folder,
+            f"umap_{dataset}_{colour}",
+            umap_figure(coordinates, colour, models),
+            title=f"UMAPs of {dataset} by {words}",
+            caption=(
+                f"Each panel lays out the same {cells:,} cells by one embedding ({neighbours} neighbours, Euclidean "
+                "distances). Distances between groups and their sizes mean nothing; whether colours mix does. The nine "
+                f"largest classes have a colour. The numbers are the cells and the median place of each {words}; "
+                f"report/umap/{dataset}.parquet has all cells."
+            ),
+            data=middles.agg(
+                cells=("cell", "size"), median_umap_1=("umap_1", "median"), median_umap_2=("umap_2", "median")
+            ).reset_index(),
+        )
+
+
+@styled
+def loss_figure(metrics: pd.DataFrame, checkpoints: Sequence[str]) -> Figure:
+    """Return one panel per loss or score of tables.METRICS: training (thin), validation (dots) of each checkpoint."""
     names = list(dict.fromkeys(metrics["metric"]))
     names.sort(key=lambda name: (name != "loss", name.endswith("_accuracy")))
-    columns = min(len(names), min((4, 3), key=lambda wide: -len(names) % wide))  # the fewest empty places
-    n_rows = -(-len(names) // columns)
     colours = {checkpoint: PALETTE[i % len(PALETTE)] for i, checkpoint in enumerate(checkpoints)}
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(2.9 * columns, 2.2 * n_rows + 0.4), layout="constrained")
-        axes = figure.subplots(n_rows, columns, squeeze=False).ravel()
-        for axis in axes[len(names) :]:
-            axis.remove()
-        for axis, name in zip(axes, names, strict=False):
-            for checkpoint in checkpoints:
-                rows = metrics[(metrics["metric"] == name) & (metrics["checkpoint"] == checkpoint)]
-                train, validation = (rows[rows["split"] == split] for split in ("train", "validation"))
-                axis.plot(train["step"], train["value"], color=colours[checkpoint], alpha=0.4, lw=1)
-                axis.plot(validation["step"], validation["value"], color=colours[checkpoint], marker="o", ms=3, lw=1.5)
-            accuracy = name.endswith("_accuracy")
-            what = name.removesuffix("_accuracy").removesuffix("_ontology_term_id").replace("_", " ")
-            axis.set(
-                title="total loss" if name == "loss" else f"{what} {'accuracy' if accuracy else 'loss'}", xlabel="step"
-            )
-            if accuracy:
-                axis.set_ylim(0, 1)
-        handles = [_line(colours[checkpoint], checkpoint) for checkpoint in checkpoints]
-        handles += [_line("grey", "train", alpha=0.5, lw=1), _line("grey", "validation", marker="o", ms=3)]
-        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    columns = min((4, 3), key=lambda columns: -len(names) % columns)  # the fewest empty panels
+    figure, axes = panels(len(names), 2.9, 2.2, columns=columns, margin=(0, 0.4))
+    for axis, name in zip(axes, names, strict=True):
+        for checkpoint, colour in colours.items():
+            rows = metrics[(metrics["metric"] == name) & (metrics["checkpoint"] == checkpoint)]
+            train, validation = (rows[rows["split"] == split] for split in ("train", "validation"))
+            axis.plot(train["step"], train["value"], color=colour, alpha=0.4, lw=1)
+            axis.plot(validation["step"], validation["value"], color=colour, marker="o", ms=3, lw=1.5)
+        target, accuracy = name.removesuffix("_accuracy"), name.endswith("_accuracy")
+        target = target.removesuffix("_ontology_term_id").replace("_", " ")
+        axis.set_xlabel("step")
+        if accuracy:
+            axis.set_ylim(0, 1)
+        axis.set_title("total loss" if name == "loss" else f"{target} {'accuracy' if accuracy else 'loss'}")
+    looks = {checkpoint: {"color": colour} for checkpoint, colour in colours.items()}
+    looks |= {
+        "train": {"color": "grey", "alpha": 0.5, "lw": 1},
+        "validation": {"color": "grey", "marker": "o", "ms": 3},
+    }
+    legend(figure, "upper center", looks, ncols=len(looks))
     return figure
 
 
+def draw_losses(metrics: pd.DataFrame, folder: Path) -> None:
+    """Write `losses`: losses and accuracies of all checkpoints (rows of tables.METRICS) by step."""
+    save_figure(
+        folder,
+        "losses",
+        loss_figure(metrics, list(dict.fromkeys(metrics["checkpoint"]))),
+        title="Losses and accuracies by step",
+        caption=(
+            "Thin: training batches; dots: the validation cells after each epoch. Reconstruction losses of masked "
+            "language modelling and of whole-cell decoding are over different targets, so their heights do not compare."
+        ),
+        data=metrics,
+    )
+
+
+@styled
 def gene_figure(errors: pd.DataFrame, checkpoints: Sequence[str], min_nonzero: int) -> Figure:
     """Return, for every decoder, how well genes are quantified and detected against how rarely they are expressed.
 
@@ -117,58 +135,54 @@ def gene_figure(errors: pd.DataFrame, checkpoints: Sequence[str], min_nonzero: i
     pairs = errors.groupby(["checkpoint", "decoder"]).size().index
     shown = [(name, decoder) for name in checkpoints for decoder in ("wced", "mlm") if (name, decoder) in pairs]
     errors = reliable(errors, min_nonzero)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.4 * len(shown), 5.8), layout="constrained")
-        axes = figure.subplots(2, len(shown), squeeze=False, sharex=True, sharey="row")
-        for column, (checkpoint, decoder) in enumerate(shown):
-            genes = errors[(errors["checkpoint"] == checkpoint) & (errors["decoder"] == decoder)]
-            genes = genes.sort_values("zero_fraction")
-            mae, auc = axes[:, column]
-            beats = genes["improvement"] > 0
-            for axis, value in ((mae, "rescaled_mae"), (auc, "detection_auc")):
-                axis.scatter(
-                    genes["zero_fraction"],
-                    genes[value],
-                    c=np.where(beats, PALETTE[1], PALETTE[0]),
-                    s=3,
-                    alpha=0.5,
-                    linewidths=0,
-                    rasterized=True,
-                )
-            # The null differs from gene to gene; its line is the median over bins of a fiftieth of the axis.
-            bins = genes.groupby((genes["zero_fraction"] * 50).clip(upper=49).astype(int))
-            mae.plot(bins["zero_fraction"].median(), bins["rescaled_null_mae"].median(), color="black", lw=1.5, ls="--")
-            auc.axhline(0.5, color="black", lw=1, ls="--")
-            auc.set(xlabel="share of validation cells that do not express the gene", xlim=(0, 1), ylim=(None, 1.01))
-            several = sum(name == checkpoint for name, _ in shown) > 1
-            title = f"{checkpoint} ({decoder})" if several else checkpoint
-            mae.set_title(f"{title}: {beats.sum():,} of {len(genes):,} genes beat the null")
-        if len(errors):
-            axes[0, 0].set_ylim(0, errors[["rescaled_mae", "rescaled_null_mae"]].quantile(0.995).max() * 1.1)
-        axes[0, 0].set_ylabel("rescaled MAE where expressed\n(lower is better)")
-        axes[1, 0].set_ylabel("detection AUC\n(higher is better)")
-        figure.legend(
-            handles=[
-                _dot(PALETTE[0], "gene"),
-                _dot(PALETTE[1], "gene that beats the null's MAE"),
-                _line("black", "null: mean of the non-zero values (median gene); chance", ls="--"),
-            ],
-            loc="outside upper center",
-            ncols=3,
-        )
+    figure, axes = panels(2 * len(shown), 4.4, 2.9, columns=len(shown), sharex=True, sharey="row")
+    for (checkpoint, decoder), mae, auc in zip(shown, *axes.reshape(2, -1), strict=True):
+        genes = errors[(errors["checkpoint"] == checkpoint) & (errors["decoder"] == decoder)]
+        genes = genes.sort_values("zero_fraction")
+        beats = genes["improvement"] > 0
+        for axis, value in ((mae, "rescaled_mae"), (auc, "detection_auc")):
+            scatter(axis, genes["zero_fraction"], genes[value], np.where(beats, ROSE, INDIGO), s=3, alpha=0.5)
+        # The null differs from gene to gene; its line is the median over bins of a fiftieth of the axis.
+        bins = genes.groupby((genes["zero_fraction"] * 50).clip(upper=49).astype(int))
+        mae.plot(bins["zero_fraction"].median(), bins["rescaled_null_mae"].median(), color="black", lw=1.5, ls="--")
+        auc.axhline(0.5, color="black", lw=1, ls="--")
+        auc.set(xlabel="share of validation cells that do not express the gene", xlim=(0, 1), ylim=(None, 1.01))
+        several = sum(name == checkpoint for name, _ in shown) > 1
+        title = f"{checkpoint} ({decoder})" if several else checkpoint
+        mae.set_title(f"{title}: {beats.sum():,} of {len(genes):,} genes beat the null")
+    if len(errors):
+        axes[0].set_ylim(0, errors[["rescaled_mae", "rescaled_null_mae"]].quantile(0.995).max() * 1.1)
+    axes[0].set_ylabel("rescaled MAE where expressed\n(lower is better)")
+    axes[len(shown)].set_ylabel("detection AUC\n(higher is better)")
+    looks = {"gene": DOT | {"color": INDIGO}, "gene that beats the null's MAE": DOT | {"color": ROSE}}
+    looks["null: mean of the non-zero values (median gene); chance"] = {"color": "black", "ls": "--"}
+    legend(figure, "upper center", looks, ncols=3)
     return figure
+
+
+def draw_genes(errors: pd.DataFrame, checkpoints: Sequence[str], min_nonzero: int, folder: Path) -> None:
+    """Write `genes`: errors of every gene by how rarely it is expressed, given what `gene_figure` takes."""
+    columns = ["checkpoint", "decoder", "gene_id", "n_nonzero", "zero_fraction", "rescaled_mae", "rescaled_null_mae"]
+    save_figure(
+        folder,
+        "genes",
+        gene_figure(errors, checkpoints, min_nonzero),
+        title="Gene errors by sparsity",
+        caption=(
+            f"Each dot is a gene that at least {min_nonzero} validation cells express, at the last epoch. Rescaled "
+            "MAE: mean absolute error on log1p(counts per 10,000) where the gene is expressed, with the prediction 0 "
+            "where the model calls the gene absent, over the gene's mean there. The null predicts that mean. "
+            "Genes that a checkpoint's input leaves out are shown where they were scored."
+        ),
+        data=errors.loc[errors["n_nonzero"] >= min_nonzero, [*columns, "detection_auc"]],
+    )
 
 
 QC_METRICS = {"counts": "total counts", "genes": "expressed genes", "mt_fraction": "mitochondrial fraction"}
 """Metrics of tables.QC_HISTOGRAMS and the names of their axes."""
 
-_METRIC_OF_RULE = {
-    **dict.fromkeys(("low_counts", "high_counts", "outlier_counts"), "counts"),
-    **dict.fromkeys(("low_genes", "outlier_genes"), "genes"),
-    **dict.fromkeys(("high_mt", "outlier_mt"), "mt_fraction"),
-}
 
-
+@styled
 def qc_figure(histograms: pd.DataFrame, qc: pd.DataFrame, most: int = 30) -> Figure:
     """Return the distributions of each dataset's cells and the limits of quality control: one row per dataset.
 
@@ -185,44 +199,52 @@ def qc_figure(histograms: pd.DataFrame, qc: pd.DataFrame, most: int = 30) -> Fig
     sums = histograms[histograms["metric"] == metrics[0]].groupby("dataset")[["cells", "kept"]].sum()
     lost = (sums["cells"] - sums["kept"]).sort_values(ascending=False, kind="stable")
     shown = sorted(lost.index[:most], reverse=True)
-    limits = qc.assign(metric=qc["rule"].map(_METRIC_OF_RULE)).groupby(["dataset", "metric"])
-    limits = limits.agg(low=("low", "max"), high=("high", "min"))
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(2.6 * len(metrics) + 2.2, 0.42 * len(shown) + 1.3), layout="constrained")
-        axes = figure.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
-        for axis, metric in zip(axes, metrics, strict=True):
-            parts = dict(list(histograms[histograms["metric"] == metric].groupby("dataset")))
-            for place, dataset in enumerate(shown):
-                if dataset not in parts:
-                    continue
-                bins = parts[dataset].set_index("low")
-                # Bins without cells have no row: their edges are there, and nothing begins at them.
-                edges = np.unique(np.concatenate([bins.index, bins["high"]]))
-                for column, colour in (("cells", OTHER), ("kept", PALETTE[4])):
-                    height = bins[column].reindex(edges[:-1], fill_value=0) / bins["cells"].max() * 0.85
-                    axis.stairs(place + height, edges, baseline=place, fill=True, color=colour)
-                if (dataset, metric) in limits.index:
-                    ends = limits.loc[(dataset, metric)].dropna()
-                    axis.vlines(ends[ends > 0], place, place + 0.85, color=PALETTE[5], lw=1.2)
-            axis.set(xlabel=QC_METRICS[metric], xscale="linear" if metric == "mt_fraction" else "log")
-            if metric == "mt_fraction":
-                axis.set_xlim(0, _end_of_fractions(histograms[histograms["dataset"].isin(shown)], limits))
-            axis.tick_params(axis="y", length=0)
-            axis.spines["left"].set_visible(False)
-        kept = (sums["kept"] / sums["cells"])[shown]
-        labels = [f"{_short(name, 24)}  {share:.0%}" for name, share in kept.items()]
-        axes[0].set_yticks(np.arange(len(shown)) + 0.1, labels, verticalalignment="bottom")
-        axes[0].set_ylim(-0.1, len(shown))
-        figure.legend(
-            handles=[
-                _patch(PALETTE[4], "kept (share beside the name)"),
-                _patch(OTHER, "removed"),
-                _line(PALETTE[5], "limits", lw=1.2),
-            ],
-            loc="outside upper center",
-            ncols=3,
-        )
+    # Rules are named after their metric: low_counts, outlier_genes, high_mt.
+    limits = qc.assign(metric=qc["rule"].str.split("_").str[-1].replace("mt", "mt_fraction"))
+    limits = limits.groupby(["dataset", "metric"]).agg(low=("low", "max"), high=("high", "min"))
+    figure, axes = panels(len(metrics), 2.6, 0.42 * len(shown) + 1.3, margin=(2.2, 0), sharey=True)
+    for axis, metric in zip(axes, metrics, strict=True):
+        parts = dict(list(histograms[histograms["metric"] == metric].groupby("dataset")))
+        for y, dataset in enumerate(shown):
+            if dataset not in parts:
+                continue
+            bins = parts[dataset].set_index("low")
+            # Bins without cells have no row: their edges are there, and nothing begins at them.
+            edges = np.unique(np.concatenate([bins.index, bins["high"]]))
+            for column, colour in (("cells", OTHER), ("kept", CYAN)):
+                height = bins[column].reindex(edges[:-1], fill_value=0) / bins["cells"].max() * 0.85
+                axis.stairs(y + height, edges, baseline=y, fill=True, color=colour)
+            if (dataset, metric) in limits.index:
+                ends = limits.loc[(dataset, metric)].dropna()
+                axis.vlines(ends[ends > 0], y, y + 0.85, color=WINE, lw=1.2)
+        axis.set(xlabel=QC_METRICS[metric], xscale="linear" if metric == "mt_fraction" else "log")
+        if metric == "mt_fraction":
+            axis.set_xlim(0, _end_of_fractions(histograms[histograms["dataset"].isin(shown)], limits))
+        axis.tick_params(axis="y", length=0)
+        axis.spines["left"].set_visible(False)
+    kept = (sums["kept"] / sums["cells"])[shown]
+    labels = [f"{_short(name, 24)}  {share:.0%}" for name, share in kept.items()]
+    axes[0].set_yticks(np.arange(len(shown)) + 0.1, labels, verticalalignment="bottom")
+    axes[0].set_ylim(-0.1, len(shown))
+    looks = {"kept (share beside the name)": CYAN, "removed": OTHER, "limits": {"color": WINE, "lw": 1.2}}
+    legend(figure, "upper center", looks, ncols=3)
     return figure
+
+
+def draw_qc(histograms: pd.DataFrame, qc: pd.DataFrame, folder: Path) -> None:
+    """Write `qc`: distributions (rows of tables.QC_HISTOGRAMS) with the limits of quality control (tables.QC)."""
+    save_figure(
+        folder,
+        "qc",
+        qc_figure(histograms, qc),
+        title="Counts, genes and mitochondrial fractions of each dataset, with the limits of quality control",
+        caption=(
+            "All cells of each dataset (of more than 30 datasets, those that lost the most cells). A cell that is "
+            "within the limits may be removed for another reason: the table of the corpus counts all of them. Limits "
+            "are the tightest of the rules: fixed ones, and medians plus or minus MADs of the dataset."
+        ),
+        data=histograms,
+    )
 
 
 def _end_of_fractions(histograms: pd.DataFrame, limits: pd.DataFrame) -> float:
@@ -231,18 +253,6 @@ def _end_of_fractions(histograms: pd.DataFrame, limits: pd.DataFrame) -> float:
     most = bins.index[np.searchsorted(bins.cumsum(), 0.995 * bins.sum())]
     highest = limits["high"][limits.index.get_level_values("metric") == "mt_fraction"].max()
     return min(1.0, 1.1 * max(most, 0.0 if np.isnan(highest) else highest))
-
-
-def _dot(colour: str, label: str) -> mpl.lines.Line2D:
-    return mpl.lines.Line2D([], [], marker="o", ls="", color=colour, markersize=6, markeredgewidth=0, label=label)
-
-
-def _line(colour: str, label: str, **style: object) -> mpl.lines.Line2D:
-    return mpl.lines.Line2D([], [], color=colour, label=label, **style)
-
-
-def _patch(colour: str, label: str) -> mpl.patches.Patch:
-    return mpl.patches.Patch(color=colour, label=label, linewidth=0)
 
 
 def _short(name: str, width: int = 34) -> str:

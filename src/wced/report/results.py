@@ -13,7 +13,7 @@ from wced.config import Run
 from wced.files import existing
 from wced.pages import Drawing, read_drawing
 from wced.report import records
-from wced.report.drawing import COLOURS
+from wced.report.figures import COLOURS
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wced.benchmarks.ontology_graph import PASSAGE, SPACE, layout
+from wced.figures.layers import PASSAGE, SPACE, layout
 
 #   0 - 1 - 2 - 4 and 0 - 3, 0 - 4 over two layers
 PARENTS = [[], [0], [1], [0], [2, 0]]

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch, Rectangle
 
-from wced.benchmarks.sankey import BAR, by_source, sankey
+from wced.figures.flow import BAR, by_source, sankey
 
 FLOWS = pd.DataFrame(
     [(0, "r", "a", "good", 6), (0, "r", "b", "good", 3), (0, "r", "b", "bad", 1), (1, "a", "d", "bad", 2),
