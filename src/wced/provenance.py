@@ -55,7 +55,7 @@ def recorded(
     *,
     command: str,
     section: Mapping[str, Any],
-    inputs: Mapping[str, "str | Path | Hashed"],
+    inputs: Mapping[str, "str | Path | Hashed | None"],
     seed: int | None = None,
     also: Sequence[str | Path] = (),
 ) -> Iterator[dict[str, Any]]:
@@ -75,7 +75,7 @@ def recorded(
     inputs
         Name of each input and its path. Files are recorded by SHA-256. Folders are recorded by their recipe: the
         SHA-256 of the command, the section and the inputs that they were made of; None if no command made them. The
-        block may still add to them.
+        block may still add to them. An input that is None was not given, and is left out.
     seed
         Seed of all that was drawn; None where nothing is.
     also
@@ -95,7 +95,7 @@ def recorded(
         "command": command,
         "section": dict(section),
         "seed": seed,
-        "inputs": {name: _input(given) for name, given in inputs.items()},
+        "inputs": {name: _input(given) for name, given in inputs.items() if given is not None},
         "outputs": {str(path): sha256(path) if Path(path).is_file() else None for path in made},
         "wced": wced.__version__,
         **code_version(),

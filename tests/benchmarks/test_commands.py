@@ -3,20 +3,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from wced import tables
-from wced.cli import benchmarks as commands
+from wced.cli import commands
 from wced.embedding.files import write_embedding
 from wced.errors import WcedError
-
-
-@pytest.fixture
-def app():
-    app = typer.Typer()
-    commands.register(app)
-    return app
 
 
 @pytest.fixture
@@ -31,31 +23,31 @@ def embedding(tmp_path):
     return tmp_path / "m.h5ad"
 
 
-def invoke(app, *given):
-    done = CliRunner().invoke(app, [str(part) for part in given], catch_exceptions=False)
+def invoke(*given):
+    done = CliRunner().invoke(commands.app, [str(part) for part in given], catch_exceptions=False)
     assert done.exit_code == 0
 
 
-def score(app, task, embedding, *more, section) -> pd.DataFrame:
+def score(task, embedding, *more, section) -> pd.DataFrame:
     output = embedding.parent / f"{task}.tsv"
-    invoke(app, "score", task, "--embedding", embedding, "--section", json.dumps({"datasets": ["d"], **section}),
+    invoke("score", task, "--embedding", embedding, "--section", json.dumps({"datasets": ["d"], **section}),
            "--run", "r", "--seed", 0, "--output", output, *more)  # fmt: skip
     assert (embedding.parent / f"{task}.tsv.provenance.json").exists()
     return tables.read(tables.SCORES, output).set_index("metric")
 
 
-def test_integration_of_an_embedding_and_its_neighbours(app, embedding):
+def test_integration_of_an_embedding_and_its_neighbours(embedding):
     graph = embedding.with_suffix(".npz")
-    invoke(app, "neighbours", "--embedding", embedding, "--count", 5, "--seed", 0, "--output", graph)
+    invoke("neighbours", "--embedding", embedding, "--count", 5, "--seed", 0, "--output", graph)
     assert (embedding.parent / "m.npz.provenance.json").exists()
     figures = embedding.parent / "figures"
-    table = score(app, "zero_shot_integration", embedding, "--neighbours", graph, "--figures", figures, section={})
+    table = score("zero_shot_integration", embedding, "--neighbours", graph, "--figures", figures, section={})
     assert len(table) == 11 and table["value"].between(0, 1).all()
     assert figures.is_dir() and not list(figures.iterdir())
 
 
-def test_probes_of_an_embedding(app, embedding):
-    table = score(app, "czi", embedding, section={"folds": 2, "min_class_size": 5})
+def test_probes_of_an_embedding(embedding):
+    table = score("czi", embedding, section={"folds": 2, "min_class_size": 5})
     assert table.loc[["macro_f1", "macro_f1_lr", "accuracy"], "value"].between(0.3, 1).all()
 
 
@@ -67,7 +59,7 @@ def test_probes_of_an_embedding(app, embedding):
         pytest.param("czi", {"fold": 2}, "--section, fold: Extra inputs", id="section"),
     ],
 )
-def test_what_is_wrong_is_named_and_nothing_is_written(app, embedding, task, section, message):
+def test_what_is_wrong_is_named_and_nothing_is_written(embedding, task, section, message):
     with pytest.raises(WcedError, match=message):
-        score(app, task, embedding, "--figures", embedding.parent / "figures", section=section)
+        score(task, embedding, "--figures", embedding.parent / "figures", section=section)
     assert not (embedding.parent / f"{task}.tsv").exists() and not (embedding.parent / "figures").exists()

@@ -4,12 +4,11 @@ import sys
 
 import anndata as ad
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from generated import write_generated_run
 from wced import tables
-from wced.cli import corpus
+from wced.cli import commands
 from wced.config import read
 from wced.corpus.cells import read_cells
 from wced.corpus.datasets import read_datasets
@@ -18,38 +17,31 @@ from wced.errors import WcedError
 NAMES = ["blood_symbols", "spleen_ensembl", "lung_smartseq"]
 
 
-@pytest.fixture(scope="module")
-def app():
-    made = typer.Typer()
-    corpus.register(made)
-    return made
-
-
-def invoke(app, *arguments):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+def invoke(*arguments):
+    result = CliRunner().invoke(commands.app, [str(argument) for argument in arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == 0, result.output
     return result.output
 
 
-def test_commands_from_files_to_cells(app, tmp_path):
+def test_commands_from_files_to_cells(tmp_path):
     run = read(write_generated_run(tmp_path))
     rows, genes = read_datasets(run.sources.table), tmp_path / "genes.parquet"
-    said = invoke(app, "gene-table", "--section", run.genes.model_dump_json(), "--gencode", run.genes.gencode.path,
+    said = invoke("gene-table", "--section", run.genes.model_dump_json(), "--gencode", run.genes.gencode.path,
                   "--hgnc", run.genes.hgnc.path, "--output", genes)  # fmt: skip
     assert "333 genes, 305 protein-coding" in said
     files = [tmp_path / f"{name}.harmonised.h5ad" for name in NAMES]
     for name, file in zip(NAMES, files, strict=True):
         row = rows[name]
         names = ["--names", run.sources.cell_type_names] if row.labels else []
-        invoke(app, "source", "--section", row.model_dump_json(), *names, "--genes", genes,
+        invoke("source", "--section", row.model_dump_json(), *names, "--genes", genes,
                "--output", file, "--qc", tmp_path / f"{name}.tsv")  # fmt: skip
     qc = tables.read(tables.SOURCES_QC, [tmp_path / f"{name}.tsv" for name in NAMES])
     assert qc["cells"].tolist() == [ad.read_h5ad(file).n_obs for file in files] == [218, 180, 155]
     census = run.census.model_dump_json()
-    invoke(app, "census", *files, "--organism", "homo_sapiens", "--output", tmp_path / "census")
-    invoke(app, "cells", "--section", run.cells.model_dump_json(), "--census", census, "--seed", run.seed,
+    invoke("census", *files, "--organism", "homo_sapiens", "--output", tmp_path / "census")
+    invoke("cells", "--section", run.cells.model_dump_json(), "--census", census, "--seed", run.seed,
            "--collection", tmp_path / "census", "--output", tmp_path / "cells.parquet",
            "--table", tmp_path / "corpus.tsv")  # fmt: skip
     cells = read_cells(tmp_path / "cells.parquet")
@@ -60,11 +52,11 @@ def test_commands_from_files_to_cells(app, tmp_path):
     assert record["inputs"]["hgnc"]["path"] == run.genes.hgnc.path
 
 
-def test_failure_leaves_nothing(app, tmp_path):
+def test_failure_leaves_nothing(tmp_path):
     run = read(write_generated_run(tmp_path))
     (tmp_path / "cut.gz").write_bytes((tmp_path / "hgnc_complete_set.txt.gz").read_bytes()[:300])
     with pytest.raises(WcedError, match=r"cut\.gz: cannot be read as the HGNC complete set"):
-        invoke(app, "gene-table", "--section", run.genes.model_dump_json(), "--gencode", run.genes.gencode.path,
+        invoke("gene-table", "--section", run.genes.model_dump_json(), "--gencode", run.genes.gencode.path,
                "--hgnc", tmp_path / "cut.gz", "--output", tmp_path / "genes.parquet")  # fmt: skip
     assert not list(tmp_path.glob("*genes.parquet*"))
 

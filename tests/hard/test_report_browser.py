@@ -7,13 +7,10 @@ import subprocess
 
 import pandas as pd
 import pytest
-import typer
-from typer.testing import CliRunner
 
 from learnability.simulated import annotation, write_checkpoint
 from report.made_run import RUN, draw, invoke, write_results
 from wced import tables
-from wced.cli import learnability
 
 pytestmark = pytest.mark.hard
 
@@ -63,13 +60,11 @@ def run(tmp_path_factory):
     invoke("report", "--folder", folder, "--section", json.dumps(RUN), "--output", folder / "report" / "index.html")
     for seed, (name, decoder) in enumerate((("w", "wced"), ("m", "mlm"))):
         write_checkpoint(folder / name, annotation(600), decoder=decoder, seed=seed)
-    app, section = typer.Typer(), {"bootstraps": 20, "permutations": 100, "simulation": {"repeats": 1}}
-    learnability.register(app)
-    given = [folder / "w", folder / "m", "--section", json.dumps(section), "--all-epochs", folder / "errors.parquet",
-             "--tables", folder / "genes", "--figures", folder / "genes" / "figures", "--run", "small",
-             "--page", folder / "report" / "genes.html"]  # fmt: skip
-    done = CliRunner().invoke(app, [str(part) for part in given], catch_exceptions=False)
-    assert done.exit_code == 0
+    section = {"bootstraps": 20, "permutations": 100, "simulation": {"repeats": 1}}
+    invoke("learnability", folder / "w", folder / "m", "--section", json.dumps(section),
+           "--all-epochs", folder / "errors.parquet", "--tables", folder / "genes",
+           "--figures", folder / "genes" / "figures", "--run", "small",
+           "--page", folder / "report" / "genes.html")  # fmt: skip
     return folder
 
 

@@ -1,24 +1,21 @@
 import json
 
-import typer
 from typer.testing import CliRunner
 
 from learnability.simulated import annotation, write_checkpoint
 from wced import tables
-from wced.cli import learnability as commands
+from wced.cli import commands
 from wced.learnability.analysis import MADE
 
 SECTION = {"bootstraps": 20, "permutations": 100, "simulation": {"repeats": 1}}
 
 
 def run(folder, *more):
-    app = typer.Typer()
-    commands.register(app)
-    given = [str(folder / name) for name in ("w", "m")]
+    given = ["learnability", str(folder / "w"), str(folder / "m")]
     given += ["--section", json.dumps(SECTION), "--all-epochs", str(folder / "out" / "errors.parquet"), *more]
     given += ["--tables", str(folder / "out" / "tables"), "--figures", str(folder / "out" / "figures")]
     given += ["--page", str(folder / "out" / "report" / "genes.html"), "--run", "demo"]
-    return CliRunner().invoke(app, given)
+    return CliRunner().invoke(commands.app, given)
 
 
 def test_one_command_makes_everything(tmp_path):

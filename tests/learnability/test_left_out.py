@@ -6,14 +6,13 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from generated import MITOCHONDRIAL
 from learnability.conftest import SECTION, analysed
 from learnability.simulated import write_checkpoint
 from wced import tables
-from wced.cli import learnability as commands
+from wced.cli import commands
 from wced.config.pretraining import Pretraining
 from wced.learnability.answers import answers
 from wced.learnability.checkpoint import left_out
@@ -68,12 +67,12 @@ def test_errors_without_their_model_and_models_that_read_all_genes_leave_out_non
 
 
 def test_checkpoints_of_trainings_have_a_reason_for_each_gene_left_out(trained, tmp_path):
-    app = typer.Typer()
-    commands.register(app)
     section = {"bootstraps": 20, "permutations": 100, "min_nonzero": 1, "simulation": {"repeats": 1}}
-    given = [str(trained / "w"), str(trained / "m"), "--section", json.dumps(section)]
+    given = ["learnability", str(trained / "w"), str(trained / "m"), "--section", json.dumps(section)]
     given += ["--all-epochs", str(tmp_path / "errors.parquet"), "--tables", str(tmp_path / "tables")]
-    done = CliRunner().invoke(app, [*given, "--figures", str(tmp_path / "f"), "--page", str(tmp_path / "genes.html")])
+    done = CliRunner().invoke(
+        commands.app, [*given, "--figures", str(tmp_path / "f"), "--page", str(tmp_path / "genes.html")]
+    )
     assert done.exit_code == 0, done.output
     table = tables.read(tables.GENE_LEARNABILITY, tmp_path / "tables" / "gene_learnability.tsv")
     table = table[table["gene_id"].isin(left_out(trained / "m")["gene_id"])]

@@ -5,13 +5,12 @@ import json
 import anndata as ad
 import numpy as np
 import pandas as pd
-import typer
 from scipy import sparse
 from typer.testing import CliRunner
 
 from wced import tables
 from wced.benchmarks.job import task_module
-from wced.cli import report as commands
+from wced.cli import commands
 
 TASKS = ["zero_shot_integration", "czi", "zero_shot_annotation"]
 VALUES = {"one": 0.0, "two": 0.1, "untrained": 0.02, "untrained_1": 0.06, "hvg": 0.2}
@@ -162,9 +161,7 @@ def write_records(folder) -> None:
 
 
 def invoke(*given) -> None:
-    app = typer.Typer()
-    commands.register(app)
-    assert CliRunner().invoke(app, [str(part) for part in given], catch_exceptions=False).exit_code == 0
+    assert CliRunner().invoke(commands.app, [str(part) for part in given], catch_exceptions=False).exit_code == 0
 
 
 def draw(folder, output) -> None:

@@ -1,77 +1,191 @@
-"""Commands of the room `benchmarks`."""
+"""Commands of the room `benchmarks`, and the one that joins the tables of several jobs."""
 
+from contextlib import nullcontext
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from wced.cli.frame import Input, Option, Output, command, record
 from wced.config import section as read_section
+from wced.config.ablation import Ablation
 from wced.config.benchmarks import Benchmarks
+from wced.config.benchmarks.gene_level import GeneLevel
+from wced.errors import WcedError
+from wced.files import whole_folder
 
-Embedding = Annotated[Path, typer.Option(help="Embedding of a dataset by a model (h5ad).")]
-Seed = Annotated[int, typer.Option(help="Seed.")]
+EmbeddingFile = Annotated[Path, Input("Embedding of a dataset by a model (h5ad).")]
+Checkpoints = Annotated[list[Path], Input("Folder of each checkpoint, as pretraining wrote it.")]
+RunName = Annotated[str, Option("Name of the run.")]
+Scores = Annotated[Path, Output("Table of scores to write.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add this room's commands."""
-    app.command()(neighbours)
-    app.command()(score)
-
-
+@command
 def neighbours(
-    embedding: Embedding,
-    count: Annotated[int, typer.Option(min=2, help="Nearest neighbours of a cell, itself among them.")],
-    seed: Annotated[int, typer.Option(help="First seed of the clusterings.")],
-    output: Annotated[Path, typer.Option(help="Graph and clusterings to write (npz).")],
-    cluster_seeds: Annotated[int, typer.Option(min=1, help="How many seeds to cluster with.")] = 5,
-):
+    embedding: EmbeddingFile,
+    count: Annotated[int, Option("Nearest neighbours of a cell, itself among them.", min=2)],
+    seed: Annotated[int, Option("First seed of the clusterings.")],
+    output: Annotated[Path, Output("Graph and clusterings to write (npz).")],
+    cluster_seeds: Annotated[int, Option("How many seeds to cluster with.", min=1)] = 5,
+) -> None:
     """Make the neighbour graph of an embedding and its Leiden clusterings, which the benchmarks share."""
     from wced.benchmarks.neighbours import neighbours_of, write_neighbours
     from wced.embedding.files import read_embedding
-    from wced.provenance import recorded
 
-    section = {"count": count, "seed": seed, "cluster_seeds": cluster_seeds}
-    with recorded(output, command="neighbours", section=section, inputs={"embedding": embedding}, seed=seed):
+    with record():
         write_neighbours(output, neighbours_of(read_embedding(embedding), count, seed, cluster_seeds))
 
 
+@command
 def score(
-    task: Annotated[str, typer.Argument(help="Benchmark: a key of the config's section `benchmarks`.")],
-    embedding: Embedding,
-    section: Annotated[str, typer.Option("--section", help="The benchmark's section of the config, as JSON.")],
-    run: Annotated[str, typer.Option(help="Name of the run.")],
-    seed: Seed,
-    output: Annotated[Path, typer.Option(help="Table of scores to write.")],
-    neighbours: Annotated[Path | None, typer.Option(help="Graph and clusterings of the embedding (npz).")] = None,
+    task: Annotated[str, Option("Benchmark: a key of the config's section `benchmarks`.")],
+    /,
+    embedding: EmbeddingFile,
+    section: Annotated[str, Option("The benchmark's section of the config, as JSON.")],
+    run: RunName,
+    seed: Annotated[int, Option("Seed.")],
+    output: Scores,
+    neighbours: Annotated[Path | None, Input("Graph and clusterings of the embedding (npz).")] = None,
     annotation: Annotated[
-        Path | None, typer.Option(help="Predicted cell types (Parquet); none for a model without an ontology head.")
+        Path | None, Input("Predicted cell types (Parquet); none for a model without an ontology head.")
     ] = None,
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="Folder of the model; none for a baseline that has none.")
-    ] = None,
-    source: Annotated[Path | None, typer.Option(help="The harmonised dataset, raw counts (h5ad).")] = None,
-    reference: Annotated[Path | None, typer.Option(help="Embedding of the dataset that is trained on (h5ad).")] = None,
-    figures: Annotated[
-        Path | None, typer.Option(help="Folder to write figures into; none are drawn without it.")
-    ] = None,
-):
+    checkpoint: Annotated[Path | None, Input("Folder of the model; none for a baseline that has none.")] = None,
+    source: Annotated[Path | None, Input("The harmonised dataset, raw counts (h5ad).")] = None,
+    reference: Annotated[Path | None, Input("Embedding of the dataset that is trained on (h5ad).")] = None,
+    figures: Annotated[Path | None, Output("Folder to write figures into; none are drawn without it.")] = None,
+) -> None:
     """Score a model's embedding of a dataset by a benchmark."""
     typed = read_section(Benchmarks.kind(task), section)
+
     from wced import tables
     from wced.benchmarks.job import read_job, task_module
-    from wced.files import whole_folder
-    from wced.provenance import recorded
 
     files = {"neighbours": neighbours, "annotation": annotation, "checkpoint": checkpoint, "source": source}
-    given = {name: path for name, path in {**files, "reference": reference}.items() if path is not None}
     module = task_module(task)
-    given = {"embedding": embedding, **given}
-    also = [] if figures is None else [figures]
-    section = typed.model_dump(mode="json")
-    with recorded(output, command=f"score {task}", section=section, inputs=given, seed=seed, also=also):
-        if figures is None:
-            scores = module.score(read_job(run, seed, typed, **given))
-        else:
-            with whole_folder(figures) as folder:
-                scores = module.score(read_job(run, seed, typed, **given, figures=folder))
+    with record(command=f"score {task}", section=typed.model_dump(mode="json")):
+        with nullcontext() if figures is None else whole_folder(figures) as folder:
+            scores = module.score(read_job(run, seed, typed, embedding, **files, reference=reference, figures=folder))
         tables.write(scores, tables.SCORES, output)
+
+
+@command
+def compare(
+    scores: Annotated[list[Path], Input("Tables of scores of one run.")],
+    /,
+    differences: Annotated[Path, Output("Table of paired differences between models to write.")],
+    ranking: Annotated[Path, Output("Table of ranks and z-scores to write.")],
+    figures: Annotated[Path, Output("Folder to write figures into.")],
+) -> None:
+    """Compare the models over datasets: paired differences, ranks, z-scores and their figures."""
+    from wced import tables
+    from wced.benchmarks import comparison
+    from wced.benchmarks.comparison_figures import write_figures
+
+    with record(outputs=[ranking, differences, figures]):
+        every = tables.read(tables.SCORES, scores)
+        tables.write(comparison.differences(every), tables.COMPARISONS, differences)
+        ranked = comparison.ranking(every)
+        tables.write(ranked, tables.RANKING, ranking)
+        with whole_folder(figures) as folder:
+            write_figures(ranked, folder)
+
+
+@command
+def ablation(
+    scores: Annotated[list[Path], Input("Tables of scores of the benchmarks.")],
+    /,
+    pretrained: Checkpoints,
+    section: Annotated[Ablation, Option("Section of the config, as JSON.")],
+    output: Annotated[Path, Output("Table of the checkpoints' scores to write.")],
+    effects: Annotated[Path, Output("Table of what each factor does to write.")],
+    figures: Annotated[Path, Output("Folder to write the figure to.")],
+    run: RunName,
+    seed: Annotated[int, Option("Seed of the run.")] = 0,
+) -> None:
+    """Compare checkpoints that differ in stated factors: reconstruction beside downstream scores, with paired tests."""
+    import pandas as pd
+
+    from wced import tables
+    from wced.benchmarks import ablation as ablations
+    from wced.benchmarks.ablation_figures import dots
+
+    inputs = {str(path): path for path in scores} | {str(folder): folder / "metrics.tsv" for folder in pretrained}
+    with record(inputs=inputs):
+        errors = ablations.reconstruction(pretrained, run=run, seed=seed, min_nonzero=section.min_nonzero)
+        chosen = ablations.chosen(pd.concat([errors, tables.read(tables.SCORES, scores)], ignore_index=True), section)
+        found = ablations.table(chosen, section)
+        tables.write(found, tables.ABLATION, output)
+        tables.write(ablations.effects(chosen, section), tables.ABLATION_EFFECTS, effects)
+        titles = {("ablation", "median_rescaled_mae"): "Rescaled MAE"}
+        for task, metrics in section.metrics.items():
+            of = {metric.name: metric.title for metric in import_module(f"wced.benchmarks.{task}").METRICS}
+            titles |= {(task, metric): of[metric] for metric in metrics}
+        with whole_folder(figures) as folder:
+            dots(folder, found, titles)
+
+
+@command
+def gene_embeddings(
+    pretrained: Checkpoints,
+    /,
+    shards: Annotated[Path, Input("Folder of the shards that they were trained on.")],
+    components: Annotated[Path, Input("Principal components of the corpus (npz).")],
+    annotation: Annotated[Path, Input("Annotation of genes (Parquet).")],
+    output: Annotated[Path, Output("Folder to make, with an h5ad for each model: genes × dimensions.")],
+    step_0: Annotated[list[Path] | None, Input("Which of these folders to read at step 0, too; repeatable.")] = None,
+    seed: Annotated[int, Option("Seed of untrained and random vectors.")] = 0,
+) -> None:
+    """Export the gene embeddings of checkpoints, beside untrained and random ones, and PCA of co-expression."""
+    from wced import tables
+    from wced.embedding.corpus_pca import Components
+    from wced.embedding.gene_vectors import write_all
+    from wced.pretraining.folder import load
+    from wced.shards.reader import ShardSet
+
+    places = {folder.name: folder / "model" for folder in pretrained}
+    starts = {f"{folder.name}_step_0": folder / "step_0" for folder in step_0 or []}
+    inputs = {str(place): place / "model.safetensors" for place in [*places.values(), *starts.values()]}
+    inputs |= {"index": shards / "index.json", "components": components, "annotation": annotation}
+    with record(inputs=inputs):
+        loaded, begun = ({name: load(place) for name, place in of.items()} for of in (places, starts))
+        genes = tables.read(tables.GENE_ANNOTATION, annotation)
+        with whole_folder(output) as folder:
+            names = write_all(folder, loaded, begun, Components.read(components), ShardSet(shards), genes, seed)
+        print(f"vectors of genes: {', '.join(names)}")
+
+
+@command
+def score_genes(
+    embeddings: Annotated[list[Path], Input("Vectors of genes of each model (h5ad).")],
+    /,
+    section: Annotated[GeneLevel, Option("Section of the config, as JSON.")],
+    run: RunName,
+    output: Scores,
+    seed: Annotated[int, Option("Seed of folds and bootstraps.")] = 0,
+) -> None:
+    """Score how far specificity and function of genes can be read from their vectors."""
+    import pandas as pd
+
+    from wced import tables
+    from wced.benchmarks.gene_level import score
+    from wced.embedding.files import read_embedding
+
+    with record(inputs={str(path): path for path in embeddings}):
+        parts = [score(read_embedding(path), section, run=run, seed=seed) for path in embeddings]
+        tables.write(pd.concat(parts, ignore_index=True), tables.SCORES, output)
+
+
+@command
+def gather(
+    parts: Annotated[list[Path], Input("Tables, in the order in which they shall stand.")],
+    /,
+    schema: Annotated[str, Option("Their schema, a name of wced.tables such as scores.")],
+    output: Annotated[Path, Output("Table to write.")],
+) -> None:
+    """Join tables of one schema into one."""
+    from wced import tables
+
+    if schema not in tables.TABLES:
+        raise WcedError(f"--schema {schema}: no such table; there are {', '.join(tables.TABLES)}")
+    table = tables.TABLES[schema]
+    with record():
+        tables.write(tables.read(table, parts), table, output)

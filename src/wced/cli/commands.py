@@ -5,26 +5,9 @@ from typing import Annotated
 
 import typer
 
-from wced.cli import (
-    ablation,
-    annotation,
-    bench,
-    benchmarks,
-    comparison,
-    corpus,
-    czi,
-    doctor,
-    embedding,
-    genes,
-    learnability,
-    pretraining,
-    provenance,
-    report,
-    shards,
-    speedrun,
-    tables,
-)
+from wced.cli import bench, benchmarks, corpus, embedding, learnability, pretraining, provenance, report, shards
 from wced.cli.failures import sentence
+from wced.cli.frame import register
 
 _debug = False
 """Whether the command that runs was given `--debug`."""
@@ -35,26 +18,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for room in (
-    corpus,
-    czi,
-    shards,
-    pretraining,
-    embedding,
-    benchmarks,
-    comparison,
-    ablation,
-    genes,
-    tables,
-    annotation,
-    learnability,
-    report,
-    bench,
-    speedrun,
-    provenance,
-    doctor,
-):
-    room.register(app)
+for room in (corpus, shards, pretraining, embedding, benchmarks, learnability, report, bench, provenance):
+    register(app, room)
 
 
 @app.callback()

@@ -1,54 +1,91 @@
-"""Commands of the room `learnability`."""
+"""Commands of the room `learnability`, and of the annotation of genes, a part of it."""
 
 import os
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from wced.config import section as read_section
+from wced.cli.corpus import Archives, GeneTable
+from wced.cli.frame import Input, Option, Output, command, record
+from wced.config.annotation import Annotation
+from wced.config.corpus import Genes
 from wced.config.learnability import Learnability
+from wced.errors import WcedError
+from wced.files import whole_file, whole_folder
 
 
-def register(app: typer.Typer) -> None:
-    """Add this room's commands."""
-    app.command()(learnability)
+@command
+def fetch(
+    url: Annotated[str, Option("Address of the file.")],
+    sha256: Annotated[str, Option("SHA-256 that the file must have.")],
+    output: Annotated[Path, Output("File to write.")],
+) -> None:
+    """Download one file of a database."""
+    from wced.learnability.annotation import references
+
+    with record():
+        references.fetch(url, sha256, output)
 
 
+@command
+def gene_annotation(
+    section: Annotated[Annotation, Option("Config section `annotation` as JSON.")],
+    genes_section: Annotated[Genes, Option("Config section `genes` as JSON.")],
+    genes: GeneTable,
+    output: Annotated[Path, Output("Annotation to write (Parquet).")],
+    sources: Annotated[Path, Output("Table of where each column comes from, to write.")],
+    groups: Annotated[Path, Output("Table of the sizes of families and programs, to write.")],
+    archives: Archives = Path("results/archives"),
+) -> None:
+    """Annotate protein-coding genes with their functional family and expression program."""
+    from wced import tables
+    from wced.corpus.archives import local_files, opened
+    from wced.genes import read
+    from wced.learnability.annotation.references import local_file
+    from wced.learnability.annotation.table import annotate
+
+    hgnc_file = local_files(genes_section.hgnc, archives)[0]
+    inputs = {name: local_file(reference, archives) for name, reference in section.references.items()}
+    with record(inputs=inputs | {"genes": genes, "hgnc": hgnc_file, "families": section.families}) as facts:
+        with opened(genes_section.hgnc, hgnc_file) as names:
+            made = annotate(section, read(genes), names, archives)
+        tables.write(made.groups, tables.GENE_GROUPS, groups)
+        tables.write(made.sources, tables.GENE_ANNOTATION_SOURCES, sources)
+        tables.write(made.genes, tables.GENE_ANNOTATION, output)
+        facts["genes"] = len(made.genes)
+        print(made.groups[["axis", "row", "group", "genes", "published_genes"]].to_string(index=False))
+
+
+@command
 def learnability(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of pretrained checkpoints.")],
-    section: Annotated[str, typer.Option("--section", help="Section of the config, as JSON.")],
-    all_epochs: Annotated[Path, typer.Option(help="Errors of all epochs and checkpoints to write (Parquet).")],
-    tables_folder: Annotated[Path, typer.Option("--tables", help="Folder to write the tables to.")],
-    figures: Annotated[Path, typer.Option(help="Folder of figures to make.")],
-    page: Annotated[Path, typer.Option(help="Page to write (HTML).")],
+    folders: Annotated[list[Path], Input("Folders of pretrained checkpoints.")],
+    /,
+    section: Annotated[Learnability, Option("Section of the config, as JSON.")],
+    all_epochs: Annotated[Path, Output("Errors of all epochs and checkpoints to write (Parquet).")],
+    tables_folder: Annotated[Path, Output("Folder to write the tables to.", name="--tables")],
+    figures: Annotated[Path, Output("Folder of figures to make.")],
+    page: Annotated[Path, Output("Page to write (HTML).")],
     annotation: Annotated[
-        Path | None, typer.Option(help="Families and programs of genes, as `wced gene-annotation` writes them.")
+        Path | None, Input("Families and programs of genes, as `wced gene-annotation` writes them.")
     ] = None,
-    run: Annotated[str, typer.Option(help="Name of the run, for the page.")] = "",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws of blocks, shuffles and simulations.")] = 0,
-):
+    run: Annotated[str, Option("Name of the run, for the page.")] = "",
+    seed: Annotated[int, Option("Seed of the draws of blocks, shuffles and simulations.", min=0)] = 0,
+) -> None:
     """Say which genes checkpoints learned to predict: tables, figures and a page, from their gene errors."""
-    typed = read_section(Learnability, section)
     import pandas as pd
 
     from wced import tables
-    from wced.errors import WcedError
-    from wced.files import whole_file, whole_folder
     from wced.learnability.analysis import MADE, analyse
     from wced.learnability.checkpoint import MODEL_FILES, left_out, told_depth
     from wced.learnability.figures import save_figures
     from wced.learnability.page import render
-    from wced.provenance import recorded
 
-    inputs = {f"{folder.name}/{name}": folder / f"{name}.parquet" for folder in folders for name in _FILES}
+    errors_files = ("gene_errors", "gene_error_sums")
+    inputs = {f"{folder.name}/{name}": folder / f"{name}.parquet" for folder in folders for name in errors_files}
     models = {f"{folder.name}/{name}": folder / "model" / name for folder in folders for name in MODEL_FILES}
     inputs |= {name: path for name, path in models.items() if path.exists()}
-    if annotation is not None:
-        inputs["annotation"] = annotation
-    given = typed.model_dump() | {"seed": seed}
-    also = [all_epochs, *(tables_folder / f"{table.name}.tsv" for table in MADE), figures]
-    with recorded(page, command="learnability", section=given, inputs=inputs, seed=seed, also=also):
+    used = section.model_dump() | {"seed": seed}
+    outputs = [page, all_epochs, *(tables_folder / f"{table.name}.tsv" for table in MADE), figures]
+    with record(section=used, inputs=inputs | {"annotation": annotation}, outputs=outputs):
         frames, sums, unseen, deep = [], {}, {}, []
         for folder in folders:
             frames.append(tables.read(tables.GENE_ERRORS, folder / "gene_errors.parquet"))
@@ -60,16 +97,13 @@ def learnability(
                 deep += [name] if told_depth(folder) else []
         errors = pd.concat(frames, ignore_index=True)
         known = None if annotation is None else tables.read(tables.GENE_ANNOTATION, annotation)
-        found = analyse(errors, sums, known, typed, seed, unseen)
+        found = analyse(errors, sums, known, section, seed, unseen)
         tables.write(errors, tables.GENE_ERRORS, all_epochs)
         for table in MADE:
             tables.write(found.tables[table.name], table, tables_folder / f"{table.name}.tsv")
         with whole_folder(figures) as folder:
-            save_figures(found, typed, folder)
+            save_figures(found, section, folder)
         links = [os.path.relpath(folder, page.parent) for folder in (figures, tables_folder)]
-        html = render(found, typed, figures, run, figures_link=links[0], tables_link=links[1], deep=deep)
+        html = render(found, section, figures, run, figures_link=links[0], tables_link=links[1], deep=deep)
         with whole_file(page) as temporary:
             temporary.write_text(html)
-
-
-_FILES = ("gene_errors", "gene_error_sums")

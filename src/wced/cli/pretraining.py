@@ -3,39 +3,33 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from wced.cli.embedding import CheckpointName, GeneColumn, Input, Layer, MinGeneShare, UseRaw
+from wced.cli.embedding import CheckpointName, GeneColumn, Layer, MinGeneShare, RawCounts, UseRaw
+from wced.cli.frame import Input, Option, Output, command, record
 from wced.config.finetuning import Finetuning
 from wced.config.pretraining import Pretraining
 from wced.config.run import section as read_section
+from wced.errors import WcedError
+from wced.files import sha256
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands `pretrain` and `finetune`."""
-    app.command()(pretrain)
-    app.command()(finetune)
-
-
+@command
 def pretrain(
-    index: Annotated[Path, typer.Option(help="Index of the shards, which stand beside it.")],
-    section: Annotated[str, typer.Option(help="Config section `pretraining` as JSON.")],
-    name: Annotated[str, typer.Option(help="Which checkpoint of the section.")],
-    state: Annotated[Path, typer.Option(help="Folder for the state from which a killed training goes on.")],
-    output: Annotated[Path, typer.Option(help="Folder to make.")],
-    seed: Annotated[int, typer.Option(help="Seed of weights, order and sequences.")] = 0,
-    nodes: Annotated[int, typer.Option(help="Machines of this Slurm job that share the devices.", min=1)] = 1,
+    index: Annotated[Path, Input("Index of the shards, which stand beside it.")],
+    section: Annotated[str, Option("Config section `pretraining` as JSON.")],
+    name: Annotated[str, Option("Which checkpoint of the section.")],
+    state: Annotated[Path, Option("Folder for the state from which a killed training goes on.")],
+    output: Annotated[Path, Output("Folder to make.")],
+    seed: Annotated[int, Option("Seed of weights, order and sequences.")] = 0,
+    nodes: Annotated[int, Option("Machines of this Slurm job that share the devices.", min=1)] = 1,
 ) -> None:
     """Pretrain one checkpoint; the same command after a kill goes on from the last saved state.
 
     With several devices it starts itself by torchrun, one process per device.
     """
-    from wced.errors import WcedError
     from wced.pretraining import launch
-    from wced.provenance import recorded
     from wced.shards.reader import folder_of
 
-    settings = read_section(Pretraining, section)
+    settings = read_section(Pretraining, section)  # as text it is an option of the processes that this one starts
     if name not in settings.checkpoints:
         raise WcedError(f"pretraining.checkpoints: no checkpoint {name}; there are {', '.join(settings.checkpoints)}")
     shards = folder_of(index)
@@ -53,18 +47,19 @@ def pretrain(
         run(output, shards, state, settings, name, seed)
         return
     used = settings.model_dump() | {"checkpoints": {name: settings.checkpoints[name].model_dump()}}
-    with recorded(output, command="pretrain", section=used, inputs={"index": index}) as facts:
+    with record(section=used) as facts:
         facts.update(run(output, shards, state, settings, name, seed))
 
 
+@command
 def finetune(
-    input: Input,
-    column: Annotated[str, typer.Option(help="Column of obs to learn.")],
+    input: RawCounts,
+    column: Annotated[str, Option("Column of obs to learn.")],
     checkpoint: CheckpointName,
-    output: Annotated[Path, typer.Option(help="Folder to make.")],
-    section: Annotated[str, typer.Option(help="Config section `finetuning` as JSON; without it, its defaults.")] = "{}",
-    name: Annotated[str, typer.Option(help="Name of the result in its tables.")] = "finetuned",
-    seed: Annotated[int, typer.Option(help="Seed of what is held out, the head's weights, order and sequences.")] = 0,
+    output: Annotated[Path, Output("Folder to make.")],
+    section: Annotated[Finetuning, Option("Config section `finetuning` as JSON; without it, its defaults.")] = "{}",
+    name: Annotated[str, Option("Name of the result in its tables.")] = "finetuned",
+    seed: Annotated[int, Option("Seed of what is held out, the head's weights, order and sequences.")] = 0,
     layer: Layer = None,
     use_raw: UseRaw = False,
     gene_column: GeneColumn = None,
@@ -73,24 +68,20 @@ def finetune(
     """Teach a pretrained checkpoint a column of labels, and write the model and its predictions."""
     from wced import h5ad
     from wced.embedding.inputs import read_cells
-    from wced.errors import WcedError
-    from wced.files import sha256
     from wced.pretraining import finetune as tuning
     from wced.pretraining.folder import found, load
-    from wced.provenance import recorded
 
-    settings = read_section(Finetuning, section)
     folder = found(checkpoint)
     weights = folder / "model.safetensors"
     options = {"layer": layer, "use_raw": use_raw, "gene_column": gene_column, "min_gene_share": min_gene_share}
-    used = {"finetuning": settings.model_dump(), "column": column, "name": name, "seed": seed, **options}
+    used = {"finetuning": section.model_dump(), "column": column, "name": name, "seed": seed, **options}
     inputs = {"input": input, "weights": weights, "config": folder / "config.json"}
-    with recorded(output, command="finetune", section=used, inputs=inputs, seed=seed) as facts:
+    with record(section=used, inputs=inputs) as facts:
         adata, loaded = h5ad.read(input), load(folder)
         try:
             cells = read_cells(adata, loaded, **options)
             print(cells.summary, flush=True)
-            tuned = tuning.finetune(cells, adata.obs, column, loaded, settings, seed=seed, name=name)
+            tuned = tuning.finetune(cells, adata.obs, column, loaded, section, seed=seed, name=name)
         except WcedError as error:
             raise WcedError(f"{input}: {error}") from None
         tuning.write(tuned, output, base=sha256(weights))

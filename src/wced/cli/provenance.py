@@ -1,24 +1,22 @@
-"""The command that says how a file was made."""
+"""Commands that say how a file was made, and whether a run can be made here."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wced.cli.frame import Option, command
+from wced.files import sha256
+
 if TYPE_CHECKING:
     from wced.provenance import Made
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command `provenance`."""
-    app.command()(provenance)
-
-
+@command
 def provenance(
-    file: Annotated[Path, typer.Argument(help="Table, checkpoint, shard, index, embedding, figure or page of a run.")],
-    chain: Annotated[
-        bool, typer.Option("--chain", help="Show every step from the file back to its sources, not only the last.")
-    ] = False,
+    file: Annotated[Path, Option("Table, checkpoint, shard, index, embedding, figure or page of a run.")],
+    /,
+    chain: Annotated[bool, Option("Show every step from the file back to its sources, not only the last.")] = False,
 ) -> None:
     """Say how a file was made: command, config, code, packages, seeds, device, time, and from which sources."""
     from wced.provenance import trace
@@ -31,8 +29,6 @@ def provenance(
 def _record(made: "Made") -> list[str]:
     """Return what the record of a file says, in lines."""
     import yaml
-
-    from wced.files import sha256
 
     record = made.record
     lines = [
@@ -113,3 +109,20 @@ def _code(record: dict[str, Any]) -> str:
     commit = record.get("commit")
     modified = ", modified" if record.get("modified") else ""
     return f"wced {record['wced']}" + (f" (commit {commit[:12]}{modified})" if commit else "")
+
+
+@command
+def doctor(
+    config: Annotated[
+        Path | None, Option("Config of a run (YAML) to look at too, with its datasets and archives.")
+    ] = None,
+) -> None:
+    """Look at environment, GPU, memory, disk and config, and say what is wrong and what to do."""
+    from wced.doctor import examine
+
+    wrong = 0
+    for finding in examine(config):
+        wrong += finding.state == "wrong"
+        print(f"{finding.state:<7}  {finding.about:<9}  {finding.text}", flush=True)
+    if wrong:
+        raise typer.Exit(1)

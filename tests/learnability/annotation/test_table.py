@@ -3,14 +3,13 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from annotation_files import write_annotation
 from generated import genes as generated_genes
 from generated import write_references
 from wced import genes, tables
-from wced.cli import annotation as commands
+from wced.cli import commands
 from wced.config.annotation import Annotation
 from wced.errors import WcedError
 from wced.genes.table import read_gencode, read_hgnc
@@ -106,15 +105,13 @@ def test_a_list_of_other_genes_is_refused(world, tmp_path):
 def test_command_writes_the_same_bytes_twice(world, tmp_path):
     table, hgnc, section = world
     genes.write(table, tmp_path / "genes.parquet")
-    app = typer.Typer()
-    commands.register(app)
     written = []
     for name in ("a", "b"):
         out = [tmp_path / name / file for file in ("genes.parquet", "sources.tsv", "groups.tsv")]
         given = ["gene-annotation", "--section", json.dumps(section), "--genes", str(tmp_path / "genes.parquet")]
         given += ["--genes-section", json.dumps({"gencode": {"path": "x"}, "hgnc": {"path": str(hgnc)}})]
         given += ["--output", str(out[0]), "--sources", str(out[1]), "--groups", str(out[2])]
-        done = CliRunner().invoke(app, given, catch_exceptions=False)
+        done = CliRunner().invoke(commands.app, given, catch_exceptions=False)
         assert done.exit_code == 0 and "Unclassified" in done.output
         written.append([path.read_bytes() for path in out])
         schemas = (tables.GENE_ANNOTATION, tables.GENE_ANNOTATION_SOURCES, tables.GENE_GROUPS)
