@@ -76,6 +76,12 @@ def checkpoint_section(wildcards):
     return dump(RUN.pretraining.model_copy(update={"checkpoints": {name: RUN.pretraining.checkpoints[name]}}))
 
 
+def extended(wildcards):
+    """Return the checkpoint of this run that a longer training goes on from."""
+    folder = RUN.pretraining.checkpoints[wildcards.checkpoint].extend_from
+    return [folder] if folder in {f"{OUT}/pretraining/{name}" for name in CHECKPOINTS} else []
+
+
 def baseline_section(wildcards):
     """Return what a baseline needs of the section, so that adding a dataset or a model embeds nothing again."""
     keep = {"datasets": [], "baselines": [wildcards.get("baseline", "corpus_pca")], "external": {}, "concat": []}

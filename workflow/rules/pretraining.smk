@@ -2,12 +2,6 @@
 from wced.pretraining import FORMAT_VERSION as PRETRAINING_VERSION
 
 
-def extended(wildcards):
-    """Return the checkpoint of this run that a longer training goes on from."""
-    folder = RUN.pretraining.checkpoints[wildcards.checkpoint].extend_from
-    return [folder] if folder in {f"{OUT}/pretraining/{name}" for name in CHECKPOINTS} else []
-
-
 rule pretrain:
     input:
         index=rules.shard_index.output.index,
