@@ -1,7 +1,7 @@
 """The frame of every command: its parameters, and the record of how its outputs were made.
 
 A command is a function whose parameters say what the command line shows of them, and which calls the functions of a
-room. Its name is that of the function, its help the docstring:
+room. Its name is that of the function, its help the docstring::
 
     @command
     def umap(
