@@ -290,3 +290,10 @@ def test_a_path_of_which_only_a_shell_knows_the_rest_is_refused(config, written,
         with pytest.raises(WcedError) as refused:
             check(config | change)
         assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize("path", ["./results/small/pretraining/n", "results//small/pretraining/n/"])
+def test_a_checkpoint_to_go_on_from_is_the_output_of_its_rule_however_it_is_written(config, path):
+    """Else the longer training would not wait for it."""
+    config["pretraining"]["checkpoints"] |= {"n": {"wced": {}}, "m": {"wced": {}, "extend_from": path}}
+    assert check(config).pretraining.checkpoints["m"].extend_from == "results/small/pretraining/n"

@@ -337,7 +337,7 @@ class Checkpoint(Section):
     """Seed of weights, order and sequences; null for that of the run."""
     epochs: int = Field(8, ge=1)
     """Passes over the training cells, or over `order.epoch_cells` of them."""
-    extend_from: str | None = None
+    extend_from: LocalPath | None = None
     """Go on from a training of fewer `epochs`, with its weights, optimiser and position: the folder of a finished
     checkpoint or of a training state. All else but `early_stop` and `pretraining.precision` stays as it was. Learning
     rates follow the new end from there on, so the result is not that of a training as long from the start; the

@@ -47,8 +47,8 @@ class WcedConfig(PretrainedConfig):
     decoder_width
         Hidden width of the expression decoders.
     decoder_depth
-        {"mean", "std"} of the log number of expressed genes over the training cells, where `wced` is told that of the
-        cell; None where it is not.
+        {"mean", "std"} of the log number of expressed genes over the training cells, where the decoders are told that
+        of the cell; None where they are not.
     head_dropout
         Dropout inside the label heads.
     contrast

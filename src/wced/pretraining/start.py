@@ -30,10 +30,11 @@ def depth_scale(shards: CellSource) -> dict[str, float]:
 def start_from_statistics(model: WcedModel, shards: CellSource, values: ValueSums, size: Model, seed: int) -> None:
     """Give an untrained model what the training cells say of single genes and, if asked for, of pairs of them.
 
-    The whole-cell decoder's biases become each gene's log-odds of expression and mean value: the null model. If it is
-    told the depth, its slopes are those of a regression of either on the depth. With `size.gene_components`, the
-    vectors of genes become their whitened loadings on principal components, turned at random, and as long as drawn ones
-    on average: the mean over a cell's genes, which attention begins as, then tells what cells differ by.
+    The whole-cell decoder's biases become each gene's log-odds of expression and mean value: the null model. If
+    decoders are told the depth, their slopes are those of a regression of either on the depth, and the position
+    decoder's intercepts become the biases of the whole-cell one. With `size.gene_components`, the vectors of genes
+    become their whitened loadings on principal components, turned at random, and as long as drawn ones on average: the
+    mean over a cell's genes, which attention begins as, then tells what cells differ by.
 
     Parameters
     ----------
