@@ -70,18 +70,18 @@ format: .venv/ready
 	  .venv-peers/bin/pip install --quiet --disable-pip-version-check -r envs/peers.lock && touch $@
 
 throughput: .venv/ready .venv-peers/ready
-	$(BIN)/wced throughput --output results/throughput/tables/throughput.tsv
-	$(BIN)/python -m wced.bench.page results/throughput/tables/throughput.tsv docs/throughput.md
+	$(BIN)/python -m speed throughput --output results/throughput/tables/throughput.tsv
+	$(BIN)/python -m speed.page results/throughput/tables/throughput.tsv docs/throughput.md
 
 # Training steps and inference at the paper's size beside the best matrix products of the device; DEVICE=cuda for a GPU.
 DEVICE ?= cpu
 speed: .venv/ready
-	$(BIN)/wced bench-steps --device $(DEVICE) --output results/speed/tables/step_benchmark.tsv
-	$(BIN)/python -m wced.bench.page results/speed/tables/step_benchmark.tsv docs/speed.md
+	$(BIN)/python -m speed steps --device $(DEVICE) --output results/speed/tables/step_benchmark.tsv
+	$(BIN)/python -m speed.page results/speed/tables/step_benchmark.tsv docs/speed.md
 
 # Files that are generated from others: the config's schema and README, the conda environment.
 docs: .venv/ready
-	$(BIN)/python -m wced.documents
+	$(BIN)/python -m tools.documents
 
 # The pages of docs/ and the API reference as a site in site/, without any network.
 site: .venv/ready

@@ -42,28 +42,16 @@ include: "workflow/rules/corpus.smk"
 include: "workflow/rules/shards.smk"
 include: "workflow/rules/pretraining.smk"
 include: "workflow/rules/embedding.smk"
-include: "workflow/rules/benchmarks.smk"
-include: "workflow/rules/speedrun.smk"
 
 
 if RUN.annotation is not None:
 
-    include: "workflow/rules/annotation.smk"
+    include: "workflow/rules/genes.smk"
 
 
-if RUN.benchmarks.gene_level is not None:
-
-    include: "workflow/rules/gene_level.smk"
-
-
+include: "workflow/rules/benchmarks.smk"
+include: "workflow/rules/speed.smk"
 include: "workflow/rules/learnability.smk"
-
-
-if RUN.ablation is not None:
-
-    include: "workflow/rules/ablation.smk"
-
-
 include: "workflow/rules/report.smk"
 
 

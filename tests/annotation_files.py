@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from wced.learnability.annotation.families import read_families
-from wced.learnability.annotation.programs import CELL_CYCLE_TERM, DISSOCIATION_TERMS
+from wced.genes.annotation.families import read_families
+from wced.genes.annotation.programs import CELL_CYCLE_TERM, DISSOCIATION_TERMS
 
 
 def write_annotation(folder: Path, genes: pd.DataFrame) -> dict[str, Any]:

@@ -4,8 +4,8 @@ import jsonschema
 import pytest
 import yaml
 
+from tools.documents import documents
 from wced.config import json_schema
-from wced.documents import documents
 
 ROOT = Path(__file__).parents[1]
 

@@ -10,6 +10,7 @@ import torch
 from scipy import sparse
 
 import wced.tl
+from wced.checkpoint import Checkpoint, save
 from wced.corpus.reading import open_counts
 from wced.embedding import annotation, inference
 from wced.embedding.inputs import read_cells
@@ -17,7 +18,6 @@ from wced.embedding.pooling import Pooling
 from wced.errors import WcedError
 from wced.model import WcedConfig, WcedModel
 from wced.ontology.cut import OntologyCut
-from wced.pretraining import folder
 from wced.shards.input_genes import InputGenes
 from wced.shards.vocabulary import Labels, Vocabulary
 
@@ -47,7 +47,7 @@ def checkpoint():
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(5)
-    return folder.Checkpoint(model, vocabulary, Labels(classes, {}), cut, InputGenes(np.full(len(vocabulary), 0.5)))
+    return Checkpoint(model, vocabulary, Labels(classes, {}), cut, InputGenes(np.full(len(vocabulary), 0.5)))
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_other_heads_have_columns_of_their_own(checkpoint, adata):
 
 def test_a_checkpoint_is_also_a_folder_and_what_was_written_can_be_saved(checkpoint, adata, tmp_path):
     (tmp_path / "model").mkdir()
-    folder.save(checkpoint, tmp_path / "model")
+    save(checkpoint, tmp_path / "model")
     wced.tl.embed(adata, tmp_path / "model")
     wced.tl.annotate(adata, str(tmp_path / "model"))
     np.testing.assert_allclose(adata.obsm["X_wced"], expected(adata, checkpoint), atol=1e-6)

@@ -15,9 +15,9 @@ from packaging.version import Version
 
 import wced
 from wced import caches
+from wced.archives import archive_file
 from wced.config import Run
 from wced.config.run import read
-from wced.corpus.archives import archive_file
 from wced.corpus.availability import check_files, in_words, unavailable
 from wced.corpus.datasets import HUMAN, Dataset, check_run, read_datasets
 from wced.errors import WcedError, one_line
@@ -222,7 +222,7 @@ def archives(run: Run, rows: dict[str, Dataset]) -> Iterator[Finding]:
 
 def _wanted(run: Run, rows: dict[str, Dataset]) -> dict[str, str]:
     """Return the SHA-256 of every archive and download that a run needs, by the name under which it is kept."""
-    from wced.learnability.annotation.references import local_file
+    from wced.genes.annotation.references import local_file
 
     used = [rows[name] for name in dict.fromkeys([*run.census.datasets, *run.embedding.datasets])]
     members = [run.genes.gencode, run.genes.hgnc, *(member for row in used for member in (row.file, row.labels))]

@@ -143,7 +143,8 @@ def code_version() -> dict[str, Any]:
         return unknown
     # Without locks: many jobs may ask at once while the user commits.
     command = ["git", "--no-optional-locks", "-C", checkout, "status", "--porcelain=v2", "--branch", "--"]
-    done = subprocess.run([*command, "src", "workflow", "Snakefile"], capture_output=True, text=True, check=False)
+    command += ["src", "speed", "workflow", "Snakefile"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = done.stdout.splitlines()
     commit = next((line.split()[-1] for line in lines if line.startswith("# branch.oid")), None)
     return unknown if commit is None else {"commit": commit, "modified": any(line[0] != "#" for line in lines)}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # torch and anndata take seconds to import: only when they are used
     from anndata import AnnData
 
+    from wced.checkpoint import Checkpoint
     from wced.embedding.inputs import ModelInput
-    from wced.pretraining.folder import Checkpoint
 
 
 def embed(
@@ -34,7 +34,7 @@ def embed(
         Raw counts of human cells, cells × genes; also backed by its file. Cells are neither reordered nor dropped.
     checkpoint
         Folder of a checkpoint's model, a name on the Hugging Face hub (`owner/name`), or what
-        `wced.pretraining.folder.load` returned.
+        `wced.checkpoint.load` returned.
     pooling
         `cls`, `cls:2` (any CLS position), `mean` (over genes), `head:COLUMN` (hidden layer of a label head), or several
         of these, side by side; `wced.embedding.pooling.Pooling` has more. None takes the checkpoint's own, which its
@@ -141,9 +141,9 @@ def _read(
     min_gene_share: float,
 ) -> tuple[AnnData, Checkpoint, ModelInput]:
     """Return what is written to, the model, and the cells as it reads them."""
+    from wced.checkpoint import load
     from wced.embedding.inputs import read_cells
     from wced.errors import WcedError
-    from wced.pretraining.folder import load
 
     noted = getattr(adata, "uns", {}).get("wced", {})
     if not isinstance(noted, Mapping):

@@ -30,10 +30,10 @@ OUTPUTS = ["out.h5ad", "qc.tsv", "out.npz", "trained/model/config.json", "tables
 def base(made, tmp_path_factory) -> Path:
     """A folder with a file of every kind that a run makes."""
     from wced.benchmarks.neighbours import Neighbours, write_neighbours
+    from wced.checkpoint import Checkpoint, save
     from wced.embedding.files import write_embedding
     from wced.h5ad import read
     from wced.pretraining.build import build_model, hierarchy
-    from wced.pretraining.folder import Checkpoint, save
     from wced.shards.reader import ShardSet
 
     folder = tmp_path_factory.mktemp("base") / "run"

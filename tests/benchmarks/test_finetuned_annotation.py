@@ -13,11 +13,11 @@ from sklearn.preprocessing import StandardScaler
 
 from wced.benchmarks.finetuned_annotation import score
 from wced.benchmarks.job import Job
+from wced.checkpoint import Checkpoint, save
 from wced.config.benchmarks.finetuned_annotation import FinetunedAnnotation
 from wced.embedding.files import read_embedding, write_embedding
 from wced.errors import WcedError
 from wced.model import WcedConfig, WcedModel
-from wced.pretraining.folder import Checkpoint, save
 from wced.shards.input_genes import InputGenes
 from wced.shards.vocabulary import Labels, Vocabulary
 
@@ -92,7 +92,7 @@ def test_the_figure_shows_the_scores(table, figures):
 
 
 def test_probes_are_fitted_on_train_and_scored_on_test_cells_only(job, table):
-    from wced.pretraining.finetune_split import labelled_cells
+    from wced.finetuning.split import labelled_cells
 
     made = job()
     obs, x_nd = made.embedding.obs, made.embedding.X

@@ -18,7 +18,6 @@ COMMANDS = [
     "neighbours", "score", "compare", "ablation", "gene-embeddings", "score-genes", "gather",
     "fetch", "gene-annotation", "learnability",
     "umap", "figures", "timings", "report",
-    "throughput", "bench-selection", "bench-steps", "speedrun",
     "provenance", "doctor",
 ]  # fmt: skip
 """In the order in which data flows; a row for each room."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from wced.documents import PYTHON, environment_module
+from tools.documents import PYTHON, environment_module
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy import sparse
 
+from wced.checkpoint import Checkpoint
 from wced.model import WcedConfig, WcedModel
 from wced.ontology.cut import OntologyCut
-from wced.pretraining.folder import Checkpoint
 from wced.shards.input_genes import InputGenes
 from wced.shards.vocabulary import Labels, Vocabulary
 

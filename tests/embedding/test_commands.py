@@ -8,20 +8,20 @@ from scipy import sparse
 from typer.testing import CliRunner
 
 from wced import tables
+from wced.checkpoint import save
 from wced.cli.commands import app
 from wced.embedding import inference
 from wced.embedding.files import read_embedding
 from wced.embedding.inputs import read_cells
 from wced.embedding.pooling import Pooling
 from wced.errors import WcedError
-from wced.pretraining import folder
 
 
 @pytest.fixture
 def given(checkpoint, adata, tmp_path):
     """Return options for a checkpoint and cells whose counts are in a layer."""
     (tmp_path / "model").mkdir()
-    folder.save(checkpoint, tmp_path / "model")
+    save(checkpoint, tmp_path / "model")
     adata.layers["counts"] = adata.X.copy()
     adata.X = adata.X.log1p()
     adata.write_h5ad(tmp_path / "cells.h5ad")

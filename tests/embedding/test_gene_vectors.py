@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from wced import cli, tables
+from wced.checkpoint import Checkpoint, save
 from wced.embedding import corpus_pca, gene_vectors
 from wced.embedding.files import read_embedding
 from wced.errors import WcedError
 from wced.genes.embeddings import read_gene_embeddings
 from wced.model import WcedConfig, WcedModel
-from wced.pretraining.folder import Checkpoint, save
 from wced.shards.input_genes import InputGenes
 from wced.shards.reader import ShardSet
 from wced.shards.vocabulary import Labels, Vocabulary

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from wced.bench.machine import usage
-from wced.pretraining.gene_blocks import blocks_of_datasets
+from speed.machine import usage
 from wced.pretraining.gene_errors import GeneErrors
+from wced.pretraining.gene_errors.blocks import blocks_of_datasets
 
 pytestmark = pytest.mark.release(part="scale")
 

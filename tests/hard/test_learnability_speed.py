@@ -15,7 +15,7 @@ from wced import tables
 from wced.config.learnability import Learnability
 from wced.learnability.analysis import analyse
 from wced.learnability.figures import save_figures
-from wced.learnability.page import render
+from wced.report.genes import render
 folder = Path(sys.argv[1])
 names = sys.argv[2:]
 errors = tables.read(tables.GENE_ERRORS, [folder / name / "gene_errors.parquet" for name in names])

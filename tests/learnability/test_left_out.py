@@ -14,11 +14,11 @@ from learnability.simulated import write_checkpoint
 from wced import tables
 from wced.cli import commands
 from wced.config.pretraining import Pretraining
-from wced.learnability.answers import answers
 from wced.learnability.checkpoint import left_out
 from wced.learnability.figures import save_figures
-from wced.learnability.page import render
 from wced.pretraining.train import pretrain
+from wced.report.gene_answers import answers
+from wced.report.genes import render
 
 REASON = "left out of the input of {}: mitochondrial"
 

@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from wced.pretraining.gene_blocks import blocks_of
+from wced.pretraining.gene_errors.blocks import blocks_of
 from wced.pretraining.gene_statistics import ValueSums, cell_values, masked_values
 from wced.shards.batches import BatchDataset
 from wced.shards.encode import Encoding

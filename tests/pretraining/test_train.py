@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from wced import tables
+from wced.checkpoint import load
 from wced.config.pretraining import Pretraining
 from wced.errors import WcedError
 from wced.pretraining import train
 from wced.pretraining.build import build_model, hierarchy
 from wced.pretraining.callbacks import STOPPED
-from wced.pretraining.folder import load
 from wced.pretraining.gene_statistics import cell_values
 from wced.pretraining.module import PretrainingModule
 from wced.pretraining.start import start_from_statistics

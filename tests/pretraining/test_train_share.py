@@ -1,9 +1,9 @@
 import pytest
 
 from wced import tables
+from wced.checkpoint import load
 from wced.config.pretraining import Pretraining
 from wced.errors import WcedError
-from wced.pretraining.folder import load
 from wced.pretraining.train import pretrain
 
 

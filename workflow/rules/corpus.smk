@@ -3,7 +3,7 @@ import json
 import re
 
 from wced.corpus import FORMAT_VERSION as CORPUS_VERSION
-from wced.corpus.archives import archive_file, local_files
+from wced.archives import archive_file, local_files
 from wced.corpus.datasets import HUMAN
 
 # Every file that an archive of the index holds, by the name under which the archive is kept.

@@ -18,8 +18,8 @@ from wced.figures.charts import intervals, name_rows, panels
 from wced.stats import Score, missing
 
 if TYPE_CHECKING:
+    from wced.checkpoint import Checkpoint
     from wced.embedding.inputs import ModelInput
-    from wced.pretraining.folder import Checkpoint
 
 TITLE = "Fine-tuned annotation"
 MODES = {
@@ -82,9 +82,9 @@ def score(job: Job) -> pd.DataFrame:
         If the embedding is of other cells than the dataset, or the dataset lacks a column that the section names.
     """
     from wced import h5ad
+    from wced.checkpoint import load
     from wced.embedding.inputs import read_cells
-    from wced.pretraining.finetune_split import TEST, TRAIN, labelled_cells
-    from wced.pretraining.folder import load
+    from wced.finetuning.split import TEST, TRAIN, labelled_cells
 
     section: FinetunedAnnotation = job.section
     modes = [section.tuning(mode, job.dataset) for mode in section.modes]
@@ -131,7 +131,7 @@ def _finetuned(
     test_n: np.ndarray,
 ) -> np.ndarray:
     """Return the labels that the fine-tuned checkpoint gives the test cells."""
-    from wced.pretraining.finetune import finetune
+    from wced.finetuning.train import finetune
 
     tuned = finetune(cells, obs, column, checkpoint, mode, seed=seed)
     said = tuned.predictions[tuned.predictions["split"] == "test"].set_index("cell")["predicted"]

@@ -136,9 +136,9 @@ def gene_embeddings(
 ) -> None:
     """Export the gene embeddings of checkpoints, beside untrained and random ones, and PCA of co-expression."""
     from wced import tables
+    from wced.checkpoint import load
     from wced.embedding.corpus_pca import Components
     from wced.embedding.gene_vectors import write_all
-    from wced.pretraining.folder import load
     from wced.shards.reader import ShardSet
 
     places = {folder.name: folder / "model" for folder in pretrained}

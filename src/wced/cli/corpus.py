@@ -38,7 +38,7 @@ def gene_table(
     output: Annotated[Path, Output("Gene table to write (Parquet).")],
 ) -> None:
     """Join GENCODE's genes with HGNC's into the gene table."""
-    from wced.corpus.archives import opened
+    from wced.archives import opened
     from wced.genes import build, write
     from wced.genes.table import read_gencode, read_hgnc
 
@@ -66,8 +66,8 @@ def source(
 ) -> None:
     """Harmonise one dataset to the CELLxGENE schema; the row says where its files are."""
     from wced import tables
+    from wced.archives import local_files, opened, opened_files
     from wced.corpus.annotation import read_cell_type_names
-    from wced.corpus.archives import local_files, opened, opened_files
     from wced.corpus.datasets import read_dataset
     from wced.corpus.harmonise import harmonise
     from wced.genes import read

@@ -90,10 +90,10 @@ def _opened(
     checkpoint's. The table of leakage is an input where there is one.
     """
     from wced import h5ad
+    from wced.checkpoint import found, load
     from wced.embedding.inference import untrained
     from wced.embedding.inputs import read_cells
     from wced.model.cpu import keep_freed_memory
-    from wced.pretraining.folder import found, load
 
     keep_freed_memory()
     folder = found(checkpoint)

@@ -20,7 +20,7 @@ def fetch(
     output: Annotated[Path, Output("File to write.")],
 ) -> None:
     """Download one file of a database."""
-    from wced.learnability.annotation import references
+    from wced.genes.annotation import references
 
     with record():
         references.fetch(url, sha256, output)
@@ -38,10 +38,10 @@ def gene_annotation(
 ) -> None:
     """Annotate protein-coding genes with their functional family and expression program."""
     from wced import tables
-    from wced.corpus.archives import local_files, opened
+    from wced.archives import local_files, opened
     from wced.genes import read
-    from wced.learnability.annotation.references import local_file
-    from wced.learnability.annotation.table import annotate
+    from wced.genes.annotation.references import local_file
+    from wced.genes.annotation.table import annotate
 
     hgnc_file = local_files(genes_section.hgnc, archives)[0]
     inputs = {name: local_file(reference, archives) for name, reference in section.references.items()}
@@ -77,7 +77,7 @@ def learnability(
     from wced.learnability.analysis import MADE, analyse
     from wced.learnability.checkpoint import MODEL_FILES, left_out, told_depth
     from wced.learnability.figures import save_figures
-    from wced.learnability.page import render
+    from wced.report.genes import render
 
     errors_files = ("gene_errors", "gene_error_sums")
     inputs = {f"{folder.name}/{name}": folder / f"{name}.parquet" for folder in folders for name in errors_files}

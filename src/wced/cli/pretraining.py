@@ -67,9 +67,9 @@ def finetune(
 ) -> None:
     """Teach a pretrained checkpoint a column of labels, and write the model and its predictions."""
     from wced import h5ad
+    from wced.checkpoint import found, load
     from wced.embedding.inputs import read_cells
-    from wced.pretraining import finetune as tuning
-    from wced.pretraining.folder import found, load
+    from wced.finetuning import train as tuning
 
     folder = found(checkpoint)
     weights = folder / "model.safetensors"

@@ -40,7 +40,7 @@ VARIABLE = "WCED_WARM"
 FEWEST_JOBS = 10
 """A run of fewer jobs would be over before everything is imported."""
 
-ROOMS = ("corpus", "genes", "shards", "pretraining", "embedding", "benchmarks", "learnability", "report")
+ROOMS = ("corpus", "genes", "shards", "pretraining", "embedding", "finetuning", "benchmarks", "learnability", "report")
 """Packages of which everything is imported, and with it the libraries that they use; in flow order."""
 
 LATE = (

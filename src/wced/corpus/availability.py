@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from wced.archives import local_files
 from wced.config import Run
-from wced.corpus.archives import local_files
 from wced.corpus.datasets import Dataset
 from wced.errors import WcedError
 

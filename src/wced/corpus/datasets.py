@@ -7,10 +7,10 @@ from typing import Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from wced.archives import archive_file
 from wced.config import Run
 from wced.config.base import Section
 from wced.config.corpus import ArchiveMember
-from wced.corpus.archives import archive_file
 from wced.errors import WcedError
 from wced.files import existing
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wced.corpus.archives import ARCHIVE, archive_file
+from wced.archives import ARCHIVE, archive_file
 from wced.errors import WcedError
 from wced.files import sha256
 from wced.progress import BYTES, advancing

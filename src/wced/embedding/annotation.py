@@ -3,12 +3,12 @@
 import numpy as np
 import pandas as pd
 
+from wced.checkpoint import Checkpoint
 from wced.embedding.inference import label_head, label_logits
 from wced.embedding.inputs import ModelInput
 from wced.errors import WcedError
 from wced.ontology.cut import OntologyCut
 from wced.ontology.labels import label_of
-from wced.pretraining.folder import Checkpoint
 
 METHODS = ("leaf_argmax", "greedy")
 """Ways to read a hierarchical head: its most probable leaf, or from the root always the most probable child.

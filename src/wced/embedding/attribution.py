@@ -9,13 +9,13 @@ import torch
 from captum.attr import LayerIntegratedGradients
 from torch import nn
 
+from wced.checkpoint import Checkpoint
 from wced.embedding.inference import POSITIONS, batches, label_head, placed
 from wced.embedding.inputs import ModelInput
 from wced.embedding.matching import symbols_of
 from wced.errors import WcedError
 from wced.genes.names import without_version
 from wced.model import WcedOutput
-from wced.pretraining.folder import Checkpoint
 from wced.progress import progress
 
 EXPRESSION = {"detection": "detection_logits", "value": "values"}

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from wced.checkpoint import Checkpoint
 from wced.embedding.corpus_pca import Components
 from wced.embedding.files import write_embedding
 from wced.embedding.inference import untrained
 from wced.errors import WcedError
-from wced.pretraining.folder import Checkpoint
 from wced.pretraining.gene_statistics import cell_values
 from wced.shards.reader import ShardSet
 

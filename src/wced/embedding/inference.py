@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import torch
 
+from wced.checkpoint import Checkpoint
 from wced.embedding.inputs import ModelInput
 from wced.embedding.pooling import Pooling
 from wced.errors import WcedError
 from wced.model import WcedModel
 from wced.model.backbones import layers_of
-from wced.pretraining.folder import Checkpoint
 from wced.progress import progress
 from wced.shards.cells import CellViews
 from wced.shards.encode import Encoding, encode

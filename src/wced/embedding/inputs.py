@@ -8,11 +8,11 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
+from wced.checkpoint import Checkpoint
 from wced.corpus.published import Published
 from wced.corpus.reading import of_anndata
 from wced.embedding.matching import GeneMatch, match_genes, symbols_of
 from wced.errors import WcedError
-from wced.pretraining.folder import Checkpoint
 from wced.shards.cells import RaggedCells, from_csr
 from wced.shards.input_genes import GeneChoice, gene_choice
 from wced.shards.perturbations import Perturbations, gene_ids_of

@@ -13,9 +13,9 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from wced import tables
-from wced.pretraining.gene_blocks import blocks_of
+from wced.pretraining.gene_errors.blocks import blocks_of
+from wced.pretraining.gene_errors.tables import gene_table, write_sums
 from wced.pretraining.gene_statistics import cell_values, masked_values
-from wced.pretraining.gene_tables import gene_table, write_sums
 from wced.pretraining.launch import STOPPED
 from wced.pretraining.module import PretrainingModule
 from wced.pretraining.state import TrainingState

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from wced.pretraining.gene_blocks import Blocks
+from wced.pretraining.gene_errors.blocks import Blocks
 from wced.shards.batches import BatchDataset
 from wced.shards.encode import Encoding, encode
 from wced.shards.order import CellSource

@@ -23,7 +23,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from wced.errors import WcedError
 from wced.files import sha256, whole_file, whole_folder
 from wced.pretraining import FORMAT_VERSION
-from wced.pretraining.gene_tables import adopted
+from wced.pretraining.gene_errors.tables import adopted
 
 EXTENDABLE = ("name", "precision", "checkpoint.epochs", "checkpoint.early_stop", "checkpoint.extend_from")
 """How keys begin that may differ between a training and the one that it goes on from by `extend_from`."""

@@ -14,13 +14,13 @@ from lightning.pytorch.plugins.environments import LightningEnvironment, TorchEl
 from lightning.pytorch.strategies import DDPStrategy
 
 from wced import resources, tables
+from wced.checkpoint import Checkpoint, load, save
 from wced.config import pretraining as config
 from wced.errors import WcedError
 from wced.files import whole_folder
 from wced.model import WcedModel
 from wced.model.cpu import keep_freed_memory
 from wced.model.parameters import parameters_by_part
-from wced.pretraining import folder
 from wced.pretraining.build import (
     build_model,
     compile_layers,
@@ -32,8 +32,8 @@ from wced.pretraining.build import (
 from wced.pretraining.callbacks import AdaptiveChoice, GeneErrorFiles, QuietProgress, Saving
 from wced.pretraining.card import card, start_card
 from wced.pretraining.gene_errors import GeneErrors
+from wced.pretraining.gene_errors.tables import joined
 from wced.pretraining.gene_statistics import cell_values
-from wced.pretraining.gene_tables import joined
 from wced.pretraining.launch import launched, rank
 from wced.pretraining.module import PretrainingModule
 from wced.pretraining.start import start_from_statistics
@@ -126,9 +126,9 @@ def pretrain(
         values = cell_values(shards, "train", null=False)
         start_from_statistics(model, shards, values, section.model, seed)
         genes = input_genes(values, shards.vocabulary, checkpoint.input)
-        start = folder.Checkpoint(model, shards.vocabulary, shards.labels, graph, genes)
+        start = Checkpoint(model, shards.vocabulary, shards.labels, graph, genes)
     else:  # weights and what all training cells say are there
-        values, start = None, folder.load((extended or state).step_0)
+        values, start = None, load((extended or state).step_0)
         model = start.model.train()
         model.config.losses, model.config.readout = checkpoint.losses, checkpoint.read_from
     model.backbone.gradient_checkpointing = checkpoint.gradient_checkpointing
@@ -147,7 +147,7 @@ def pretrain(
             state.begin(extended, name)
         if values is not None:
             with whole_folder(state.step_0) as temporary:
-                folder.save(start, temporary, card=start_card(name, checkpoint, model))
+                save(start, temporary, card=start_card(name, checkpoint, model))
     callbacks = [Saving(state.path, section.save_every_minutes * 60), errors]
     if checkpoint.mlm is not None and checkpoint.mlm.choice == "adaptive":
         callbacks.append(AdaptiveChoice(train, errors.values["mlm"].null_mae_g))
@@ -184,7 +184,7 @@ def pretrain(
             (temporary / "model").mkdir()
             metrics = module.metrics_table(name)
             module.trained.config.extended = module.extended
-            folder.save(
+            save(
                 replace(start, model=module.trained),
                 temporary / "model",
                 card=card(name, checkpoint, module.trained, shards, metrics),

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import pandas as pd
 import yaml
 
-from wced import pages
 from wced.benchmarks.job import task_module
 from wced.config import Run
 from wced.embedding.leakage import ALL
-from wced.pages import Drawing
+from wced.report import pages
+from wced.report.pages import Drawing
 from wced.report.pivots import Pivot, model_table, pivots, sampling_steps
 from wced.report.pooling import pooled, pooling_note
 from wced.report.records import missing_scores

@@ -11,9 +11,9 @@ from wced import tables
 from wced.benchmarks import published
 from wced.config import Run
 from wced.files import existing
-from wced.pages import Drawing, read_drawing
 from wced.report import records
 from wced.report.figures import COLOURS
+from wced.report.pages import Drawing, read_drawing
 
 
 @dataclass(frozen=True)

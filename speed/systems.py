@@ -1,0 +1,142 @@
+"""What is measured: the works, and the systems that do them."""
+
+from dataclasses import dataclass
+
+from wced.shards.order import Order
+
+BATCH_SIZE = 64
+"""Cells of a batch, for every system."""
+
+BUFFER = 16_384
+"""Cells that a system with a shuffle buffer holds in it, for every such system (256 batches)."""
+
+BATCH_WORKS = ("raw_batches", "wced_batches", "mlm_batches", "wced_batches_dense")
+WORKS = ("write_shards", *BATCH_WORKS)
+"""Works in the order of the table; those but the first two have a length."""
+
+LENGTHS = (512, 2048, 8192)
+
+
+def lengths_of(work: str, lengths: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the lengths at which a work is measured; 0 stands for a work that has none."""
+    if work in ("write_shards", "raw_batches"):
+        return (0,)
+    # The dense target is the same at any length: one is enough, the one in the middle.
+    return lengths[len(lengths) // 2 :][:1] if work == "wced_batches_dense" else lengths
+
+
+@dataclass(frozen=True)
+class System:
+    """One row of the table for each of its works and lengths."""
+
+    name: str
+    package: str
+    """Distribution whose version the table names."""
+    works: tuple[str, ...]
+    modules: tuple[str, ...]
+    """What it imports, before its memory is looked at for the first time."""
+    protocol: str
+    """Its settings, in words."""
+    peers: bool = True
+    """Whether it runs in the peers' environment; if not, in that of the pipeline."""
+    workers: int = 0
+    """Workers (threads); with any, the process is not pinned to one core."""
+    prepares: bool = False
+    """Whether it has a store of its own to write before anything is timed."""
+
+
+_OURS = ("wced.shards.batches", "wced.shards.reader")
+_ORDER = Order()
+_BALANCED = {"strategy": "weighted", "columns": ("dataset", "cell_type_ontology_term_id")}
+
+ORDERS = {"ours_weighted": Order(**_BALANCED), "ours_one_dataset": Order(**_BALANCED, batches="one_dataset")}
+"""Orders of systems of ours that do not shuffle plainly."""
+
+_INPUTS = {
+    "ours_informative": {"subset": "informative"},
+    "ours_left_out": {"reduces": True},
+    "ours_panels": {"panelled": 1.0},
+    "ours_thinned": {"thinned": 1.0},
+    "ours_lengths": {"shortest": 48},
+}
+INPUTS = _INPUTS | {"ours_varied": {name: value for changes in _INPUTS.values() for name, value in changes.items()}}
+"""What systems of ours whose inputs are not plain change of the `wced.shards.encode.Encoding`."""
+
+SYSTEMS = (
+    System(
+        "ours", "wced", WORKS, _OURS,
+        f"memory-mapped shards, blocks of {_ORDER.block_cells} cells, shuffled over {_ORDER.buffer_blocks} blocks",
+        peers=False,
+    ),
+    System(
+        "ours_2_workers", "wced", BATCH_WORKS, _OURS, "as ours, two worker threads, not pinned", peers=False,
+        workers=2,
+    ),
+    System(
+        "ours_4x_cells", "wced", ("raw_batches", "wced_batches"), _OURS, "as ours, every shard listed four times",
+        peers=False,
+    ),
+    System(
+        "ours_weighted", "wced", ("raw_batches", "wced_batches"), _OURS,
+        "as ours, cells weighted by 1/√n of their dataset × cell type", peers=False,
+    ),
+    System(
+        "ours_one_dataset", "wced", ("raw_batches", "wced_batches"), _OURS,
+        "as ours_weighted, batches of one dataset each, which therefore have no entropy", peers=False,
+    ),
+    *(
+        System(name, "wced", ("wced_batches", "mlm_batches"), _OURS, f"as ours, inputs {words}", peers=False)
+        for name, words in {
+            "ours_informative": "of the most informative genes",
+            "ours_left_out": "without one gene in a hundred",
+            "ours_panels": "of the genes of another dataset or of a random 5,000, for all cells",
+            "ours_thinned": "thinned to a rate between 0.1 and 1, for all cells",
+            "ours_lengths": "of a length by batch, from 48 on",
+            "ours_varied": "with all of these",
+        }.items()
+    ),
+    System(
+        "annbatch", "annbatch", WORKS, ("annbatch", "anndata", "zarr", "zarrs"),
+        f"its own shuffled zarr store, zarrs codec, chunks of 512 cells, {BUFFER:,} cells in memory, SciPy CSR",
+        prepares=True,
+    ),
+    System(
+        "scdataset", "scdataset", BATCH_WORKS, ("scdataset", "anndata"),
+        f"backed uncompressed h5ad, BlockShuffling(16), {BUFFER:,} cells a fetch, SciPy CSR",
+    ),
+    System(
+        "tiledbsoma_ml", "tiledbsoma-ml", BATCH_WORKS, ("tiledbsoma_ml", "tiledbsoma"),
+        f"local SOMA, shuffle_chunk_size 64, io_batch_size {BUFFER:,}, no eager fetch, SciPy CSR",
+    ),
+    System(
+        "annloader", "anndata", BATCH_WORKS, ("anndata.experimental",),
+        "anndata.experimental.AnnLoader, backed uncompressed h5ad, full shuffle, SciPy CSR",
+    ),
+    System(
+        "scvi_anndataloader", "scvi-tools", BATCH_WORKS, ("scvi.dataloaders",),
+        "all cells in memory, full shuffle, sparse CSR tensors",
+    ),
+    System(
+        "tiledbsoma", "tiledbsoma", ("write_shards",), ("speed.generate",),
+        "bare reading of the same ranges of X as Arrow tables; nothing is written", peers=False,
+    ),
+    System(
+        "copy_floor", "numpy", BATCH_WORKS, _OURS,
+        "numpy.copyto of as many bytes as a batch of ours, from and to buffers larger than the last-level cache",
+        peers=False,
+    ),
+)  # fmt: skip
+
+COLLATOR = "finished by wced's own collator"
+"""Peers deliver raw counts only; what makes finished batches of them is the same for all."""
+
+
+def protocol_of(system: System, work: str) -> str:
+    """Return the settings of a system for one work."""
+    if work == "write_shards" and system.name == "annbatch":
+        return "DatasetCollection.add_adatas from one h5ad instead of SOMA; shuffles and compresses"
+    if work == "write_shards" and system.name == "ours":
+        return "from a local SOMA, one shard after the other"
+    if system.peers and work not in ("write_shards", "raw_batches"):
+        return f"{system.protocol}; {COLLATOR}"
+    return system.protocol

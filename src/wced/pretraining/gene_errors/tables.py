@@ -1,0 +1,143 @@
+"""Gene errors of a validation epoch as tables."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
+
+from wced.files import whole_file
+from wced.pretraining.gene_errors import ErrorSums
+from wced.pretraining.gene_errors.blocks import PARTS, Blocks
+from wced.pretraining.gene_statistics import ValueSums
+from wced.shards.vocabulary import Vocabulary
+
+
+def gene_table(
+    checkpoint: str,
+    decoder: str,
+    epoch: int,
+    vocabulary: Vocabulary,
+    errors: ErrorSums,
+    values: ValueSums,
+    zero_fraction_g: np.ndarray,
+) -> pd.DataFrame:
+    """Return the rows of `tables.GENE_ERRORS` of an epoch, for genes that were predicted at least once.
+
+    Parameters
+    ----------
+    checkpoint, decoder, epoch
+        What the rows belong to; epochs count from 1.
+    vocabulary
+        Genes.
+    errors
+        Sums over all ranks.
+    values
+        Of the very values that the model was scored on. With masked positions these are a sample, in which
+        strongly expressed cells may be over-represented; a null of all cells would then be unfair.
+    zero_fraction_g
+        Share of the validation cells that do not express each gene, where it was measured.
+
+    Raises
+    ------
+    ValueError
+        If the errors are not those of the values: another number of them was scored.
+    """
+    if not (np.array_equal(errors.n_g, values.n_g) and np.array_equal(errors.n_nonzero_g, values.n_nonzero_g)):
+        raise ValueError(
+            f"{errors.n_g.sum()} predictions, {errors.n_nonzero_g.sum()} of expressed genes, were scored on "
+            f"{values.n_g.sum()} values, {values.n_nonzero_g.sum()} of expressed genes"
+        )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        frame = pd.DataFrame(
+            {
+                "checkpoint": checkpoint,
+                "decoder": decoder,
+                "epoch": epoch,
+                "gene_id": vocabulary.gene_ids,
+                "gene_symbol": vocabulary.symbols,
+                "n": errors.n_g,
+                "n_nonzero": errors.n_nonzero_g,
+                "zero_fraction": zero_fraction_g,
+                "mean_nonzero": values.mean_g,
+                "detection_auc": errors.auc_g,
+                "nonzero_mae": errors.nonzero_mae_g,
+                "nonzero_mae_ungated": errors.nonzero_mae_ungated_g,
+                "null_mae": values.null_mae_g,
+                "rescaled_mae": errors.nonzero_mae_g / values.mean_g,
+                "rescaled_null_mae": values.null_mae_g / values.mean_g,
+            }
+        )
+    return frame[frame["n"] > 0].reset_index(drop=True)
+
+
+def write_sums(
+    path: str | Path,
+    checkpoint: str,
+    decoder: str,
+    epoch: int,
+    vocabulary: Vocabulary,
+    blocks: Blocks,
+    errors: ErrorSums,
+    values: ValueSums,
+) -> None:
+    """Write the rows of `tables.GENE_ERROR_SUMS` of an epoch: every block × gene with a prediction (Parquet).
+
+    There may be millions of them, so names stand in dictionaries, and are not made text for every row.
+    """
+    row = np.flatnonzero(values.n_bg)
+    block, gene = np.divmod(row, len(vocabulary))
+
+    def word(value: str) -> pa.Array:
+        return pa.DictionaryArray.from_arrays(np.zeros(len(row), np.int8), [value])
+
+    n_nonzero, total, squares, deviation = values.nonzero_bgs.reshape(-1, 4)[row].T
+    gated, ungated = errors.errors_bgs.reshape(-1, 2)[row].T
+    columns = {
+        "checkpoint": word(checkpoint),
+        "decoder": word(decoder),
+        "epoch": np.full(len(row), epoch, np.int32),
+        "dataset": pa.DictionaryArray.from_arrays((block // PARTS).astype(np.int8), list(blocks.names)),
+        "part": (block % PARTS).astype(np.int8),
+        "gene_id": pa.DictionaryArray.from_arrays(gene.astype(np.int32), list(vocabulary.gene_ids)),
+        "n": values.n_bg.ravel()[row].astype(np.int32),
+        "n_nonzero": n_nonzero.astype(np.int32),
+    }
+    sums = {
+        "sum_abs_error": gated,
+        "sum_abs_error_ungated": ungated,
+        "sum_abs_error_null": deviation,
+        "sum_prediction": errors.expected_bg.ravel()[row],
+        "sum_value": total,
+        "sum_squared_value": squares,
+    }
+    with whole_file(path) as temporary:
+        parquet.write_table(
+            pa.table(columns | sums),
+            temporary,
+            use_dictionary=list(columns),
+            column_encoding=dict.fromkeys(sums, "BYTE_STREAM_SPLIT"),
+            compression="zstd",
+            compression_level=1,
+        )
+
+
+def joined(path: str | Path, parts: Sequence[Path]) -> None:
+    """Write Parquet files of the same columns as one, a part at a time; their names may stand in dictionaries."""
+    with whole_file(path) as temporary:
+        schema = parquet.read_schema(parts[0])
+        with parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            for part in parts:
+                writer.write_table(parquet.read_table(part).cast(schema))
+
+
+def adopted(path: str | Path, checkpoint: str, part: Callable[[str, int], Path]) -> None:
+    """Write the rows of each decoder and epoch of a file, as those of another checkpoint, to the file `part` names."""
+    for decoder, epoch in parquet.read_table(path, columns=["decoder", "epoch"]).to_pandas().drop_duplicates().values:
+        table = parquet.read_table(path, filters=[("decoder", "==", decoder), ("epoch", "==", epoch)])
+        at = table.schema.get_field_index("checkpoint")
+        name = pa.DictionaryArray.from_arrays(np.zeros(len(table), np.int8), [checkpoint])
+        with whole_file(part(decoder, epoch)) as temporary:
+            parquet.write_table(table.set_column(at, "checkpoint", name.cast(table.schema.types[at])), temporary)

@@ -1,0 +1,78 @@
+import sqlite3
+from contextlib import closing
+
+import pandas as pd
+import pytest
+
+from wced.errors import WcedError
+from wced.genes.annotation.transcription_factors import read_jaspar, read_tfclass, superclasses
+from wced.genes.names import gene_names
+
+SYMBOLS = ["JUN", "ZNF1", "ZNF2", "HOXA1", "SKI", "MYC", "FOXA1"]
+IDS = [f"ENSG{i:011d}" for i in range(1, len(SYMBOLS) + 1)]
+
+
+def names():
+    table = pd.DataFrame({"gene_id": IDS, "symbol": SYMBOLS, "hgnc_symbol": SYMBOLS, "alias_symbols": [[]] * 7})
+    return gene_names(table.assign(previous_symbols=[["AP1"], *[[]] * 6]))
+
+
+@pytest.fixture
+def jaspar(tmp_path):
+    path = tmp_path / "jaspar.sqlite"
+    profiles = [
+        (1, "AP1", "9606", ["Basic leucine zipper factors (bZIP)"]),
+        (2, "FOXA1(var.2)", "9606", ["Fork head/winged helix factors"]),
+        (3, "MYC::JUN", "9606", ["Basic helix-loop-helix factors (bHLH)", "Basic leucine zipper factors (bZIP)"]),
+        (4, "SKI", "9606", ["A class of tomorrow"]),
+        (5, "Zfp", "10090", ["C2H2 zinc finger factors"]),
+    ]
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE MATRIX (ID, NAME)")
+        database.execute("CREATE TABLE MATRIX_SPECIES (ID, TAX_ID)")
+        database.execute("CREATE TABLE MATRIX_ANNOTATION (ID, TAG, VAL)")
+        for number, name, species, classes in profiles:
+            database.execute("INSERT INTO MATRIX VALUES (?, ?)", (number, name))
+            database.execute("INSERT INTO MATRIX_SPECIES VALUES (?, ?)", (number, species))
+            database.executemany(
+                "INSERT INTO MATRIX_ANNOTATION VALUES (?, 'class', ?)", [(number, text) for text in classes]
+            )
+        database.commit()
+    return path
+
+
+def test_jaspar_has_human_factors_without_dimers(jaspar):
+    assert sorted(read_jaspar(jaspar)["name"]) == ["AP1", "FOXA1", "SKI"]
+
+
+def test_class_goes_before_name_and_a_name_needs_the_term(jaspar):
+    hgnc = pd.Series(
+        ["zinc finger like", "zinc finger protein 1", "zinc finger protein 2", "homeobox A1", "SKI", "x", "x"],
+        index=IDS,
+    )
+    is_factor = pd.Series([True, True, False, True, True, True, True], index=IDS)
+    found = superclasses(read_jaspar(jaspar), names(), hgnc, is_factor).set_index("gene_id")["superclass"]
+    assert found.rename(dict(zip(IDS, SYMBOLS, strict=True))).to_dict() == {
+        "JUN": "1",  # by its class under a previous symbol, although its name here says zinc finger
+        "FOXA1": "3",
+        "ZNF1": "2",
+        "HOXA1": "3",
+    }
+
+
+def test_tfclass_gives_the_first_number_and_the_lowest_of_two(tmp_path):
+    path = tmp_path / "tfclass.obo"
+    path.write_text(
+        "[Term]\nid: 2.3\nname: class\n\n[Term]\nid: 2.3.1.0.1\nxref: ENSEMBL:E2 \"x\"\nxref: ENSEMBL:E1 \"x\"\n\n"
+        "[Term]\nid: 1.1.1.0.1\nxref: UNIPROT:P1\nxref: ENSEMBL:E1\n"
+    )  # fmt: skip
+    assert read_tfclass(path).to_numpy().tolist() == [["E1", "1"], ["E2", "2"]]
+
+
+def test_wrong_files_are_refused(tmp_path):
+    path = tmp_path / "x"
+    path.write_text("no database, long enough to be read as the header of one" * 9)
+    with pytest.raises(WcedError, match="cannot be read as the JASPAR database"):
+        read_jaspar(path)
+    with pytest.raises(WcedError, match="has no cross-reference to Ensembl"):
+        read_tfclass(path)

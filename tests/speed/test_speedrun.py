@@ -1,0 +1,389 @@
+import json
+import math
+import re
+from itertools import count, pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from typer.testing import CliRunner
+
+from clouds import job
+from generated import write_generated_run
+from speed import speedrun_training
+from speed.__main__ import app
+from speed.speedrun_figure import figure
+from speed.speedrun_scores import Scorer, scored_datasets
+from speed.speedrun_training import learning_rate, train
+from wced import h5ad, tables
+from wced.benchmarks import czi, zero_shot_integration
+from wced.config import check, read
+from wced.config import section as read_section
+from wced.config.benchmarks import Integration
+from wced.config.benchmarks.czi import Czi
+from wced.config.pretraining import Optimiser
+from wced.config.speedrun import Speedrun
+from wced.corpus.datasets import read_datasets
+from wced.embedding import baselines
+from wced.embedding.files import read_embedding, write_embedding
+from wced.errors import WcedError
+from wced.figures import save
+from wced.files import sha256
+from wced.pretraining.module import PretrainingModule
+from wced.shards.reader import ShardSet
+
+CONFIG = Path(__file__).parents[2] / "config"
+CELL_TYPE = "cell_type_ontology_term_id"
+
+
+def settings(**changes):
+    """A recipe of a minute model; by the fake clock a step takes two seconds."""
+    checkpoint = {
+        "wced": {},
+        "label_heads": [{"column": CELL_TYPE, "loss": "hierarchical"}],
+        "input": {"length": 24, "dropout": 0.2},
+        "batch_size": 64,
+        "optimiser": {"learning_rate": 5e-3, "warmup_steps": 2, "schedule": "cosine", "final_fraction": 0.0},
+    }
+    model = {
+        "hidden_size": 16, "layers": 1, "heads": 2, "intermediate_size": 16, "value_frequencies": 4,
+        "decoder_width": 16,
+    }  # fmt: skip
+    checkpoint |= changes.pop("checkpoint", {})
+    recipe = {"model": model, "checkpoints": {"quick": checkpoint}, "precision": "32-true"} | changes.pop("recipe", {})
+    return {
+        "recipe": recipe, "minutes": [0.1, 0.6], "seeds": [4], "validation": ["blood_symbols"], "neighbours": 5,
+        "folds": 2, "min_class_size": 4, "n_top_genes": 100, "n_components": 5,
+    } | changes  # fmt: skip
+
+
+def section(**changes):
+    return read_section(Speedrun, json.dumps(settings(**changes)))
+
+
+class FakeClock:
+    """A second passes each time one looks at it."""
+
+    def __init__(self):
+        self.seconds = count(100)
+        self.slept = 0
+
+    def __call__(self):
+        return next(self.seconds) + self.slept
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    fake = FakeClock()
+    monkeypatch.setattr(speedrun_training, "perf_counter", fake)
+    return fake
+
+
+@pytest.fixture(scope="module")
+def shards(made):
+    return ShardSet(made.shards)
+
+
+@pytest.fixture(scope="module")
+def rows(made):
+    return read_datasets(made.run.sources.table)
+
+
+def run(made, output, given, *words):
+    path = output.with_suffix(".yaml")
+    path.write_text(yaml.safe_dump({"run": "other", "speedrun": given}))
+    done = CliRunner().invoke(
+        app,
+        [
+            "speedrun", "--index", str(made.shards / "index.json"), "--sources", str(made.held_out.parent),
+            "--config", str(path), "--table", made.run.sources.table, "--output", str(output), *words,
+        ],
+        catch_exceptions=False,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.fixture(scope="module")
+def finished(made, tmp_path_factory):
+    """Two seeds on development data, by the fake clock; the held-out dataset is in the section but not asked for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(speedrun_training, "perf_counter", FakeClock())
+        output = tmp_path_factory.mktemp("speedrun") / "development"
+        said = run(made, output, settings(datasets=["held_blood"], seeds=[4, 5], minutes=[0.1, 1.5]))
+    return output, tables.read(tables.SPEEDRUN, output / "curve.tsv"), said
+
+
+def test_the_curve_has_every_model_at_its_minutes(finished):
+    _, curve, _ = finished
+    assert set(curve["recipe"]) == {"quick"} and set(curve["dataset"]) == {"validation_blood_symbols"}
+    assert set(curve["role"]) == {"development"}
+    found = set(curve[["model", "seed", "minutes"]].itertuples(index=False, name=None))
+    ways = {("untrained", seed, 0.0) for seed in (4, 5)} | {("recipe", s, m) for s in (4, 5) for m in (0.1, 1.5)}
+    assert found == ways | {(baseline, 4, 0.0) for baseline in ("hvg", "pca", "corpus_pca")}
+    metrics = curve.groupby(["model", "seed", "minutes"])["metric"].agg(set)
+    assert all({"avg_bio", "avg_batch", "macro_f1", "accuracy"} <= found for found in metrics)
+    assert curve.loc[curve["metric"] == "avg_bio", "value"].between(0, 1).all()
+
+
+def test_the_curve_tells_of_the_training(shards, finished):
+    output, curve, said = finished
+    recipe = curve[(curve["model"] == "recipe") & (curve["metric"] == "avg_bio")]
+    per_seed = recipe.groupby("seed")
+    assert (per_seed["steps"].diff().dropna() > 0).all() and (per_seed["loss"].diff().dropna() < 0).all()
+    # Epochs follow one another until the time is over.
+    assert (per_seed["cells_seen"].max() > 2 * shards.count("train")).all()
+    assert recipe["cells_per_second"].to_numpy() == pytest.approx(
+        recipe["cells_seen"] / (60 * recipe["minutes"]), rel=0.5
+    )
+    still = curve[curve["model"] != "recipe"]
+    assert still["loss"].isna().all() and (still["steps"] == 0).all() and (still["cells_seen"] == 0).all()
+    facts = json.loads((output.parent / "development.provenance.json").read_text())
+    assert set(facts["trainings"]) == {"4", "5"} and facts["held_out"] is False
+    last = recipe[recipe["seed"] == 5].iloc[-1]
+    assert facts["trainings"]["5"]["steps"] == last["steps"] and facts["trainings"]["5"]["cells"] == last["cells_seen"]
+    assert re.search(r"seed 5, 0 min: 0 cells\n", said)
+    assert re.search(r"seed 5, 1.5 min: \d+ cells \(\d+/s\), loss \d", said)
+    assert facts["scored"] == {"validation_blood_symbols": {"role": "development", "sha256": None}}
+
+
+def test_held_out_datasets_are_scored_when_asked_for(made, tmp_path, clock):
+    given = settings(datasets=["held_blood"], validation=[], minutes=[0.1])
+    run(made, tmp_path / "held_out", given, "--held-out")
+    curve = tables.read(tables.SPEEDRUN, tmp_path / "held_out" / "curve.tsv")
+    assert set(curve["role"]) == {"held_out"} and set(curve["dataset"]) == {"held_blood"}
+    assert set(curve["model"]) == {"recipe", "untrained", "pca", "hvg", "corpus_pca"}
+    facts = json.loads((tmp_path / "held_out.provenance.json").read_text())
+    assert facts["scored"] == {"held_blood": {"role": "held_out", "sha256": sha256(made.held_out)}}
+    # PCA is scored as the benchmarks score it.
+    adata = h5ad.read(made.held_out)
+    path = tmp_path / "pca.h5ad"
+    write_embedding(
+        path, baselines.pca(adata, 100, 5, 4), adata.obs, model="pca", dataset="held_blood", n_params=0, leakage="x"
+    )
+    embedding = read_embedding(path)
+    probe = Czi(datasets=["held_blood"], folds=2, min_class_size=4, seed=4)
+    integration = job(embedding, Integration(datasets=["held_blood"]), seed=4, count=5, cluster_seeds=5)
+    probed = czi.label_prediction(job(embedding, probe, seed=4))
+    expected = pd.concat([zero_shot_integration.score(integration), probed])
+    found = curve[curve["model"] == "pca"].set_index("metric")["value"]
+    np.testing.assert_allclose(found[expected["metric"]], expected["value"], rtol=1e-5)
+
+
+def snapshots(shards, given, seed=4, take=None):
+    found = []
+
+    def collect(snapshot):
+        found.append(snapshot)
+        if take is not None:
+            take(snapshot)
+
+    facts = train(shards, given, seed, collect)
+    return found, facts
+
+
+def same(a, b):
+    first, second = a.model.state_dict(), b.model.state_dict()
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_scoring_takes_no_training_time_and_changes_nothing(shards, monkeypatch):
+    found = []
+    for slept in (0, 10_000):
+        fake = FakeClock()
+        monkeypatch.setattr(speedrun_training, "perf_counter", fake)
+
+        def score(snapshot, fake=fake, slept=slept):
+            assert not snapshot.model.training
+            fake.slept += slept
+            torch.rand(7)
+
+        found.append(snapshots(shards, section(), take=score))
+    (quick, facts), (slow, slow_facts) = found
+    assert facts == slow_facts and [s.minutes for s in quick] == [0.0, 0.1, 0.6]
+    assert all(same(a, b) for a, b in zip(quick, slow, strict=True))
+    assert not same(quick[1], quick[2]) and not same(quick[0], quick[1])
+
+
+def test_seeds_differ(shards, clock):
+    given = section(minutes=[0.05])
+    (first, _), (second, _) = snapshots(shards, given, 4), snapshots(shards, given, 5)
+    assert not same(first[0], second[0])
+
+
+def test_several_minutes_within_a_step_give_the_same_model(shards, clock):
+    found, _ = snapshots(shards, section(minutes=[0.001, 0.002, 0.1]))
+    assert [s.minutes for s in found] == [0.0, 0.001, 0.002, 0.1]
+    assert same(found[1], found[2]) and found[1].steps == found[2].steps == 1 and math.isnan(found[2].loss)
+
+
+def test_a_moving_average_is_what_is_scored(shards, clock):
+    plain, _ = snapshots(shards, section(minutes=[0.2]))
+    average, _ = snapshots(shards, section(minutes=[0.2], checkpoint={"ema_decay": 0.9}))
+    name = next(n for n in plain[0].model.state_dict() if n.startswith("backbone") and n.endswith("weight"))
+    start, end = (s.model.state_dict()[name] for s in plain)
+    between = average[1].model.state_dict()[name]
+    assert 0 < (between - start).norm() < 0.9 * (end - start).norm()
+
+
+def test_learning_rate_follows_the_clock(shards, clock, monkeypatch):
+    used, original = [], PretrainingModule.optimizer_step
+
+    def spy(self, epoch, batch_index, optimizer, closure):
+        used.append({group["lr"] for group in optimizer.param_groups})
+        original(self, epoch, batch_index, optimizer, closure)
+
+    monkeypatch.setattr(PretrainingModule, "optimizer_step", spy)
+    snapshots(shards, section(minutes=[0.2, 0.6]))
+    assert all(len(rates) == 1 for rates in used)
+    rates = [rate for (rate,) in used]
+
+    assert rates[0] == pytest.approx(2.5e-3, rel=0.02)  # the first of two steps of warming up
+    assert rates[1] == max(rates) > 0.95 * 5e-3
+    assert all(a > b for a, b in pairwise(rates[1:])) and rates[-1] < 0.01 * 5e-3
+
+
+@pytest.mark.parametrize(
+    ("step", "progress", "expected"),
+    [(0, 0.0, 0.25), (1, 0.0, 0.5), (3, 0.0, 1.0), (9, 0.5, 0.6), (9, 1.0, 0.2), (9, 1.7, 0.2), (1, 0.5, 0.3)],
+)
+def test_learning_rate_warms_up_over_steps_and_falls_over_time(step, progress, expected):
+    cosine = Optimiser(learning_rate=1.0, warmup_steps=4, schedule="cosine", final_fraction=0.2)
+    assert learning_rate(cosine, step, progress) == pytest.approx(expected)
+    constant = Optimiser(learning_rate=1.0, warmup_steps=4)
+    assert learning_rate(constant, step, progress) == min((step + 1) / 4, 1)
+    assert learning_rate(Optimiser(learning_rate=1.0, warmup_steps=0), step, progress) == 1
+
+
+def test_validation_cells_are_those_of_the_source(made, shards, rows):
+    (found,) = scored_datasets(shards, section(), made.held_out.parent, rows, held_out=False)
+    cells = pd.read_parquet(made.cells)
+    cells = cells[(cells["dataset_id"] == "blood_symbols") & (cells["split"] == "validation")]
+    source = h5ad.read(made.held_out.parent / "blood_symbols.h5ad")  # the first of the collection: ids are its rows
+    source = source[cells["soma_joinid"].to_numpy()]
+    assert list(found.adata.obs_names.astype(int)) == list(cells["soma_joinid"])
+    assert list(found.adata.obs[CELL_TYPE]) == list(source.obs[CELL_TYPE])
+    genes = [gene for gene in shards.vocabulary.gene_ids if gene in source.var_names]
+    assert list(found.adata.var_names) == genes
+    np.testing.assert_array_equal(found.adata.X.toarray(), source[:, genes].X.toarray())
+    assert found.adata.obs["batch"].str.endswith("EFO:0009899").all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"datasets": ["nobody"]}, "datasets: nobody is not in the table"),
+        ({"datasets": ["lung_smartseq"]}, "lung_smartseq is trained on; list it in speedrun.validation"),
+        ({"validation": ["held_blood"]}, "validation: held_blood is none of the shards' datasets: blood_symbols,"),
+        ({"validation": [], "datasets": ["held_blood"]}, "all its datasets are held out"),
+        ({"validation": [], "datasets": ["held_lung"]}, "all its datasets are held out"),
+    ],
+)
+def test_what_can_not_be_scored_is_named(made, shards, rows, changes, message):
+    with pytest.raises(WcedError, match=message):
+        scored_datasets(shards, section(**changes), made.held_out.parent, rows, held_out=False)
+
+
+def test_a_missing_source_is_named(made, shards, rows):
+    given = section(validation=[], datasets=["held_lung"])
+    with pytest.raises(WcedError, match=r"held_lung\.h5ad: no such file"):
+        scored_datasets(shards, given, made.held_out.parent, rows, held_out=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"minutes": [2.0, 1.0]}, "minutes: they must ascend"),
+        ({"minutes": [0.0, 1.0]}, "greater than 0"),
+        ({"seeds": [1, 1]}, "one stands there twice"),
+        ({"validation": []}, "nothing to score"),
+        ({"recipe": {"checkpoints": {"a": {"wced": {}}, "b": {"wced": {}}}}}, "a recipe is one checkpoint, here are 2"),
+        ({"recipe": {"devices": 2}}, "a speedrun trains on one"),
+        ({"checkpoint": {"extend_from": "m"}}, "extend_from has no effect in a speedrun"),
+        ({"checkpoint": {"early_stop": {}}}, "early_stop and adaptive choices need validations"),
+        ({"checkpoint": {"wced": None, "mlm": {"choice": "adaptive"}}}, "need validations"),
+    ],
+)
+def test_sections_that_make_no_sense_are_refused(changes, message):
+    with pytest.raises(WcedError, match=message):
+        section(**changes)
+
+
+def test_a_diverging_training_is_refused_and_leaves_nothing(made, tmp_path, clock):
+    diverging = {"optimiser": {"learning_rate": 1e30, "warmup_steps": 0}}
+    with pytest.raises(WcedError, match=r"the loss is (nan|inf) after \d steps; lower recipe's"):
+        run(made, tmp_path / "out", settings(minutes=[0.3], checkpoint=diverging))
+    assert not list(tmp_path.glob("out/*")) and not (tmp_path / "out.provenance.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("run: x\n", "has no section speedrun"), ("speedrun: 3\n", "has no section speedrun"), ("a: [", "not YAML")],
+)
+def test_a_config_without_the_section_is_refused(made, tmp_path, text, message):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    words = ["speedrun", "--index", "i", "--sources", "s", "--output", str(tmp_path / "out"), "--config", str(path)]
+    with pytest.raises(WcedError, match=message):
+        CliRunner().invoke(app, words, catch_exceptions=False)
+    with pytest.raises(WcedError, match="exactly one of --section and --config"):
+        CliRunner().invoke(app, words[:-2], catch_exceptions=False)
+
+
+def test_scores_of_a_model_do_not_depend_on_what_was_scored_before(made, shards, rows, clock):
+    given = section(minutes=[0.2])
+    datasets = scored_datasets(shards, given, made.held_out.parent, rows, held_out=False)
+    scorer = Scorer(shards, given, datasets)
+    (start, end), _ = snapshots(shards, given)
+    first, last = scorer.snapshot(start), scorer.snapshot(end)
+    pd.testing.assert_frame_equal(Scorer(shards, given, datasets).snapshot(end), last)
+    assert not first["value"].equals(last["value"])
+
+
+def test_the_figure_shows_seeds_and_baselines(finished, tmp_path):
+    output, curve, _ = finished
+    save(figure(curve, ("avg_bio", "macro_f1")), tmp_path / "again.svg")
+    assert (tmp_path / "again.svg").read_bytes() == (output / "curve.svg").read_bytes()
+    shown = figure(curve, ("avg_bio",))
+    (axis,) = shown.axes
+    lines = [line for line in axis.lines if len(line.get_xdata()) == 3]
+    mean = curve[(curve["metric"] == "avg_bio") & (curve["minutes"] == 1.5)]["value"].mean()
+    assert len(lines) == 3 and lines[-1].get_ydata()[-1] == pytest.approx(mean)
+    across = {round(line.get_ydata()[0], 6) for line in axis.lines if len(line.get_xdata()) == 2}
+    pca = curve[(curve["metric"] == "avg_bio") & (curve["model"] == "pca")]["value"].iloc[0]
+    assert round(pca, 6) in across and len(across) == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, None),
+        ({"datasets": ["lung_smartseq"]}, "datasets: lung_smartseq is in census.datasets"),
+        ({"validation": ["held_blood"]}, "validation: held_blood is not in census.datasets"),
+        (
+            {"checkpoint": {"label_heads": [{"column": "age", "loss": "mse"}]}},
+            r"speedrun\.recipe\.checkpoints\.quick\.label_heads: age is not in shards\.number_columns",
+        ),
+        ({"speed": 1}, r"speedrun: .*'speed' was unexpected"),
+    ],
+    ids=["good", "leaked", "elsewhere", "no_such_label", "unknown_key"],
+)
+def test_a_run_with_the_section_is_checked(tmp_path, changes, message):
+    path = write_generated_run(tmp_path, speedrun=settings(**changes))
+    if message is None:
+        assert read(path).speedrun.name == "quick"
+        return
+    with pytest.raises(WcedError, match=message):
+        read(path)
+
+
+def test_the_config_of_the_checkout_fits_the_demo():
+    demo, speedrun = (yaml.safe_load((CONFIG / f"{name}.yaml").read_text()) for name in ("demo", "speedrun"))
+    assert list(speedrun) == ["speedrun"]
+    found = check(demo | speedrun).speedrun
+    rows = read_datasets(CONFIG / "datasets.tsv")
+    assert {rows[name].role for name in found.datasets} <= {"development", "held_out"}
+    assert max(found.minutes) == 10 and len(found.seeds) == 3
