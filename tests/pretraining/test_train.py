@@ -437,14 +437,22 @@ def test_training_lowers_the_loss(run):
 
 
 @pytest.mark.parametrize(
-    ("cuda", "native", "expected"),
-    [(False, True, "bf16-mixed"), (False, False, "32-true"), (True, True, "bf16-mixed"), (True, False, "32-true")],
-    ids=["cpu_with_bf16", "plain_cpu", "gpu_with_bf16", "old_gpu"],
+    ("cuda", "processor", "expected"),
+    [
+        (None, {"avx512_bf16": True, "cpu_name": "AMD EPYC"}, "bf16-mixed"),
+        (None, {"avx512_bf16": True, "amx_bf16": True, "cpu_name": "Intel Xeon"}, "bf16-mixed"),
+        (None, {"avx512_bf16": True, "amx_bf16": False, "cpu_name": "Intel Xeon"}, "32-true"),
+        (None, {"cpu_name": "AMD EPYC"}, "32-true"),
+        (None, {}, "32-true"),
+        (True, {}, "bf16-mixed"),
+        (False, {"avx512_bf16": True, "cpu_name": "AMD EPYC"}, "32-true"),
+    ],
+    ids=["amd", "intel_with_amx", "intel_without_amx", "plain_amd", "unknown_cpu", "gpu_with_bf16", "old_gpu"],
 )
-def test_precision_follows_the_device(monkeypatch, cuda, native, expected):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: native)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+def test_precision_follows_the_device(monkeypatch, cuda, processor, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda is not None)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: cuda)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: processor)
     assert precision_of("auto") == expected
     assert precision_of("16-mixed") == "16-mixed"
 

@@ -18,7 +18,7 @@ rule pretrain:
     conda:
         "../../envs/wced.yaml"
     # Each process and its makers of batches have a core.
-    threads: max(2, RUN.pretraining.devices * (1 + RUN.pretraining.workers))
+    threads: RUN.pretraining.devices * (1 + RUN.pretraining.workers)
     resources:
         mem_mb=8000,
         runtime=2880,

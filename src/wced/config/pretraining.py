@@ -433,8 +433,8 @@ class Pretraining(Section):
     checkpoints: dict[str, Checkpoint]
     """Name of each checkpoint and how it is trained."""
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
-    """Lightning's word for the arithmetic of training; `auto` is bf16-mixed on devices that multiply bfloat16
-    natively and 32-true on others."""
+    """Lightning's word for the arithmetic of training; `auto` is bf16-mixed on devices that are faster in
+    bfloat16 (GPUs since Ampere, processors with AMX, AMD's with AVX-512 BF16), and 32-true on others."""
     devices: int = Field(1, ge=1)
     """Processes (GPUs, where there are some) of one training."""
     workers: int = Field(0, ge=0)

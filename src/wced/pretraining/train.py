@@ -19,7 +19,7 @@ from wced.config import pretraining as config
 from wced.errors import WcedError
 from wced.files import whole_folder
 from wced.model import WcedModel
-from wced.model.cpu import keep_freed_memory
+from wced.model.cpu import bfloat16_pays, keep_freed_memory
 from wced.model.parameters import parameters_by_part
 from wced.pretraining.build import (
     build_model,
@@ -48,11 +48,11 @@ AUTO = ("bf16-mixed", "32-true")
 
 
 def precision_of(word: str) -> str:
-    """Return Lightning's precision; `auto` is bf16-mixed on a device with bfloat16 arithmetic, else 32-true."""
+    """Return Lightning's precision; `auto` is bf16-mixed where the device is faster in it, else 32-true."""
     if word != "auto":
         return word
-    native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.cpu._is_avx512_bf16_supported()
-    return AUTO[0] if native else AUTO[1]
+    faster = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else bfloat16_pays()
+    return AUTO[0] if faster else AUTO[1]
 
 
 def pretrain(
