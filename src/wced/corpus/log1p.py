@@ -1,4 +1,4 @@
-r"""Counts given back by their log1p-normalised values.
+r"""Counts from their log1p-normalised values.
 
 A cell of total T has :math:`x_g = \ln(1 + 10^4 c_g / T)`, so :math:`y_g = e^{x_g} - 1` is a whole multiple of
 :math:`s = 10^4 / T`, whichever genes are left of the cell. The smallest :math:`y` is :math:`k s` for some whole k, most
@@ -37,7 +37,7 @@ def counts_of(x_ng: sparse.csr_matrix) -> tuple[sparse.csr_matrix, int | None]:
     counts_ng
         float64, whole numbers, cells × genes.
     refused
-        First row whose values are of no such counts; None if all are.
+        First row whose values do not come from counts in this way; None if there is none.
     """
     counts_ng = x_ng.astype(np.float64)
     counts_ng.eliminate_zeros()

@@ -14,7 +14,6 @@ from wced.errors import WcedError, one_line
 LARGEST_COUNT = 2**24
 """Largest count that float32, in which CELLxGENE keeps counts, holds exactly along with all smaller ones."""
 
-
 BINARISED = 1000
 """So many ones and nothing larger are no counts: of a cell's counts some always fall on one gene."""
 
@@ -29,7 +28,7 @@ OTHERS = (
     "crispr guide capture", "guide", "guides", "grna", "sgrna", "multiplexing capture", "hto", "hashtag", "hashtags",
     "custom", "peaks", "peak", "atac", "chromatin accessibility",
 )  # fmt: skip
-"""Kinds of features that are none, told from biotypes of genes, which `feature_type` holds in CELLxGENE's files."""
+"""Kinds of features that are no genes; `feature_type` in CELLxGENE's files holds biotypes of genes instead."""
 
 WRONG = (
     (lambda values: ~np.isfinite(values), "is not a finite number", False),
@@ -37,15 +36,15 @@ WRONG = (
     (lambda values: values != np.rint(values), "is not a whole number", True),
     (lambda values: values > LARGEST_COUNT, f"is larger than {LARGEST_COUNT}", False),
 )
-"""What a count must not be, in words, and whether the matrix may hold something else than counts."""
+"""What a count must not be, in words, and whether the matrix may then hold something else than counts."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """A file of counts as published: what its cells and genes are, and its counts a block of cells at a time."""
+    """A file of counts as published: its cells and genes, and its counts a block of cells at a time."""
 
     where: str
-    """Path and place of the matrix, for sentences about it."""
+    """Path and name of the matrix, for sentences about it."""
     obs: pd.DataFrame
     """All cells; the index is their names."""
     var: pd.DataFrame
@@ -59,46 +58,36 @@ class Published:
     values: str = "counts"
     """What the matrix holds: `counts` or `log1p_10k`."""
     advice: Callable[[sparse.csr_matrix], str] = lambda _: ""
-    """Says of some cells that are no counts what they hold, and which other place of the file looks raw."""
+    """Returns what some cells hold that are no counts, and which other matrix of the file looks raw."""
 
     def of_genes(self) -> "Published":
-        """Return the same without the features that are no genes, by the first of `KIND_COLUMNS` that tells.
+        """Return the same without the features that are no genes, by the first informative one of `KIND_COLUMNS`.
 
-        Where a feature is called gene expression, only such features stay, and those of which nothing is said.
+        Where a feature is called gene expression, only such features stay, and those without a kind.
 
-        Raises
-        ------
-        WcedError
-            If no feature is left.
+        Raises WcedError if no feature is left.
         """
         for column in (name for name in self.var if str(name).lower() in KIND_COLUMNS):
-            said = self.var[column].astype(object).where(self.var[column].notna(), "").astype(str)
-            kind = said.str.lower().str.replace(r"[_\-\s]+", " ", regex=True).str.strip()
+            kinds = self.var[column].astype(object).where(self.var[column].notna(), "").astype(str)
+            kind = kinds.str.lower().str.replace(r"[_\-\s]+", " ", regex=True).str.strip()
             other = ~kind.isin((*EXPRESSION, "")) if kind.isin(EXPRESSION).any() else kind.isin(OTHERS)
             if other.all():
-                raise WcedError(f"{self.where}: no feature is gene expression; {column} of var says {said.iloc[0]}")
+                raise WcedError(f"{self.where}: no feature is gene expression; {column} of var says {kinds.iloc[0]}")
             if other.any():
-                numbers = said[other].value_counts().sort_index()
+                numbers = kinds[other].value_counts().sort_index()
                 left_out = ", ".join(f"{n} {name}" for name, n in numbers.items())
                 kept = np.flatnonzero(~other)
                 return replace(self, var=self.var.iloc[kept], features=kept, left_out=left_out)
         return self
 
     def counts(self, rows: np.ndarray | None = None) -> Iterator[sparse.csr_matrix]:
-        """Give the checked counts of cells, block after block; cells × `var`, whole numbers, one entry for each.
+        """Yield the checked counts of cells (ascending rows of `obs`, all by default), block after block.
 
-        Of log1p_10k they are the counts that the values were made of (`wced.corpus.log1p`).
+        A block is cells × `var`, whole numbers, one entry for each. Of log1p_10k they are the counts that the values
+        were made of (`wced.corpus.log1p`).
 
-        Parameters
-        ----------
-        rows
-            Ascending numbers of the cells; None for all.
-
-        Raises
-        ------
-        WcedError
-            If the file is damaged, or a count is negative, not whole, not finite or too large; the sentence says where.
-            If all are zero or one. If the values are to be log1p_10k and can not be.
+        Raises WcedError if the file is damaged, or a count is negative, not whole, not finite or too large; the
+        sentence says where. If all are zero or one. If the values should be log1p_10k and are not.
         """
         rows, done, ones, largest = np.arange(len(self.obs)) if rows is None else rows, 0, 0, 0
         try:

@@ -42,25 +42,14 @@ def may_pass(failure: BaseException) -> bool:
 def retried(section: config.Census, what: str, read: Callable[[], T]) -> T:
     """Return what `read` returns, trying again after what can be a fault of the network.
 
-    Attempt n is followed by a wait of `retry_wait_seconds` × 2^(n - 1), at most `LONGEST_WAIT_SECONDS`.
+    Attempt n of `section.attempts` is followed by a wait of `section.retry_wait_seconds` × 2^(n - 1), at most
+    `LONGEST_WAIT_SECONDS`. Every attempt calls `read` anew, so it must not use up an iterator that it did not make.
+    Messages begin with `what`, e.g. `obs of Census 2025-01-30`.
 
-    Parameters
-    ----------
-    section
-        Config of the corpus: `attempts` and `retry_wait_seconds`.
-    what
-        What is read, for messages, e.g. `obs of Census 2025-01-30`.
-    read
-        Reads everything that it returns; it is called anew for each attempt, so it must not use up an iterator that
-        it did not make.
-
-    Raises
-    ------
-    WcedError
-        If the last attempt fails too. Errors that no attempt can cure pass through at once.
+    Raises WcedError if the last attempt fails too. Errors that no attempt can cure pass through at once.
     """
 
-    def say(state: tenacity.RetryCallState) -> None:
+    def log(state: tenacity.RetryCallState) -> None:
         print(
             f"{what}: attempt {state.attempt_number} of {section.attempts} failed, again in "
             f"{state.next_action.sleep:g} s: {reason(state.outcome.exception())}",
@@ -71,7 +60,7 @@ def retried(section: config.Census, what: str, read: Callable[[], T]) -> T:
         retry=tenacity.retry_if_exception(may_pass),
         stop=tenacity.stop_after_attempt(section.attempts),
         wait=tenacity.wait_exponential(multiplier=section.retry_wait_seconds, max=LONGEST_WAIT_SECONDS),
-        before_sleep=say,
+        before_sleep=log,
         reraise=True,
     )
     try:
@@ -84,6 +73,6 @@ def retried(section: config.Census, what: str, read: Callable[[], T]) -> T:
 
 
 def reason(failure: BaseException) -> str:
-    """Return what an error says, on one line, without the headers of an object store's answer."""
+    """Return the message of an error on one line, without the headers of an object store's answer."""
     text = re.sub(r"\s*\[(Headers|Remote IP): [^\]]*\]", "", str(failure))
     return " ".join(text.split()) or type(failure).__name__
