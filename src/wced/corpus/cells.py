@@ -60,10 +60,10 @@ def needed_columns(section: config.Cells, keep: Sequence[str] = ()) -> list[str]
 def read_cells_of(
     census: soma.Collection, section: config.Census, cells: config.Cells, keep: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Read from obs what a selection needs, and further columns to keep; see `wced.corpus.obs.read_obs`.
+    """Read from obs what a selection needs, and the further columns `keep`.
 
-    Raises WcedError if a rule needs the mitochondrial fraction and the collection lacks it, besides what `read_obs`
-    raises.
+    Raises WcedError if a rule needs the mitochondrial fraction and the collection lacks it, besides what
+    `wced.corpus.obs.read_obs` raises.
     """
     columns = needed_columns(cells, keep)
     if "mt_fraction" in columns and "mt_fraction" not in obs_of(census, section).schema.names:
@@ -81,18 +81,8 @@ def select(
 ) -> Selection:
     """Decide what becomes of every cell.
 
-    Raises WcedError if no cell is left.
-
-    Parameters
-    ----------
-    obs
-        Cells, ascending soma_joinid, with the columns of `needed_columns`; text is categorical.
-    section
-        Rules, sampling and split.
-    seed
-        Seed of sampling and split.
-    done
-        Called with the name of each step (`quality`, `sampling`, `split`) after it.
+    `obs` are cells, ascending soma_joinid, with the columns of `needed_columns`; text is categorical. `done` is called
+    with the name of each step (`quality`, `sampling`, `split`) after it. Raises WcedError if no cell is left.
     """
     first, qc = quality.judge(obs, section.filter)
     passed = first == quality.PASSED
@@ -118,12 +108,9 @@ def select(
 
 
 def summarise(obs: pd.DataFrame, selection: Selection, titles: Mapping[str, str]) -> pd.DataFrame:
-    """Count cells by dataset (named by `titles`), by general tissue and by cell type.
+    """Return rows of `wced.tables.CORPUS`: cells by dataset (named by `titles`), by general tissue and by cell type.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Rows of `wced.tables.CORPUS`: within a row, what was removed, train and validation add up to `cells_in`.
+    Within a row, what was removed, train and validation add up to `cells_in`.
     """
     cell_type, terms = coded(obs["cell_type_ontology_term_id"])
     trained_c = np.bincount(cell_type[selection.fate == _TRAIN], minlength=len(terms)) > 0
@@ -213,8 +200,6 @@ def read_cells(
 
     Raises WcedError if it has another format version.
 
-    Examples
-    --------
     >>> read_cells("results/demo/corpus/cells.parquet", last=100, columns=["dataset_id", "split"])  # doctest: +SKIP
     """
     file = tables.open_parquet(path, "cells.parquet")

@@ -35,15 +35,11 @@ it reports a fault; what is done then is `wced.corpus.remote`'s."""
 
 
 def open_census(section: config.Census, local: str | Path | None = None) -> soma.Collection:
-    """Open the collection that a config names, exactly as the CELLxGENE Census is opened.
+    """Open the collection that a config names, for reading, exactly as the CELLxGENE Census is opened.
 
     `local` is the folder of the collection that was built from `section.datasets`; it is unused where `section.uri` or
-    `section.version` is given. The collection is open for reading, and a context manager.
+    `section.version` is given. Raises WcedError if there is no such collection, or it has not the organism.
 
-    Raises WcedError if there is no such collection, or it has not the organism.
-
-    Examples
-    --------
     >>> with open_census(Census(version="2025-01-30")) as census:  # doctest: +SKIP
     ...     census["census_data"]["homo_sapiens"].obs.count
     """
@@ -92,16 +88,10 @@ def _open_parts(census: soma.Collection, organism: str, attempts: Callable[[Call
 def measured_genes(
     census: soma.Collection, organism: str, dataset_ids: Sequence[str], section: config.Census | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return which genes each dataset measured at all; `section` says how often a read is tried.
+    """Return the Ensembl ids of all genes of a collection, by soma_joinid, and which of them each dataset measured.
 
-    Raises WcedError if the collection has no such dataset.
-
-    Returns
-    -------
-    feature_ids
-        Ensembl id of every gene of the collection, in the order of its soma_joinid; (genes,).
-    measured_dg
-        bool, `dataset_ids` × genes.
+    The second is bool, `dataset_ids` × genes. `section` says how often a read is tried. Raises WcedError if the
+    collection has no such dataset.
     """
 
     def read() -> tuple[pd.DataFrame, pd.DataFrame, sparse.csr_matrix]:

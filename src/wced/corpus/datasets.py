@@ -190,8 +190,6 @@ def read_datasets(path: str | Path) -> dict[str, Dataset]:
 
     Raises WcedError naming the row and the column that is wrong.
 
-    Examples
-    --------
     >>> read_datasets("config/datasets.tsv")["pbmc3k"].role
     'pretraining'
     """

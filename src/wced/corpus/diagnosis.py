@@ -27,14 +27,8 @@ RAW, LOG = "raw counts", "values that look log-normalised"
 def advice(x_ng: sparse.csr_matrix, here: str, candidates: Candidates) -> str:
     """Return the end of a sentence: what the matrix `here` holds, where raw counts may be, or what else to do.
 
-    Parameters
-    ----------
-    x_ng
-        Some cells of that matrix, from one on that holds no counts.
-    here
-        Its name.
-    candidates
-        All matrices of the file or AnnData.
+    `x_ng` are some of its cells, from one on that holds no counts; `candidates` are all matrices of the file or
+    AnnData.
     """
     holds, where, remedy = kind(x_ng[:SAMPLE]), elsewhere(here, candidates), ""
     if where == NOWHERE and holds.startswith(("log-normalised values (expm1 of each cell adds up to 10000", LOG)):

@@ -42,43 +42,34 @@ def harmonise(
     orthologs: Orthologs | None = None,
     min_mapped_genes: float = 0.0,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read a dataset's files and write them, in the CELLxGENE schema, as one h5ad file.
+    """Write a dataset's files, in the CELLxGENE schema, as one h5ad file; return the dataset's tables.
 
     Files are read twice, a block of cells at a time: first all counts are checked and added up, then they are written.
-    Memory holds obs of all cells and one block, however many cells there are (exceptions: matrices stored by genes,
-    and the text format of 10x, are in memory as a whole, one file at a time).
-
-    Raises WcedError if a file is not what the row says, if counts are no counts, or if too few genes are known. Nothing
-    is written.
+    Memory holds obs of all cells and one block (but matrices stored by genes, and the text format of 10x, are in memory
+    as a whole, one file at a time). Nothing is written where it raises WcedError: if a file is not what the row says,
+    if counts are no counts, or if too few genes are known.
 
     Parameters
     ----------
-    dataset
-        Row of the table of datasets.
-    files
-        Name and path of each file of counts.
+    dataset, files
+        Row of the table of datasets; name and path of each file of counts.
     table
         Gene table (`wced.genes`).
     output
         File to write. X: CSR float32, whole numbers, cells × genes; obs: `OBS_COLUMNS` and the row's `extra_obs`; var:
         feature_name, feature_length and feature_type, indexed by Ensembl id, sorted; uns: title, citation, and
         `counts_made_of` where X is made of other values than counts.
-    labels
-        File of labels, where the row names one.
-    cell_type_names
-        Cell Ontology id of each free name of a cell type.
+    labels, cell_type_names
+        File of labels, and Cell Ontology ids of free names of cell types, where the row needs them.
     orthologs
-        Human orthologs of the species' genes, where the row names another species: genes without exactly one are
-        dropped, and counted as unmapped.
+        Human orthologs of the genes of another species: genes without exactly one are dropped, and counted as unmapped.
     min_mapped_genes
         Smallest share of the files' genes that must be known, in the gene table or as genes of the other species.
 
     Returns
     -------
-    qc
-        One row of `wced.tables.SOURCES_QC`.
-    terms
-        Rows of `wced.tables.SOURCES_TERMS`.
+    qc, terms
+        One row of `wced.tables.SOURCES_QC`, and rows of `wced.tables.SOURCES_TERMS`.
     """
     if (orthologs is None) != (dataset.species == HUMAN):
         raise WcedError(f"dataset {dataset.dataset}: orthologs are for species other than {HUMAN}, and needed for them")
@@ -219,16 +210,9 @@ def _mapped(
     min_mapped_genes: float,
     orthologs: Orthologs | None,
 ) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
-    """Decide what becomes of every gene of the files, from their counts over all kept cells (`total_g`).
+    """Return Ensembl ids of the dataset's genes, the index among them of every gene of the files, and columns of QC.
 
-    Returns
-    -------
-    gene_ids
-        Ensembl ids of the dataset's genes, sorted.
-    column_g
-        For each gene of the files its index in `gene_ids`, -1 for genes that are dropped.
-    qc
-        Columns of `wced.tables.SOURCES_QC` about genes.
+    The ids are sorted; the index is -1 for genes that are dropped. `total_g` are the genes' counts over all kept cells.
     """
     ids, names = of_files.ids, of_files.names
     measured = total_g > 0 if dataset.drop_zero_genes else np.ones(len(ids), bool)

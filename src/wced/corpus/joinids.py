@@ -22,9 +22,8 @@ COLUMNS = ["soma_joinid", "observation_joinid"]
 def write_joinids(census: soma.Collection, section: config.Census, cells_n: np.ndarray, path: str | Path) -> None:
     """Write the `observation_joinid` of cells (soma_joinids, ascending) as Parquet, a range of obs at a time.
 
-    Ids are as many as cells, so they are kept out of cells.parquet, of which all rows are in memory at once.
-
-    Raises WcedError if obs has no such ids.
+    Ids are as many as cells, so they are kept out of cells.parquet, of which all rows are in memory at once. Raises
+    WcedError if obs has no such ids.
     """
     obs = obs_of(census, section)
     if COLUMNS[1] not in obs.schema.names:
@@ -44,10 +43,7 @@ def write_joinids(census: soma.Collection, section: config.Census, cells_n: np.n
 
 
 def read_joinids(path: str | Path, cells_n: np.ndarray) -> np.ndarray:
-    """Return the `observation_joinid` of cells by their soma_joinids, in any order; object.
-
-    Raises WcedError if the file lacks one of them.
-    """
+    """Return the `observation_joinid` (object) of soma_joinids in any order; raise WcedError if one is missing."""
     frame = read_parquet(path, "observation_joinids of the corpus", COLUMNS)
     row_n = pd.Index(frame[COLUMNS[0]]).get_indexer(cells_n)
     if (row_n < 0).any():

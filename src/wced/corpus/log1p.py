@@ -24,20 +24,10 @@ ROUNDINGS = 4
 
 
 def counts_of(x_ng: sparse.csr_matrix) -> tuple[sparse.csr_matrix, int | None]:
-    """Return the counts behind log1p-normalised values.
+    """Return the counts behind log1p-normalised values, and the first row that has none (None if all have).
 
-    Parameters
-    ----------
-    x_ng
-        log1p of counts per 10,000 of all genes that the cell once had, cells × genes; finite and none negative, as
-        precise as float32, or all of them float16.
-
-    Returns
-    -------
-    counts_ng
-        float64, whole numbers, cells × genes.
-    refused
-        First row whose values do not come from counts in this way; None if there is none.
+    The values are log1p of counts per 10,000 of all genes that the cell once had, cells × genes; finite and none
+    negative, as precise as float32, or all of them float16. Counts are whole numbers in float64.
     """
     counts_ng = x_ng.astype(np.float64)
     counts_ng.eliminate_zeros()

@@ -28,16 +28,11 @@ _DTYPES = {"nnz": np.int32, "n_measured_vars": np.int32, "mt_fraction": np.float
 
 
 def read_obs(census: soma.Collection, section: config.Census, columns: Sequence[str]) -> pd.DataFrame:
-    """Read columns of obs (`soma_joinid` among them) of the cells that meet the conditions of the config.
+    """Return columns of obs (`soma_joinid` among them) of the cells that meet the conditions of the config.
 
-    Raises WcedError if obs lacks a column, the value filter is wrong, a selected value does not exist or no cell
-    matches.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per cell, ascending soma_joinid. Text is categorical (categories sorted, none unused; an empty value and
-        `na` are `unknown`), genes are int32, fractions float32; numbers with empty values are float64.
+    Rows ascend in soma_joinid. Text is categorical (categories sorted, none unused; an empty value and `na` are
+    `unknown`), genes are int32, fractions float32; numbers with empty values are float64. Raises WcedError if obs lacks
+    a column, the value filter is wrong, a selected value does not exist or no cell matches.
     """
     obs = obs_of(census, section)
     for name in columns:

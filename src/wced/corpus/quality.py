@@ -38,14 +38,7 @@ def needed_columns(section: CellFilter) -> list[str]:
 
 
 def judge(obs: pd.DataFrame, section: CellFilter) -> tuple[np.ndarray, pd.DataFrame]:
-    """Apply the rules to every cell.
-
-    Parameters
-    ----------
-    obs
-        Cells with the columns of `needed_columns`; `dataset_id` is categorical.
-    section
-        Rules.
+    """Apply the rules to every cell, given the columns of `needed_columns`.
 
     Returns
     -------
@@ -123,27 +116,15 @@ def _outside(values: np.ndarray, dataset: np.ndarray, low_d: np.ndarray, high_d:
 def medians_and_mads(
     values: np.ndarray, order: np.ndarray, ends: np.ndarray, log1p: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return median and median absolute deviation (MAD) of each group of values (or of their log1p), exactly.
+    """Return the exact median and median absolute deviation (MAD) of each group of values (or of their log1p).
 
     MAD = median(abs(x - median(x))), without the factor 1.4826 that would make it the standard deviation of normal
     values: `scipy.stats.median_abs_deviation` with its defaults, as in Single-cell best practices (Heumos et al. 2023,
-    chapter Quality Control).
+    chapter Quality Control). Both are NaN for a group without a value (NaN is none), and where the MAD is 0, because
+    more than half of the values are the same (nuclei without mitochondrial counts): there it measures no spread, and
+    every other value would be an outlier.
 
-    Parameters
-    ----------
-    values
-        (cells,); NaN is left out.
-    order
-        Rows of the cells that count, group after group.
-    ends
-        (groups,): where each group ends in `order`.
-
-    Returns
-    -------
-    median_g, mad_g
-        (groups,); NaN for a group without a value. Also NaN where the MAD is 0, because more than half of the values
-        are the same (nuclei without mitochondrial counts): there it measures no spread, and every other value would be
-        an outlier.
+    `order` are the rows that count, group after group; `ends` says where each group ends in it.
     """
     median_g, mad_g = np.full(len(ends), np.nan), np.full(len(ends), np.nan)
     for group, rows in enumerate(np.split(order, ends[:-1])):
@@ -159,13 +140,10 @@ def medians_and_mads(
 
 
 def histograms(obs: pd.DataFrame, passed: np.ndarray) -> pd.DataFrame:
-    """Return how the metrics of each dataset are distributed, of all cells and of those that no rule removes.
+    """Return rows of `wced.tables.QC_HISTOGRAMS`: how metrics are distributed, of all cells and of those that passed.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Rows of `wced.tables.QC_HISTOGRAMS`: bins that hold a cell. Counts and genes have bins of equal width in log10
-        and one for 0; a mitochondrial fraction of exactly 1 is in the last bin. Cells without a value are in none.
+    Only bins that hold a cell are listed. Counts and genes have bins of equal width in log10 and one for 0; a
+    mitochondrial fraction of exactly 1 is in the last bin. Cells without a value are in none.
     """
     dataset, names = obs["dataset_id"].array.codes, obs["dataset_id"].cat.categories
     parts = []

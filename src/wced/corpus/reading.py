@@ -37,7 +37,7 @@ def read_labels(path: str | Path) -> pd.DataFrame:
 
 
 def open_counts(path: str | Path, format: str = "h5ad", counts: str = "X", values: str = "counts") -> Published:
-    """Open a file of counts; the counts themselves are not read yet. Features that are no genes are left out.
+    """Open a file of counts without reading them. Features that are no genes are left out.
 
     Raises WcedError if the file is of another format or damaged, lacks the matrix, or holds no cells or no genes.
 

@@ -27,27 +27,10 @@ def needed_columns(steps: Sequence[config.SamplingStep]) -> list[str]:
 def sample(
     obs: pd.DataFrame, rows: np.ndarray, steps: Sequence[config.SamplingStep], seed: int
 ) -> tuple[np.ndarray, pd.DataFrame]:
-    """Apply the steps, in their order.
+    """Apply the steps, in their order, to some rows of obs, which has the columns of `needed_columns`.
 
-    Raises WcedError if a stratified step names a value that no cell has.
-
-    Parameters
-    ----------
-    obs
-        Cells with the columns of `needed_columns`; text is categorical.
-    rows
-        int64, ascending: rows of the cells to sample from.
-    steps
-        Steps of the config.
-    seed
-        Seed of the run.
-
-    Returns
-    -------
-    rows
-        Rows of the cells that all steps take, ascending.
-    manifest
-        Rows of `wced.tables.SAMPLING`: for each step and stratum, its cells before and after.
+    Returns the rows (ascending) that all steps take, and rows of `wced.tables.SAMPLING`: for each step and stratum, its
+    cells before and after. Raises WcedError if a stratified step names a value that no cell has.
     """
     manifest = []
     for number, step in enumerate(steps, 1):
@@ -106,14 +89,9 @@ def _taken(
 
 
 def strata_of(obs: pd.DataFrame, rows: np.ndarray, columns: Sequence[str]) -> tuple[np.ndarray, pd.DataFrame]:
-    """Return the stratum of each cell of some rows: the combination of its values in categorical columns.
+    """Return the stratum of each cell of some rows, and the combination of values that each stratum stands for.
 
-    Returns
-    -------
-    strata
-        Integers, (rows,): code of the stratum; 0 without any column.
-    names
-        Values of each stratum that occurs, in the order of the codes, which is that of the values.
+    Strata are integers, (rows,), the codes of those that occur, in the order of their values; 0 without any column.
     """
     strata, names = np.zeros(len(rows), np.int8), pd.DataFrame(index=range(1))
     for column in columns:

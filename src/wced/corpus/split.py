@@ -102,15 +102,8 @@ def split_cells(cells: pd.DataFrame, section: Split, seed: int) -> Divided:
     A dataset with one known donor (or none) cannot be split by donor: under strategy `donor` it is for training only,
     as are cells of unknown donor. A validation cell of a type that train lacks counts as unknown.
 
-    Parameters
-    ----------
-    cells
-        `soma_joinid`, `dataset_id`, `donor_id` and `cell_type_ontology_term_id` of the selected cells, ascending
-        soma_joinid; text is categorical.
-    section
-        Strategy and share.
-    seed
-        Seed of the run.
+    `cells` has `soma_joinid` (ascending), `dataset_id`, `donor_id` and `cell_type_ontology_term_id` of the selected
+    cells; text is categorical.
     """
     split = _Split(cells, section, seed)
     split_by = np.full(len(cells), UNITS.index("dataset"), np.int8)
@@ -138,17 +131,9 @@ def split_cells(cells: pd.DataFrame, section: Split, seed: int) -> Divided:
 def choose_cells(types: np.ndarray, draw: np.ndarray, fraction: float) -> np.ndarray:
     """Return the indices of single cells for validation, in proportion to their types; each type keeps a cell in train.
 
-    Cells are sorted by their random numbers within each type, the first of each type is set aside for train, and every
-    1/f-th of the others is taken, the count running on over the types (systematic sampling).
-
-    Parameters
-    ----------
-    types
-        Code of each cell's type.
-    draw
-        uint64, (cells,): random numbers, distinct. The smallest says where the count starts.
-    fraction
-        Share of all cells that is wanted.
+    Cells are sorted by their random numbers `draw` (uint64, distinct) within each type, the first of each type is set
+    aside for train, and every 1/f-th of the others is taken, the count running on over the types (systematic sampling)
+    from where the smallest number says. `fraction` is the share of all cells that is wanted.
     """
     order = np.lexsort((draw, types))
     first = np.diff(types[order], prepend=-1) != 0
@@ -163,11 +148,8 @@ def choose_cells(types: np.ndarray, draw: np.ndarray, fraction: float) -> np.nda
 def exceptions(cells: pd.DataFrame, divided: Divided, names: Mapping[str, str]) -> pd.DataFrame:
     """Check the promise of a split on its result: list the cell types that train lacks, and that validation lacks.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Rows of `wced.tables.SPLIT_EXCEPTIONS`, with the readable `names` of types; the unknown type is promised
-        nothing.
+    Returns rows of `wced.tables.SPLIT_EXCEPTIONS`, with the readable `names` of types; the unknown type is promised
+    nothing.
     """
     cell_type, terms = coded(cells["cell_type_ontology_term_id"])
     dataset, _ = coded(cells["dataset_id"])

@@ -47,24 +47,11 @@ def is_unknown(text: str) -> bool:
 def current_term(text: str, field: str) -> tuple[str, str]:
     """Return the ontology id that a value of a field stands for, and why it differs from the value (else empty).
 
-    Raises WcedError if the ontologies have no such term.
-
-    Parameters
-    ----------
-    text
-        An id or a name of the field's ontologies, possibly with a clarification in brackets behind it (`EFO:0010183
-        (sci-Plex)`, `lung (organoid)`); several of them with `||` or `,` between; or a word for unknown.
-    field
-        Key of `ONTOLOGIES`.
-
-    Returns
-    -------
-    term
-        The id; its replacement if it is deprecated (`wced.ontology.labels.current`); `unknown` if nothing is known or
-        there is no replacement. Several are sorted and joined by `||` in `LISTS`. A cell has one value of any other
-        field, so there several become the term that covers them all.
-    note
-        Why it is unknown, or another term than the value.
+    The value is an id or a name of the field's ontologies, possibly with a clarification in brackets behind it
+    (`EFO:0010183 (sci-Plex)`, `lung (organoid)`); several of them with `||` or `,` between; or a word for unknown.
+    A deprecated term becomes its replacement (`wced.ontology.labels.current`), or `unknown` if there is none. Several
+    are sorted and joined by `||` in `LISTS`. A cell has one value of any other field, so there several become the term
+    that covers them all. Raises WcedError if the ontologies have no such term.
     """
     if is_unknown(text):
         return UNKNOWN, "" if text == UNKNOWN else "says that nothing is known"
@@ -107,14 +94,9 @@ def _is_of(term: str, field: str) -> bool:
 def current_terms(texts: pd.Series, field: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return ids and labels of the values of a field, and the values that became another term or unknown.
 
-    Raises WcedError if the ontology lacks terms; the sentence names the one of most cells.
-
-    Returns
-    -------
-    columns
-        `FIELD_ontology_term_id` and `FIELD` (label), one row per value.
-    replaced
-        Columns of `wced.tables.SOURCES_TERMS` but the first, with the number of cells of each such value.
+    The first has the columns `FIELD_ontology_term_id` and `FIELD` (label), a row per value; the second those of
+    `wced.tables.SOURCES_TERMS` but the first. Raises WcedError if the ontology lacks terms, naming the one of most
+    cells.
     """
     codes, values = pd.factorize(texts)
     rows, foreign = [], []
