@@ -29,12 +29,8 @@ CHUNK = 1 << 22
 
 def needed_columns(section: CellFilter) -> list[str]:
     """Return the columns of obs that the rules of a config need."""
-    columns = ["dataset_id", "is_primary_data", "raw_sum", "nnz"]
-    if section.max_mt_fraction is not None or section.mads.mt_fraction is not None:
-        columns.append("mt_fraction")
-    if section.min_measured_genes:
-        columns.append("n_measured_vars")
-    return columns
+    needed = ["dataset_id", "is_primary_data", "raw_sum", "nnz", *(column for _, column, *_ in _fixed_rules(section))]
+    return list(dict.fromkeys([*needed, "mt_fraction"] if section.mads.mt_fraction is not None else needed))
 
 
 def judge(obs: pd.DataFrame, section: CellFilter) -> tuple[np.ndarray, pd.DataFrame]:
@@ -72,21 +68,26 @@ _Rule = tuple[str, str, float | np.ndarray, float | np.ndarray, bool]
 """Name, column of obs, smallest and largest good value (NaN for none; of each dataset or all), whether of log1p."""
 
 
+def _fixed_rules(section: CellFilter) -> list[_Rule]:
+    """Return the rules that are switched on and whose limits the config gives."""
+    rules = (
+        ("not_primary", "is_primary_data", section.primary_only, None),
+        ("low_counts", "raw_sum", section.min_counts, None),
+        ("high_counts", "raw_sum", None, section.max_counts),
+        ("low_genes", "nnz", section.min_genes, None),
+        ("high_mt", "mt_fraction", None, section.max_mt_fraction),
+        ("few_measured", "n_measured_vars", section.min_measured_genes, None),
+    )
+    return [
+        (name, column, low or np.nan, np.nan if high is None else high, False)
+        for name, column, low, high in rules
+        if low or high is not None
+    ]
+
+
 def _rules(obs: pd.DataFrame, section: CellFilter, dataset: np.ndarray, first: np.ndarray) -> Iterator[_Rule]:
     """Yield the rules that are switched on; those of outliers look at `first`, which the fixed rules have filled."""
-    none = np.nan
-    if section.primary_only:
-        yield "not_primary", "is_primary_data", 1, none, False
-    if section.min_counts:
-        yield "low_counts", "raw_sum", section.min_counts, none, False
-    if section.max_counts is not None:
-        yield "high_counts", "raw_sum", none, section.max_counts, False
-    if section.min_genes:
-        yield "low_genes", "nnz", section.min_genes, none, False
-    if section.max_mt_fraction is not None:
-        yield "high_mt", "mt_fraction", none, section.max_mt_fraction, False
-    if section.min_measured_genes:
-        yield "few_measured", "n_measured_vars", section.min_measured_genes, none, False
+    yield from _fixed_rules(section)
     if not any(value is not None for _, value in section.mads):
         return
     # All three look at the cells that the fixed rules left, here dataset after dataset.
@@ -97,7 +98,7 @@ def _rules(obs: pd.DataFrame, section: CellFilter, dataset: np.ndarray, first: n
         log1p, n_mads = metric != "mt_fraction", getattr(section.mads, metric)
         if n_mads is not None:
             median_d, mad_d = medians_and_mads(obs[METRICS[metric]].to_numpy(), order, ends, log1p)
-            low = median_d - n_mads * mad_d if log1p else none
+            low = median_d - n_mads * mad_d if log1p else np.nan
             yield rule, METRICS[metric], low, median_d + n_mads * mad_d, log1p
 
 
