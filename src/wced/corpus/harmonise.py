@@ -21,7 +21,7 @@ from wced.corpus.terms import UNKNOWN
 from wced.errors import WcedError
 from wced.files import whole_file
 from wced.genes.orthologs import Orthologs
-from wced.progress import advancing
+from wced.progress import progress
 
 # gzip, because lzf's bytes depend on what its memory held before; chunks of 256 kB hold 65,536 values.
 STORAGE = {"compression": "gzip", "compression_opts": 1}
@@ -94,7 +94,7 @@ def harmonise(
     var["feature_type"] = selected["biotype"].astype("category")
     mitochondrial_g = selected["mitochondrial"].to_numpy()
 
-    n_files = sum(len(file.obs) for file in published)
+    n_cells = sum(len(file.obs) for file in published)
     with whole_file(output) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["encoding-type"], file.attrs["encoding-version"] = "anndata", "0.1.0"
         empty = sparse.csr_matrix((0, len(var)), dtype=np.float32)
@@ -113,7 +113,7 @@ def harmonise(
         empty_n, poor_n = (np.concatenate([*parts, []]).astype(bool) for parts in (empty_n, poor_n))
         obs = obs[~(empty_n | poor_n)]
         if obs.empty:
-            raise WcedError(f"dataset {dataset.dataset}: no cell is left of {n_files}")
+            raise WcedError(f"dataset {dataset.dataset}: no cell is left of {n_cells}")
         obs = pd.concat([obs, pd.concat(statistics).set_axis(obs.index)], axis=1)[[*OBS_COLUMNS, *dataset.extra]]
         # All text but the cells' own ids repeats itself. The categories are sorted.
         text = obs.select_dtypes("object").columns.drop("observation_joinid")
@@ -129,8 +129,8 @@ def harmonise(
     qc = {
         "dataset": dataset.dataset,
         "files": len(published),
-        "cells_in_file": n_files,
-        "cells_dropped_filter": n_files - len(empty_n),
+        "cells_in_file": n_cells,
+        "cells_dropped_filter": n_cells - len(empty_n),
         "cells_dropped_empty": int(empty_n.sum()),
         "cells_dropped_min_genes": int(poor_n.sum()),
         "cells": len(obs),
@@ -143,12 +143,9 @@ def harmonise(
 
 def _blocks(published: list[Published], rows: list[np.ndarray], name: str) -> Iterator[tuple[int, sparse.csr_matrix]]:
     """Yield the kept cells of all files, block after block, with the number of the file."""
-    with advancing(name, total=sum(map(len, rows)), unit="cells") as advance:
-        for i, (file, kept) in enumerate(zip(published, rows, strict=True)):
-            for block in file.counts(kept):
-                cells = block.shape[0]
-                yield i, block
-                advance(cells)
+    files = enumerate(zip(published, rows, strict=True))
+    blocks = ((i, block) for i, (file, kept) in files for block in file.counts(kept))
+    return progress(blocks, name, total=sum(map(len, rows)), unit="cells", size=lambda item: item[1].shape[0])
 
 
 @dataclass(frozen=True)
