@@ -13,33 +13,21 @@ COUNTS = RNG.poisson(1.5, (30, 40)).astype(np.float32)
 SCALED = COUNTS / COUNTS.sum(axis=1, keepdims=True) * 1e4
 
 
-@pytest.mark.parametrize(
-    ("matrix", "words"),
-    [
-        (COUNTS, "raw counts"),
-        (np.log1p(SCALED), "log-normalised values (expm1 of each cell adds up to 10000)"),
-        (np.log1p(SCALED)[:, :20], "values that look log-normalised"),
-        (SCALED, "normalised counts (each cell adds up to 10000)"),
-        (COUNTS * 100.51, "values that are not whole"),
-        (np.vstack([COUNTS, np.full(40, 0.5)]), "whole numbers but for 4.1% of them"),
-        (COUNTS - COUNTS.mean(axis=0), "negative values, as scaled data does"),
-        ((COUNTS > 0).astype(float), "zeros and ones"),
-        (np.full((2, 2), np.nan), "values that are not finite"),
-        (np.zeros((3, 3)), "nothing"),
-    ],
-    ids=[
-        "raw",
-        "log",
-        "log of some genes",
-        "normalised",
-        "fractions",
-        "corrected counts",
-        "scaled",
-        "binary",
-        "nan",
-        "zeros",
-    ],
-)
+KINDS = {
+    "raw": (COUNTS, "raw counts"),
+    "log": (np.log1p(SCALED), "log-normalised values (expm1 of each cell adds up to 10000)"),
+    "log of some genes": (np.log1p(SCALED)[:, :20], "values that look log-normalised"),
+    "normalised": (SCALED, "normalised counts (each cell adds up to 10000)"),
+    "fractions": (COUNTS * 100.51, "values that are not whole"),
+    "corrected counts": (np.vstack([COUNTS, np.full(40, 0.5)]), "whole numbers but for 4.1% of them"),
+    "scaled": (COUNTS - COUNTS.mean(axis=0), "negative values, as scaled data does"),
+    "binary": ((COUNTS > 0).astype(float), "zeros and ones"),
+    "nan": (np.full((2, 2), np.nan), "values that are not finite"),
+    "zeros": (np.zeros((3, 3)), "nothing"),
+}
+
+
+@pytest.mark.parametrize(("matrix", "words"), KINDS.values(), ids=KINDS)
 def test_kind_of_values(matrix, words):
     assert kind(sparse.csr_matrix(matrix)) == words
 
