@@ -53,8 +53,8 @@ class Dataset(Section):
     title: str
     """One line for people."""
     species: Literal["homo_sapiens", "mus_musculus"] = HUMAN
-    """Species of the cells. Genes of another one than human become their one-to-one human orthologs, those without are
-    dropped; such datasets are never for pretraining."""
+    """Species of the cells. Genes of mice become their one-to-one human orthologs; those without are dropped. Mouse
+    datasets are never for pretraining."""
     role: Role
     """`pretraining`: models may be pretrained on it. `development`: its scores choose recipes. `held_out`: results are
     reported on it. The last two never become part of a corpus."""
@@ -63,26 +63,26 @@ class Dataset(Section):
     labels: ArchiveMember | None = None
     """A further file with labels for the same barcodes: the same columns with `labels_` before their names."""
     labels_barcode: str | None = None
-    """Regular expression for the part of a cell's name that both files share, e.g. `^[ACGT]+`; the whole when empty."""
+    """Regular expression for the part of a cell's name that both files share, e.g. `^[ACGT]+`; all of it when empty."""
     labels_file: str | None = None
     """Value (`labels.COLUMN`): the name of the cell's file of counts, where barcodes are unique within a file only."""
     format: Literal["h5ad", "10x_h5", "10x_mtx"] = "h5ad"
     """Format of the counts: h5ad, Cell Ranger's h5 (versions 2 and 3), or its folder of matrix.mtx, features.tsv (or
-    genes.tsv) and barcodes.tsv, each possibly gzipped. Of 10x's formats only features of the type Gene Expression are
-    read; Ensembl ids are the index of var, and symbols its column `gene_symbols`."""
+    genes.tsv) and barcodes.tsv, each possibly gzipped. Of 10x's formats only Gene Expression is read; Ensembl ids are
+    the index of var, and symbols its column `gene_symbols`."""
     counts: str = Field("X", pattern=r"^(X|raw|layers/.+)$")
-    """Where the raw counts of an h5ad file are: `X`, `raw` (with the genes of raw) or `layers/NAME`."""
+    """Where an h5ad file has its raw counts: `X`, `raw` (with the genes of raw) or `layers/NAME`."""
     values: Literal["counts", "log1p_10k"] = "counts"
-    """What the matrix holds: raw counts; or, where a publisher has nothing else, log1p of counts per 10,000 (natural
-    logarithm; of all genes, of which the file may have some). Counts are given back from them, up to a factor of all
-    counts of a cell where few genes are left. Never for pretraining."""
+    """What the matrix holds: raw counts; or, if nothing else is published, log1p of counts per 10,000 (natural
+    logarithm; of all genes, of which the file may have some), from which the counts are computed. Where few genes are
+    left, all counts of a cell may lack a common factor. Never for pretraining."""
     gene_ids: str = "index"
     """Where genes are named: `index`, or a column of var."""
     gene_id_kind: Literal["ensembl", "symbol"] = "ensembl"
     """What genes are named by: Ensembl ids (with or without version) or symbols."""
     keep: str | None = None
-    """Condition on columns of obs in the language of pandas' `DataFrame.query`, which says yes or no of a cell; cells
-    of which it says no, or nothing, are dropped and counted."""
+    """Condition on columns of obs in the language of pandas' `DataFrame.query`; cells for which it is false or missing
+    are dropped and counted."""
     min_genes: int = Field(0, ge=0)
     """Smallest number of the file's genes that a cell expresses; cells with fewer are dropped and counted."""
     drop_zero_genes: bool = False
@@ -98,7 +98,7 @@ class Dataset(Section):
     tissue: str = "unknown"
     """Value, UBERON (or CL for cultures, Cellosaurus for cell lines)."""
     tissue_type: str = "unknown"
-    """Value: tissue, cell culture, cell line, organoid; what the values of `tissue` say of it when unknown."""
+    """Value: tissue, cell culture, cell line or organoid; by default as the values of `tissue` imply."""
     disease: str = "unknown"
     """Value, MONDO (one or several) or PATO:0000461 (normal)."""
     development_stage: str = "unknown"
@@ -116,9 +116,8 @@ class Dataset(Section):
     observation_joinid: str | None = None
     """Value: a cell's id in CELLxGENE; made from dataset and barcode when empty."""
     extra_obs: str | None = None
-    """Columns that are kept beside those of the schema, with `;` between, for `shards` and tasks that need them: values
-    as above, by their own names or after `NAME=`, numbers as numbers:
-    `obs.dose;drug=obs.product_name;labels.viability`."""
+    """Further columns of obs to keep, for `shards` and tasks, with `;` between: values as above, under their own names
+    or after `NAME=`; numbers stay numbers: `obs.dose;drug=obs.product_name;labels.viability`."""
     accession: str | None = None
     """Where the data come from: accession in a public archive, or address."""
     citation: str

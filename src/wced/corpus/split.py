@@ -41,35 +41,27 @@ class _Split:
         self.seen_c = np.zeros(len(terms), bool)
         self.choices: list[dict[str, object]] = []
 
-    def by_unit(self, name: str, unit: str, rows: np.ndarray, unit_of_row: np.ndarray) -> None:
-        """Send whole units (codes, -1 for none) to validation, chosen by `choose_units`."""
-        n_units = unit_of_row.max(initial=-1) + 1
-        chosen, method, at_most = np.empty(0, np.int64), "nothing to choose: fewer than two units", 0
-        if n_units > 1:
+    def add(self, name: str, unit: str, rows: np.ndarray, unit_of_row: np.ndarray) -> None:
+        """Send some units (codes, -1 for none) of some rows to validation, and note how they were chosen."""
+        section, types, known = self.section, self.cell_type[rows], self.known[rows]
+        n_units, n_types = unit_of_row.max(initial=-1) + 1, len(self.train_c)
+        if unit == "cell":
+            chosen = choose_cells(types, self.number[rows], section.validation_fraction)
+            several = np.bincount(types[known], minlength=n_types) > 1
+            method, at_most = "in proportion to cell types", int((several & ~self.seen_c).sum())
+        elif n_units < 2:
+            chosen, method, at_most = np.empty(0, np.int64), "nothing to choose: fewer than two units", 0
+        else:
             size_u = np.bincount(unit_of_row[unit_of_row >= 0], minlength=n_units)
-            counted = (unit_of_row >= 0) & self.known[rows]
-            counts_uc = crosstab(unit_of_row[counted], self.cell_type[rows[counted]], n_units, len(self.train_c))
-            target, margin = (share * len(rows) for share in (self.section.validation_fraction, self.section.tolerance))
+            counted = (unit_of_row >= 0) & known
+            counts_uc = crosstab(unit_of_row[counted], types[counted], n_units, n_types)
+            target, margin = section.validation_fraction * len(rows), section.tolerance * len(rows)
             choice = choose_units(
-                counts_uc, size_u, self.train_c, self.seen_c, target, margin, self.seed, self.section.max_nodes
+                counts_uc, size_u, self.train_c, self.seen_c, target, margin, self.seed, section.max_nodes
             )
             chosen, method, at_most = choice.units, choice.method, choice.types_at_most
-        moved = rows[np.isin(unit_of_row, chosen)]
-        self._move(name, unit, rows, moved, (n_units, len(chosen)), at_most, method)
-
-    def by_cell(self, name: str, rows: np.ndarray) -> None:
-        """Send single cells to validation."""
-        types = self.cell_type[rows]
-        moved = rows[choose_cells(types, self.number[rows], self.section.validation_fraction)]
-        several = np.bincount(types[self.known[rows]], minlength=len(self.train_c)) > 1
-        at_most = int((several & ~self.seen_c).sum())
-        self._move(name, "cell", rows, moved, (len(rows), len(moved)), at_most, "in proportion to cell types")
-
-    def _move(
-        self, name: str, unit: str, rows: np.ndarray, moved: np.ndarray, units: tuple[int, int], at_most: int, how: str
-    ) -> None:
-        """Move some rows to validation, and note how they were chosen."""
-        moved_c = np.bincount(self.cell_type[moved][self.known[moved]], minlength=len(self.train_c))
+        moved = rows[chosen] if unit == "cell" else rows[np.isin(unit_of_row, chosen)]
+        moved_c = np.bincount(self.cell_type[moved][self.known[moved]], minlength=n_types)
         new_c = (moved_c > 0) & ~self.seen_c
         self.validation[moved] = True
         self.train_c -= moved_c
@@ -78,15 +70,15 @@ class _Split:
             {
                 "dataset": name,
                 "split_by": unit,
-                "units": units[0],
-                "units_in_validation": units[1],
+                "units": n_units,
+                "units_in_validation": len(chosen),
                 "cells": len(rows),
                 "validation": len(moved),
                 "share": len(moved) / len(rows),
-                "share_wanted": self.section.validation_fraction,
+                "share_wanted": section.validation_fraction,
                 "new_types": int(new_c.sum()),
                 "new_types_at_most": at_most,
-                "method": how,
+                "method": method,
             }
         )
 
@@ -109,7 +101,7 @@ def split_cells(cells: pd.DataFrame, section: Split, seed: int) -> Divided:
     split_by = np.full(len(cells), UNITS.index("dataset"), np.int8)
     dataset, names = coded(cells["dataset_id"])
     if section.strategy == "dataset":
-        split.by_unit("all", "dataset", np.arange(len(cells)), _compact(dataset))
+        split.add("all", "dataset", np.arange(len(cells)), _compact(dataset))
     else:
         donor, donors = coded(cells["donor_id"])
         donor = np.where(donor == _index(donors, UNKNOWN), -1, donor)
@@ -117,14 +109,12 @@ def split_cells(cells: pd.DataFrame, section: Split, seed: int) -> Divided:
         for name, rows in zip(names, np.split(np.argsort(dataset, kind="stable"), ends[:-1]), strict=True):
             if not len(rows):
                 continue
-            donor_of_row = _compact(donor[rows])
-            enough = donor_of_row.max() + 1 >= section.min_donors
-            if section.strategy == "donor" or (section.strategy == "donor_else_cell" and enough):
-                split_by[rows] = UNITS.index("donor")
-                split.by_unit(name, "donor", rows, donor_of_row)
-            else:
-                split_by[rows] = UNITS.index("cell")
-                split.by_cell(name, rows)
+            unit, unit_of_row = "donor", _compact(donor[rows])
+            few = unit_of_row.max() + 1 < section.min_donors
+            if section.strategy == "cell" or (section.strategy == "donor_else_cell" and few):
+                unit, unit_of_row = "cell", np.arange(len(rows))
+            split_by[rows] = UNITS.index(unit)
+            split.add(name, unit, rows, unit_of_row)
     return Divided(split.validation, split_by, tables.checked(pd.DataFrame(split.choices), tables.SPLIT))
 
 
