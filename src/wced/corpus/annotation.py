@@ -67,7 +67,12 @@ def annotate(
         try:
             of_field, terms = current_terms(values[field], field)
         except WcedError as error:
-            raise WcedError(f"{name}, {error}; {_remedy(field, dataset)}") from None
+            source, column, _ = _parsed(getattr(dataset, field))
+            advice = f"give an id or a name of the ontology in column {field} of its row"
+            if source is not None:
+                advice = f"rename it in column {field} of its row, as {source}.{column}|FROM=TO"
+                advice += " or, for free names, set cell_type_kind to name" if field == "cell_type" else ""
+            raise WcedError(f"{name}, {error}; {advice}") from None
         columns.append(of_field)
         replaced.append(terms)
     frame = pd.concat(columns, axis=1)
@@ -105,16 +110,6 @@ def _ids_of_names(values: pd.Series, ids: Mapping[str, str]) -> tuple[pd.Series,
     unmapped = pd.DataFrame(rows, columns=tables.SOURCES_TERMS.names[1:]).astype({"cells": int})
     id_of = {name: ids.get(name, name) for name in counts.index} | dict.fromkeys(unmapped["value"], UNKNOWN)
     return values.map(id_of), unmapped
-
-
-def _remedy(field: str, dataset: Dataset) -> str:
-    """Return what to do about a term that the ontology of a field lacks."""
-    value = getattr(dataset, field)
-    frame, column, _ = _parsed(value)
-    if frame is None:
-        return f"give an id or a name of the ontology in column {field} of its row"
-    names = " or, for free names, set cell_type_kind to name" if field == "cell_type" else ""
-    return f"rename it in column {field} of its row, as {frame}.{column}|FROM=TO{names}"
 
 
 def _one_obs(obs_of_files: Mapping[str, pd.DataFrame], dataset: Dataset) -> pd.DataFrame:

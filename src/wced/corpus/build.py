@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,7 +32,13 @@ def build_census(sources: Sequence[str | Path], path: str | Path, organism: str 
     obs, var, datasets, measured_dg = _gather(sources)
     cells_d = datasets["dataset_total_cell_count"].to_numpy()
     var = var.assign(nnz=np.int64(0), n_measured_obs=measured_dg.T.astype(np.int64) @ cells_d)
-    summary = _summary(obs, organism)
+    facts = {
+        "census_schema_version": "2.0.0",
+        "total_cell_count": len(obs),
+        "unique_cell_count": int(obs["is_primary_data"].sum()),
+        f"number_donors_{organism}": len(obs[["dataset_id", "donor_id"]].drop_duplicates()),
+    }
+    summary = pd.DataFrame({"label": list(facts), "value": [str(value) for value in facts.values()]})
     with whole_folder(path) as folder:
         root = folder / "census"
         _create(str(root), organism, summary, datasets, obs, var)
@@ -107,16 +112,6 @@ def _joined(frames: Sequence[pd.DataFrame], sources: Sequence[str | Path]) -> pd
     return pd.DataFrame(columns)
 
 
-def _summary(obs: pd.DataFrame, organism: str) -> pd.DataFrame:
-    facts = {
-        "census_schema_version": "2.0.0",
-        "total_cell_count": len(obs),
-        "unique_cell_count": int(obs["is_primary_data"].sum()),
-        f"number_donors_{organism}": len(obs[["dataset_id", "donor_id"]].drop_duplicates()),
-    }
-    return pd.DataFrame({"label": list(facts), "value": [str(value) for value in facts.values()]})
-
-
 def _arrow(frame: pd.DataFrame) -> pa.Table:
     """Return a frame as the table to write: `soma_joinid` is the row number, categories become dictionaries."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
@@ -149,27 +144,22 @@ def _create(
         ):
             schema, domain = _arrow(frame).schema, [(0, len(frame) - 1)]
             parent.add_new_dataframe(name, schema=schema, index_column_names=["soma_joinid"], domain=domain)
-        shape, layout = (len(obs), len(var)), _counts_layout(len(var))
-        x = rna.add_new_collection("X")
-        x.add_new_sparse_ndarray("raw", type=pa.float32(), shape=shape, platform_config=layout)
+        # Counts are stored in runs of cells with all of their genes, because that is how they are read.
+        zstd = {"_type": "ZstdFilter", "level": 1}
+        layout = {
+            "dims": {
+                "soma_dim_0": {"tile": 1024, "filters": [zstd]},
+                "soma_dim_1": {"tile": len(var), "filters": ["ByteShuffleFilter", zstd]},
+            },
+            "attrs": {"soma_data": {"filters": ["ByteShuffleFilter", zstd]}},
+            "cell_order": "row-major",
+            "tile_order": "row-major",
+            "capacity": 2**16,
+        }
+        x, options = rna.add_new_collection("X"), {"tiledb": {"create": layout}}
+        x.add_new_sparse_ndarray("raw", type=pa.float32(), shape=(len(obs), len(var)), platform_config=options)
         shape = (len(datasets), len(var))
         rna.add_new_sparse_ndarray("feature_dataset_presence_matrix", type=pa.uint8(), shape=shape)
-
-
-def _counts_layout(n_var: int) -> dict[str, Any]:
-    """Return how counts are stored: in runs of cells with all of their genes, because that is how they are read."""
-    zstd = {"_type": "ZstdFilter", "level": 1}
-    create = {
-        "dims": {
-            "soma_dim_0": {"tile": 1024, "filters": [zstd]},
-            "soma_dim_1": {"tile": n_var, "filters": ["ByteShuffleFilter", zstd]},
-        },
-        "attrs": {"soma_data": {"filters": ["ByteShuffleFilter", zstd]}},
-        "cell_order": "row-major",
-        "tile_order": "row-major",
-        "capacity": 2**16,
-    }
-    return {"tiledb": {"create": create}}
 
 
 def _write(path: Path, table: pa.Table) -> None:

@@ -33,6 +33,9 @@ READING = {
 budget of 2 GiB for a query (10 by default). It asks an object store up to 8 times, waiting 50 ms × 2^n between, before
 it reports a fault; what is done then is `wced.corpus.remote`'s."""
 
+PARTS = ("obs", "ms/RNA/var", "ms/RNA/X/raw", "ms/RNA/feature_dataset_presence_matrix")
+"""Parts of an organism that are read."""
+
 
 def open_census(section: config.Census, local: str | Path | None = None) -> soma.Collection:
     """Open the collection that a config names, for reading, exactly as the CELLxGENE Census is opened.
@@ -61,7 +64,11 @@ def open_census(section: config.Census, local: str | Path | None = None) -> soma
         # Every attempt has a context of its own, so that nothing of a failed one is left.
         census = attempts(lambda: cellxgene_census.open_soma(**options, tiledb_config={**READING, **section.tiledb}))
         try:
-            _open_parts(census, section.organism, attempts)
+            # Each part that is read, as far as there are any: otherwise it would be opened at its first use.
+            for path in ("census_info/datasets", *(f"census_data/{section.organism}/{part}" for part in PARTS)):
+                part = census
+                for name in path.split("/"):
+                    part = attempts(partial(part.get, name)) if part is not None else None
         except BaseException:
             census.close()
             raise
@@ -71,18 +78,6 @@ def open_census(section: config.Census, local: str | Path | None = None) -> soma
         census.close()
         raise WcedError(f"{where}: has no census_data/{section.organism}")
     return census
-
-
-def _open_parts(census: soma.Collection, organism: str, attempts: Callable[[Callable[[], T]], T]) -> None:
-    """Open the parts that are read, each in attempts of its own: otherwise each would be opened at its first use."""
-    rna = f"census_data/{organism}/ms/RNA"
-    parts = ("var", "X/raw", "feature_dataset_presence_matrix")
-    for path in ("census_info/datasets", f"census_data/{organism}/obs", *(f"{rna}/{part}" for part in parts)):
-        part = census
-        for name in path.split("/"):
-            part = attempts(partial(part.get, name))
-            if part is None:
-                break
 
 
 def measured_genes(

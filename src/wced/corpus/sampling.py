@@ -32,22 +32,45 @@ def sample(
     Returns the rows (ascending) that all steps take, and rows of `wced.tables.SAMPLING`: for each step and stratum, its
     cells before and after. Raises WcedError if a stratified step names a value that no cell has.
     """
-    manifest = []
+    manifest = [] if steps else [pd.DataFrame(columns=tables.SAMPLING.names)]
     for number, step in enumerate(steps, 1):
-        strata, names = strata_of(obs, rows, _columns(step))
+        strata, frame = strata_of(obs, rows, _columns(step))
+        names = [" | ".join(row) for row in frame.itertuples(index=False)] if len(frame.columns) else ["all"]
         before_s = np.bincount(strata, minlength=len(names))
         run = step.run if isinstance(step, config.FractionStep) else 1
         key = draws(obs["soma_joinid"].to_numpy()[rows], seed, number, run)
         if isinstance(step, config.FractionStep):
             taken = _smallest(key, max(1, round(step.fraction * len(rows))))
         else:
-            taken = _taken(step, number, strata, _texts(names), before_s, key)
+            rank = _ranks(strata, before_s, key)
+            if isinstance(step, config.CapStep):
+                taken = rank < step.cells
+            elif isinstance(step, config.TotalStep):
+                cap, rest = water_level(before_s, step.cells)
+                taken = rank < cap
+                # The cells that are next in their strata compete for what the common cap leaves over.
+                following = np.flatnonzero(rank == cap)
+                taken[following[_smallest(key[following], rest)]] = True
+            else:
+                share_s = _shares(step, number, names)
+                taken = rank < np.where(share_s > 0, np.maximum(np.round(share_s * before_s), 1), 0)[strata]
         after_s = np.bincount(strata[taken], minlength=len(names))
-        part = {"step": number, "kind": step.kind, "by": ", ".join(names.columns), "stratum": _texts(names)}
+        part = {"step": number, "kind": step.kind, "by": ", ".join(frame.columns), "stratum": names}
         manifest.append(pd.DataFrame(part | {"cells_there": before_s, "cells_taken": after_s}))
         rows = rows[taken]
-    listed = pd.concat(manifest, ignore_index=True) if manifest else pd.DataFrame(columns=tables.SAMPLING.names)
-    return rows, listed
+    return rows, pd.concat(manifest, ignore_index=True)
+
+
+def _shares(step: config.StratifiedStep, number: int, names: list[str]) -> np.ndarray:
+    """Return the share of each stratum that a step takes."""
+    for value in step.fractions:
+        if value not in names:
+            nearest = get_close_matches(value, names, n=3, cutoff=0.5) or names[:3]
+            raise WcedError(
+                f"cells.sampling: step {number} gives a fraction for {step.by} {value!r}, which no cell has at this "
+                f"step; nearest are {', '.join(map(repr, nearest))}"
+            )
+    return np.array([step.fractions.get(name, step.otherwise) for name in names])
 
 
 def _columns(step: config.SamplingStep) -> list[str]:
@@ -56,36 +79,6 @@ def _columns(step: config.SamplingStep) -> list[str]:
         return []
     by = [step.by] if isinstance(step, config.StratifiedStep) else step.by
     return list(dict.fromkeys(name for column in by for name in (["dataset_id"] * (column == "donor_id") + [column])))
-
-
-def _taken(
-    step: config.CapStep | config.TotalStep | config.StratifiedStep,
-    number: int,
-    strata: np.ndarray,
-    names: list[str],
-    before_s: np.ndarray,
-    key: np.ndarray,
-) -> np.ndarray:
-    """Return for each cell whether a step with strata takes it."""
-    rank = _ranks(strata, before_s, key)
-    if isinstance(step, config.CapStep):
-        return rank < step.cells
-    if isinstance(step, config.TotalStep):
-        cap, rest = water_level(before_s, step.cells)
-        taken = rank < cap
-        # The cells that are next in their strata compete for what the common cap leaves over.
-        following = np.flatnonzero(rank == cap)
-        taken[following[_smallest(key[following], rest)]] = True
-        return taken
-    for value in step.fractions:
-        if value not in names:
-            nearest = get_close_matches(value, names, n=3, cutoff=0.5) or names[:3]
-            raise WcedError(
-                f"cells.sampling: step {number} gives a fraction for {step.by} {value!r}, which no cell has at this "
-                f"step; nearest are {', '.join(map(repr, nearest))}"
-            )
-    share_s = np.array([step.fractions.get(name, step.otherwise) for name in names])
-    return rank < np.where(share_s > 0, np.maximum(np.round(share_s * before_s), 1), 0)[strata]
 
 
 def strata_of(obs: pd.DataFrame, rows: np.ndarray, columns: Sequence[str]) -> tuple[np.ndarray, pd.DataFrame]:
@@ -108,10 +101,6 @@ def strata_of(obs: pd.DataFrame, rows: np.ndarray, columns: Sequence[str]) -> tu
         before, value = np.divmod(present, len(values))
         names = names.iloc[before].reset_index(drop=True).assign(**{column: values[value].to_numpy(object)})
     return strata, names
-
-
-def _texts(names: pd.DataFrame) -> list[str]:
-    return [" | ".join(row) for row in names.itertuples(index=False)] if len(names.columns) else ["all"]
 
 
 def _ranks(strata: np.ndarray, size_s: np.ndarray, key: np.ndarray) -> np.ndarray:
