@@ -43,9 +43,8 @@ def read_obs(census: soma.Collection, section: config.Census, columns: Sequence[
     parts: dict[str, _Column] = {}
     for name in columns:
         kind = obs.schema.field(name).type
-        parts[name] = (
-            _Text(np.int8, room) if _is_text(kind) else _Column(_DTYPES.get(name, kind.to_pandas_dtype()), room)
-        )
+        is_number = pa.types.is_primitive(kind)
+        parts[name] = _Column(_DTYPES.get(name, kind.to_pandas_dtype()), room) if is_number else _Text(np.int8, room)
     for start, last in ranges(obs, "reading obs"):
         table = _read_range(obs, section, start, last, columns, condition)
         for name, part in parts.items():
@@ -110,10 +109,8 @@ def _value_filter(obs: soma.DataFrame, section: config.Census) -> str | None:
                     f"census.{key}: {value!r} is not among the {name} names and ids of the collection; "
                     f"nearest are {', '.join(map(repr, near))}"
                 )
-        terms = {
-            column: sorted(text for text in texts if _is_one_of(text, selected)) for column, texts in columns.items()
-        }
-        parts.append("(" + " or ".join(f"{column} in {texts!r}" for column, texts in terms.items() if texts) + ")")
+        texts = ((column, sorted(text for text in columns[column] if _is_one_of(text, selected))) for column in columns)
+        parts.append("(" + " or ".join(f"{column} in {values!r}" for column, values in texts if values) + ")")
     return " and ".join(parts) or None
 
 
@@ -131,10 +128,6 @@ def _text_values(obs: soma.DataFrame, section: config.Census, column: str) -> se
         return set().union(*(table[column].unique().to_pylist() for table in obs.read(column_names=[column]))) - {None}
 
     return retried(section, f"the values of obs.{column}", read)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_dictionary(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 class _Column:
