@@ -60,10 +60,9 @@ def needed_columns(section: config.Cells, keep: Sequence[str] = ()) -> list[str]
 def read_cells_of(
     census: soma.Collection, section: config.Census, cells: config.Cells, keep: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Read from obs what a selection needs, and the further columns `keep`.
+    """Read from obs what a selection needs, and the further columns `keep`; as `wced.corpus.obs.read_obs`.
 
-    Raises WcedError if a rule needs the mitochondrial fraction and the collection lacks it, besides what
-    `wced.corpus.obs.read_obs` raises.
+    Raises WcedError also if a rule needs the mitochondrial fraction and the collection lacks it.
     """
     columns = needed_columns(cells, keep)
     if "mt_fraction" in columns and "mt_fraction" not in obs_of(census, section).schema.names:

@@ -103,6 +103,11 @@ def download(archive: str, digest: str, target: str | Path, index: Index | None 
 
 def _links(archive: str, digest: str, index: Index, session: Any) -> list[Any]:
     """Return the links to files of this name, version and kind; those that state the digest come first."""
+    from httpx2 import HTTPError
+    from packaging.version import Version
+    from unearth import PackageFinder
+
+    name, version, kind = ARCHIVE.fullmatch(archive).group("name", "version", "kind")
     sources = [{"index_urls": [url]} for url in index.index_urls] + [{"find_links": [url]} for url in index.find_links]
     if not sources:
         raise WcedError(f"{archive}: pip is configured with no index and no links to look in")
@@ -115,7 +120,16 @@ def _links(archive: str, digest: str, index: Index, session: Any) -> list[Any]:
     session.event_hooks["response"].append(note_server_error)
     for attempt in range(ATTEMPTS):
         failures.clear()
-        links = [link for source in sources for link in _links_of(archive, source, index, session, failures)]
+        packages = []
+        for source in sources:
+            # An archive is only a box of data here: it need not fit this Python.
+            finder = PackageFinder(session, **source, trusted_hosts=index.trusted_hosts, ignore_compatibility=True)
+            try:
+                packages += list(finder.find_all_packages(name, allow_yanked=True))
+            except HTTPError as failure:  # another source may have it
+                failures.append(str(failure))
+        packages = [package for package in packages if package.version and Version(package.version) == Version(version)]
+        links = [package.link for package in packages if package.link.is_wheel == (kind == "wheel")]
         if links:
             return sorted(links, key=lambda link: digest not in ((link.hashes or {}).get("sha256") or []))
         if not failures:
@@ -123,24 +137,6 @@ def _links(archive: str, digest: str, index: Index, session: Any) -> list[Any]:
         if attempt + 1 < ATTEMPTS:
             time.sleep(FIRST_PAUSE * 2**attempt)
     raise WcedError(f"{archive}: the package index that pip is configured with does not answer: {failures[-1]}")
-
-
-def _links_of(archive: str, source: dict[str, list[str]], index: Index, session: Any, failures: list[str]) -> list[Any]:
-    """Return one source's links; note it in `failures` if the source cannot be reached, since others may have them."""
-    from httpx2 import HTTPError
-    from packaging.version import Version
-    from unearth import PackageFinder
-
-    name, version, kind = ARCHIVE.fullmatch(archive).group("name", "version", "kind")
-    # An archive is only a box of data here: it need not fit this Python.
-    finder = PackageFinder(session, **source, trusted_hosts=index.trusted_hosts, ignore_compatibility=True)
-    try:
-        packages = list(finder.find_all_packages(name, allow_yanked=True))
-    except HTTPError as failure:
-        failures.append(str(failure))
-        return []
-    packages = [package for package in packages if package.version and Version(package.version) == Version(version)]
-    return [package.link for package in packages if package.link.is_wheel == (kind == "wheel")]
 
 
 def _fetch(session: Any, link: Any, part: Path, label: str) -> None:

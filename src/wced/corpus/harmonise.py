@@ -1,7 +1,6 @@
 """From published files to one AnnData in the CELLxGENE schema: raw counts, Ensembl ids, ontology terms."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import anndata as ad
@@ -51,10 +50,8 @@ def harmonise(
 
     Parameters
     ----------
-    dataset, files
-        Row of the table of datasets; name and path of each file of counts.
-    table
-        Gene table (`wced.genes`).
+    dataset, files, table
+        Row of the table of datasets; name and path of each file of counts; gene table (`wced.genes`).
     output
         File to write. X: CSR float32, whole numbers, cells × genes; obs: `OBS_COLUMNS` and the row's `extra_obs`; var:
         feature_name, feature_length and feature_type, indexed by Ensembl id, sorted; uns: title, citation, and
@@ -84,12 +81,12 @@ def harmonise(
     for file in published:
         if file.left_out:
             print(f"{file.where}: left out features that are no genes: {file.left_out}")
-    file_genes = _file_genes([file.var for file in published], dataset, table, orthologs)
-    total_g = np.zeros(len(file_genes.ids))
+    of_files = _Genes([file.var for file in published], dataset, table, orthologs)
+    total_g = np.zeros(len(of_files.ids))
     for i, block in _blocks(published, rows, f"{dataset.dataset}: summing genes"):
-        total_g[file_genes.index[i]] += np.asarray(block.sum(axis=0, dtype=np.float64)).ravel()
-    gene_ids, column_g, gene_qc = _mapped(file_genes, total_g, dataset, table, min_mapped_genes, orthologs)
-    selected = table.set_index("gene_id").loc[gene_ids]
+        total_g[of_files.index[i]] += np.asarray(block.sum(axis=0, dtype=np.float64)).ravel()
+    gene_qc = of_files.choose(total_g, min_mapped_genes)
+    selected = table.set_index("gene_id").loc[of_files.gene_ids]
     var = pd.DataFrame({"feature_name": selected["symbol"], "feature_length": selected["length"]})
     var["feature_type"] = selected["biotype"].astype("category")
     mitochondrial_g = selected["mitochondrial"].to_numpy()
@@ -103,7 +100,7 @@ def harmonise(
         write_elem(file, "X", empty, dataset_kwargs=options)
         x_ng, statistics, empty_n, poor_n = sparse_dataset(file["X"]), [], [], []
         for i, block in _blocks(published, rows, f"{dataset.dataset}: writing"):
-            counts_ng = _of_genes(block, column_g[file_genes.index[i]], gene_ids, dataset)
+            counts_ng = of_files.counts(i, block)
             block.eliminate_zeros()
             empty_n.append(np.diff(counts_ng.indptr) == 0)
             poor_n.append(~empty_n[-1] & (np.diff(block.indptr) < dataset.min_genes))
@@ -148,122 +145,98 @@ def _blocks(published: list[Published], rows: list[np.ndarray], name: str) -> It
     return progress(blocks, name, total=sum(map(len, rows)), unit="cells", size=lambda item: item[1].shape[0])
 
 
-@dataclass(frozen=True)
-class _FileGenes:
-    """The genes of all files of a dataset; one that a file names twice is listed twice."""
+class _Genes:
+    """The genes of all files of a dataset, and what becomes of them."""
 
-    names: pd.Series
-    """Their names."""
-    ids: np.ndarray
-    """Human Ensembl id of each in the gene table, empty where it has none."""
-    known: np.ndarray
-    """bool: whether the dataset's species has such a gene; of another species, some have no human ortholog."""
-    index: tuple[np.ndarray, ...]
-    """For each file the index of each of its columns in `names`."""
+    def __init__(
+        self, vars: Sequence[pd.DataFrame], dataset: Dataset, table: pd.DataFrame, orthologs: Orthologs | None
+    ) -> None:
+        """List the genes of files, which `vars` describe; one that a file names twice is listed twice."""
+        self.dataset, self.table, self.orthologs = dataset, table, orthologs
+        keys = []
+        for var in vars:
+            if dataset.gene_ids != "index" and dataset.gene_ids not in var.columns:
+                columns = ", ".join(map(str, var.columns)) or "none"
+                raise WcedError(
+                    f"dataset {dataset.dataset}, gene_ids: var has no column {dataset.gene_ids}; its columns are "
+                    f"{columns}"
+                )
+            names = var.index.to_series() if dataset.gene_ids == "index" else var[dataset.gene_ids]
+            names = names.astype(str).reset_index(drop=True)
+            keys.append(pd.MultiIndex.from_arrays([names, names.groupby(names).cumcount()]))
+        union = keys[0]
+        for key in keys[1:]:
+            union = union.append(key[~key.isin(union)])
+        self.names = union.get_level_values(0).to_series(index=range(len(union)))
+        self.ids, self.known = self._look_up(dataset.gene_id_kind)
+        self.index = [union.get_indexer(key) for key in keys]  # of each file's columns
 
+    def _look_up(self, kind: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the human Ensembl id of each gene (empty for none), and whether the species has it at all."""
+        if self.orthologs is not None:
+            ids, known = self.orthologs.ids_of(self.names, kind)
+            return np.where(np.isin(ids, self.table["gene_id"].to_numpy(object)), ids, "").astype(str), known
+        if kind == "symbol":
+            ids = genes.gene_names(self.table).ids_of(self.names).astype(str)
+        else:
+            bare = pd.Series(genes.without_version(self.names))
+            ids = bare.where(bare.isin(self.table["gene_id"]), "").to_numpy(dtype=str)
+        return ids, ids != ""
 
-def _file_genes(
-    vars: Sequence[pd.DataFrame], dataset: Dataset, table: pd.DataFrame, orthologs: Orthologs | None
-) -> _FileGenes:
-    """Look up the genes of a dataset's files, which `vars` describe."""
-    keys = []
-    for var in vars:
-        if dataset.gene_ids != "index" and dataset.gene_ids not in var.columns:
-            columns = ", ".join(map(str, var.columns)) or "none"
+    def choose(self, total_g: np.ndarray, min_mapped_genes: float) -> dict[str, float]:
+        """Choose the genes of the dataset (`gene_ids`, sorted) by their counts; return columns of QC.
+
+        `column_g` is the index among them of every gene of the files, -1 for genes that are dropped.
+        """
+        measured = total_g > 0 if self.dataset.drop_zero_genes else np.ones(len(self.ids), bool)
+        mapped = measured & (self.ids != "")
+        share = (measured & self.known).sum() / max(measured.sum(), 1)
+        name, kind = f"dataset {self.dataset.dataset}", self.dataset.gene_id_kind
+        if share < min_mapped_genes or not mapped.any():
+            unknown = self.names[measured & ~self.known]
+            other = {"ensembl": "symbol", "symbol": "ensembl"}[kind]
+            other_share = self._look_up(other)[1].mean()
+            advice = f"; as {other} names {other_share:.1%} would be: set gene_id_kind"
             raise WcedError(
-                f"dataset {dataset.dataset}, gene_ids: var has no column {dataset.gene_ids}; its columns are {columns}"
+                f"{name}: only {share:.1%} of its {measured.sum()} genes are in the "
+                f"{'gene table' if self.orthologs is None else 'table of orthologs'} as {kind} names (at least "
+                f"{min_mapped_genes:.0%} are asked for); not in it are {', '.join(unknown.head(EXAMPLES))}"
+                f"{advice if other_share > share else genes.what_names_are(unknown)}"
             )
-        names = var.index.to_series() if dataset.gene_ids == "index" else var[dataset.gene_ids]
-        names = names.astype(str).reset_index(drop=True)
-        keys.append(pd.MultiIndex.from_arrays([names, names.groupby(names).cumcount()]))
-    union = keys[0]
-    for key in keys[1:]:
-        union = union.append(key[~key.isin(union)])
-    names = union.get_level_values(0).to_series(index=range(len(union)))
-    ids, known = _ids(names, dataset.gene_id_kind, table, orthologs)
-    return _FileGenes(names, ids, known, tuple(union.get_indexer(key) for key in keys))
+        everywhere = set.intersection(*(set(self.ids[index]) for index in self.index))
+        used = mapped & np.isin(self.ids, sorted(everywhere))
+        if not used.any():
+            raise WcedError(f"{name}: no gene is in all of its {len(self.index)} files")
+        self.gene_ids, index = np.unique(self.ids[used], return_inverse=True)
+        self.column_g = np.full(len(self.ids), -1, np.int32)
+        self.column_g[used] = index
+        return {
+            "genes_in_file": len(self.ids),
+            "genes_dropped_zero": int((~measured).sum()),
+            "genes_unmapped": int((measured & ~mapped).sum()),
+            "genes_unmapped_fraction": float(1 - mapped.sum() / max(measured.sum(), 1)),
+            "genes_not_in_all_files": int((mapped & ~used).sum()),
+            "genes_merged": int(used.sum() - len(self.gene_ids)),
+            "genes": len(self.gene_ids),
+            "counts_unmapped_fraction": float(total_g[~used].sum() / max(total_g.sum(), 1)),
+        }
 
-
-def _ids(
-    names: pd.Series, kind: str, table: pd.DataFrame, orthologs: Orthologs | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the human Ensembl id of each name, and whether it is known at all."""
-    if orthologs is not None:
-        ids, known = orthologs.ids_of(names, kind)
-        return np.where(np.isin(ids, table["gene_id"].to_numpy(object)), ids, "").astype(str), known
-    if kind == "symbol":
-        ids = genes.gene_names(table).ids_of(names).astype(str)
-    else:
-        bare = pd.Series(genes.without_version(names))
-        ids = bare.where(bare.isin(table["gene_id"]), "").to_numpy(dtype=str)
-    return ids, ids != ""
-
-
-def _mapped(
-    of_files: _FileGenes,
-    total_g: np.ndarray,
-    dataset: Dataset,
-    table: pd.DataFrame,
-    min_mapped_genes: float,
-    orthologs: Orthologs | None,
-) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
-    """Return Ensembl ids of the dataset's genes, the index among them of every gene of the files, and columns of QC.
-
-    The ids are sorted; the index is -1 for genes that are dropped. `total_g` are the genes' counts over all kept cells.
-    """
-    ids, names = of_files.ids, of_files.names
-    measured = total_g > 0 if dataset.drop_zero_genes else np.ones(len(ids), bool)
-    mapped = measured & (ids != "")
-    share = (measured & of_files.known).sum() / max(measured.sum(), 1)
-    if share < min_mapped_genes or not mapped.any():
-        unknown = names[measured & ~of_files.known]
-        other = {"ensembl": "symbol", "symbol": "ensembl"}[dataset.gene_id_kind]
-        other_share = _ids(names, other, table, orthologs)[1].mean()
-        advice = f"; as {other} names {other_share:.1%} would be: set gene_id_kind"
-        raise WcedError(
-            f"dataset {dataset.dataset}: only {share:.1%} of its {measured.sum()} genes are in the "
-            f"{'gene table' if orthologs is None else 'table of orthologs'} as {dataset.gene_id_kind} names (at least "
-            f"{min_mapped_genes:.0%} are asked for); not in it are {', '.join(unknown.head(EXAMPLES))}"
-            f"{advice if other_share > share else genes.what_names_are(unknown)}"
-        )
-    everywhere = set.intersection(*(set(ids[index]) for index in of_files.index))
-    used = mapped & np.isin(ids, sorted(everywhere))
-    if not used.any():
-        raise WcedError(f"dataset {dataset.dataset}: no gene is in all of its {len(of_files.index)} files")
-    gene_ids, index = np.unique(ids[used], return_inverse=True)
-    column_g = np.full(len(ids), -1, np.int32)
-    column_g[used] = index
-    qc = {
-        "genes_in_file": len(ids),
-        "genes_dropped_zero": int((~measured).sum()),
-        "genes_unmapped": int((measured & ~mapped).sum()),
-        "genes_unmapped_fraction": float(1 - mapped.sum() / max(measured.sum(), 1)),
-        "genes_not_in_all_files": int((mapped & ~used).sum()),
-        "genes_merged": int(used.sum() - len(gene_ids)),
-        "genes": len(gene_ids),
-        "counts_unmapped_fraction": float(total_g[~used].sum() / max(total_g.sum(), 1)),
-    }
-    return gene_ids, column_g, qc
-
-
-def _of_genes(
-    block: sparse.csr_matrix, columns: np.ndarray, gene_ids: np.ndarray, dataset: Dataset
-) -> sparse.csr_matrix:
-    """Return a block of a file's counts as float32, cells × `gene_ids`; `columns` of one gene are added up."""
-    column = columns[block.indices]
-    kept = column >= 0
-    indptr = np.concatenate([[0], np.cumsum(kept)])[block.indptr]
-    values = block.data[kept].astype(np.float64)
-    counts_ng = sparse.csr_matrix((values, column[kept], indptr), (block.shape[0], len(gene_ids)))
-    counts_ng.sum_duplicates()
-    counts_ng.eliminate_zeros()
-    if counts_ng.nnz and counts_ng.data.max() > LARGEST_COUNT:
-        gene = gene_ids[counts_ng.indices[np.argmax(counts_ng.data)]]
-        raise WcedError(
-            f"dataset {dataset.dataset}: counts of gene {gene}, added up over its columns, are larger than "
-            f"{LARGEST_COUNT}"
-        )
-    return counts_ng.astype(np.float32)
+    def counts(self, file: int, block: sparse.csr_matrix) -> sparse.csr_matrix:
+        """Return a block of a file as float32, cells × `gene_ids`; columns of one gene are added up."""
+        column = self.column_g[self.index[file]][block.indices]
+        kept = column >= 0
+        indptr = np.concatenate([[0], np.cumsum(kept)])[block.indptr]
+        values = block.data[kept].astype(np.float64)
+        counts_ng = sparse.csr_matrix((values, column[kept], indptr), (block.shape[0], len(self.gene_ids)))
+        counts_ng.sum_duplicates()
+        counts_ng.eliminate_zeros()
+        if counts_ng.nnz and counts_ng.data.max() > LARGEST_COUNT:
+            gene = self.gene_ids[counts_ng.indices[np.argmax(counts_ng.data)]]
+            raise WcedError(
+                f"dataset {self.dataset.dataset}: counts of gene {gene}, added up over its columns, are larger than "
+                f"{LARGEST_COUNT}"
+            )
+        return counts_ng.astype(np.float32)
 
 
 def _statistics(counts_ng: sparse.csr_matrix, mitochondrial_g: np.ndarray) -> pd.DataFrame:

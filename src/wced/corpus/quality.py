@@ -34,14 +34,10 @@ def needed_columns(section: CellFilter) -> list[str]:
 
 
 def judge(obs: pd.DataFrame, section: CellFilter) -> tuple[np.ndarray, pd.DataFrame]:
-    """Apply the rules to every cell, given the columns of `needed_columns`.
+    """Apply the rules to every cell of obs, which has the columns of `needed_columns`.
 
-    Returns
-    -------
-    first_n
-        int8, (cells,): code of the first rule that removes the cell, or `PASSED`.
-    table
-        Rows of `wced.tables.QC`: each rule that is switched on, for each dataset.
+    Returns the code of the first rule that removes each cell, or `PASSED`; int8, (cells,). Then rows of
+    `wced.tables.QC`: each rule that is switched on, for each dataset.
     """
     dataset, names = obs["dataset_id"].array.codes, obs["dataset_id"].cat.categories
     cells_d = np.bincount(dataset, minlength=len(names))

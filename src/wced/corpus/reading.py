@@ -39,19 +39,10 @@ def read_labels(path: str | Path) -> pd.DataFrame:
 def open_counts(path: str | Path, format: str = "h5ad", counts: str = "X", values: str = "counts") -> Published:
     """Open a file of counts without reading them. Features that are no genes are left out.
 
+    The format is `h5ad` (of any version of anndata), `10x_h5` (of Cell Ranger 2 or 3) or `10x_mtx` (a folder with
+    matrix.mtx, genes.tsv or features.tsv, and barcodes.tsv, each possibly gzipped). In an h5ad file `counts` are in `X`,
+    `raw` (with the genes of raw) or `layers/NAME`. `values` are `counts`, or `log1p_10k`, which become counts again.
     Raises WcedError if the file is of another format or damaged, lacks the matrix, or holds no cells or no genes.
-
-    Parameters
-    ----------
-    path
-        An h5ad file (of any version of anndata), a 10x h5 file (of Cell Ranger 2 or 3), or a folder with 10x's
-        matrix.mtx, genes.tsv or features.tsv, and barcodes.tsv, each possibly gzipped.
-    format
-        `h5ad`, `10x_h5` or `10x_mtx`.
-    counts
-        In an h5ad file: `X`, `raw` (with the genes of raw) or `layers/NAME`.
-    values
-        What the matrix holds: `counts`, or `log1p_10k`, which becomes counts again.
     """
     path = existing(path, f"counts in the format {format}")
     published = {"h5ad": partial(_h5ad, counts=counts), "10x_h5": _10x_h5, "10x_mtx": _10x_mtx}[format](path)

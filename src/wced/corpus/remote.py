@@ -30,10 +30,10 @@ _FINAL_MESSAGES = re.compile(
 def may_pass(failure: BaseException) -> bool:
     """Return whether an error can be a fault of the network, so that another attempt may succeed.
 
-    A wrong value filter, column or key and a closed handle are no such faults; `requests`' errors, being OSErrors, are.
-    An element that does not exist is one, because TileDB says the same of a store that did not answer.
+    A wrong value filter, column or key and a closed handle are no such faults. An element that does not exist is one,
+    because TileDB says the same of a store that did not answer.
     """
-    # Most of TileDB's errors arrive as SOMAError; those on an element's metadata as a bare RuntimeError.
+    # TileDB's errors arrive as SOMAError or (on metadata) as RuntimeError; those of `requests` are OSErrors.
     if isinstance(failure, (soma.SOMAError, RuntimeError)):
         return not _FINAL_MESSAGES.search(str(failure))
     return isinstance(failure, OSError) and not isinstance(failure, _FINAL_ERRORS)

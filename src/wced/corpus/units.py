@@ -48,24 +48,18 @@ def choose_units(
     then its size is as near to the target as it can be. Where no choice is within the margin, the smallest distance
     is found first and added to the margin. Where every choice that keeps the promise is further from the target than
     no choice at all, it is not kept: the unit goes for which the distance and the cells of types that train loses add
-    up to the fewest cells.
-
-    HiGHS (through SciPy) solves the program; it is deterministic, and ends after `max_nodes`.
+    up to the fewest cells. HiGHS (through SciPy) solves the program; it is deterministic, and ends after `max_nodes`.
+    The seed decides among equals.
 
     Parameters
     ----------
-    counts_uc
-        Cells of each unit and cell type; cells of unknown type are in `size_u` only.
-    size_u
-        Cells of each unit.
-    train_c
-        Cells of each type that are in train while nothing is chosen, those elsewhere included.
-    seen_c
-        Types that validation has already, from elsewhere.
+    counts_uc, size_u
+        Cells of each unit and cell type, and of each unit, which include those of unknown type.
+    train_c, seen_c
+        Cells of each type in train while nothing is chosen, and types that validation has already; both also from
+        elsewhere.
     target, margin
         Cells wanted for validation, and how many more or fewer may be chosen to bring more types to it.
-    seed
-        Decides among equally good choices.
     """
     has_uc = counts_uc > 0
     units_c = has_uc.sum(axis=0)
