@@ -34,9 +34,8 @@ def kept_rows(obs: pd.DataFrame, keep: str | None, where: str) -> np.ndarray:
     """Return the rows of the cells for which a condition on columns of obs is true; all rows where it is None.
 
     The condition is in the language of pandas' `DataFrame.query`. It, and each part that `and`, `or` and `not` (`&`,
-    `|`, `~`) join, has to be true or false, as `truth` reads it. Where it is missing, the cell is not kept.
-
-    Raises WcedError if the condition fails, or is neither true nor false for a cell that has a value.
+    `|`, `~`) join, has to be true or false, as `truth` reads it. Where it is missing, the cell is not kept. Raises
+    WcedError if the condition fails, or is neither true nor false for a cell that has a value.
     """
     if keep is None:
         return np.arange(len(obs))

@@ -68,11 +68,9 @@ def parse_pip_config(listing: str) -> Index:
 def download(archive: str, digest: str, target: str | Path, index: Index | None = None) -> None:
     """Download an archive (`name==version:wheel` or `:sdist`), and check its SHA-256.
 
-    Until the file is complete and checked, its bytes are in `<target>.part`; an interrupted download resumes there.
-    The index is that of pip's configuration by default.
-
-    Raises WcedError if the index has no such archive, cannot be reached, or gives a file of another SHA-256 (which is
-    removed).
+    Until the file is complete and checked, its bytes are in `<target>.part`; an interrupted download resumes there. The
+    index is that of pip's configuration by default. Raises WcedError if the index has no such archive, cannot be
+    reached, or gives a file of another SHA-256 (which is removed).
     """
     from unearth.auth import MultiDomainBasicAuth
     from unearth.fetchers.sync import PyPIClient
@@ -184,9 +182,8 @@ def _continue(session: Any, link: Any, part: Path, label: str) -> None:
 def download_czi_dataset(name: str, path: str | Path) -> None:
     """Write the published h5ad file of a dataset by its name in cz-benchmarks, e.g. `tsv2_lung` (Tabula Sapiens v2).
 
-    A row of the table of datasets then says how it is harmonised.
-
-    Raises WcedError if cz-benchmarks has no such dataset, or its file can not be downloaded.
+    A row of the table of datasets then says how it is harmonised. Raises WcedError if cz-benchmarks has no such
+    dataset, or its file can not be downloaded.
     """
     from botocore.exceptions import BotoCoreError, ClientError
     from czbenchmarks.datasets.utils import list_available_datasets

@@ -63,9 +63,8 @@ class Published:
     def of_genes(self) -> "Published":
         """Return the same without the features that are no genes, by the first informative one of `KIND_COLUMNS`.
 
-        Where a feature is called gene expression, only such features stay, and those without a kind.
-
-        Raises WcedError if no feature is left.
+        Where a feature is called gene expression, only such features stay, and those without a kind. Raises WcedError
+        if no feature is left.
         """
         for column in (name for name in self.var if str(name).lower() in KIND_COLUMNS):
             kinds = self.var[column].astype(object).where(self.var[column].notna(), "").astype(str)
@@ -84,10 +83,8 @@ class Published:
         """Yield the checked counts of cells (ascending rows of `obs`, all by default), block after block.
 
         A block is cells × `var`, whole numbers, one entry for each. Of log1p_10k they are the counts that the values
-        were made of (`wced.corpus.log1p`).
-
-        Raises WcedError if the file is damaged, or a count is negative, not whole, not finite or too large; the
-        sentence says where. If all are zero or one. If the values should be log1p_10k and are not.
+        were made of (`wced.corpus.log1p`). Raises WcedError if the file is damaged; if a count is negative, not whole,
+        not finite or too large, and where; if all are zero or one; if the values should be log1p_10k and are not.
         """
         rows, done, ones, largest = np.arange(len(self.obs)) if rows is None else rows, 0, 0, 0
         try:

@@ -25,10 +25,7 @@ from wced.tables import read_text
 
 
 def read_labels(path: str | Path) -> pd.DataFrame:
-    """Return a table of cells, indexed by their names: obs of an h5ad file, or a .csv or .tsv with names first.
-
-    Raises WcedError if the file is neither, or is damaged.
-    """
+    """Return a table of cells by their names: obs of an h5ad file, or a .csv or .tsv with names first."""
     kind = next((suffix for suffix in (".csv", ".tsv") if suffix in Path(path).suffixes), None)
     if kind is None:
         with _opened(path, "h5ad") as file:
@@ -40,8 +37,8 @@ def open_counts(path: str | Path, format: str = "h5ad", counts: str = "X", value
     """Open a file of counts without reading them. Features that are no genes are left out.
 
     The format is `h5ad` (of any version of anndata), `10x_h5` (of Cell Ranger 2 or 3) or `10x_mtx` (a folder with
-    matrix.mtx, genes.tsv or features.tsv, and barcodes.tsv, each possibly gzipped). In an h5ad file `counts` are in `X`,
-    `raw` (with the genes of raw) or `layers/NAME`. `values` are `counts`, or `log1p_10k`, which become counts again.
+    matrix.mtx, genes.tsv or features.tsv, and barcodes.tsv, each possibly gzipped). An h5ad file has its `counts` in
+    `X`, `raw` (with the genes of raw) or `layers/NAME`. `values` are `counts`, or `log1p_10k`, which become counts.
     Raises WcedError if the file is of another format or damaged, lacks the matrix, or holds no cells or no genes.
     """
     path = existing(path, f"counts in the format {format}")

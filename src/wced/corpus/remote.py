@@ -44,9 +44,8 @@ def retried(section: config.Census, what: str, read: Callable[[], T]) -> T:
 
     Attempt n of `section.attempts` is followed by a wait of `section.retry_wait_seconds` × 2^(n - 1), at most
     `LONGEST_WAIT_SECONDS`. Every attempt calls `read` anew, so it must not use up an iterator that it did not make.
-    Messages begin with `what`, e.g. `obs of Census 2025-01-30`.
-
-    Raises WcedError if the last attempt fails too. Errors that no attempt can cure pass through at once.
+    Messages begin with `what`, e.g. `obs of Census 2025-01-30`. Raises WcedError if the last attempt fails too. Errors
+    that no attempt can cure pass through at once.
     """
 
     def log(state: tenacity.RetryCallState) -> None:
