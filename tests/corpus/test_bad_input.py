@@ -159,7 +159,7 @@ CASES = {
     "row pointers that do not fit": (edited(lambda file: file["X/indptr"].__setitem__(-1, 10**6)), {},
                                      "X cannot be read: its 61 row pointers do not fit 60 cells and"),
     "gene number too large": (edited(lambda file: file["X/indices"].__setitem__(0, 1000)), {},
-                              "X cannot be read: a value stands in column 1000 of 40"),
+                              "X cannot be read: a value is in column 1000 of 40"),
     "truncated": (truncated, {}, "x.h5ad: not an HDF5 file .*or a truncated one: .*truncated"),
     "damaged counts": (spoilt, {}, "x.h5ad, X cannot be read: "),
     "text": (lambda path: path.write_text("cell\tgene\n"), {}, "x.h5ad: not an HDF5 file"),
@@ -223,8 +223,8 @@ def test_one_sentence_and_nothing_written(tmp_path, monkeypatch, capsys, gene_ta
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 1
-    said = capsys.readouterr().err.rstrip("\n")
-    assert said.startswith("wced: ") and "\n" not in said
-    assert re.search(words, said), said
-    assert re.fullmatch(documented().get(case, ".*"), said.removeprefix("wced: ")), "docs/own_data.md says otherwise"
+    message = capsys.readouterr().err.rstrip("\n")
+    assert message.startswith("wced: ") and "\n" not in message
+    assert re.search(words, message), message
+    assert re.fullmatch(documented().get(case, ".*"), message.removeprefix("wced: ")), "docs/own_data.md says otherwise"
     assert {file: file.read_bytes() for file in tmp_path.rglob("*")} == before

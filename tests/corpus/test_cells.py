@@ -43,8 +43,8 @@ def fates(obs, section, seed=0):
     return pd.Series(np.array(FATES)[select(obs, section, seed).fate], index=obs.index)
 
 
-def made(n=1000, **columns):
-    """Make obs of n flawless cells of five datasets, changed by columns."""
+def flawless(n=1000, **columns):
+    """Return obs of n cells of five datasets without faults, changed by columns."""
     texts = {name: ["x"] * n for name in COLUMNS} | {"dataset_id": [f"d{i % 5}" for i in range(n)]}
     numbers = {"soma_joinid": np.arange(n) * 3, "raw_sum": 1000.0, "nnz": 500, "is_primary_data": True}
     frame = pd.DataFrame(texts).assign(**(numbers | {"mt_fraction": 0.01} | columns))
@@ -65,13 +65,12 @@ def made(n=1000, **columns):
     ids=["primary", "none", "counts", "genes", "mt", "first rule takes the blame", "all"],
 )
 def test_rules_and_their_counts(obs, rules, removed):
-    found = fates(obs, cells(filter=rules)).value_counts()
-    assert {reason: n for reason, n in found.items() if reason in REMOVED} == removed
-    assert found.sum() == len(obs)
+    counts = fates(obs, cells(filter=rules)).value_counts()
+    assert {fate: n for fate, n in counts.items() if fate in REMOVED} == removed and counts.sum() == len(obs)
 
 
 def test_only_good_cells_are_sampled_and_only_sampled_ones_split():
-    obs = made(is_primary_data=np.arange(1000) >= 300)
+    obs = flawless(is_primary_data=np.arange(1000) >= 300)
     section = cells(sampling=[{"kind": "cap", "cells": 30, "by": ["dataset_id"]}])
     selection = select(obs, section, 0)
     fate = pd.Series(np.array(FATES)[selection.fate])
@@ -85,15 +84,15 @@ def test_only_good_cells_are_sampled_and_only_sampled_ones_split():
     assert of_steps["qc"]["removed"].sum() == 300 and of_steps["qc_histograms"]["kept"].sum() == 3 * 700
 
 
-def test_a_cell_keeps_its_draw_when_others_are_gone():
+def test_a_cell_stays_sampled_when_others_are_gone():
     section = cells(sampling=[{"kind": "fraction", "fraction": 0.5}])
-    whole = fates(made(), section)
-    assert not whole.equals(fates(made(), section, seed=2))
-    # Cells that the rules remove compete no more, so others may join, but none that was drawn is lost.
-    fewer = made(is_primary_data=np.arange(1000) >= 300)
+    whole = fates(flawless(), section)
+    assert not whole.equals(fates(flawless(), section, seed=2))
+    # Cells that the rules remove compete no more, so others may join, but none that was sampled is lost.
+    fewer = flawless(is_primary_data=np.arange(1000) >= 300)
     kept = fates(fewer, cells(sampling=[{"kind": "fraction", "fraction": 500 / 700}]))
-    drawn = whole.index[whole.isin(["train", "validation"]) & (whole.index >= 300)]
-    assert kept[drawn].isin(["train", "validation"]).all()
+    sampled = whole.index[whole.isin(["train", "validation"]) & (whole.index >= 300)]
+    assert kept[sampled].isin(["train", "validation"]).all()
 
 
 def test_nothing_left_is_an_error(obs):
@@ -101,7 +100,7 @@ def test_nothing_left_is_an_error(obs):
         select(obs, cells(filter={"min_counts": 10**9}), 0)
     nothing = {"kind": "stratified", "by": "dataset_id", "fractions": {}, "otherwise": 0}
     with pytest.raises(WcedError, match=r"the steps of cells\.sampling remove them all"):
-        select(made(), cells(sampling=[nothing]), 0)
+        select(flawless(), cells(sampling=[nothing]), 0)
 
 
 def change_obs(collection, change):
@@ -152,7 +151,7 @@ def test_table_adds_up(census, obs, tmp_path):
 
 def test_types_that_train_lacks_are_counted():
     n = 40
-    obs = made(
+    obs = flawless(
         n, dataset_id=["d"] * n, donor_id=["a"] * 8 + ["b"] * 16 + ["c"] * 16,
         cell_type_ontology_term_id=["CL:1"] * 2 + ["CL:2"] * 5 + ["unknown"] + ["CL:2"] * 30 + ["CL:3"] * 2,
     )  # fmt: skip
@@ -174,14 +173,12 @@ def test_files(census, tmp_path):
         folder = tmp_path / name
         select_cells(census, SECTION, section, 3, folder / "cells.parquet", folder / "corpus.tsv", steps.append)
     assert steps[:5] == steps[5:] == ["read", "quality", "sampling", "split", "write"]
-    made = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert made == [
-        "cells.parquet", "corpus.tsv", "qc.tsv", "qc_histograms.tsv", "sampling.tsv", "split.tsv",
-        "split_exceptions.tsv",
-    ]  # fmt: skip
-    for file in made:
+    of_steps = ("qc.tsv", "qc_histograms.tsv", "sampling.tsv", "split.tsv", "split_exceptions.tsv")
+    files = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert files == ["cells.parquet", "corpus.tsv", *of_steps]
+    for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
-        if file not in ("cells.parquet", "corpus.tsv"):
+        if file in of_steps:
             read = tables.read(tables.TABLES[file.removesuffix(".tsv")], tmp_path / "a" / file)
             assert len(read) or file == "split_exceptions.tsv"  # no type of this corpus is an exception
     frame = read_cells(tmp_path / "a" / "cells.parquet")
@@ -219,7 +216,7 @@ def test_other_format_version_is_refused(obs, tmp_path, monkeypatch):
     ("first", "last"), [(0, None), (0, 50), (49, 51), (120, 303), (398, 400), (7, 7), (400, 400)], ids=str
 )
 def test_some_rows_are_read(tmp_path, first, last):
-    obs = made(400)
+    obs = flawless(400)
     write_cells(obs, select(obs, Cells(), 0), tmp_path / "cells.parquet")
     table = pq.read_table(tmp_path / "cells.parquet")
     pq.write_table(table, tmp_path / "cells.parquet", row_group_size=50)

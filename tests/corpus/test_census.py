@@ -157,7 +157,7 @@ def test_what_a_dataset_measured_is_read_again_after_a_fault(census, monkeypatch
 
     monkeypatch.setattr(soma.DataFrame, "read", failing)
     section = Census(attempts=2, retry_wait_seconds=0)
-    found = measured_genes(census, "homo_sapiens", ["blood_symbols"], section)
+    again = measured_genes(census, "homo_sapiens", ["blood_symbols"], section)
     assert len(calls) >= 4
-    for one, other in zip(found, expected, strict=True):
+    for one, other in zip(again, expected, strict=True):
         np.testing.assert_array_equal(one, other)

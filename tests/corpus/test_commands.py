@@ -26,9 +26,9 @@ def invoke(*arguments):
 def test_commands_from_files_to_cells(tmp_path):
     run = read(write_generated_run(tmp_path))
     rows, genes = read_datasets(run.sources.table), tmp_path / "genes.parquet"
-    said = invoke("gene-table", "--section", run.genes.model_dump_json(), "--gencode", run.genes.gencode.path,
+    output = invoke("gene-table", "--section", run.genes.model_dump_json(), "--gencode", run.genes.gencode.path,
                   "--hgnc", run.genes.hgnc.path, "--output", genes)  # fmt: skip
-    assert "333 genes, 305 protein-coding" in said
+    assert "333 genes, 305 protein-coding" in output
     files = [tmp_path / f"{name}.harmonised.h5ad" for name in NAMES]
     for name, file in zip(NAMES, files, strict=True):
         row = rows[name]

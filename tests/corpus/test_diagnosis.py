@@ -34,7 +34,7 @@ def test_kind_of_values(matrix, words):
 
 @pytest.mark.parametrize("store", [np.asarray, sparse.csr_matrix, sparse.csc_matrix], ids=["dense", "csr", "csc"])
 @pytest.mark.parametrize(
-    ("places", "words"),
+    ("raw", "words"),
     [
         (["layers/counts"], "; layers/counts looks raw: set counts to layers/counts"),
         (["raw"], "; raw looks raw: set counts to raw"),
@@ -43,12 +43,12 @@ def test_kind_of_values(matrix, words):
     ],
     ids=["layer", "raw", "both", "nowhere"],
 )
-def test_where_raw_counts_are(tmp_path, store, places, words):
+def test_where_raw_counts_are(tmp_path, store, raw, words):
     adata = ad.AnnData(store(np.log1p(SCALED)), obs=pd.DataFrame(index=[f"c{i}" for i in range(30)]))
     adata.layers["scaled"] = store(SCALED)
-    if "layers/counts" in places:
+    if "layers/counts" in raw:
         adata.layers["counts"] = store(COUNTS)
-    if "raw" in places:
+    if "raw" in raw:
         adata.raw = ad.AnnData(store(COUNTS), obs=adata.obs)
     adata.write_h5ad(tmp_path / "x.h5ad")
     with pytest.raises(WcedError) as refused:
@@ -61,7 +61,7 @@ def test_where_raw_counts_are(tmp_path, store, places, words):
         as_anndata = words.replace("layers/counts looks", "layers['counts'] looks").replace("raw looks", "raw.X looks")
         as_anndata = as_anndata.replace("raw and layers/counts", "layers['counts'] and raw.X")
         as_anndata = as_anndata.replace("set counts to layers/counts", layer := "set layer to counts (--layer counts)")
-        as_anndata = as_anndata.replace("set counts to raw", layer if len(places) > 1 else "set use_raw (--raw)")
+        as_anndata = as_anndata.replace("set counts to raw", layer if len(raw) > 1 else "set use_raw (--raw)")
         assert str(refused.value).endswith(holds + as_anndata)
 
 

@@ -23,20 +23,20 @@ def seurats(counts):
 
 @pytest.mark.parametrize("normalise", [scanpys, seurats])
 @pytest.mark.parametrize("genes", [300, 50, 8], ids=lambda n: f"{n} genes")
-def test_counts_of_any_genes_are_given_back(normalise, genes):
-    found, refused = counts_of(normalise(COUNTS)[:, :genes])
-    assert refused is None and found.dtype == np.float64
-    wanted = COUNTS[:, :genes]
-    factor_n = wanted.max(axis=1) / found.toarray().max(axis=1)  # 2, say, where all counts and the total are even
+def test_counts_of_any_genes_are_recovered(normalise, genes):
+    counts_ng, refused = counts_of(normalise(COUNTS)[:, :genes])
+    assert refused is None and counts_ng.dtype == np.float64
+    expected = COUNTS[:, :genes]
+    factor_n = expected.max(axis=1) / counts_ng.toarray().max(axis=1)  # 2, say, where all counts and the total are even
     assert (factor_n == 1).mean() > 0.95 and (factor_n == np.rint(factor_n)).all()
-    np.testing.assert_array_equal(found.toarray() * factor_n[:, None], wanted)
+    np.testing.assert_array_equal(counts_ng.toarray() * factor_n[:, None], expected)
 
 
-def test_half_precision_gives_counts_back_as_well_as_it_can():
+def test_half_precision_recovers_counts_as_well_as_it_can():
     stored = scanpys(np.minimum(COUNTS, 100)).toarray().astype(np.float16)
-    found, refused = counts_of(sparse.csr_matrix(stored.astype(np.float32)))
+    counts_ng, refused = counts_of(sparse.csr_matrix(stored.astype(np.float32)))
     assert refused is None
-    np.testing.assert_allclose(found.toarray(), np.minimum(COUNTS, 100), atol=1.01, rtol=0.02)
+    np.testing.assert_allclose(counts_ng.toarray(), np.minimum(COUNTS, 100), atol=1.01, rtol=0.02)
 
 
 def test_large_counts_beside_small_ones_are_exact():
@@ -44,19 +44,19 @@ def test_large_counts_beside_small_ones_are_exact():
     rng = np.random.default_rng(1)
     counts = np.floor(np.exp(rng.uniform(0, 13, (20, 400)))).astype(np.float32)
     counts[:, 0] = 1
-    found, _ = counts_of(scanpys(counts))
-    np.testing.assert_array_equal(found.toarray(), counts)
+    counts_ng, _ = counts_of(scanpys(counts))
+    np.testing.assert_array_equal(counts_ng.toarray(), counts)
 
 
 @pytest.mark.parametrize(
-    ("counts", "given_back"),
+    ("counts", "expected"),
     [([2, 3, 0, 7], [2, 3, 0, 7]), ([4, 6, 0, 8], [4, 6, 0, 8]), ([5, 0, 0, 0], [5, 0, 0, 0]), ([0] * 4, [0] * 4)],
     ids=["coprime", "common factor", "one gene", "none"],
 )
-def test_the_smallest_need_not_be_one(counts, given_back):
+def test_the_smallest_need_not_be_one(counts, expected):
     cell = np.array([[*counts, 1000, 1]], np.float32)  # 1 makes the total 1020, 1019, 1006: of no such factor
-    found, refused = counts_of(sparse.csr_matrix(scanpys(cell)[:, :4]))
-    assert refused is None and found.toarray()[0].tolist() == given_back
+    counts_ng, refused = counts_of(sparse.csr_matrix(scanpys(cell)[:, :4]))
+    assert refused is None and counts_ng.toarray()[0].tolist() == expected
 
 
 def test_cells_are_apart():
@@ -66,9 +66,9 @@ def test_cells_are_apart():
     )
     x = sparse.csr_matrix(x)
     x.data[x.indptr[3] + 3 :] = 0  # explicit zeros
-    found, refused = counts_of(x)
+    counts_ng, refused = counts_of(x)
     assert refused is None
-    np.testing.assert_array_equal(found.toarray()[[0, 1, 3]], [*COUNTS[:2, :5], [77, 200, 301, 0, 0]])
+    np.testing.assert_array_equal(counts_ng.toarray()[[0, 1, 3]], [*COUNTS[:2, :5], [77, 200, 301, 0, 0]])
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def _reader(stored: Stored) -> tuple[Callable[[int, int], sparse.csr_matrix], np
         first, last = int(indptr[start]), int(indptr[stop])
         columns = indices[first:last]
         if len(columns) and not (columns.min() >= 0 and columns.max() < g):
-            raise ValueError(f"a value stands in column {columns.max()} of {g}")
+            raise ValueError(f"a value is in column {columns.max()} of {g}")
         values = _plain(data[first:last])
         return sparse.csr_matrix((values, columns, indptr[start : stop + 1] - first), (stop - start, g))
 
