@@ -47,9 +47,8 @@ def build_census(sources: Sequence[str | Path], path: str | Path, organism: str 
         with advancing("census", total=len(obs), unit="cells") as advance:
             var["nnz"] = _write_counts(sources, str(rna / "X" / "raw"), pd.Index(var["feature_id"]), advance)
         rows, columns = np.nonzero(measured_dg)
-        _write(rna / "feature_dataset_presence_matrix", pa.table(
-            {"soma_dim_0": rows, "soma_dim_1": columns, "soma_data": np.ones(len(rows), np.uint8)}
-        ))  # fmt: skip
+        measured = {"soma_dim_0": rows, "soma_dim_1": columns, "soma_data": np.ones(len(rows), np.uint8)}
+        _write(rna / "feature_dataset_presence_matrix", pa.table(measured))
         _write(rna / "var", _arrow(var))
         _write(experiment / "obs", _arrow(obs))
         _write(root / "census_info" / "datasets", _arrow(datasets))

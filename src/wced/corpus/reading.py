@@ -17,8 +17,8 @@ from scipy import sparse
 from scipy.io import mminfo, mmread
 
 from wced import h5ad
-from wced.corpus import diagnosis, matrices
-from wced.corpus.published import Published
+from wced.corpus import matrices
+from wced.corpus.published import Candidates, Published, advice, elsewhere
 from wced.errors import WcedError, one_line
 from wced.files import existing
 from wced.tables import read_text
@@ -65,7 +65,7 @@ def of_anndata(adata: AnnData, layer: str | None = None, use_raw: bool = False) 
     if layer is not None and layer not in adata.layers:
         raise WcedError(f"layers: there is no {layer}; there are {', '.join(adata.layers) or 'none'}")
     where = "raw.X" if use_raw else "X" if layer is None else f"layers[{layer!r}]"
-    candidates: diagnosis.Candidates = {
+    candidates: Candidates = {
         f"layers[{name!r}]": (lambda name=name: _stored(adata.layers[name]), f"set layer to {name} (--layer {name})")
         for name in adata.layers
     }
@@ -74,10 +74,10 @@ def of_anndata(adata: AnnData, layer: str | None = None, use_raw: bool = False) 
         candidates["raw.X"] = lambda: _stored(adata.raw.X), "set use_raw (--raw)"
     stored = candidates[where][0]()
     if stored is None:
-        raise WcedError(f"has no {where}, where counts were expected{diagnosis.elsewhere(where, candidates)}")
-    advice = partial(diagnosis.advice, here=where, candidates=candidates)
+        raise WcedError(f"has no {where}, where counts were expected{elsewhere(where, candidates)}")
     var = (adata.raw if use_raw else adata).var
-    return Published(where, adata.obs, var, lambda: nullcontext(stored), advice=advice).of_genes()
+    of_matrix = partial(advice, here=where, candidates=candidates)
+    return Published(where, adata.obs, var, lambda: nullcontext(stored), advice=of_matrix).of_genes()
 
 
 def _x(adata: AnnData) -> Any:
@@ -107,8 +107,8 @@ def _opened(path: str | Path, format: str) -> h5py.File:
         return file
     file.close()
     remedies = h5ad.REMEDIES | {name: f"set format to {name}" for name in ("h5ad", "10x_h5")}
-    advice = f"; {remedies[actual]}" if actual in remedies else ""
-    raise WcedError(f"{path}: not a file of the format {format} but {actual}{advice}")
+    remedy = f"; {remedies[actual]}" if actual in remedies else ""
+    raise WcedError(f"{path}: not a file of the format {format} but {actual}{remedy}")
 
 
 @contextmanager
@@ -121,19 +121,19 @@ def _matrix(path: Path, format: str, key: str) -> Iterator[matrices.Stored]:
 def _h5ad(path: Path, counts: str) -> Published:
     matrix, genes = ("raw/X", "raw/var") if counts == "raw" else (counts, "var")
 
-    def candidates(file: h5py.File) -> diagnosis.Candidates:
+    def candidates(file: h5py.File) -> Candidates:
         names = ["X", "raw", *(f"layers/{name}" for name in file.get("layers", {}))]
         keys = {name: "raw/X" if name == "raw" else name for name in names}
         return {name: (lambda key=key: file[key], f"set counts to {name}") for name, key in keys.items()}
 
-    def advice(x_ng: sparse.csr_matrix) -> str:
+    def of_matrix(x_ng: sparse.csr_matrix) -> str:
         with _opened(path, "h5ad") as file:
-            return diagnosis.advice(x_ng, counts, candidates(file))
+            return advice(x_ng, counts, candidates(file))
 
     with _opened(path, "h5ad") as file:
         obs = _data_frame(file, "obs", path)
         if matrix not in file:
-            missing = diagnosis.elsewhere(counts, candidates(file))
+            missing = elsewhere(counts, candidates(file))
             raise WcedError(f"{path}: has no {counts}, where counts were expected{missing}")
         var = _data_frame(file, genes, path)
         try:
@@ -144,7 +144,7 @@ def _h5ad(path: Path, counts: str) -> Published:
         raise WcedError(
             f"{path}: {counts} is {shape[0]} × {shape[1]}, but there are {len(obs)} cells and {len(var)} genes"
         )
-    return Published(f"{path}, {counts}", obs, var, partial(_matrix, path, "h5ad", matrix), advice=advice)
+    return Published(f"{path}, {counts}", obs, var, partial(_matrix, path, "h5ad", matrix), advice=of_matrix)
 
 
 def _data_frame(file: h5py.File, key: str, path: str | Path) -> pd.DataFrame:

@@ -145,9 +145,7 @@ def exceptions(cells: pd.DataFrame, divided: Divided, names: Mapping[str, str]) 
     dataset, _ = coded(cells["dataset_id"])
     donor, donors = coded(cells["donor_id"])
     n_types = len(terms)
-    in_validation, in_train = (
-        np.bincount(cell_type[rows], minlength=n_types) for rows in (divided.validation, ~divided.validation)
-    )
+    in_train, in_validation = crosstab(divided.validation, cell_type, 2, n_types)
     # A unit is a dataset, a donor of a dataset, or a cell; numbers of the first two tell them apart.
     single = divided.split_by == UNITS.index("cell")
     donor_of = np.where(divided.split_by == UNITS.index("donor"), donor.astype(np.int64) + 1, 0)

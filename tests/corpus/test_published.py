@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from wced.corpus.diagnosis import kind
+from wced.corpus.published import kind
 from wced.corpus.reading import of_anndata, open_counts
 from wced.errors import WcedError
 
