@@ -89,11 +89,6 @@ def test_mouse_cells_need_orthologs_and_human_cells_have_none(tmp_path, table, h
             harmonise(row, row.file.files(), table, tmp_path / "out.h5ad", orthologs=orthologs)
 
 
-def test_mouse_cells_are_not_for_pretraining(tmp_path, counts):
-    with pytest.raises(WcedError, match="species is mus_musculus, and pretraining is on human cells"):
-        read_datasets(write_row(tmp_path, counts, MICE, role="pretraining"))
-
-
 def test_command(tmp_path, table, homologs, counts):
     datasets = write_row(tmp_path, counts, MICE)
     gene_library.write(table, tmp_path / "genes.parquet")

@@ -73,6 +73,7 @@ MALFORMED = {
     "counts of 10x": ({"format": "10x_h5", "counts": "raw"},
                       "counts is for h5ad files, and 10x_h5 has one matrix only"),
     "values of a corpus": ({"values": "log1p_10k"}, "values are no counts, and pretraining needs counts"),
+    "species of a corpus": ({"species": "mus_musculus"}, "species is mus_musculus, and pretraining is on human cells"),
     "constant beside the schema": ({"extra_obs": "obs.a;dose"}, "'dose' is not obs.COLUMN or labels.COLUMN"),
     "two columns of a name": ({"extra_obs": "obs.a;b=obs.a;a=obs.c"}, "a name is duplicated"),
     "no labels beside the schema": ({"extra_obs": "obs.a;labels.b"}, "b is taken from the labels"),

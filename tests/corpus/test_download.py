@@ -36,24 +36,24 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server = self.server
         if self.path == "/simple/thing/" and server.busy_once:
             server.busy_once = False
-            self.answer(503, b"", "text/plain")
+            self.answer(503)
         elif self.path == "/simple/thing/":
             # A Python that nobody has: an archive of data need not fit the Python that runs.
             links = "".join(
                 f'<a href="/files/{name}" data-requires-python="&lt;3">{name}</a>'
                 for name in ("thing-1.0.tar.gz", "thing-2.0.tar.gz", "thing-1.0-py3-none-any.whl")
             )
-            self.answer(200, f"<!DOCTYPE html><html><body>{links}</body></html>".encode(), "text/html")
+            self.answer(200, f"<!DOCTYPE html><html><body>{links}</body></html>".encode())
         elif self.path == "/files/thing-1.0.tar.gz":
             if server.broken_once:
                 server.broken_once = False
-                return self.answer(503, b"", "text/plain")
+                return self.answer(503)
             first = 0
             match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
             if match and server.ranges:
                 first = int(match[1])
                 if first >= len(CONTENT):
-                    return self.answer(416, b"", "text/plain")
+                    return self.answer(416)
             body = CONTENT[first:]
             server.sent.append((first, len(body)))
             self.send_response(206 if first else 200)
@@ -67,11 +67,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.close_connection = True
             self.wfile.write(body)
         else:
-            self.answer(404, b"", "text/plain")
+            self.answer(404)
 
-    def answer(self, status, body, kind):
+    def answer(self, status, body=b""):
         self.send_response(status)
-        self.send_header("Content-Type", kind)
+        self.send_header("Content-Type", "text/html")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -189,18 +189,16 @@ def test_no_index_at_all(target):
 
 
 def test_pip_config_precedence(tmp_path):
-    listing = "\n".join(
-        [
-            ":env:.index-url='http://env/simple'",
-            "global.index-url='http://global/simple'",
-            "global.extra-index-url='http://one/simple\\nhttp://two/simple'",
-            "install.trusted-host='one two:8080'",
-            f"global.find-links='{tmp_path} /no/such/folder'",
-            "global.cert='/some/ca.pem'",
-            "freeze.timeout='1'",
-        ]
-    )
-    index = parse_pip_config(listing)
+    lines = [
+        ":env:.index-url='http://env/simple'",
+        "global.index-url='http://global/simple'",
+        "global.extra-index-url='http://one/simple\\nhttp://two/simple'",
+        "install.trusted-host='one two:8080'",
+        f"global.find-links='{tmp_path} /no/such/folder'",
+        "global.cert='/some/ca.pem'",
+        "freeze.timeout='1'",
+    ]
+    index = parse_pip_config("\n".join(lines))
     assert index.index_urls == ("http://env/simple", "http://one/simple", "http://two/simple")
     assert index.trusted_hosts == ("one", "two:8080")
     assert index.find_links == (str(tmp_path),)

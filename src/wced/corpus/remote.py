@@ -8,7 +8,7 @@ import tenacity
 import tiledbsoma as soma
 
 from wced.config import corpus as config
-from wced.errors import WcedError
+from wced.errors import WcedError, one_line
 
 T = TypeVar("T")
 
@@ -73,5 +73,4 @@ def retried(section: config.Census, what: str, read: Callable[[], T]) -> T:
 
 def reason(failure: BaseException) -> str:
     """Return the message of an error on one line, without the headers of an object store's answer."""
-    text = re.sub(r"\s*\[(Headers|Remote IP): [^\]]*\]", "", str(failure))
-    return " ".join(text.split()) or type(failure).__name__
+    return re.sub(r" ?\[(Headers|Remote IP): [^\]]*\]", "", one_line(failure))
