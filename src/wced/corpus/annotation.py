@@ -39,13 +39,12 @@ def annotate(
     dataset: Dataset,
     cell_type_names: Mapping[str, str],
 ) -> tuple[pd.DataFrame, int, pd.DataFrame]:
-    """Return obs in the columns of the CELLxGENE schema and of `extra_obs`, and the values that became other terms.
+    """Return obs in the columns of the CELLxGENE schema and of `extra_obs`, one row per row of the files, in their order.
 
-    Rows are those of the files, in their order. `dataset` says which column is what. Cells of several files are named
-    `CELL-FILE`. Cells that `labels` lacks are unknown, and so are free names of cell types (`cell_type_kind` is `name`)
-    that `cell_type_names` lacks: how many different ones comes second. The last are rows of
-    `wced.tables.SOURCES_TERMS`: values that became another term, or unknown. Raises WcedError if a column is missing, a
-    term is unknown to its ontology, or cell names are not unique.
+    `dataset` says which column is what. Cells of several files are named `CELL-FILE`. Cells that `labels` lacks are
+    unknown, and so are free names of cell types (`cell_type_kind` is `name`) that `cell_type_names` lacks; their number
+    is returned second. The last are rows of `wced.tables.SOURCES_TERMS`: values that became another term, or unknown.
+    Raises WcedError if a column is missing, a term is unknown to its ontology, or cell names are not unique.
     """
     name = f"dataset {dataset.dataset}"
     if dataset.cell_type_kind == "name" and not cell_type_names:

@@ -31,7 +31,7 @@ READING = {
 }
 """How a collection is read. TileDB unpacks 128 MiB of tiles at once (1 GiB by default, which is no faster) within a
 budget of 2 GiB for a query (10 by default). It asks an object store up to 8 times, waiting 50 ms × 2^n between, before
-it reports a fault; what is done then is `wced.corpus.remote`'s."""
+it reports a fault, which `wced.corpus.remote` handles."""
 
 PARTS = ("obs", "ms/RNA/var", "ms/RNA/X/raw", "ms/RNA/feature_dataset_presence_matrix")
 """Parts of an organism that are read."""
@@ -64,7 +64,7 @@ def open_census(section: config.Census, local: str | Path | None = None) -> soma
         # Every attempt has a context of its own, so that nothing of a failed one is left.
         census = attempts(lambda: cellxgene_census.open_soma(**options, tiledb_config={**READING, **section.tiledb}))
         try:
-            # Each part that is read, as far as there are any: otherwise it would be opened at its first use.
+            # Each part that is read and exists; otherwise it would be opened at its first use, outside of all attempts.
             for path in ("census_info/datasets", *(f"census_data/{section.organism}/{part}" for part in PARTS)):
                 part = census
                 for name in path.split("/"):

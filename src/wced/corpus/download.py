@@ -120,7 +120,7 @@ def _links(archive: str, digest: str, index: Index, session: Any) -> list[Any]:
         failures.clear()
         packages = []
         for source in sources:
-            # An archive is only a box of data here: it need not fit this Python.
+            # An archive is data here: it need not fit this Python.
             finder = PackageFinder(session, **source, trusted_hosts=index.trusted_hosts, ignore_compatibility=True)
             try:
                 packages += list(finder.find_all_packages(name, allow_yanked=True))

@@ -39,7 +39,7 @@ WRONG = (
 """What a count must not be, in words, and whether the matrix may then hold something else than counts."""
 
 SAMPLE = 500
-"""Cells by which the kind of a matrix is told."""
+"""Cells that are examined to tell what a matrix holds."""
 
 EVEN = 1e-3
 """Largest relative difference of cells' totals that all come from scaling to one total."""

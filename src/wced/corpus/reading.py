@@ -1,4 +1,4 @@
-"""Opening what a dataset is published as: files of counts in any format, AnnData, and tables of labels."""
+"""Opening published files: counts in any format, AnnData, and tables of labels."""
 
 import csv
 from collections.abc import Callable, Iterator
@@ -81,7 +81,7 @@ def of_anndata(adata: AnnData, layer: str | None = None, use_raw: bool = False) 
 
 
 def _x(adata: AnnData) -> Any:
-    """Return X, None where there is none; anndata asks a file that backs it."""
+    """Return X, None where there is none; an AnnData that its file backs raises KeyError."""
     try:
         return adata.X
     except KeyError:
@@ -164,7 +164,7 @@ def _data_frame(file: h5py.File, key: str, path: str | Path) -> pd.DataFrame:
 
 
 def _old_frame(array: np.ndarray, file: h5py.File) -> pd.DataFrame:
-    """Return a data frame of before anndata 0.7: one compound array, its first field the index, categories in uns."""
+    """Return a data frame as before anndata 0.7: one compound array, its first field the index, categories in uns."""
 
     def text(values: np.ndarray) -> list[object]:
         return [value.decode() if isinstance(value, bytes) else value for value in values]

@@ -136,10 +136,10 @@ def choose_cells(types: np.ndarray, draw: np.ndarray, fraction: float) -> np.nda
 
 
 def exceptions(cells: pd.DataFrame, divided: Divided, names: Mapping[str, str]) -> pd.DataFrame:
-    """Check the promise of a split on its result: list the cell types that train lacks, and that validation lacks.
+    """Return the cell types that train lacks (the promise is broken) or that validation lacks.
 
-    Returns rows of `wced.tables.SPLIT_EXCEPTIONS`, with the readable `names` of types; the unknown type is promised
-    nothing.
+    They are rows of `wced.tables.SPLIT_EXCEPTIONS`, with the readable `names` of types; nothing is promised for the
+    unknown type.
     """
     cell_type, terms = coded(cells["cell_type_ontology_term_id"])
     dataset, _ = coded(cells["dataset_id"])

@@ -15,7 +15,7 @@ _NODES = 1
 
 @dataclass(frozen=True)
 class Choice:
-    """Units for validation."""
+    """The units that are validated on, and how they were chosen."""
 
     units: np.ndarray
     """Indices of the chosen units, ascending."""
@@ -63,12 +63,12 @@ def choose_units(
     """
     has_uc = counts_uc > 0
     units_c = has_uc.sum(axis=0)
-    # Only types of which no cell is elsewhere can be lost; their only unit is not free to go.
+    # Only types of which no cell is elsewhere can be lost; the only unit of such a type has to stay.
     kept_here_c = (units_c > 0) & (train_c == counts_uc.sum(axis=0))
     free = np.flatnonzero((size_u > 0) & ~has_uc[:, kept_here_c & (units_c == 1)].any(axis=1))
     rng = np.random.default_rng([seed, 2])
     free = rng.permutation(free)  # the solver takes the first of equally good choices
-    # A type that a unit has which is not free stays in train anyhow.
+    # A type of a unit that is not free stays in train anyway.
     bound_c = kept_here_c & (units_c == has_uc[free].sum(axis=0))
     program = _Program(has_uc[free], size_u[free], bound_c, seen_c, target, max_nodes)
     margin = max(margin, 1.0)
@@ -138,7 +138,7 @@ class _Program:
         return self._solve(cost, margin, _PRECISION / max(self.n_types, 1))
 
     def smallest_distance(self) -> float | None:
-        """Return how near to the target a choice can come; None if none is nearer than nothing."""
+        """Return the smallest distance to the target; None if no choice is nearer than choosing nothing."""
         cost = np.concatenate([np.zeros(self.n_units + self.n_types), [1.0]])
         x = self._solve(cost, self.target, 1e-4).x
         return None if x is None else abs(self.size_u[x[: self.n_units] > 0.5].sum() - self.target)
