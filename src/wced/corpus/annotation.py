@@ -39,7 +39,7 @@ def annotate(
     dataset: Dataset,
     cell_type_names: Mapping[str, str],
 ) -> tuple[pd.DataFrame, int, pd.DataFrame]:
-    """Return obs in the columns of the CELLxGENE schema and of `extra_obs`, one row per row of the files, in their order.
+    """Return obs in the columns of the CELLxGENE schema and of `extra_obs`; its rows are those of the files, in order.
 
     `dataset` says which column is what. Cells of several files are named `CELL-FILE`. Cells that `labels` lacks are
     unknown, and so are free names of cell types (`cell_type_kind` is `name`) that `cell_type_names` lacks; their number
