@@ -3,13 +3,13 @@
 ::
 
     download      archives of the package index, pinned by their SHA-256
-       |
+       │
     harmonise     a dataset in the CELLxGENE schema (h5ad), as its row in `datasets` says: `reading` opens files,
-       |          `annotation` makes obs with `terms`, `log1p` turns normalised values into counts again
+       │          `annotation` makes obs with `terms`, `log1p` turns normalised values into counts again
     build         a local TileDB-SOMA collection with the layout of the Census
-       |
+       │
     census        that collection or a remote one; `remote` reads again what failed
-       |
+       │
     cells         reads `obs`, then `quality`, `sampling` and `split`: cells.parquet, and a table of each step
 """
 
