@@ -5,7 +5,7 @@
     download      archives of the package index, pinned by their SHA-256
        │
     harmonise     a dataset in the CELLxGENE schema (h5ad), as its row in `datasets` says: `reading` opens files,
-       │          `annotation` makes obs with `terms`, `log1p` turns normalised values into counts again
+       │          `published` checks counts, `annotation` makes obs with the ontologies' `terms`
     build         a local TileDB-SOMA collection with the layout of the Census
        │
     census        that collection or a remote one; `remote` reads again what failed

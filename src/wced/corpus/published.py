@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from wced.corpus import log1p, matrices
+from wced.corpus import matrices
 from wced.errors import WcedError, one_line
 
 LARGEST_COUNT = 2**24
@@ -53,6 +53,19 @@ Candidates = Mapping[str, tuple[Callable[[], matrices.Stored | None], str]]
 NOWHERE = "; no other matrix of the file looks raw"
 
 RAW, LOG = "raw counts", "values that look log-normalised"
+
+PER_CELL = 1e4
+"""Counts per cell after normalisation."""
+
+MOST, FEW = 10_000, 20
+"""The smallest count of a cell is taken for at most MOST / its number of genes, or FEW: of many genes some have one
+or two counts. A large number fits by chance, too, so it is looked for only where there are few genes."""
+
+MOST_FACTOR = 100
+"""Largest common factor of a cell's counts that is looked for."""
+
+ROUNDINGS = 4
+"""Rounding errors of a value: total, division and logarithm each add one or two."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +112,7 @@ class Published:
         """Yield the checked counts of cells (ascending rows of `obs`, all by default), block after block.
 
         A block is cells × `var`, whole numbers, one entry for each. Of log1p_10k they are the counts that the values
-        were made of (`wced.corpus.log1p`). Raises WcedError if the file is damaged; if a count is negative, not whole,
+        were made of (`counts_from_log1p`). Raises WcedError if the file is damaged; if a count is negative, not whole,
         not finite or too large, and where; if all are zero or one; if the values should be log1p_10k and are not.
         """
         rows, done, ones, largest = np.arange(len(self.obs)) if rows is None else rows, 0, 0, 0
@@ -143,12 +156,12 @@ class Published:
         # Without the limit a value that is no logarithm overflows.
         per_10k = sparse.csr_matrix((np.expm1(np.minimum(values, 20)), block.indices, block.indptr), block.shape)
         largest = np.asarray(per_10k.sum(axis=1)).max(initial=0)
-        if largest > log1p.TARGET * 1.01:
+        if largest > PER_CELL * 1.01:
             raise WcedError(
                 f"{self.where}: by its values a cell has {largest:.6g} counts per 10,000, so they are no natural "
                 "logarithms (log1p) of counts per 10,000"
             )
-        counts_ng, refused = log1p.counts_of(block)
+        counts_ng, refused = counts_from_log1p(block)
         if refused is not None:
             raise WcedError(
                 f"{self.where}: the values of cell {self.obs.index[rows[refused]]} are no natural logarithms (log1p) "
@@ -205,7 +218,7 @@ def kind(x_ng: sparse.csr_matrix | None) -> str:
         totals = np.add.reduceat(counts, starts)
         if len(totals) > 1 and np.ptp(totals) <= EVEN * np.median(totals):
             return f"{what} {np.median(totals):.0f})"
-    if values.max() < LOG_LARGEST and log1p.counts_of(x_ng)[1] is None:
+    if values.max() < LOG_LARGEST and counts_from_log1p(x_ng)[1] is None:
         return LOG
     return "values that are not whole"
 
@@ -217,3 +230,49 @@ def _sample(stored: Callable[[], matrices.Stored | None]) -> sparse.csr_matrix |
     except Exception:  # advice about another matrix must not hide what is wrong with this one
         return None
     return None if block is None else block[:SAMPLE]
+
+
+def counts_from_log1p(x_ng: sparse.csr_matrix) -> tuple[sparse.csr_matrix, int | None]:
+    r"""Return the counts behind log1p-normalised values, and the first row that has none (None if all have).
+
+    A cell of total T has :math:`x_g = \ln(1 + 10^4 c_g / T)`, so :math:`y_g = e^{x_g} - 1` is a whole multiple of
+    :math:`s = 10^4 / T`, whichever genes are left of the cell. The smallest :math:`y` is :math:`k s` for some whole k,
+    most often 1; the first k for which all :math:`k y_g / \min_g y_g` are whole gives the counts up to a common factor,
+    of which the first is taken that makes T whole too. (A common factor that is left changes no normalised value.)
+
+    Values are finite and none is negative, cells × genes, as precise as float32, or all of them float16. Counts are
+    whole numbers in float64.
+    """
+    counts_ng = x_ng.astype(np.float64)
+    counts_ng.eliminate_zeros()
+    x, filled_n = counts_ng.data, np.diff(counts_ng.indptr) > 0
+    if not len(x):
+        return counts_ng, None
+    cell = np.repeat(np.cumsum(filled_n) - 1, np.diff(counts_ng.indptr))
+    y, starts = np.expm1(x), counts_ng.indptr[:-1][filled_n]
+    lowest_n = np.minimum.reduceat(y, starts)
+    ratio = y / lowest_n[cell]
+    # Relative errors of y; that of 1 + y is that of x times x. The ratio has those of two values.
+    eps = 2.0**-11 if np.array_equal(x, x.astype(np.float16)) else 2.0**-24
+    error = ROUNDINGS * eps * (1 + x * (1 + y) / y)
+    error_n = np.minimum.reduceat(error, starts)  # of the smallest value
+    error += error_n[cell]
+    k_n, left = np.zeros(len(starts), np.int64), np.ones(len(y), bool)
+    most_n = np.maximum(MOST // np.bincount(cell), FEW)
+    for k in range(1, most_n.max() + 1):
+        multiple = k * ratio[left]
+        wrong = np.abs(multiple - np.rint(multiple)) > multiple * error[left]
+        open_n = np.bincount(cell[left][wrong], minlength=len(starts)) > 0
+        k_n[(k_n == 0) & (most_n >= k) & ~open_n] = k
+        left = (open_n & (most_n > k))[cell]
+        if not left.any():
+            break
+    if (k_n == 0).any():
+        return counts_ng, int(np.flatnonzero(filled_n)[(k_n == 0).argmax()])
+    factor_n = np.ones(len(starts), np.int64)
+    for factor in range(MOST_FACTOR, 0, -1):
+        total_n = factor * PER_CELL * k_n / lowest_n
+        whole_n = np.abs(total_n - np.rint(total_n)) <= total_n * error_n
+        factor_n[whole_n & (total_n * error_n < 0.1)] = factor  # a larger error tells nothing
+    counts_ng.data = np.rint(ratio * (k_n * factor_n)[cell])
+    return counts_ng, None
