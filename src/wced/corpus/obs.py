@@ -1,21 +1,25 @@
-"""Reading the columns of obs that a selection needs, in ranges of cells, into few bytes a cell.
+"""Reading the columns of obs that a selection needs, in ranges of cells, into few bytes a cell; and ids of cells.
 
 Text is kept as codes of a dictionary that all ranges share, so tens of millions of cells fit into a few gigabytes.
 """
 
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import tiledbsoma as soma
 
 from wced.config import corpus as config
 from wced.corpus.remote import retried
 from wced.corpus.terms import UNKNOWN
 from wced.errors import WcedError, one_line
+from wced.files import whole_file
 from wced.progress import progress
+from wced.tables import read_parquet
 
 RANGE_CELLS = 1_000_000
 """Consecutive soma_joinids that are read at once: about 150 MB while they are being coded."""
@@ -45,7 +49,7 @@ def read_obs(census: soma.Collection, section: config.Census, columns: Sequence[
         kind = obs.schema.field(name).type
         is_number = pa.types.is_primitive(kind)
         parts[name] = _Column(_DTYPES.get(name, kind.to_pandas_dtype()), room) if is_number else _Text(np.int8, room)
-    for start, last in ranges(obs, "reading obs"):
+    for start, last in _ranges(obs, "reading obs"):
         table = _read_range(obs, section, start, last, columns, condition)
         for name, part in parts.items():
             part.add(table[name])
@@ -62,7 +66,7 @@ def obs_of(census: soma.Collection, section: config.Census) -> soma.DataFrame:
     return retried(section, "obs", lambda: census["census_data"][section.organism].obs)
 
 
-def ranges(obs: soma.DataFrame, name: str) -> Iterator[tuple[int, int]]:
+def _ranges(obs: soma.DataFrame, name: str) -> Iterator[tuple[int, int]]:
     """Yield the first and the last soma_joinid of ranges of `RANGE_CELLS`, and show how far they have come."""
     first, last = obs.non_empty_domain()[0]
     for start in progress(range(first, last + 1, RANGE_CELLS), name, unit="ranges of 1,000,000 cells"):
@@ -197,3 +201,35 @@ class _Text(_Column):
         sorted_code = np.zeros(len(values), codes.dtype)
         sorted_code[used] = np.arange(len(used))
         return pd.Categorical.from_codes(sorted_code[codes], categories=pd.Index(values[used], dtype=object))
+
+
+def write_joinids(census: soma.Collection, section: config.Census, cells_n: np.ndarray, path: str | Path) -> None:
+    """Write the `observation_joinid` of cells (soma_joinids, ascending) as Parquet, a range of obs at a time.
+
+    Ids are as many as cells, so they are kept out of cells.parquet, of which all rows are in memory at once. Raises
+    WcedError if obs has no such ids.
+    """
+    obs = obs_of(census, section)
+    schema = pa.schema({"soma_joinid": pa.int64(), "observation_joinid": pa.string()})
+    if "observation_joinid" not in obs.schema.names:
+        raise WcedError("the collection's obs has no column observation_joinid, so leakage cannot be checked")
+    with whole_file(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for start, last in _ranges(obs, "reading ids"):
+            cells = cells_n[np.searchsorted(cells_n, start) : np.searchsorted(cells_n, last, side="right")]
+            if len(cells):
+                table = retried(
+                    section,
+                    f"obs of soma_joinids {start} to {last}",
+                    lambda cells=slice(start, last): obs.read(coords=(cells,), column_names=schema.names).concat(),
+                ).sort_by("soma_joinid")
+                kept = np.searchsorted(table["soma_joinid"].to_numpy(), cells)
+                writer.write_table(table.take(kept).select(schema.names).cast(schema))
+
+
+def read_joinids(path: str | Path, cells_n: np.ndarray) -> np.ndarray:
+    """Return the `observation_joinid` (object) of soma_joinids in any order; raise WcedError if one is missing."""
+    frame = read_parquet(path, "observation_joinids of the corpus", ["soma_joinid", "observation_joinid"])
+    row_n = pd.Index(frame["soma_joinid"]).get_indexer(cells_n)
+    if (row_n < 0).any():
+        raise WcedError(f"{path}: has no cell {cells_n[row_n < 0][0]} of the corpus; make it again")
+    return frame["observation_joinid"].to_numpy(object)[row_n]
