@@ -60,10 +60,10 @@ def annotate(
     if dataset.cell_type_kind == "name":
         values["cell_type"], names = _ids_of_names(values["cell_type"], cell_type_names)
         replaced, unmapped = [names], len(names)
-    columns = []
+    columns = {}
     for field in ONTOLOGIES:
         try:
-            of_field, terms = current_terms(values[field], field)
+            columns[field], terms = current_terms(values[field], field)
         except WcedError as error:
             source, column, _ = _parsed(getattr(dataset, field))
             advice = f"give an id or a name of the ontology in column {field} of its row"
@@ -71,11 +71,9 @@ def annotate(
                 advice = f"rename it in column {field} of its row, as {source}.{column}|FROM=TO"
                 advice += " or, for free names, set cell_type_kind to name" if field == "cell_type" else ""
             raise WcedError(f"{name}, {error}; {advice}") from None
-        columns.append(of_field)
         replaced.append(terms)
-    frame = pd.concat(columns, axis=1)
-    tissues = frame["tissue_ontology_term_id"]
-    frame = pd.concat([frame, general_tissues(tissues)], axis=1)
+    tissues = columns["tissue"]["tissue_ontology_term_id"]
+    frame = pd.concat([*columns.values(), general_tissues(tissues)], axis=1)
     if dataset.tissue_type == UNKNOWN:
         # Older schemas clarify a tissue in brackets; newer ones have ids of cell lines.
         clarified = values["tissue"].str.extract(f"{CLARIFIED}$", expand=False).fillna(UNKNOWN)

@@ -37,9 +37,9 @@ def sample(
         strata, frame = strata_of(obs, rows, _columns(step))
         names = [" | ".join(row) for row in frame.itertuples(index=False)] if len(frame.columns) else ["all"]
         before_s = np.bincount(strata, minlength=len(names))
-        run = step.run if isinstance(step, config.FractionStep) else 1
-        key = draws(obs["soma_joinid"].to_numpy()[rows], seed, number, run)
-        if isinstance(step, config.FractionStep):
+        of_all = isinstance(step, config.FractionStep)
+        key = draws(obs["soma_joinid"].to_numpy()[rows], seed, number, step.run if of_all else 1)
+        if of_all:
             taken = _smallest(key, max(1, round(step.fraction * len(rows))))
         else:
             rank = _ranks(strata, before_s, key)

@@ -34,7 +34,7 @@ class _Split:
     def __init__(self, cells: pd.DataFrame, section: Split, seed: int) -> None:
         self.section, self.seed = section, seed
         self.cell_type, terms = coded(cells["cell_type_ontology_term_id"])
-        self.known = self.cell_type != _index(terms, UNKNOWN)
+        self.known = (cells["cell_type_ontology_term_id"] != UNKNOWN).to_numpy()
         self.number = draws(cells["soma_joinid"].to_numpy(), seed, SPLIT)
         self.validation = np.zeros(len(cells), bool)
         self.train_c = np.bincount(self.cell_type[self.known], minlength=len(terms))
@@ -103,8 +103,7 @@ def split_cells(cells: pd.DataFrame, section: Split, seed: int) -> Divided:
     if section.strategy == "dataset":
         split.add("all", "dataset", np.arange(len(cells)), _compact(dataset))
     else:
-        donor, donors = coded(cells["donor_id"])
-        donor = np.where(donor == _index(donors, UNKNOWN), -1, donor)
+        donor = np.where(cells["donor_id"] == UNKNOWN, -1, cells["donor_id"].array.codes)
         ends = np.cumsum(np.bincount(dataset, minlength=len(names)))
         for name, rows in zip(names, np.split(np.argsort(dataset, kind="stable"), ends[:-1]), strict=True):
             if not len(rows):
@@ -175,11 +174,6 @@ def crosstab(rows: np.ndarray, columns: np.ndarray, n_rows: int, n_columns: int)
     """Return how often each pair of codes occurs; int64, (n_rows, n_columns)."""
     pair = rows.astype(np.int32) * np.int32(n_columns) + columns
     return np.bincount(pair, minlength=n_rows * n_columns).reshape(n_rows, n_columns)
-
-
-def _index(values: np.ndarray, value: str) -> int:
-    """Return the index of a value; -2, which is no code, if it is not among them."""
-    return int(np.argmax(values == value)) if value in values else -2
 
 
 def _compact(codes: np.ndarray) -> np.ndarray:
