@@ -48,11 +48,15 @@ def build_census(sources: Sequence[str | Path], path: str | Path, organism: str 
             var["nnz"] = _write_counts(sources, str(rna / "X" / "raw"), pd.Index(var["feature_id"]), advance)
         rows, columns = np.nonzero(measured_dg)
         measured = {"soma_dim_0": rows, "soma_dim_1": columns, "soma_data": np.ones(len(rows), np.uint8)}
-        _write(rna / "feature_dataset_presence_matrix", pa.table(measured))
-        _write(rna / "var", _arrow(var))
-        _write(experiment / "obs", _arrow(obs))
-        _write(root / "census_info" / "datasets", _arrow(datasets))
-        _write(root / "census_info" / "summary", _arrow(summary))
+        for element, table in (
+            (rna / "feature_dataset_presence_matrix", pa.table(measured)),
+            (rna / "var", _arrow(var)),
+            (experiment / "obs", _arrow(obs)),
+            (root / "census_info" / "datasets", _arrow(datasets)),
+            (root / "census_info" / "summary", _arrow(summary)),
+        ):
+            with soma.open(str(element), "w") as target:
+                target.write(table)
         # The collection is the folder itself, whatever it was called while it was made.
         for part in root.iterdir():
             part.rename(folder / part.name)
@@ -159,11 +163,6 @@ def _create(
         x.add_new_sparse_ndarray("raw", type=pa.float32(), shape=(len(obs), len(var)), platform_config=options)
         shape = (len(datasets), len(var))
         rna.add_new_sparse_ndarray("feature_dataset_presence_matrix", type=pa.uint8(), shape=shape)
-
-
-def _write(path: Path, table: pa.Table) -> None:
-    with soma.open(str(path), "w") as target:
-        target.write(table)
 
 
 def _write_counts(
