@@ -26,9 +26,6 @@ from wced.progress import progress
 STORAGE = {"compression": "gzip", "compression_opts": 1}
 CHUNK = 2**16
 
-EXAMPLES = 5
-"""Unknown gene names that a sentence quotes."""
-
 
 def harmonise(
     dataset: Dataset,
@@ -200,7 +197,7 @@ class _Genes:
             raise WcedError(
                 f"{name}: only {share:.1%} of its {measured.sum()} genes are in the "
                 f"{'gene table' if self.orthologs is None else 'table of orthologs'} as {kind} names (at least "
-                f"{min_mapped_genes:.0%} are asked for); not in it are {', '.join(unknown.head(EXAMPLES))}"
+                f"{min_mapped_genes:.0%} are asked for); not in it are {', '.join(unknown.head(5))}"
                 f"{advice if other_share > share else genes.what_names_are(unknown)}"
             )
         everywhere = set.intersection(*(set(self.ids[index]) for index in self.index))

@@ -41,12 +41,6 @@ WRONG = (
 SAMPLE = 500
 """Cells that are examined to tell what a matrix holds."""
 
-EVEN = 1e-3
-"""Largest relative difference of cells' totals that all come from scaling to one total."""
-
-LOG_LARGEST = 20.0
-"""Values below this, e^20 = 5e8 counts, may be logarithms of counts; counts of a cell seldom stay below it."""
-
 Candidates = Mapping[str, tuple[Callable[[], matrices.Stored | None], str]]
 """Matrices by their names: how to open each, and how to ask for it."""
 
@@ -216,9 +210,11 @@ def kind(x_ng: sparse.csr_matrix | None) -> str:
         ("normalised counts (each cell adds up to", values),
     ):
         totals = np.add.reduceat(counts, starts)
-        if len(totals) > 1 and np.ptp(totals) <= EVEN * np.median(totals):
+        # Totals that come from scaling to one total differ by rounding only.
+        if len(totals) > 1 and np.ptp(totals) <= 1e-3 * np.median(totals):
             return f"{what} {np.median(totals):.0f})"
-    if values.max() < LOG_LARGEST and counts_from_log1p(x_ng)[1] is None:
+    # Logarithms of counts are below 20 (e^20 = 5e8); counts of a cell seldom are.
+    if values.max() < 20 and counts_from_log1p(x_ng)[1] is None:
         return LOG
     return "values that are not whole"
 
