@@ -21,9 +21,6 @@ PLAIN = ("tissue_type", "donor_id", "suspension_type", "batch")
 FILE = "file"
 """Column of obs that names the file of each cell, where a dataset has several."""
 
-SUGGESTED = 100
-"""Free names of cell types, those of most cells, for which similar names are searched."""
-
 
 def read_cell_type_names(path: str | Path) -> dict[str, str]:
     """Return the Cell Ontology ids of free names of cell types, from their table."""
@@ -100,7 +97,8 @@ def _ids_of_names(values: pd.Series, ids: Mapping[str, str]) -> tuple[pd.Series,
     known |= {name.lower(): f"{name} ({term})" for name, term in ids.items()}
     for name, cells in counts.items():
         if name not in ids and not is_unknown(name):
-            similar = get_close_matches(name.lower(), known, n=3) if len(rows) < SUGGESTED else []
+            # The search is slow, so it is made for the names of most cells.
+            similar = get_close_matches(name.lower(), known, n=3) if len(rows) < 100 else []
             advice = "; alike are " + ", ".join(known[name] for name in similar) if similar else ""
             rows.append(("cell_type", name, cells, UNKNOWN, UNKNOWN, f"not in the table of cell type names{advice}"))
     unmapped = pd.DataFrame(rows, columns=tables.SOURCES_TERMS.names[1:]).astype({"cells": int})

@@ -12,9 +12,6 @@ from wced.errors import WcedError, one_line
 
 T = TypeVar("T")
 
-LONGEST_WAIT_SECONDS = 60.0
-"""No wait between two attempts is longer."""
-
 _FINAL_ERRORS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 """Errors of the operating system that another attempt does not cure."""
 
@@ -42,8 +39,8 @@ def may_pass(failure: BaseException) -> bool:
 def retried(section: config.Census, what: str, read: Callable[[], T]) -> T:
     """Return what `read` returns, trying again after what can be a fault of the network.
 
-    Attempt n of `section.attempts` is followed by a wait of `section.retry_wait_seconds` × 2^(n - 1), at most
-    `LONGEST_WAIT_SECONDS`. Every attempt calls `read` anew, so it must not use up an iterator that it did not make.
+    Attempt n of `section.attempts` is followed by a wait of `section.retry_wait_seconds` × 2^(n - 1), at most 60
+    seconds. Every attempt calls `read` anew, so it must not use up an iterator that it did not make.
     Messages begin with `what`, e.g. `obs of Census 2025-01-30`. Raises WcedError if the last attempt fails too. Errors
     that no attempt can cure pass through at once.
     """
@@ -58,7 +55,7 @@ def retried(section: config.Census, what: str, read: Callable[[], T]) -> T:
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(may_pass),
         stop=tenacity.stop_after_attempt(section.attempts),
-        wait=tenacity.wait_exponential(multiplier=section.retry_wait_seconds, max=LONGEST_WAIT_SECONDS),
+        wait=tenacity.wait_exponential(multiplier=section.retry_wait_seconds, max=60),
         before_sleep=log,
         reraise=True,
     )
