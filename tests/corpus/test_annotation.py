@@ -26,40 +26,40 @@ FILES = {"control": frame(["AA.1", "CC.1"]), "stim": frame(["AA.1", "GG.11"])}
 
 
 def test_labels_joined_by_file_and_barcode():
-    given = labels(
+    table = labels(
         ("AA-1", "control", "T cell"),
         ("AA-2", "stimulated", "B cell"),
         ("GG-7", "stimulated", "monocyte"),
         ("CC-1", "stimulated", "T cell"),
     )
-    obs, _, _ = annotate(FILES, given, row(cell_type="labels.type", batch="obs.file", **TWO, **BY_FILE), {})
+    obs, _, _ = annotate(FILES, table, row(cell_type="labels.type", batch="obs.file", **TWO, **BY_FILE), {})
     assert obs["cell_type"].tolist() == ["T cell", "unknown", "B cell", "monocyte"]
     assert obs["batch"].tolist() == ["control", "control", "stim", "stim"]
     assert obs.index.tolist() == ["AA.1-control", "CC.1-control", "AA.1-stim", "GG.11-stim"]
 
 
 @pytest.mark.parametrize(
-    ("given", "fields", "words"),
+    ("table", "fields", "words"),
     [
         (labels(("TT-1", "control", "T cell")), BY_FILE,
          "none of the cells has one; a cell is named AA.1 by the counts and TT-1 by the labels; see labels_barcode"),
-        (labels(("AA-1", "control", "T cell")), {}, "cell AA.1 of the counts stands there twice; see labels_barcode"),
+        (labels(("AA-1", "control", "T cell")), {}, "cell AA.1 of the counts is duplicated; see labels_barcode"),
         (labels(("AA-1", "control", "T cell"), ("AA-2", "control", "T cell")), BY_FILE,
-         "cell AA of the labels stands there twice"),
+         "cell AA of the labels is duplicated"),
         (labels(("AA-1", "control", "T cell")), {**BY_FILE, "labels_file": "labels.smaple"},
          "dataset x, labels_file: there is no column labels.smaple; alike are sample"),
     ],
-    ids=["no cell", "barcodes of two files", "barcode twice", "no column"],
+    ids=["no cell", "barcodes of two files", "duplicated barcode", "no column"],
 )  # fmt: skip
-def test_labels_that_do_not_fit(given, fields, words):
+def test_labels_that_do_not_fit(table, fields, words):
     with pytest.raises(WcedError, match=words):
-        annotate(FILES, given, row(cell_type="labels.type", **TWO, **fields), {})
+        annotate(FILES, table, row(cell_type="labels.type", **TWO, **fields), {})
 
 
 def test_labels_by_whole_names():
-    given = pd.DataFrame({"type": ["T cell", "B cell"]}, index=["c2", "c0"])
+    table = pd.DataFrame({"type": ["T cell", "B cell"]}, index=["c2", "c0"])
     obs, _, _ = annotate(
-        {"x": frame(["c0", "c1", "c2"])}, given, row(cell_type="labels.type", labels=TWO["labels"]), {}
+        {"x": frame(["c0", "c1", "c2"])}, table, row(cell_type="labels.type", labels=TWO["labels"]), {}
     )
     assert obs["cell_type"].tolist() == ["B cell", "unknown", "T cell"]
 
@@ -84,9 +84,11 @@ def test_columns_that_look_alike(column, there, words):
 def test_free_names_without_an_id_are_counted():
     obs = frame(["c0", "c1", "c2", "c3"], type=["Ts", "Blobs", "Blobs", None])
     fields = {"cell_type": "obs.type", "cell_type_kind": "name"}
-    obs, notes, replaced = annotate({"x": obs}, None, row(**fields), {"Ts": "CL:0000084", "Blob cells": "CL:0000236"})
+    obs, unmapped, replaced = annotate(
+        {"x": obs}, None, row(**fields), {"Ts": "CL:0000084", "Blob cells": "CL:0000236"}
+    )
     assert obs["cell_type"].tolist() == ["T cell", "unknown", "unknown", "unknown"]
-    assert notes == {"cell_type_names_unmapped": 1}
+    assert unmapped == 1
     assert replaced.to_numpy().tolist() == [
         ["x", "cell_type", "Blobs", 2, "unknown", "unknown",
          "not in the table of cell type names; alike are Blob cells (CL:0000236)"],
@@ -117,9 +119,9 @@ def test_free_names_without_a_table():
     ("text", "words"),
     [
         ("name\tterm\n", "column cell_type_ontology_term_id is missing"),
-        ("name\tcell_type_ontology_term_id\nT\tCL:1\nT\tCL:2\n", "'T' stands there twice"),
+        ("name\tcell_type_ontology_term_id\nT\tCL:1\nT\tCL:2\n", "the name 'T' is duplicated"),
     ],
-    ids=["column", "twice"],
+    ids=["column", "duplicated"],
 )
 def test_table_of_names_that_is_wrong(tmp_path, text, words):
     (tmp_path / "names.tsv").write_text(text)

@@ -142,9 +142,12 @@ CASES = {
     "symbols that nobody knows": (changed(unknown_symbols), {"gene_id_kind": "symbol"},
                                   "only 0.0% of its 40 genes are in the gene table as symbol names .*not in it are "
                                   "gene0, gene1, gene2, gene3, gene4$"),
-    "wrong kind of gene names": (unchanged, {"gene_id_kind": "symbol"}, "only 0.0% .* as ensembl "
-                                 "names 100.0% would be: set gene_id_kind"),
-    "no such gene column": (unchanged, {"gene_ids": "ensembl"}, "gene_ids: var has no column ensembl"),
+    "wrong kind of gene names": (unchanged, {"gene_id_kind": "symbol"}, r"only 0.0% of its 40 genes .* not in it are "
+                                 r"ENSG\d+, .* as ensembl names 100.0% would be: set gene_id_kind"),
+    "no such gene column": (unchanged, {"gene_ids": "ensembl"}, "gene_ids: var has no column ensembl; its columns are "
+                            "none"),
+    "primary data that is neither": (unchanged, {"is_primary_data": "obs.term"},
+                                     "is_primary_data: 'CL:0000624' is neither True nor False"),
     "no such column": (unchanged, {"cell_type": "obs.cell_type"}, "dataset x, cell_type: there is no "
                        "column obs.cell_type; alike are cell_ontology_class"),
     "unknown term": (changed(three_wrong_terms), {},
@@ -156,7 +159,7 @@ CASES = {
     "row pointers that do not fit": (edited(lambda file: file["X/indptr"].__setitem__(-1, 10**6)), {},
                                      "X cannot be read: its 61 row pointers do not fit 60 cells and"),
     "gene number too large": (edited(lambda file: file["X/indices"].__setitem__(0, 1000)), {},
-                              "X cannot be read: a value stands in column 1000 of 40"),
+                              "X cannot be read: a value is in column 1000 of 40"),
     "truncated": (truncated, {}, "x.h5ad: not an HDF5 file .*or a truncated one: .*truncated"),
     "damaged counts": (spoilt, {}, "x.h5ad, X cannot be read: "),
     "text": (lambda path: path.write_text("cell\tgene\n"), {}, "x.h5ad: not an HDF5 file"),
@@ -170,12 +173,13 @@ CASES = {
     "h5ad as 10x": (unchanged, {"format": "10x_h5"}, "of the format 10x_h5 but h5ad; set format"),
     "damaged 10x file": (foreign("matrix/barcodes"), {"format": "10x_h5"}, "x.h5ad: a damaged 10x file"),
     "file as folder": (unchanged, {"format": "10x_mtx"}, "is a file; format 10x_mtx is a folder"),
-    "duplicate cell names": (changed(one_name), {}, r"dataset x: cell name b stands there twice \(58 names do\); "
-                             "make them unique"),
+    "duplicate cell names": (changed(one_name), {}, r"dataset x: the cell name b is duplicated "
+                             r"\(58 names are\); make them unique"),
     "no cells": (changed(lambda adata: adata[:0].copy()), {}, "x.h5ad: has no cells"),
     "no genes": (changed(lambda adata: adata[:, :0].copy()), {}, "x.h5ad: has no genes"),
     "only empty cells": (with_counts(COUNTS * 0), {}, "dataset x: no cell is left of 60"),
     "too few genes in every cell": (unchanged, {"min_genes": 41}, "dataset x: no cell is left of 60"),
+    "condition that no cell meets": (unchanged, {"keep": "term == 'none'"}, "no cell is left of 60|only 0.0%"),
     "condition that says neither": (unchanged, {"keep": "term"}, r"is neither True nor False \(60 of 60 cells\)$"),
     "condition with one =": (unchanged, {"keep": f"term = '{CD4}'"}, "equal is written =="),
     "condition without a column": (unchanged, {"keep": "good"}, "the condition 'good' on obs fails: "
@@ -219,8 +223,8 @@ def test_one_sentence_and_nothing_written(tmp_path, monkeypatch, capsys, gene_ta
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 1
-    said = capsys.readouterr().err.rstrip("\n")
-    assert said.startswith("wced: ") and "\n" not in said
-    assert re.search(words, said), said
-    assert re.fullmatch(documented().get(case, ".*"), said.removeprefix("wced: ")), "docs/own_data.md says otherwise"
+    message = capsys.readouterr().err.rstrip("\n")
+    assert message.startswith("wced: ") and "\n" not in message
+    assert re.search(words, message), message
+    assert re.fullmatch(documented().get(case, ".*"), message.removeprefix("wced: ")), "docs/own_data.md says otherwise"
     assert {file: file.read_bytes() for file in tmp_path.rglob("*")} == before

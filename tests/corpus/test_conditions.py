@@ -13,7 +13,7 @@ OBS = pd.DataFrame(
         "type": ["a|b", "b", None, "a|b"],
         "cluster": pd.Categorical(["0", "1", "0", "1"]),
         "of cells": [1, 2, 3, 4],
-        "said": ["True", "false", "NA", "TRUE"],
+        "ok": ["True", "false", "NA", "TRUE"],
     }
 )
 SPELLINGS = {
@@ -49,12 +49,12 @@ def test_all_spellings_of_yes_and_no(values, keep, rows):
         ("good and n > 1", [2, 3]),
         ("n == 2", [1]),
         ("n > 1 & n < 4 | share == 0", [1, 2, 3]),
-        ("type == 'a|b' & said", [0, 3]),
+        ("type == 'a|b' & ok", [0, 3]),
         ("`of cells` > 2", [2, 3]),
         ("share > 0.4", [0, 2]),
         ("cluster in ['1']", [1, 3]),
         ("type.str.startswith('a')", [0, 3]),
-        ("said == 'True'", [0]),
+        ("ok == 'True'", [0]),
     ],
 )
 def test_condition(keep, rows):
@@ -64,7 +64,7 @@ def test_condition(keep, rows):
 @pytest.mark.parametrize(
     ("keep", "words"),
     [
-        ("nothing > 1", r"fails: .*; its columns are good, n, share, type, cluster, of cells, said$"),
+        ("nothing > 1", r"fails: .*; its columns are good, n, share, type, cluster, of cells, ok$"),
         ("type = 'b'", r"fails: it cannot be read at character \d+; equal is written =="),
         ("of cells > 2", r"fails: it cannot be read at character \d+; .* names with spaces in ``$"),
         ("n", r", n: '2' is neither True nor False \(1 of 4 cells\)$"),

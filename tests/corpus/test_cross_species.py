@@ -36,7 +36,7 @@ def counts():
     return np.random.default_rng(0).poisson(2, (30, N)).astype(np.float32)
 
 
-def row_of(folder, counts, names, **more):
+def write_row(folder, counts, names, **more):
     cells = ad.AnnData(sparse.csr_matrix(counts))
     cells.obs_names, cells.var_names = [f"c{i}" for i in range(len(counts))], names
     cells.write_h5ad(folder / "mice.h5ad")
@@ -51,52 +51,46 @@ def row_of(folder, counts, names, **more):
     ids=["ensembl", "versions", "symbols"],
 )
 def test_counts_stand_at_the_human_orthologs_and_losses_are_counted(tmp_path, table, homologs, counts, names, kind):
-    row = read_datasets(row_of(tmp_path, counts, names, gene_id_kind=kind))["mice"]
+    row = read_datasets(write_row(tmp_path, counts, names, gene_id_kind=kind))["mice"]
     output = tmp_path / "out.h5ad"
-    qc, _ = harmonise(
-        row, row.file.files(), table, output, orthologs=read_orthologs(homologs), min_mapped_genes=0.9
-    )  # fmt: skip
-    qc = qc.iloc[0]
-    made = ad.read_h5ad(output)
-    human = table["gene_id"].tolist()[:PAIRED]
-    assert made.var_names.tolist() == human
-    np.testing.assert_array_equal(made.X.toarray(), counts[:, :PAIRED][:, ::-1])
+    qc, _ = harmonise(row, row.file.files(), table, output, orthologs=read_orthologs(homologs), min_mapped_genes=0.9)
+    qc, harmonised = qc.iloc[0], ad.read_h5ad(output)
+    assert harmonised.var_names.tolist() == table["gene_id"].tolist()[:PAIRED]
+    np.testing.assert_array_equal(harmonised.X.toarray(), counts[:, :PAIRED][:, ::-1])
     assert (qc["genes_in_file"], qc["genes"], qc["genes_unmapped"]) == (N, PAIRED, N - PAIRED)
     assert qc["genes_unmapped_fraction"] == pytest.approx((N - PAIRED) / N)
     assert qc["counts_unmapped_fraction"] == pytest.approx(counts[:, PAIRED:].sum() / counts.sum())
 
 
-def test_human_names_are_no_mouse_names(tmp_path, table, homologs, counts):
-    row = read_datasets(row_of(tmp_path, counts, table["gene_id"].tolist()[:N]))["mice"]
-    with pytest.raises(WcedError, match=r"only 0.0% of its 60 genes are in the table of orthologs as ensembl names"):
-        harmonise(row, row.file.files(), table, tmp_path / "out.h5ad", orthologs=read_orthologs(homologs))
-    assert not (tmp_path / "out.h5ad").exists()
-
-
-def test_symbols_are_advised_where_they_fit(tmp_path, table, homologs, counts):
-    row = read_datasets(row_of(tmp_path, counts, [f"Mm{i}" for i in range(N)]))["mice"]
-    with pytest.raises(WcedError, match=r"as symbol names 100.0% would be: set gene_id_kind"):
+@pytest.mark.parametrize(
+    ("human", "words"),
+    [
+        (True, "only 0.0% of its 60 genes are in the table of orthologs as ensembl names"),
+        (False, "as symbol names 100.0% would be: set gene_id_kind"),
+    ],
+    ids=["human names", "symbols"],
+)
+def test_names_that_are_no_mouse_names(tmp_path, table, homologs, counts, human, words):
+    names = table["gene_id"].tolist()[:N] if human else [f"Mm{i}" for i in range(N)]
+    row = read_datasets(write_row(tmp_path, counts, names))["mice"]
+    with pytest.raises(WcedError, match=words):
         harmonise(
             row, row.file.files(), table, tmp_path / "out.h5ad", orthologs=read_orthologs(homologs),
             min_mapped_genes=0.5,
         )  # fmt: skip
+    assert not (tmp_path / "out.h5ad").exists()
 
 
 def test_mouse_cells_need_orthologs_and_human_cells_have_none(tmp_path, table, homologs, counts):
-    mice = read_datasets(row_of(tmp_path, counts, MICE))["mice"]
-    human = read_datasets(row_of(tmp_path, counts, MICE, species="homo_sapiens"))["mice"]
+    mice = read_datasets(write_row(tmp_path, counts, MICE))["mice"]
+    human = read_datasets(write_row(tmp_path, counts, MICE, species="homo_sapiens"))["mice"]
     for row, orthologs in ((mice, None), (human, read_orthologs(homologs))):
         with pytest.raises(WcedError, match="orthologs are for species other than homo_sapiens, and needed for them"):
             harmonise(row, row.file.files(), table, tmp_path / "out.h5ad", orthologs=orthologs)
 
 
-def test_mouse_cells_are_not_for_pretraining(tmp_path, counts):
-    with pytest.raises(WcedError, match="species is mus_musculus, and pretraining is on human cells"):
-        read_datasets(row_of(tmp_path, counts, MICE, role="pretraining"))
-
-
 def test_command(tmp_path, table, homologs, counts):
-    datasets = row_of(tmp_path, counts, MICE)
+    datasets = write_row(tmp_path, counts, MICE)
     gene_library.write(table, tmp_path / "genes.parquet")
     words = ["source", "--genes", tmp_path / "genes.parquet", "--datasets", datasets, "--dataset", "mice"]
     words += ["--orthologs", homologs, "--output", tmp_path / "out.h5ad", "--qc", tmp_path / "qc.tsv"]

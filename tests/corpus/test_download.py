@@ -3,10 +3,14 @@ import http.server
 import re
 import threading
 
+import boto3
 import pytest
+from moto import mock_aws
+from typer.testing import CliRunner
 
+from wced.cli import commands
 from wced.corpus import download as room
-from wced.corpus.download import Index, download, parse_pip_config
+from wced.corpus.download import Index, download, download_czi_dataset, parse_pip_config
 from wced.errors import WcedError
 
 CONTENT = bytes(range(256)) * 4096
@@ -32,24 +36,24 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server = self.server
         if self.path == "/simple/thing/" and server.busy_once:
             server.busy_once = False
-            self.answer(503, b"", "text/plain")
+            self.answer(503)
         elif self.path == "/simple/thing/":
             # A Python that nobody has: an archive of data need not fit the Python that runs.
             links = "".join(
                 f'<a href="/files/{name}" data-requires-python="&lt;3">{name}</a>'
                 for name in ("thing-1.0.tar.gz", "thing-2.0.tar.gz", "thing-1.0-py3-none-any.whl")
             )
-            self.answer(200, f"<!DOCTYPE html><html><body>{links}</body></html>".encode(), "text/html")
+            self.answer(200, f"<!DOCTYPE html><html><body>{links}</body></html>".encode())
         elif self.path == "/files/thing-1.0.tar.gz":
             if server.broken_once:
                 server.broken_once = False
-                return self.answer(503, b"", "text/plain")
+                return self.answer(503)
             first = 0
             match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
             if match and server.ranges:
                 first = int(match[1])
                 if first >= len(CONTENT):
-                    return self.answer(416, b"", "text/plain")
+                    return self.answer(416)
             body = CONTENT[first:]
             server.sent.append((first, len(body)))
             self.send_response(206 if first else 200)
@@ -63,11 +67,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.close_connection = True
             self.wfile.write(body)
         else:
-            self.answer(404, b"", "text/plain")
+            self.answer(404)
 
-    def answer(self, status, body, kind):
+    def answer(self, status, body=b""):
         self.send_response(status)
-        self.send_header("Content-Type", kind)
+        self.send_header("Content-Type", "text/html")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -98,43 +102,29 @@ def part(target):
     return path
 
 
-def test_plain_download(server, target):
+@pytest.mark.parametrize(
+    ("old", "ranges", "sent"),
+    [
+        (b"", True, [(0, len(CONTENT))]),
+        (CONTENT[:1000], True, [(1000, len(CONTENT) - 1000)]),
+        (CONTENT[:1000], False, [(0, len(CONTENT))]),
+        (CONTENT, True, []),
+        (b"other" * 10, True, [(50, len(CONTENT) - 50), (0, len(CONTENT))]),
+        (CONTENT + b"more", True, [(0, len(CONTENT))]),
+        (b"x" * len(CONTENT), True, [(0, len(CONTENT))]),
+    ],
+    ids=["nothing", "a part", "no ranges", "complete", "another file", "a longer one", "one as long"],
+)
+def test_what_was_there_is_continued_or_replaced(server, target, old, ranges, sent):
+    server.ranges = ranges
+    if old:
+        part(target).write_bytes(old)
     download(ARCHIVE, DIGEST, target, server.index)
-    assert target.read_bytes() == CONTENT
-    assert not part(target).exists()
-    assert server.sent == [(0, len(CONTENT))]
+    assert target.read_bytes() == CONTENT and not part(target).exists()
+    assert server.sent == sent
 
 
-def test_partial_download_goes_on(server, target):
-    part(target).write_bytes(CONTENT[:1000])
-    download(ARCHIVE, DIGEST, target, server.index)
-    assert target.read_bytes() == CONTENT
-    assert server.sent == [(1000, len(CONTENT) - 1000)]
-
-
-def test_restart_where_ranges_are_ignored(server, target):
-    server.ranges = False
-    part(target).write_bytes(CONTENT[:1000])
-    download(ARCHIVE, DIGEST, target, server.index)
-    assert target.read_bytes() == CONTENT
-    assert server.sent == [(0, len(CONTENT))]
-
-
-@pytest.mark.parametrize("old", [b"other" * 10, CONTENT + b"more", b"x" * len(CONTENT)], ids=["short", "long", "same"])
-def test_foreign_part_is_replaced(server, target, old):
-    part(target).write_bytes(old)
-    download(ARCHIVE, DIGEST, target, server.index)
-    assert target.read_bytes() == CONTENT
-
-
-def test_complete_part_is_not_fetched_again(server, target):
-    part(target).write_bytes(CONTENT)
-    download(ARCHIVE, DIGEST, target, server.index)
-    assert target.read_bytes() == CONTENT
-    assert server.sent == []
-
-
-def test_broken_connection_resumes(server, target):
+def test_broken_connection_is_resumed(server, target):
     server.cut_once = True
     download(ARCHIVE, DIGEST, target, server.index)
     assert target.read_bytes() == CONTENT
@@ -199,18 +189,16 @@ def test_no_index_at_all(target):
 
 
 def test_pip_config_precedence(tmp_path):
-    listing = "\n".join(
-        [
-            ":env:.index-url='http://env/simple'",
-            "global.index-url='http://global/simple'",
-            "global.extra-index-url='http://one/simple\\nhttp://two/simple'",
-            "install.trusted-host='one two:8080'",
-            f"global.find-links='{tmp_path} /no/such/folder'",
-            "global.cert='/some/ca.pem'",
-            "freeze.timeout='1'",
-        ]
-    )
-    index = parse_pip_config(listing)
+    lines = [
+        ":env:.index-url='http://env/simple'",
+        "global.index-url='http://global/simple'",
+        "global.extra-index-url='http://one/simple\\nhttp://two/simple'",
+        "install.trusted-host='one two:8080'",
+        f"global.find-links='{tmp_path} /no/such/folder'",
+        "global.cert='/some/ca.pem'",
+        "freeze.timeout='1'",
+    ]
+    index = parse_pip_config("\n".join(lines))
     assert index.index_urls == ("http://env/simple", "http://one/simple", "http://two/simple")
     assert index.trusted_hosts == ("one", "two:8080")
     assert index.find_links == (str(tmp_path),)
@@ -222,3 +210,51 @@ def test_pip_config_defaults():
 
     assert parse_pip_config("").index_urls == (PyPI.simple_url,)
     assert parse_pip_config("global.no-index='true'").index_urls == ()
+
+
+BUCKET = "cz-benchmarks-data"
+TISSUES = ("blood", "bone_marrow", "lung", "mammary", "thymus")
+"""Of the paper's five tables."""
+
+
+@pytest.fixture
+def store(monkeypatch):
+    """A bucket of the name of cz-benchmarks', in this process."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
+    with mock_aws():
+        client = boto3.client("s3", region_name="us-east-1")
+        client.create_bucket(Bucket=BUCKET)
+        yield client
+
+
+@pytest.fixture(scope="module")
+def keys():
+    from czbenchmarks.datasets.utils import list_available_datasets
+
+    return {name: dataset["url"].removeprefix(f"s3://{BUCKET}/") for name, dataset in list_available_datasets().items()}
+
+
+def test_a_dataset_is_downloaded_by_its_name_and_nothing_else_is_left(store, keys, tmp_path):
+    store.put_object(Bucket=BUCKET, Key=keys["tsv2_lung"], Body=b"an h5ad file")
+    done = CliRunner().invoke(
+        commands.app, ["czi-dataset", "tsv2_lung", "--output", str(tmp_path / "lung.h5ad")], catch_exceptions=False
+    )
+    assert done.exit_code == 0
+    assert (tmp_path / "lung.h5ad").read_bytes() == b"an h5ad file"
+    assert {path.name for path in tmp_path.iterdir()} == {"lung.h5ad", "lung.h5ad.provenance.json"}
+
+
+def test_the_tissues_of_the_paper_have_names(keys):
+    assert {f"tsv2_{tissue}" for tissue in TISSUES} <= set(keys)
+
+
+def test_an_unknown_name_is_refused_with_those_there_are(tmp_path):
+    with pytest.raises(WcedError, match=r"tsv2_brain: cz-benchmarks has no such dataset; it has .*tsv2_lung"):
+        download_czi_dataset("tsv2_brain", tmp_path / "x.h5ad")
+
+
+def test_a_file_that_is_not_there_is_one_sentence_and_leaves_nothing(store, tmp_path):
+    with pytest.raises(WcedError, match=r"tsv2_blood: s3://cz-benchmarks-data/.* can not be downloaded: .*404"):
+        download_czi_dataset("tsv2_blood", tmp_path / "x.h5ad")
+    assert not list(tmp_path.iterdir())

@@ -6,18 +6,11 @@ import tiledbsoma as soma
 
 from wced.config.corpus import Census
 from wced.corpus import obs as module
-from wced.corpus.census import open_census
 from wced.corpus.obs import read_obs
 from wced.errors import WcedError
 
 SECTION = Census(datasets=["blood_symbols", "spleen_ensembl", "lung_smartseq"])
 COLUMNS = ["soma_joinid", "dataset_id", "cell_type", "raw_sum", "nnz", "is_primary_data", "mt_fraction"]
-
-
-@pytest.fixture(scope="module")
-def census(collection):
-    with open_census(SECTION, collection) as handle:
-        yield handle
 
 
 def narrowed(**selections):
@@ -62,33 +55,21 @@ def test_selections(census, selections, column, expected):
     assert set(read_obs(census, narrowed(**selections), ["soma_joinid", column])[column]) == expected
 
 
-@pytest.mark.parametrize(
-    ("selections", "message"),
-    [
-        ({"tissues": ["lungs"]}, r"census\.tissues: 'lungs' is not among the tissue_general .*; nearest are 'lung'"),
-        ({"assays": ["smart-seq2"]}, r"census\.assays: 'smart-seq2' .*; nearest are 'Smart-seq2'"),
-        ({"diseases": ["MONDO:1"]}, r"census\.diseases: 'MONDO:1' .*; nearest are "),
-        ({"obs_value_filter": "tissue_general == 'moon'"}, "no cell of the collection matches .*moon"),
-        ({"tissues": ["lung"], "assays": ["10x 3' v2"]}, "no cell of the collection matches .* and "),
-        ({"obs_value_filter": "nothing == 'x'"}, r"census\.obs_value_filter \"nothing == 'x'\" fails"),
-        ({"obs_value_filter": "tissue = ="}, r"census\.obs_value_filter 'tissue = =' fails"),
-        ({"obs_value_filter": "tissue = 'lung'"}, r"census\.obs_value_filter \"tissue = 'lung'\" fails"),
-        ({"obs_value_filter": "is_primary_data"}, r"census\.obs_value_filter 'is_primary_data' fails"),
-        ({"obs_value_filter": "raw_sum > 'x'"}, r"census\.obs_value_filter .* fails"),
-    ],
-    ids=[
-        "tissue",
-        "assay",
-        "disease",
-        "no match",
-        "no match together",
-        "no column",
-        "no syntax",
-        "one =",
-        "no comparison",
-        "other kind",
-    ],
-)
+REFUSED = {
+    "tissue": ({"tissues": ["lungs"]}, r"census\.tissues: 'lungs' is not among the tissue_general .* are 'lung'"),
+    "assay": ({"assays": ["smart-seq2"]}, r"census\.assays: 'smart-seq2' .*; nearest are 'Smart-seq2'"),
+    "disease": ({"diseases": ["MONDO:1"]}, r"census\.diseases: 'MONDO:1' .*; nearest are "),
+    "no match": ({"obs_value_filter": "tissue_general == 'moon'"}, "no cell of the collection matches .*moon"),
+    "no match together": ({"tissues": ["lung"], "assays": ["10x 3' v2"]}, "no cell of the collection matches .* and "),
+    "no column": ({"obs_value_filter": "nothing == 'x'"}, r"census\.obs_value_filter \"nothing == 'x'\" fails"),
+    "no syntax": ({"obs_value_filter": "tissue = ="}, r"census\.obs_value_filter 'tissue = =' fails"),
+    "one =": ({"obs_value_filter": "tissue = 'lung'"}, r"census\.obs_value_filter \"tissue = 'lung'\" fails"),
+    "no comparison": ({"obs_value_filter": "is_primary_data"}, r"census\.obs_value_filter 'is_primary_data' fails"),
+    "other kind": ({"obs_value_filter": "raw_sum > 'x'"}, r"census\.obs_value_filter .* fails"),
+}
+
+
+@pytest.mark.parametrize(("selections", "message"), REFUSED.values(), ids=REFUSED)
 def test_what_selects_nothing_is_refused(census, selections, message):
     with pytest.raises(WcedError, match=message) as refusal:
         read_obs(census, narrowed(**selections), COLUMNS)
@@ -100,33 +81,33 @@ def test_missing_column_is_named(census):
         read_obs(census, SECTION, [*COLUMNS, "colour"])
 
 
+def write_obs(folder, schema, last, *parts):
+    """Make a collection that has nothing but obs."""
+    with soma.Collection.create(str(folder)) as root:
+        organism = root.add_new_collection("census_data").add_new_collection("homo_sapiens", soma.Experiment)
+        organism.add_new_dataframe("obs", schema=schema, domain=[(0, last)])
+    for part in parts:
+        with soma.open(str(folder / "census_data" / "homo_sapiens" / "obs"), "w") as frame:
+            frame.write(part)
+    return folder
+
+
 @pytest.fixture
 def scattered(tmp_path):
     """A collection whose obs has plain and missing text, dictionaries that grow, and gaps between soma_joinids."""
-    values = [None, "b", "a", "na", "z", "b"]
-    with soma.Collection.create(str(tmp_path / "census")) as root:
-        organism = root.add_new_collection("census_data").add_new_collection("homo_sapiens", soma.Experiment)
-        kinds = {
-            "soma_joinid": pa.int64(),
-            "plain": pa.large_string(),
-            "coded": pa.dictionary(pa.int32(), pa.large_string()),
-            "number": pa.int64(),
-            "flag": pa.bool_(),
-        }
-        organism.add_new_dataframe("obs", schema=pa.schema(kinds), domain=[(0, 10**9)])
-    for joinids, part in (([2, 5, 90], values[:3]), ([91, 500, 7000], values[3:])):
+    text = pa.large_string()
+    kinds = {"soma_joinid": pa.int64(), "plain": text, "coded": pa.dictionary(pa.int32(), text), "number": pa.int64()}
+    schema, parts = pa.schema({**kinds, "flag": pa.bool_()}), []
+    for joinids, values in (([2, 5, 90], [None, "b", "a"]), ([91, 500, 7000], ["na", "z", "b"])):
         columns = {
             "soma_joinid": joinids,
-            "plain": pa.array(part, pa.large_string()),
-            "coded": pa.array(part).dictionary_encode(),
-            "number": pa.array(
-                [None if value is None else joinid for value, joinid in zip(part, joinids, strict=True)], pa.int64()
-            ),
-            "flag": pa.array([None if value is None else value == "b" for value in part]),
+            "plain": pa.array(values, text),
+            "coded": pa.array(values).dictionary_encode(),
+            "number": pa.array([value and joinid for value, joinid in zip(values, joinids, strict=True)], pa.int64()),
+            "flag": pa.array([value and value == "b" for value in values]),
         }
-        with soma.open(str(tmp_path / "census" / "census_data" / "homo_sapiens" / "obs"), "w") as frame:
-            frame.write(pa.table(columns).cast(pa.schema(kinds)))
-    return tmp_path / "census"
+        parts.append(pa.table(columns).cast(schema))
+    return write_obs(tmp_path / "census", schema, 10**9, *parts)
 
 
 @pytest.mark.parametrize("cells", [88, 1000, 10**6], ids=str)
@@ -146,11 +127,7 @@ def test_missing_text_is_unknown_and_gaps_are_no_harm(scattered, monkeypatch, ce
 def test_a_cell_of_several_diseases_has_each(tmp_path, wanted, cells):
     ids = ["MONDO:1", "MONDO:1 || MONDO:2", "PATO:3", None]
     table = pa.table({"soma_joinid": range(4), "disease_ontology_term_id": ids, "disease": ids})
-    with soma.Collection.create(str(tmp_path / "census")) as root:
-        organism = root.add_new_collection("census_data").add_new_collection("homo_sapiens", soma.Experiment)
-        organism.add_new_dataframe("obs", schema=table.schema, domain=[(0, 3)])
-    with soma.open(str(tmp_path / "census" / "census_data" / "homo_sapiens" / "obs"), "w") as frame:
-        frame.write(table)
+    write_obs(tmp_path / "census", table.schema, 3, table)
     with soma.open(str(tmp_path / "census")) as census:
         frame = read_obs(census, Census(uri="x", diseases=wanted), ["soma_joinid"])
     assert frame["soma_joinid"].tolist() == cells

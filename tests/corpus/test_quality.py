@@ -81,7 +81,7 @@ def test_outliers_are_those_of_best_practices_in_each_dataset():
     obs = cells(3000)
     obs.loc[rng.integers(0, 3000, 60), "raw_sum"] *= 40
     obs.loc[rng.integers(0, 3000, 60), "nnz"] = 3
-    found = removed(obs, mads={"counts": 3, "genes": 3, "mt_fraction": 3})
+    outliers = removed(obs, mads={"counts": 3, "genes": 3, "mt_fraction": 3})
     counts, genes, mt = (np.zeros(3000, bool) for _ in range(3))
     for _, rows in obs.groupby("dataset_id", observed=True).groups.items():
         counts[rows] = is_outlier(np.log1p(obs["raw_sum"][rows]), 3)
@@ -89,9 +89,9 @@ def test_outliers_are_those_of_best_practices_in_each_dataset():
         mt[rows] = is_outlier(obs["mt_fraction"][rows], 3) & (
             obs["mt_fraction"][rows] > obs["mt_fraction"][rows].median()
         )
-    assert found["outlier_counts"] == np.flatnonzero(counts).tolist() and len(found["outlier_counts"]) >= 50
-    assert found["outlier_genes"] == np.flatnonzero(genes & ~counts).tolist()
-    assert found["outlier_mt"] == np.flatnonzero(mt & ~genes & ~counts).tolist() and found["outlier_mt"]
+    assert outliers["outlier_counts"] == np.flatnonzero(counts).tolist() and len(outliers["outlier_counts"]) >= 50
+    assert outliers["outlier_genes"] == np.flatnonzero(genes & ~counts).tolist()
+    assert outliers["outlier_mt"] == np.flatnonzero(mt & ~genes & ~counts).tolist() and outliers["outlier_mt"]
 
 
 def test_the_median_is_of_cells_that_the_fixed_rules_leave():

@@ -10,8 +10,8 @@ from wced.corpus.sampling import needed_columns, sample, strata_of, water_level
 from wced.errors import WcedError
 
 
-def steps(*given):
-    return config.Cells.model_validate({"sampling": list(given)}).sampling
+def steps(*sections):
+    return config.Cells.model_validate({"sampling": list(sections)}).sampling
 
 
 def cells(n=2000, seed=0):
@@ -26,10 +26,9 @@ def cells(n=2000, seed=0):
     return frame.assign(soma_joinid=np.cumsum(rng.integers(1, 4, n)))
 
 
-def taken(obs, *given, seed=0, places=None):
-    places = np.arange(len(obs)) if places is None else places
-    found, manifest = sample(obs, places, steps(*given), seed)
-    return found, tables.checked(manifest, tables.SAMPLING)
+def taken(obs, *sections, seed=0, rows=None):
+    rows, manifest = sample(obs, np.arange(len(obs)) if rows is None else rows, steps(*sections), seed)
+    return rows, tables.checked(manifest, tables.SAMPLING)
 
 
 FRACTION = {"kind": "fraction", "fraction": 0.25}
@@ -40,26 +39,26 @@ STRATIFIED = {"kind": "stratified", "by": "cell_type", "fractions": {"B": 0.1, "
 
 @pytest.mark.parametrize("fraction", [1.0, 0.5, 0.0131, 1e-9], ids=str)
 def test_a_fraction_is_met(fraction):
-    found, manifest = taken(cells(), {"kind": "fraction", "fraction": fraction})
-    assert len(found) == max(1, round(2000 * fraction))
-    assert manifest[["stratum", "cells_there", "cells_taken"]].to_numpy().tolist() == [["all", 2000, len(found)]]
+    rows, manifest = taken(cells(), {"kind": "fraction", "fraction": fraction})
+    assert len(rows) == max(1, round(2000 * fraction))
+    assert manifest[["stratum", "cells_there", "cells_taken"]].to_numpy().tolist() == [["all", 2000, len(rows)]]
 
 
 def test_runs_are_taken_whole():
     obs = cells()
-    found, _ = taken(obs, {"kind": "fraction", "fraction": 0.2, "run": 50})
+    rows, _ = taken(obs, {"kind": "fraction", "fraction": 0.2, "run": 50})
     run = (obs["soma_joinid"] // 50).to_numpy()
-    assert np.isin(run, run[found]).sum() == len(found)
-    assert 400 <= len(found) < 450
-    # Far fewer places to read than single cells would be.
+    assert np.isin(run, run[rows]).sum() == len(rows)
+    assert 400 <= len(rows) < 450
+    # Far fewer ranges to read than for single cells.
     single, _ = taken(obs, {"kind": "fraction", "fraction": 0.2})
-    assert len(set(run[found])) * 3 < len(set(run[single]))
+    assert len(set(run[rows])) * 3 < len(set(run[single]))
 
 
 def test_a_cap_is_per_combination():
     obs = cells()
-    found, manifest = taken(obs, CAP)
-    there, left = (rows.value_counts(["dataset_id", "cell_type"]) for rows in (obs, obs.iloc[found]))
+    rows, manifest = taken(obs, CAP)
+    there, left = (frame.value_counts(["dataset_id", "cell_type"]) for frame in (obs, obs.iloc[rows]))
     there = there[there > 0]
     assert (left.reindex(there.index) == there.clip(upper=40)).all()
     assert manifest["by"].unique().tolist() == ["dataset_id, cell_type"] and len(manifest) == len(there)
@@ -68,8 +67,8 @@ def test_a_cap_is_per_combination():
 
 
 def test_a_donor_is_one_of_its_dataset():
-    found, manifest = taken(cells(), {"kind": "cap", "cells": 10, "by": ["donor_id"]})
-    assert len(manifest) == 12 and manifest["by"].iloc[0] == "dataset_id, donor_id" and len(found) == 120
+    rows, manifest = taken(cells(), {"kind": "cap", "cells": 10, "by": ["donor_id"]})
+    assert len(manifest) == 12 and manifest["by"].iloc[0] == "dataset_id, donor_id" and len(rows) == 120
     assert needed_columns(steps({"kind": "stratified", "by": "donor_id", "fractions": {}})) == [
         "soma_joinid", "dataset_id", "donor_id"
     ]  # fmt: skip
@@ -78,8 +77,8 @@ def test_a_donor_is_one_of_its_dataset():
 @pytest.mark.parametrize("wanted", [1, 3, 100, 333, 1999, 2000, 5000], ids=str)
 def test_a_total_is_exact_and_level(wanted):
     obs = cells()
-    found, manifest = taken(obs, TOTAL | {"cells": wanted})
-    assert len(found) == min(wanted, len(obs)) == manifest["cells_taken"].sum()
+    rows, manifest = taken(obs, TOTAL | {"cells": wanted})
+    assert len(rows) == min(wanted, len(obs)) == manifest["cells_taken"].sum()
     capped = manifest.loc[manifest["cells_taken"] < manifest["cells_there"], "cells_taken"]
     assert capped.empty or capped.max() - capped.min() <= 1
     assert capped.empty or manifest["cells_taken"].max() == capped.max()
@@ -95,12 +94,11 @@ def test_water_level(sizes, wanted):
 
 
 def test_fractions_of_a_field():
-    found, manifest = taken(cells(), STRATIFIED)
-    rows = manifest.set_index("stratum")
-    share = rows["cells_taken"] / rows["cells_there"]
-    for value, wanted in {"B": 0.1, "T": 0.5, "NK": 0.9, "mono": 0.9, "rare": 0.9}.items():
-        assert rows["cells_taken"][value] == round(wanted * rows["cells_there"][value]), share
-    assert len(found) == rows["cells_taken"].sum()
+    rows, manifest = taken(cells(), STRATIFIED)
+    before, after = (manifest.set_index("stratum")[name] for name in ("cells_there", "cells_taken"))
+    for value, share in {"B": 0.1, "T": 0.5, "NK": 0.9, "mono": 0.9, "rare": 0.9}.items():
+        assert after[value] == round(share * before[value])
+    assert len(rows) == after.sum()
 
 
 @pytest.mark.parametrize(("fraction", "left"), [(0.0, 0), (1e-6, 1)], ids=["none", "at least one"])
@@ -112,15 +110,15 @@ def test_small_fractions_of_a_field(fraction, left):
 def test_fractions_of_donors_name_their_dataset():
     step = {"kind": "stratified", "by": "donor_id", "fractions": {"b | 2": 0.5}, "otherwise": 0}
     obs = cells()
-    found, _ = taken(obs, step)
+    rows, _ = taken(obs, step)
     there = ((obs["dataset_id"] == "b") & (obs["donor_id"] == "2")).sum()
-    chosen = obs.iloc[found]
-    assert len(found) == round(there / 2) and set(chosen["dataset_id"]) == {"b"} and set(chosen["donor_id"]) == {"2"}
+    chosen = obs.iloc[rows]
+    assert len(rows) == round(there / 2) and set(chosen["dataset_id"]) == {"b"} and set(chosen["donor_id"]) == {"2"}
 
 
 def test_a_step_after_one_that_left_nothing():
-    found, manifest = taken(cells(), STRATIFIED | {"fractions": {}, "otherwise": 0}, CAP, TOTAL, FRACTION)
-    assert len(found) == 0 and manifest["cells_taken"].sum() == 0
+    rows, manifest = taken(cells(), STRATIFIED | {"fractions": {}, "otherwise": 0}, CAP, TOTAL, FRACTION)
+    assert len(rows) == 0 and manifest["cells_taken"].sum() == 0
 
 
 def test_a_value_that_no_cell_has_is_refused():
@@ -149,8 +147,8 @@ def test_less_is_a_subset_of_more(less, more):
 @pytest.mark.parametrize("step", [FRACTION, CAP, TOTAL, STRATIFIED], ids=lambda step: step["kind"])
 def test_seed_and_order(step):
     obs = cells()
-    found, _ = taken(obs, step)
-    joinids = set(obs["soma_joinid"].iloc[found])
+    rows, _ = taken(obs, step)
+    joinids = set(obs["soma_joinid"].iloc[rows])
     shuffled = obs.sample(frac=1, random_state=1)
     again, _ = taken(shuffled, step)
     assert set(shuffled["soma_joinid"].iloc[again]) == joinids, "the order of reading matters"
@@ -158,38 +156,38 @@ def test_seed_and_order(step):
     assert set(obs["soma_joinid"].iloc[other]) != joinids
 
 
-def test_cells_that_are_gone_leave_their_places_to_others():
+def test_cells_that_are_gone_are_replaced_by_others():
     obs = cells()
     all_taken, _ = taken(obs, CAP)
     fewer = np.arange(200, len(obs))
-    left, _ = taken(obs, CAP, places=fewer)
+    left, _ = taken(obs, CAP, rows=fewer)
     assert set(all_taken) & set(fewer) <= set(left)
 
 
 def test_steps_work_on_what_the_one_before_left():
     obs = cells()
-    found, manifest = taken(obs, CAP, FRACTION, TOTAL | {"cells": 50})
+    rows, manifest = taken(obs, CAP, FRACTION, TOTAL | {"cells": 50})
     sums = manifest.groupby("step")[["cells_there", "cells_taken"]].sum()
     assert sums["cells_there"].tolist() == [2000, *sums["cells_taken"][:-1]]
-    assert sums["cells_taken"].iloc[-1] == len(found) == 50
+    assert sums["cells_taken"].iloc[-1] == len(rows) == 50
     first, _ = taken(obs, CAP)
     second, _ = taken(obs, CAP, FRACTION)
-    assert set(found) < set(second) < set(first)
+    assert set(rows) < set(second) < set(first)
     # A step draws anew: the second quarter is not the quarter that it would be as the first step.
     twice, _ = taken(obs, FRACTION, FRACTION)
     assert len(twice) == 125 and not set(twice) <= set(taken(obs, FRACTION | {"fraction": 0.0625})[0])
 
 
 def test_no_step_takes_all():
-    found, manifest = taken(cells())
-    assert len(found) == 2000 and manifest.empty
+    rows, manifest = taken(cells())
+    assert len(rows) == 2000 and manifest.empty
 
 
 @pytest.mark.parametrize("dense", [1 << 27, 1], ids=["by presence", "by sorting"])
 def test_strata(monkeypatch, dense):
     monkeypatch.setattr("wced.corpus.sampling.DENSE", dense)
-    obs, places = cells(), np.arange(0, 2000, 7)
-    strata, names = strata_of(obs, places, ["dataset_id", "donor_id", "cell_type"])
-    expected = obs.iloc[places][["dataset_id", "donor_id", "cell_type"]].astype(str).reset_index(drop=True)
+    obs, rows = cells(), np.arange(0, 2000, 7)
+    strata, names = strata_of(obs, rows, ["dataset_id", "donor_id", "cell_type"])
+    expected = obs.iloc[rows][["dataset_id", "donor_id", "cell_type"]].astype(str).reset_index(drop=True)
     assert names.iloc[strata].reset_index(drop=True).astype(str).equals(expected)
     assert names.equals(names.sort_values(list(names.columns))) and len(names) == len(expected.drop_duplicates())

@@ -97,40 +97,29 @@ def test_seed_matters():
 
 def units(strategy, rows):
     """Make cells from (unit, type, number) triples."""
-    frame = pd.DataFrame(
-        [(unit, cell_type) for unit, cell_type, n in rows for _ in range(n)],
-        columns=["unit", "cell_type_ontology_term_id"],
-    )
-    frame["dataset_id"] = frame["unit"] if strategy == "dataset" else "one"
-    frame["donor_id"] = frame["unit"]
-    return coded(frame)
+    cells = [(unit, cell_type) for unit, cell_type, n in rows for _ in range(n)]
+    frame = pd.DataFrame(cells, columns=["unit", "cell_type_ontology_term_id"])
+    dataset = frame["unit"] if strategy == "dataset" else "one"
+    return coded(frame.assign(dataset_id=dataset, donor_id=frame["unit"]))
+
+
+TYPES = [f"CL:{i}" for i in range(10)]
+RICH = [*(("rich", name, 3) for name in TYPES), ("poor", "CL:1", 30), *(("rest", name, 25) for name in TYPES)]
+CHOSEN = {
+    "train keeps every type": ([("a", "CL:1", 10), ("a", "CL:2", 10), ("b", "CL:2", 12), ("c", "CL:2", 68)], 0.2, "b"),
+    "validation gets as many types as it can": (RICH, 0.1, "rich"),
+    # Each of both alone has a type; 'a' is nearer to the target and costs less.
+    "a type is lost": ([("a", "CL:1", 3), ("a", "CL:2", 27), ("b", "CL:3", 40), ("b", "CL:2", 30)], 0.1, "a"),
+}
 
 
 @pytest.mark.parametrize("strategy", ["dataset", "donor"])
 @pytest.mark.parametrize("seed", range(5))
-def test_train_keeps_every_type_where_it_can(strategy, seed):
-    only_here = [("a", "CL:1", 10), ("a", "CL:2", 10), ("b", "CL:2", 12), ("c", "CL:2", 68)]
-    cells = units(strategy, only_here)
-    result, _, _ = split(cells, Split(strategy=strategy, validation_fraction=0.2), seed)
-    assert set(cells["unit"][result["validation"]]) == {"b"}
-
-
-@pytest.mark.parametrize("strategy", ["dataset", "donor"])
-def test_validation_gets_as_many_types_as_it_can(strategy):
-    rows = [("rich", f"CL:{i}", 3) for i in range(10)] + [("poor", "CL:1", 30)]
-    rows += [("rest", f"CL:{i}", 25) for i in range(10)]
+@pytest.mark.parametrize(("rows", "fraction", "chosen"), CHOSEN.values(), ids=CHOSEN)
+def test_chosen_unit(strategy, seed, rows, fraction, chosen):
     cells = units(strategy, rows)
-    result, _, _ = split(cells, Split(strategy=strategy, validation_fraction=0.1), 0)
-    assert set(cells["unit"][result["validation"]]) == {"rich"}
-
-
-@pytest.mark.parametrize("strategy", ["dataset", "donor"])
-def test_a_unit_goes_even_if_a_type_is_lost(strategy):
-    # Either donor alone has a type. 'a' is nearer to the target and costs less.
-    rows = [("a", "CL:1", 3), ("a", "CL:2", 27), ("b", "CL:3", 40), ("b", "CL:2", 30)]
-    cells = units(strategy, rows)
-    result, _, _ = split(cells, Split(strategy=strategy, validation_fraction=0.1), 0)
-    assert set(cells["unit"][result["validation"]]) == {"a"}
+    result, _, _ = split(cells, Split(strategy=strategy, validation_fraction=fraction), seed)
+    assert set(cells["unit"][result["validation"]]) == {chosen}
 
 
 def test_many_units_come_near_the_target():
@@ -150,11 +139,7 @@ def test_cells_of_unknown_donor_stay_in_train():
     assert result["validation"].any()
 
 
-@given(
-    classes=st.lists(st.integers(0, 5), min_size=1, max_size=60),
-    fraction=st.floats(0.01, 0.99),
-    seed=st.integers(0, 1000),
-)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.floats(0.01, 0.99), st.integers(0, 1000))
 @settings(max_examples=100, deadline=None)
 def test_chosen_cells_follow_the_classes(classes, fraction, seed):
     classes = np.array(classes)
@@ -177,7 +162,7 @@ def test_one_dataset_cannot_be_split_by_dataset():
     assert listed[["term", "exception", "units"]].to_numpy().tolist() == [["CL:1", "not_in_validation", 1]]
 
 
-def test_exceptions_are_listed_and_what_was_chosen_is_said():
+def test_exceptions_are_listed_with_how_units_were_chosen():
     rows = [
         ("a", "CL:1", 5),
         ("a", "CL:2", 5),
@@ -186,11 +171,9 @@ def test_exceptions_are_listed_and_what_was_chosen_is_said():
         ("c", "CL:3", 5),
         ("d", "CL:3", 40),
     ]
-    cells = units("dataset", rows)
-    _, choices, listed = split(cells, Split(strategy="dataset", validation_fraction=0.05), 0)
-    assert choices[
-        ["dataset", "units", "units_in_validation", "new_types", "new_types_at_most", "method"]
-    ].to_numpy().tolist() == [["all", 4, 1, 1, 1, "optimal"]]
+    _, choices, listed = split(units("dataset", rows), Split(strategy="dataset", validation_fraction=0.05), 0)
+    columns = ["dataset", "units", "units_in_validation", "new_types", "new_types_at_most", "method"]
+    assert choices[columns].to_numpy().tolist() == [["all", 4, 1, 1, 1, "optimal"]]
     assert listed.drop(columns="name").to_numpy().tolist() == [
         ["CL:1", "not_in_validation", 5, 0, 1, 1], ["CL:3", "not_in_validation", 45, 0, 2, 2],
     ]  # fmt: skip

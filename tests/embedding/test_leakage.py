@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from wced.corpus.census import open_census
-from wced.corpus.joinids import read_joinids, write_joinids
+from wced.corpus.obs import read_joinids, write_joinids
 from wced.embedding.leakage import ALL, count_hashes, find, in_words
 from wced.errors import WcedError
 from wced.shards.reader import ShardSet

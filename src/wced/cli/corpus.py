@@ -181,7 +181,7 @@ def czi_dataset(
     output: Annotated[Path, Output("File to write (h5ad), as the row of the table of datasets names it.")],
 ) -> None:
     """Download a dataset of cz-benchmarks by its name; needs the internet."""
-    from wced.corpus.czi import download_czi_dataset
+    from wced.corpus.download import download_czi_dataset
 
     with record():
         download_czi_dataset(name, output)

@@ -40,7 +40,7 @@ def joinids(
     """Read the ids in CELLxGENE of the cells of a run."""
     from wced.corpus.cells import read_cells
     from wced.corpus.census import open_census
-    from wced.corpus.joinids import write_joinids
+    from wced.corpus.obs import write_joinids
 
     with record(section=census.model_dump()):
         chosen = read_cells(cells, columns=["soma_joinid"])["soma_joinid"].to_numpy()

@@ -1,4 +1,4 @@
-"""Datasets whose files have to be brought: those that are not there are left out of a run, by name."""
+"""Files of a run that users have to bring: held-out datasets without them are left out of the run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,40 +10,33 @@ from wced.errors import WcedError
 
 
 def missing_files(dataset: Dataset) -> list[str]:
-    """Return the files on disk that a row names and that are not there; members of archives are downloaded."""
+    """Return the files on disk that a row names and that do not exist; archives are downloaded."""
     members = [member for member in (dataset.file, dataset.labels) if member is not None and member.path is not None]
     return [path for member in members for path in local_files(member, "") if not Path(path).exists()]
 
 
 def unavailable(run: Run, datasets: Mapping[str, Dataset]) -> list[dict[str, str]]:
-    """Return the held-out datasets that a run has to leave out, in the order of its config.
+    """Return the held-out datasets that a run leaves out, as rows of tables.SKIPPED in the order of its config.
 
     A dataset of the pretraining corpus is never left out: without it the corpus would be another one.
-
-    Returns
-    -------
-    list
-        Rows of tables.SKIPPED.
     """
     rows = []
     for name in run.embedding.datasets:
-        if lost := missing_files(datasets[name]):
-            row = datasets[name]
-            rows.append(
-                {"dataset": name, "title": row.title, "missing": ", ".join(lost), "accession": row.accession or ""}
-            )
+        row = datasets[name]
+        if missing := ", ".join(missing_files(row)):
+            rows.append({"dataset": name, "title": row.title, "missing": missing, "accession": row.accession or ""})
     return rows
 
 
 def check_files(run: Run, datasets: Mapping[str, Dataset]) -> None:
-    """Raise WcedError naming the first file of config that the benchmarks and the report read and that is not there.
+    """Raise WcedError naming the first file of the config that benchmarks or the report read and that does not exist.
 
-    Snakemake would not: where it cannot make a table anew it keeps the one that an earlier run has left.
+    Snakemake would not: where it cannot make a table anew it keeps the one of an earlier run.
     """
     trained_on = [run.benchmarks.transfer.train_on] if "transfer" in run.benchmarks.tasks else []
     for name in trained_on:
-        if lost := missing_files(datasets[name]):
-            raise WcedError(f"config, benchmarks.transfer.train_on: {lost[0]} of {name} is not there")
+        if missing := missing_files(datasets[name]):
+            raise WcedError(f"config, benchmarks.transfer.train_on: {missing[0]} of {name} is not there")
     for model, external in run.embedding.external.items():
         for name in (*run.embedding.datasets, *trained_on):
             if not Path(external.path(name)).exists():
@@ -54,5 +47,5 @@ def check_files(run: Run, datasets: Mapping[str, Dataset]) -> None:
 
 def in_words(row: Mapping[str, str]) -> str:
     """Return the line that says why a dataset is left out."""
-    where = f"; it comes from {row['accession']}" if row["accession"] else ""
-    return f"dataset {row['dataset']} is left out: {row['missing']} is not there{where}"
+    source = f"; it comes from {row['accession']}" if row["accession"] else ""
+    return f"dataset {row['dataset']} is left out: {row['missing']} is not there{source}"

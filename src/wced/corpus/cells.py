@@ -16,7 +16,7 @@ from wced.corpus import FORMAT_VERSION, quality, sampling
 from wced.corpus.conditions import truth
 from wced.corpus.obs import obs_of, read_obs
 from wced.corpus.remote import retried
-from wced.corpus.split import UNITS, coded, exceptions, split_cells
+from wced.corpus.split import UNITS, coded, crosstab, exceptions, split_cells
 from wced.corpus.terms import UNKNOWN
 from wced.errors import WcedError
 from wced.files import whole_file
@@ -28,7 +28,7 @@ COLUMNS = (
     *("tissue_general", "tissue", "donor_id", "assay_ontology_term_id", "disease_ontology_term_id"),
     *("sex_ontology_term_id", "raw_sum", "nnz"),
 )
-"""Columns of obs that cells.parquet always keeps; those that are asked for and `split` are added."""
+"""Columns of obs that cells.parquet always keeps, besides further ones and `split`."""
 
 REMOVED = (*quality.RULES, "not_sampled")
 """Why a cell is not used: it counts for the first rule that removes it."""
@@ -47,16 +47,8 @@ class Selection:
     """int8, (cells,): code of `FATES`."""
     split_by: np.ndarray
     """int8, (cells,): code of `wced.corpus.split.UNITS`, -1 where the cell is not used."""
-    qc: pd.DataFrame
-    """Rows of tables.QC."""
-    histograms: pd.DataFrame
-    """Rows of tables.QC_HISTOGRAMS."""
-    sampling: pd.DataFrame
-    """Rows of tables.SAMPLING."""
-    split: pd.DataFrame
-    """Rows of tables.SPLIT."""
-    exceptions: pd.DataFrame
-    """Rows of tables.SPLIT_EXCEPTIONS."""
+    tables: dict[str, pd.DataFrame]
+    """The tables `qc`, `qc_histograms`, `sampling`, `split` and `split_exceptions`."""
 
 
 def needed_columns(section: config.Cells, keep: Sequence[str] = ()) -> list[str]:
@@ -68,12 +60,9 @@ def needed_columns(section: config.Cells, keep: Sequence[str] = ()) -> list[str]
 def read_cells_of(
     census: soma.Collection, section: config.Census, cells: config.Cells, keep: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Read from obs what a selection needs, and further columns to keep; see `wced.corpus.obs.read_obs`.
+    """Read from obs what a selection needs, and the further columns `keep`; as `wced.corpus.obs.read_obs`.
 
-    Raises
-    ------
-    WcedError
-        If a rule needs the mitochondrial fraction and the collection lacks it, besides what `read_obs` raises.
+    Raises WcedError also if a rule needs the mitochondrial fraction and the collection lacks it.
     """
     columns = needed_columns(cells, keep)
     if "mt_fraction" in columns and "mt_fraction" not in obs_of(census, section).schema.names:
@@ -86,28 +75,13 @@ def read_cells_of(
     return obs
 
 
-def _unheard(step: str) -> None:
-    """Hear that a step is done, and do nothing."""
+def select(
+    obs: pd.DataFrame, section: config.Cells, seed: int, done: Callable[[str], None] = lambda step: None
+) -> Selection:
+    """Decide what becomes of every cell.
 
-
-def select(obs: pd.DataFrame, section: config.Cells, seed: int, done: Callable[[str], None] = _unheard) -> Selection:
-    """Say what becomes of every cell.
-
-    Parameters
-    ----------
-    obs
-        Cells, ascending soma_joinid, with the columns of `needed_columns`; text is categorical.
-    section
-        Rules, sampling and split.
-    seed
-        Seed of all that is drawn.
-    done
-        Called with the name of each step (`quality`, `sampling`, `split`) after it.
-
-    Raises
-    ------
-    WcedError
-        If no cell is left.
+    `obs` are cells, ascending soma_joinid, with the columns of `needed_columns`; text is categorical. `done` is called
+    with the name of each step (`quality`, `sampling`, `split`) after it. Raises WcedError if no cell is left.
     """
     first, qc = quality.judge(obs, section.filter)
     passed = first == quality.PASSED
@@ -126,28 +100,16 @@ def select(obs: pd.DataFrame, section: config.Cells, seed: int, done: Callable[[
     fate[chosen] = np.where(divided.validation, _VALIDATION, _TRAIN)
     split_by = np.full(len(obs), -1, np.int8)
     split_by[chosen] = divided.split_by
-    names = _names(obs["cell_type_ontology_term_id"], obs["cell_type"])
-    listed = exceptions(cells, divided, names)
+    listed = exceptions(cells, divided, _names(obs["cell_type_ontology_term_id"], obs["cell_type"]))
     done("split")
-    return Selection(fate, split_by, qc, histograms, manifest, divided.choices, listed)
+    of_steps = {"qc": qc, "qc_histograms": histograms, "sampling": manifest, "split": divided.choices}
+    return Selection(fate, split_by, {**of_steps, "split_exceptions": listed})
 
 
 def summarise(obs: pd.DataFrame, selection: Selection, titles: Mapping[str, str]) -> pd.DataFrame:
-    """Count cells by dataset, by general tissue and by cell type.
+    """Return rows of `wced.tables.CORPUS`: cells by dataset (named by `titles`), by general tissue and by cell type.
 
-    Parameters
-    ----------
-    obs
-        Cells that were selected from.
-    selection
-        What `select` returns.
-    titles
-        Readable name of each dataset.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Rows of `wced.tables.CORPUS`: within a row, what was removed, train and validation add up to `cells_in`.
+    Within a row, what was removed, train and validation add up to `cells_in`.
     """
     cell_type, terms = coded(obs["cell_type_ontology_term_id"])
     trained_c = np.bincount(cell_type[selection.fate == _TRAIN], minlength=len(terms)) > 0
@@ -162,8 +124,8 @@ def summarise(obs: pd.DataFrame, selection: Selection, titles: Mapping[str, str]
     ):
         code, values = coded(obs[key])
         names = titles if name is None else _names(obs[key], obs[name])
-        fates = _crosstab(code, selection.fate, len(values), len(FATES))
-        units = _crosstab(code[used], selection.split_by[used], len(values), len(UNITS)) > 0
+        fates = crosstab(code, selection.fate, len(values), len(FATES))
+        units = crosstab(code[used], selection.split_by[used], len(values), len(UNITS)) > 0
         only = np.array(UNITS, object)[units.argmax(axis=1)]
         table = pd.DataFrame(fates, columns=list(FATES)).assign(
             level=level,
@@ -178,14 +140,8 @@ def summarise(obs: pd.DataFrame, selection: Selection, titles: Mapping[str, str]
     return tables.checked(pd.concat(levels, ignore_index=True), tables.CORPUS)
 
 
-def _crosstab(rows: np.ndarray, columns: np.ndarray, n_rows: int, n_columns: int) -> np.ndarray:
-    """Return how often each pair of codes occurs."""
-    place = rows.astype(np.int32) * np.int32(n_columns) + columns
-    return np.bincount(place, minlength=n_rows * n_columns).reshape(n_rows, n_columns)
-
-
 def _names(term: pd.Series, name: pd.Series) -> dict[str, str]:
-    """Return the name that stands beside each term, at its first cell."""
+    """Return the name of each term, that of its first cell."""
     (code, terms), (name_code, names) = coded(term), coded(name)
     first = np.zeros(len(terms), name_code.dtype)
     first[code[::-1]] = name_code[::-1]
@@ -199,7 +155,7 @@ def select_cells(
     seed: int,
     cells_path: str | Path,
     table_path: str | Path,
-    done: Callable[[str], None] = _unheard,
+    done: Callable[[str], None] = lambda step: None,
     keep: Sequence[str] = (),
 ) -> None:
     """Select cells of an open collection; write cells.parquet, the corpus table, and the other tables beside it.
@@ -217,22 +173,15 @@ def select_cells(
         lambda: datasets.read(column_names=["dataset_id", "dataset_title"]).concat().to_pandas(),
     )
     titles = dict(zip(infos["dataset_id"].astype(str), infos["dataset_title"].astype(str), strict=True))
-    made = {
-        tables.QC: selection.qc,
-        tables.QC_HISTOGRAMS: selection.histograms,
-        tables.SAMPLING: selection.sampling,
-        tables.SPLIT: selection.split,
-        tables.SPLIT_EXCEPTIONS: selection.exceptions,
-    }
-    for table, frame in made.items():
-        tables.write(frame, table, Path(table_path).with_name(f"{table.name}.tsv"))
+    for name, frame in selection.tables.items():
+        tables.write(frame, tables.TABLES[name], Path(table_path).with_name(f"{name}.tsv"))
     tables.write(summarise(obs, selection, titles), tables.CORPUS, table_path)
     write_cells(obs, selection, cells_path, keep)
     done("write")
 
 
 def write_cells(obs: pd.DataFrame, selection: Selection, path: str | Path, keep: Sequence[str] = ()) -> None:
-    """Write the used cells as cells.parquet, with this room's format version and the columns `keep` too."""
+    """Write the used cells as cells.parquet, with this room's format version and the further columns `keep`."""
     used = np.flatnonzero(selection.fate >= _TRAIN)
     names = dict.fromkeys([*COLUMNS, *keep])
     frame = pd.DataFrame({name: obs[name].array[used] for name in names}, copy=False)
@@ -246,12 +195,11 @@ def write_cells(obs: pd.DataFrame, selection: Selection, path: str | Path, keep:
 def read_cells(
     path: str | Path, first: int = 0, last: int | None = None, columns: list[str] | None = None
 ) -> pd.DataFrame:
-    """Read cells.parquet, or its rows from `first` to `last` (exclusive); text columns are categorical.
+    """Return cells.parquet, or its rows from `first` to `last` (exclusive); text columns are categorical.
 
-    Raises
-    ------
-    WcedError
-        If it has another format version.
+    Raises WcedError if it has another format version.
+
+    >>> read_cells("results/demo/corpus/cells.parquet", last=100, columns=["dataset_id", "split"])  # doctest: +SKIP
     """
     file = tables.open_parquet(path, "cells.parquet")
     version = (file.schema_arrow.metadata or {}).get(b"wced_format_version", b"none").decode()

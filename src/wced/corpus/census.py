@@ -31,28 +31,20 @@ READING = {
 }
 """How a collection is read. TileDB unpacks 128 MiB of tiles at once (1 GiB by default, which is no faster) within a
 budget of 2 GiB for a query (10 by default). It asks an object store up to 8 times, waiting 50 ms × 2^n between, before
-it reports a fault; what is done then is `wced.corpus.remote`'s."""
+it reports a fault, which `wced.corpus.remote` handles."""
+
+PARTS = ("obs", "ms/RNA/var", "ms/RNA/X/raw", "ms/RNA/feature_dataset_presence_matrix")
+"""Parts of an organism that are read."""
 
 
 def open_census(section: config.Census, local: str | Path | None = None) -> soma.Collection:
-    """Open the collection that a config names, exactly as the CELLxGENE Census is opened.
+    """Open the collection that a config names, for reading, exactly as the CELLxGENE Census is opened.
 
-    Parameters
-    ----------
-    section
-        Config of the corpus.
-    local
-        Folder of the collection that was built from `section.datasets`; unused where `uri` or `version` is given.
+    `local` is the folder of the collection that was built from `section.datasets`; it is unused where `section.uri` or
+    `section.version` is given. Raises WcedError if there is no such collection, or it has not the organism.
 
-    Returns
-    -------
-    tiledbsoma.Collection
-        Open for reading; a context manager.
-
-    Raises
-    ------
-    WcedError
-        If there is no such collection, or it has not the organism.
+    >>> with open_census(Census(version="2025-01-30")) as census:  # doctest: +SKIP
+    ...     census["census_data"]["homo_sapiens"].obs.count
     """
     if section.version is not None:
         where, options = f"Census {section.version}", {"census_version": section.version}
@@ -72,7 +64,11 @@ def open_census(section: config.Census, local: str | Path | None = None) -> soma
         # Every attempt has a context of its own, so that nothing of a failed one is left.
         census = attempts(lambda: cellxgene_census.open_soma(**options, tiledb_config={**READING, **section.tiledb}))
         try:
-            _open_parts(census, section.organism, attempts)
+            # Each part that is read and exists; otherwise it would be opened at its first use, outside of all attempts.
+            for path in ("census_info/datasets", *(f"census_data/{section.organism}/{part}" for part in PARTS)):
+                part = census
+                for name in path.split("/"):
+                    part = attempts(partial(part.get, name)) if part is not None else None
         except BaseException:
             census.close()
             raise
@@ -84,50 +80,14 @@ def open_census(section: config.Census, local: str | Path | None = None) -> soma
     return census
 
 
-def _open_parts(census: soma.Collection, organism: str, attempts: Callable[[Callable[[], T]], T]) -> None:
-    """Open the parts that are read, as far as there are any, each in attempts of its own; the collection keeps them.
-
-    Otherwise each would be opened where it is first used, outside of all attempts.
-    """
-    rna = f"census_data/{organism}/ms/RNA"
-    parts = ("var", "X/raw", "feature_dataset_presence_matrix")
-    for path in ("census_info/datasets", f"census_data/{organism}/obs", *(f"{rna}/{part}" for part in parts)):
-        part = census
-        for name in path.split("/"):
-            part = attempts(partial(part.get, name))
-            if part is None:
-                break
-
-
 def measured_genes(
     census: soma.Collection, organism: str, dataset_ids: Sequence[str], section: config.Census | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return which genes each dataset measured at all.
+    """Return the Ensembl ids of all genes of a collection, by soma_joinid, and which of them each dataset measured.
 
-    Parameters
-    ----------
-    census
-        An open collection.
-    organism
-        Name of the experiment.
-    dataset_ids
-        Datasets wanted.
-    section
-        Config of the corpus: how often a read is tried.
-
-    Returns
-    -------
-    feature_ids
-        Ensembl id of every gene of the collection, in the order of its soma_joinid; (genes,).
-    measured_dg
-        bool, wanted datasets × genes.
-
-    Raises
-    ------
-    WcedError
-        If the collection has no such dataset.
+    The second is bool, `dataset_ids` × genes. `section` says how often a read is tried. Raises WcedError if the
+    collection has no such dataset.
     """
-    section = section or config.Census()
 
     def read() -> tuple[pd.DataFrame, pd.DataFrame, sparse.csr_matrix]:
         datasets = census["census_info"]["datasets"].read(column_names=["soma_joinid", "dataset_id"])
@@ -135,7 +95,7 @@ def measured_genes(
         presence = cellxgene_census.get_presence_matrix(census, organism)
         return datasets.concat().to_pandas(), genes.concat().to_pandas(), presence
 
-    datasets, genes, presence = retried(section, f"measured genes of {census.uri}", read)
+    datasets, genes, presence = retried(section or config.Census(), f"measured genes of {census.uri}", read)
     joinids = datasets.astype({"dataset_id": str}).set_index("dataset_id")["soma_joinid"]
     for name in dataset_ids:
         if name not in joinids.index:

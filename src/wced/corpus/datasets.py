@@ -21,9 +21,9 @@ HUMAN = "homo_sapiens"
 Role = Literal["pretraining", "development", "held_out"]
 
 _FILE, _LABELS = ("path", "archive", "sha256", "member"), "labels_"
-_COLUMNS = ("cell_type", "batch", "assay", "tissue", "tissue_type", "disease", "development_stage", "sex")
-_COLUMNS += ("self_reported_ethnicity", "donor_id", "suspension_type", "is_primary_data", "observation_joinid")
-
+_VALUES = ("cell_type", "batch", "assay", "tissue", "tissue_type", "disease", "development_stage", "sex")
+_VALUES += ("self_reported_ethnicity", "donor_id", "suspension_type", "is_primary_data", "observation_joinid")
+_VALUES += ("labels_file",)
 
 OBS_COLUMNS = (
     "dataset_id",
@@ -36,8 +36,8 @@ OBS_COLUMNS = (
 )
 """Columns of a harmonised dataset's obs: the Census's, and `batch` and `mt_fraction`."""
 
-_RESERVED = ("soma_joinid", "split")
-"""Columns that a collection and cells.parquet have besides."""
+_RESERVED = (*OBS_COLUMNS, "soma_joinid", "split")
+"""Names of columns that collections and cells.parquet have."""
 
 
 class Dataset(Section):
@@ -53,8 +53,8 @@ class Dataset(Section):
     title: str
     """One line for people."""
     species: Literal["homo_sapiens", "mus_musculus"] = HUMAN
-    """Species of the cells. Genes of another one than human become their one-to-one human orthologs, those without are
-    dropped; such datasets are never for pretraining."""
+    """Species of the cells. Genes of mice become their one-to-one human orthologs; those without are dropped. Mouse
+    datasets are never for pretraining."""
     role: Role
     """`pretraining`: models may be pretrained on it. `development`: its scores choose recipes. `held_out`: results are
     reported on it. The last two never become part of a corpus."""
@@ -63,26 +63,26 @@ class Dataset(Section):
     labels: ArchiveMember | None = None
     """A further file with labels for the same barcodes: the same columns with `labels_` before their names."""
     labels_barcode: str | None = None
-    """Regular expression for the part of a cell's name that both files share, e.g. `^[ACGT]+`; the whole when empty."""
+    """Regular expression for the part of a cell's name that both files share, e.g. `^[ACGT]+`; all of it when empty."""
     labels_file: str | None = None
     """Value (`labels.COLUMN`): the name of the cell's file of counts, where barcodes are unique within a file only."""
     format: Literal["h5ad", "10x_h5", "10x_mtx"] = "h5ad"
     """Format of the counts: h5ad, Cell Ranger's h5 (versions 2 and 3), or its folder of matrix.mtx, features.tsv (or
-    genes.tsv) and barcodes.tsv, each possibly gzipped. Of 10x's formats only features of the type Gene Expression are
-    read; Ensembl ids are the index of var, and symbols its column `gene_symbols`."""
+    genes.tsv) and barcodes.tsv, each possibly gzipped. Of 10x's formats only Gene Expression is read; Ensembl ids are
+    the index of var, and symbols its column `gene_symbols`."""
     counts: str = Field("X", pattern=r"^(X|raw|layers/.+)$")
-    """Where the raw counts of an h5ad file are: `X`, `raw` (with the genes of raw) or `layers/NAME`."""
+    """Where an h5ad file has its raw counts: `X`, `raw` (with the genes of raw) or `layers/NAME`."""
     values: Literal["counts", "log1p_10k"] = "counts"
-    """What the matrix holds: raw counts; or, where a publisher has nothing else, log1p of counts per 10,000 (natural
-    logarithm; of all genes, of which the file may have some). Counts are given back from them, up to a factor of all
-    counts of a cell where few genes are left. Never for pretraining."""
+    """What the matrix holds: raw counts; or, if nothing else is published, log1p of counts per 10,000 (natural
+    logarithm; of all genes, of which the file may have some), from which the counts are computed. Where few genes are
+    left, all counts of a cell may lack a common factor. Never for pretraining."""
     gene_ids: str = "index"
     """Where genes are named: `index`, or a column of var."""
     gene_id_kind: Literal["ensembl", "symbol"] = "ensembl"
     """What genes are named by: Ensembl ids (with or without version) or symbols."""
     keep: str | None = None
-    """Condition on columns of obs in the language of pandas' `DataFrame.query`, which says yes or no of a cell; cells
-    of which it says no, or nothing, are dropped and counted."""
+    """Condition on columns of obs in the language of pandas' `DataFrame.query`; cells for which it is false or missing
+    are dropped and counted."""
     min_genes: int = Field(0, ge=0)
     """Smallest number of the file's genes that a cell expresses; cells with fewer are dropped and counted."""
     drop_zero_genes: bool = False
@@ -98,7 +98,7 @@ class Dataset(Section):
     tissue: str = "unknown"
     """Value, UBERON (or CL for cultures, Cellosaurus for cell lines)."""
     tissue_type: str = "unknown"
-    """Value: tissue, cell culture, cell line, organoid; what the values of `tissue` say of it when unknown."""
+    """Value: tissue, cell culture, cell line or organoid; by default as the values of `tissue` imply."""
     disease: str = "unknown"
     """Value, MONDO (one or several) or PATO:0000461 (normal)."""
     development_stage: str = "unknown"
@@ -116,9 +116,8 @@ class Dataset(Section):
     observation_joinid: str | None = None
     """Value: a cell's id in CELLxGENE; made from dataset and barcode when empty."""
     extra_obs: str | None = None
-    """Columns that are kept beside those of the schema, with `;` between, for `shards` and tasks that need them: values
-    as above, by their own names or after `NAME=`, numbers as numbers:
-    `obs.dose;drug=obs.product_name;labels.viability`."""
+    """Further columns of obs to keep, for `shards` and tasks, with `;` between: values as above, under their own names
+    or after `NAME=`; numbers stay numbers: `obs.dose;drug=obs.product_name;labels.viability`."""
     accession: str | None = None
     """Where the data come from: accession in a public archive, or address."""
     citation: str
@@ -139,26 +138,21 @@ class Dataset(Section):
     @property
     def extra(self) -> dict[str, str]:
         """Name and value (`obs.COLUMN`, `labels.COLUMN`, both with renames) of each column of `extra_obs`."""
-        entries = [_EXTRA.fullmatch(entry) for entry in (self.extra_obs or "").split(";") if entry]
-        return {entry["name"] or entry["column"]: entry["value"] for entry in entries}
+        return dict(_extra(self.extra_obs))
 
     @field_validator("extra_obs")
     @classmethod
     def _columns(cls, entries: str | None) -> str | None:
-        names = []
-        for entry in (entries or "").split(";"):
-            if entries and (found := _EXTRA.fullmatch(entry)) is None:
-                raise ValueError(f"{entry!r} is not obs.COLUMN or labels.COLUMN, with or without NAME= before it")
-            names += [found["name"] or found["column"]] if entries else []
+        names = [name for name, _ in _extra(entries)]
         if len(set(names)) < len(names):
-            raise ValueError("a name stands there twice")
+            raise ValueError("a name is duplicated")
         for name in names:
-            if name in (*OBS_COLUMNS, *_RESERVED) or name.startswith("soma_"):
+            if name in _RESERVED or name.startswith("soma_"):
                 raise ValueError(f"{name} is in the schema; put NAME= before it")
         return entries
 
     @model_validator(mode="after")
-    def _labelled(self) -> "Dataset":
+    def _consistent(self) -> "Dataset":
         if self.labels is not None and len(self.labels.files()) > 1:
             raise ValueError("labels are one file")
         if self.format != "h5ad" and self.counts != "X":
@@ -173,33 +167,36 @@ class Dataset(Section):
             re.compile(self.labels_barcode or "")
         except re.error as error:
             raise ValueError(f"labels_barcode is no regular expression: {error}") from None
-        if self.labels is None:
-            values = {name: getattr(self, name) for name in (*_COLUMNS, "labels_file")} | self.extra
-            for name, value in values.items():
-                if str(value).startswith("labels."):
-                    raise ValueError(f"{name} is taken from the labels, but no labels_path or labels_archive is given")
+        for name, value in ({name: getattr(self, name) for name in _VALUES} | self.extra).items():
+            if self.labels is None and str(value).startswith("labels."):
+                raise ValueError(f"{name} is taken from the labels, but no labels_path or labels_archive is given")
         return self
 
 
+def _extra(entries: str | None) -> list[tuple[str, str]]:
+    """Return name and value of each entry of `extra_obs`; raise ValueError for one that has another form."""
+    pairs = []
+    for entry in entries.split(";") if entries else ():
+        match = _EXTRA.fullmatch(entry)
+        if match is None:
+            raise ValueError(f"{entry!r} is not obs.COLUMN or labels.COLUMN, with or without NAME= before it")
+        pairs.append((match["name"] or match["column"], match["value"]))
+    return pairs
+
+
 def read_datasets(path: str | Path) -> dict[str, Dataset]:
-    """Read the table of datasets (TSV, one header line; an empty cell is the default).
+    """Return the rows of a table of datasets (TSV, one header line; an empty cell is the default) by name, in order.
 
-    Returns
-    -------
-    dict
-        The rows by name, in the table's order.
+    Raises WcedError naming the row and the column that is wrong.
 
-    Raises
-    ------
-    WcedError
-        Naming the row and the column that is wrong.
+    >>> read_datasets("config/datasets.tsv")["pbmc3k"].role
+    'pretraining'
     """
     path = existing(path, "the table of datasets")
     with path.open(newline="") as stream:
         reader = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
         rows = list(reader)
-    known = [name for name in Dataset.model_fields if name not in ("file", "labels")]
-    known += [*_FILE, *(_LABELS + name for name in _FILE)]
+    known = {*Dataset.model_fields, *_FILE, *(_LABELS + name for name in _FILE)} - {"file", "labels"}
     for column in reader.fieldnames or []:
         if column not in known:
             raise WcedError(f"{path}: column {column} is unknown")
@@ -209,15 +206,19 @@ def read_datasets(path: str | Path) -> dict[str, Dataset]:
         name = row.get("dataset") or f"on line {number}"
         if None in row or None in row.values():
             raise WcedError(f"{path}: row {name} does not have as many cells as the header")
+        fields: dict[str, object] = {column: cell for column, cell in row.items() if cell != ""}
+        fields["file"] = {column: fields.pop(column) for column in _FILE if column in fields}
+        if labels := {column: fields.pop(_LABELS + column) for column in _FILE if _LABELS + column in fields}:
+            fields["labels"] = labels
         try:
-            dataset = Dataset.model_validate(_nested({key: cell for key, cell in row.items() if cell != ""}))
+            dataset = Dataset.model_validate(fields)
         except ValidationError as failure:
             first = failure.errors()[0]
-            where = f", column {first['loc'][0]}" if first["loc"] else ""
-            raise WcedError(f"{path}: row {name}{where}: {first['msg'].removeprefix('Value error, ')}") from None
-        if dataset.dataset in datasets:
-            raise WcedError(f"{path}: row {name} stands there twice")
-        datasets[dataset.dataset] = dataset
+            column = f", column {first['loc'][0]}" if first["loc"] else ""
+            raise WcedError(f"{path}: row {name}{column}: {first['msg'].removeprefix('Value error, ')}") from None
+        if name in datasets:
+            raise WcedError(f"{path}: row {name} is duplicated")
+        datasets[name] = dataset
         for member in filter(None, (dataset.file, dataset.labels)):
             if member.archive and digests.setdefault(member.archive, member.sha256) != member.sha256:
                 raise WcedError(f"{path}: row {name}: {member.archive} has another sha256 in an earlier row")
@@ -232,13 +233,6 @@ def read_dataset(path: str | Path | None, name: str | None) -> Dataset:
     if name not in datasets:
         raise WcedError(f"{path}: has no row {name}; its rows are {', '.join(datasets)}")
     return datasets[name]
-
-
-def _nested(row: dict[str, str]) -> dict[str, object]:
-    """Group the columns of the two files of a row."""
-    file = {name: row.pop(name) for name in _FILE if name in row}
-    labels = {name: row.pop(_LABELS + name) for name in _FILE if _LABELS + name in row}
-    return {**row, "file": file, **({"labels": labels} if labels else {})}
 
 
 def check_run(run: Run, datasets: dict[str, Dataset]) -> None:
@@ -259,7 +253,7 @@ def check_run(run: Run, datasets: dict[str, Dataset]) -> None:
                 f"config, shards: {name} is no column of obs of the schema, and in extra_obs of no dataset of "
                 f"census.datasets, by {run.sources.table}"
             )
+    kinds = {"held_out": "held out of pretraining", "development": "development data, not for pretraining"}
     for name in run.census.datasets:
         if (role := datasets[name].role) != "pretraining":
-            kind = {"held_out": "held out of pretraining", "development": "development data, not for pretraining"}
-            raise WcedError(f"config, census.datasets: {name} is {kind[role]}, by {run.sources.table}")
+            raise WcedError(f"config, census.datasets: {name} is {kinds[role]}, by {run.sources.table}")

@@ -1,19 +1,17 @@
-"""Getting a pinned archive from the package index that pip is configured with, without running any of its code."""
+"""Downloads, without running any of their code: pinned archives of the package index, and cz-benchmarks' datasets."""
 
 import ast
 import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from wced.archives import ARCHIVE, archive_file
 from wced.errors import WcedError
-from wced.files import sha256
+from wced.files import sha256, whole_file
 from wced.progress import BYTES, advancing
 
 ATTEMPTS, FIRST_PAUSE = 5, 1.0
@@ -46,7 +44,7 @@ def configured_index() -> Index:
 
 
 def parse_pip_config(listing: str) -> Index:
-    """Read the output of `pip config list`; the environment goes before a command's section, that before `global`."""
+    """Read the output of `pip config list`: `global` first, then a command's section, then the environment."""
     from pip._internal.models.index import PyPI
 
     sections: dict[str, dict[str, str]] = {"global": {}, "download": {}, "install": {}, ":env:": {}}
@@ -56,12 +54,10 @@ def parse_pip_config(listing: str) -> Index:
         if section in sections:
             sections[section][option] = str(ast.literal_eval(value))
     options = {option: value for section in sections.values() for option, value in section.items()}
-    indexes = [] if options.get("no-index", "false").lower() in ("1", "true", "yes", "on") else [
-        options.get("index-url", PyPI.simple_url), *options.get("extra-index-url", "").split()
-    ]  # fmt: skip
+    urls = [options.get("index-url", PyPI.simple_url), *options.get("extra-index-url", "").split()]
     links = [link for link in options.get("find-links", "").split() if "://" in link or Path(link).exists()]
     return Index(
-        tuple(indexes),
+        () if options.get("no-index", "false").lower() in ("1", "true", "yes", "on") else tuple(urls),
         tuple(links),
         tuple(options.get("trusted-host", "").split()),
         options.get("cert"),
@@ -70,72 +66,68 @@ def parse_pip_config(listing: str) -> Index:
 
 
 def download(archive: str, digest: str, target: str | Path, index: Index | None = None) -> None:
-    """Download an archive, checked by its SHA-256; an interrupted download goes on where it stopped if it can.
+    """Download an archive (`name==version:wheel` or `:sdist`), and check its SHA-256.
 
-    Parameters
-    ----------
-    archive
-        `name==version:wheel` or `name==version:sdist`.
-    digest
-        SHA-256 that the file must have.
-    target
-        File to write. Until it is complete and checked, its bytes are in `<target>.part`.
-    index
-        Where to look; pip's configuration by default.
-
-    Raises
-    ------
-    WcedError
-        If the index has no such archive, cannot be reached, or gives a file of another SHA-256 (which is removed).
+    Until the file is complete and checked, its bytes are in `<target>.part`; an interrupted download resumes there. The
+    index is that of pip's configuration by default. Raises WcedError if the index has no such archive, cannot be
+    reached, or gives a file of another SHA-256 (which is removed).
     """
+    from unearth.auth import MultiDomainBasicAuth
+    from unearth.fetchers.sync import PyPIClient
+
     archive_file(archive)
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     index = configured_index() if index is None else index
-    with _session(index) as session:
-        links = _links(archive, digest, index, session)
-        resumed = part.exists() and part.stat().st_size > 0
-        for link in links:
-            _fetch(session, link, part, archive)
-            found = sha256(part)
-            if found != digest and resumed:
-                # What was there before may have been of another file: once more, from the beginning.
-                part.unlink()
-                _fetch(session, link, part, archive)
-                found = sha256(part)
-            if found == digest:
-                part.replace(target)
-                return
-            part.unlink()
-            resumed = False
-    raise WcedError(
-        f"{archive}: the file from the index has sha256 {found}, but {digest} was asked for; it was removed"
-    )
-
-
-@contextmanager
-def _session(index: Index) -> Iterator[Any]:
-    from unearth.auth import MultiDomainBasicAuth
-    from unearth.fetchers.sync import PyPIClient
-
     verify = ssl.create_default_context(cafile=index.cert) if index.cert else True
     options = {"verify": verify, "timeout": index.timeout, "follow_redirects": True}
     with PyPIClient(trusted_hosts=index.trusted_hosts, **options) as session:
         session.auth = MultiDomainBasicAuth(index_urls=list(index.index_urls))
-        yield session
+        links = _links(archive, digest, index, session)
+        resumed = part.exists() and part.stat().st_size > 0
+        # What a resumed download began with may have been of another file: then once more, from the beginning.
+        for link in links[:1] * resumed + links:
+            _fetch(session, link, part, archive)
+            actual = sha256(part)
+            if actual == digest:
+                part.replace(target)
+                return
+            part.unlink()
+    raise WcedError(
+        f"{archive}: the file from the index has sha256 {actual}, but {digest} was asked for; it was removed"
+    )
 
 
 def _links(archive: str, digest: str, index: Index, session: Any) -> list[Any]:
     """Return the links to files of this name, version and kind; those that state the digest come first."""
+    from httpx2 import HTTPError
+    from packaging.version import Version
+    from unearth import PackageFinder
+
+    name, version, kind = ARCHIVE.fullmatch(archive).group("name", "version", "kind")
     sources = [{"index_urls": [url]} for url in index.index_urls] + [{"find_links": [url]} for url in index.find_links]
     if not sources:
         raise WcedError(f"{archive}: pip is configured with no index and no links to look in")
     failures: list[str] = []
-    session.event_hooks["response"].append(lambda answer: _note_server_error(answer, failures))
+
+    def note_server_error(answer: Any) -> None:
+        if answer.status_code >= 500:  # unearth takes the page of a busy server for one without links
+            failures.append(f"status {answer.status_code}")
+
+    session.event_hooks["response"].append(note_server_error)
     for attempt in range(ATTEMPTS):
         failures.clear()
-        links = [link for source in sources for link in _links_of(archive, source, index, session, failures)]
+        packages = []
+        for source in sources:
+            # An archive is data here: it need not fit this Python.
+            finder = PackageFinder(session, **source, trusted_hosts=index.trusted_hosts, ignore_compatibility=True)
+            try:
+                packages += list(finder.find_all_packages(name, allow_yanked=True))
+            except HTTPError as failure:  # another source may have it
+                failures.append(str(failure))
+        packages = [package for package in packages if package.version and Version(package.version) == Version(version)]
+        links = [package.link for package in packages if package.link.is_wheel == (kind == "wheel")]
         if links:
             return sorted(links, key=lambda link: digest not in ((link.hashes or {}).get("sha256") or []))
         if not failures:
@@ -145,43 +137,13 @@ def _links(archive: str, digest: str, index: Index, session: Any) -> list[Any]:
     raise WcedError(f"{archive}: the package index that pip is configured with does not answer: {failures[-1]}")
 
 
-def _note_server_error(answer: Any, failures: list[str]) -> None:
-    # unearth takes a page that a busy server refuses for one without links.
-    if answer.status_code >= 500:
-        failures.append(f"status {answer.status_code}")
-
-
-def _links_of(archive: str, source: dict[str, list[str]], index: Index, session: Any, failures: list[str]) -> list[Any]:
-    """Return one source's links; note it in `failures` if the source cannot be reached, since others may have them."""
-    from httpx2 import HTTPError
-    from packaging.version import Version
-    from unearth import PackageFinder
-
-    name, version, kind = ARCHIVE.fullmatch(archive).group("name", "version", "kind")
-    # An archive is only a box of data here: it need not fit this Python.
-    finder = PackageFinder(session, **source, trusted_hosts=index.trusted_hosts, ignore_compatibility=True)
-    try:
-        packages = list(finder.find_all_packages(name, allow_yanked=True))
-    except HTTPError as failure:
-        failures.append(str(failure))
-        return []
-    return [
-        package.link
-        for package in packages
-        if package.version is not None
-        and Version(package.version) == Version(version)
-        and package.link.is_wheel == (kind == "wheel")
-    ]
-
-
 def _fetch(session: Any, link: Any, part: Path, label: str) -> None:
     """Bring `part` to its full length, with pauses and new attempts when the connection fails."""
     from httpx2 import HTTPError
 
     for attempt in range(ATTEMPTS):
         try:
-            _continue(session, link, part, label)
-            return
+            return _continue(session, link, part, label)
         except (HTTPError, OSError) as failure:
             if attempt + 1 == ATTEMPTS:
                 raise WcedError(f"{label}: download failed {ATTEMPTS} times, at last with: {failure}") from None
@@ -189,31 +151,53 @@ def _fetch(session: Any, link: Any, part: Path, label: str) -> None:
 
 
 def _continue(session: Any, link: Any, part: Path, label: str) -> None:
-    have = part.stat().st_size if part.exists() else 0
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    """Download what `part` lacks, or all of it where the server knows no ranges."""
+    size = part.stat().st_size if part.exists() else 0
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={size}-"} if size else {})
     with session.stream("GET", link.normalized, headers=headers) as answer:
         if answer.status_code == 416:
-            # Nothing lies beyond what is here: it is complete, or it is something else, which its hash will tell.
-            return
+            return  # nothing follows these bytes: they are the file, or another one, which its hash will tell
         if 400 <= answer.status_code < 500 and answer.status_code not in (408, 429):
             raise WcedError(f"{label}: the index answers {answer.status_code} for {link.filename}")
         answer.raise_for_status()
-        appending = answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-        if not appending:
-            if answer.status_code == 206:
-                part.unlink()
-                raise OSError("the server sent another range than asked for")
-            have = 0
+        appending = answer.status_code == 206
+        if appending and not answer.headers.get("Content-Range", "").startswith(f"bytes {size}-"):
+            part.unlink()
+            raise OSError("the server sent another range than asked for")
+        size = size if appending else 0
         length = answer.headers.get("Content-Length")
-        total = have + int(length) if length else None
-        size = "unknown size" if total is None else f"{total / 1e6:.1f} MB"
-        print(
-            f"downloading {label}: {size}" + (f", going on after {have / 1e6:.1f} MB" if have else ""), file=sys.stderr
-        )
-        shown = advancing(label, total=total, unit=BYTES, done=have)
+        total = size + int(length) if length else None
+        amount = "unknown size" if total is None else f"{total / 1e6:.1f} MB"
+        resumed = f", going on after {size / 1e6:.1f} MB" if size else ""
+        print(f"downloading {label}: {amount}{resumed}", file=sys.stderr)
+        shown = advancing(label, total=total, unit=BYTES, done=size)
         with part.open("ab" if appending else "wb") as sink, shown as advance:
             for block in answer.iter_raw(1 << 18):
                 sink.write(block)
                 advance(len(block))
     if total is not None and part.stat().st_size != total:
         raise OSError(f"the connection ended after {part.stat().st_size} of {total} bytes")
+
+
+def download_czi_dataset(name: str, path: str | Path) -> None:
+    """Write the published h5ad file of a dataset by its name in cz-benchmarks, e.g. `tsv2_lung` (Tabula Sapiens v2).
+
+    A row of the table of datasets then says how it is harmonised. Raises WcedError if cz-benchmarks has no such
+    dataset, or its file can not be downloaded.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+    from czbenchmarks.datasets.utils import list_available_datasets
+    from czbenchmarks.exceptions import RemoteStorageError
+    from czbenchmarks.file_utils import download_file_from_remote
+
+    datasets = list_available_datasets()
+    if name not in datasets:
+        raise WcedError(f"{name}: cz-benchmarks has no such dataset; it has {', '.join(datasets)}")
+    url = datasets[name]["url"]
+    with whole_file(path) as temporary:
+        try:
+            # Its own cache would keep a second copy, and replace it after 30 days.
+            downloaded = Path(download_file_from_remote(url, cache_dir=temporary.parent / "cache"))
+        except (RemoteStorageError, BotoCoreError, ClientError) as error:
+            raise WcedError(f"{name}: {url} can not be downloaded: {error.__cause__ or error}") from None
+        downloaded.rename(temporary)

@@ -3,7 +3,7 @@
 import numpy as np
 
 SPLIT = 1 << 32
-"""Purpose of the draws of the split; those of the steps of sampling are 1, 2, …"""
+"""Purpose of the numbers of the split; those of the steps of sampling are 1, 2, …"""
 
 _GAMMA = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
@@ -11,26 +11,11 @@ _CHUNK = 1 << 20
 
 
 def draws(joinids: np.ndarray, seed: int, purpose: int, run: int = 1) -> np.ndarray:
-    """Return a random number for each cell.
+    """Return a random number for each cell; uint64, (n,), uniform.
 
-    The number of a cell is the output of the generator SplitMix64 (Steele, Lea and Flood 2014) at the place
-    ⌊soma_joinid / run⌋ of its sequence, which starts from seed and purpose. Different places have different numbers.
-
-    Parameters
-    ----------
-    joinids
-        int64, (n,): soma_joinids.
-    seed
-        Seed of the run.
-    purpose
-        What is drawn for; draws for different purposes have nothing to do with each other.
-    run
-        So many consecutive soma_joinids share a number.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint64, (n,), uniform.
+    The number of a cell is output ⌊soma_joinid / run⌋ of the generator SplitMix64 (Steele, Lea and Flood 2014), which
+    starts from seed and purpose. Different cells (or runs of consecutive ones) have different numbers, and the numbers
+    for different purposes are independent.
     """
     start = np.uint64(_mixed_integer(_mixed_integer(seed & _MASK) + purpose * _GAMMA))
     out = np.empty(len(joinids), np.uint64)
@@ -43,7 +28,7 @@ def draws(joinids: np.ndarray, seed: int, purpose: int, run: int = 1) -> np.ndar
 
 
 def _mixed_integer(value: int) -> int:
-    """Return what SplitMix64 makes of one state."""
+    """Return the output of SplitMix64 for one state."""
     value = (value + _GAMMA) & _MASK
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK

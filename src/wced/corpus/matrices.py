@@ -27,20 +27,11 @@ def shape_of(stored: Stored) -> tuple[int, int]:
 
 
 def blocks(stored: Stored, rows: np.ndarray) -> Iterator[sparse.csr_matrix]:
-    """Give some cells of a stored matrix, block after block.
+    """Yield some cells (ascending rows) of a stored matrix × all genes, block after block.
 
-    Parameters
-    ----------
-    stored
-        The matrix. One that is stored by genes (CSC) is read as a whole, because its cells lie all over the file.
-    rows
-        Ascending numbers of the wanted cells.
-
-    Yields
-    ------
-    scipy.sparse.csr_matrix
-        The next of these cells × all genes: one entry per gene of a cell, ascending. Several stored entries of one gene
-        are added up, as SciPy reads them. The matrix itself stays as it is.
+    A block has one entry per gene of a cell, ascending. Several stored entries of one gene are added up, as SciPy reads
+    them. The matrix itself stays as it is. One that is stored by genes (CSC) is read as a whole, because its cells lie
+    all over the file.
     """
     read, edges = _reader(stored)
     for start, stop in pairwise(edges.tolist()):
@@ -56,21 +47,20 @@ def blocks(stored: Stored, rows: np.ndarray) -> Iterator[sparse.csr_matrix]:
 def _reader(stored: Stored) -> tuple[Callable[[int, int], sparse.csr_matrix], np.ndarray]:
     """Return how to read a range of cells, and the edges of ranges of about BLOCK stored values."""
     n, g = shape_of(stored)
-    if not isinstance(stored, h5py.Group | sparse.csr_matrix):
+    if isinstance(stored, h5py.Group) and "shape" not in stored and sparse_dataset(stored).format == "csc":
+        stored = sparse.csr_matrix(sparse_dataset(stored).to_memory())
+    if isinstance(stored, h5py.Group):
+        data, indices, indptr = stored["data"], stored["indices"], stored["indptr"]
+        if indptr.shape == (n + 1,):  # of any other length it is refused below, and may be too long to be read
+            indptr = indptr[:]
+    elif isinstance(stored, sparse.csr_matrix):
+        data, indices, indptr = stored.data, stored.indices, stored.indptr
+    else:
         # Whole chunks, which would otherwise be decompressed once for every block that touches them.
         chunk = stored.chunks[0] if isinstance(stored, h5py.Dataset) and stored.chunks else 1
         step = -(-max(1, BLOCK // max(g, 1)) // chunk) * chunk
         edges = np.append(np.arange(0, n, step), n)
         return lambda start, stop: sparse.csr_matrix(_plain(np.asarray(stored[start:stop]))), edges
-    if isinstance(stored, h5py.Group):
-        if "shape" not in stored and sparse_dataset(stored).format == "csc":
-            stored = sparse.csr_matrix(sparse_dataset(stored).to_memory())
-        else:
-            data, indices, indptr = stored["data"], stored["indices"], stored["indptr"]
-            if indptr.shape == (n + 1,):  # of any other length it is refused below, and may be too long to be read
-                indptr = indptr[:]
-    if isinstance(stored, sparse.csr_matrix):
-        data, indices, indptr = stored.data, stored.indices, stored.indptr
     if indptr.shape != (n + 1,) or (np.diff(indptr) < 0).any() or not indptr[-1] <= min(len(data), len(indices)):
         raise ValueError(f"its {indptr.shape[0]} row pointers do not fit {n} cells and {len(data)} values")
 
@@ -78,10 +68,9 @@ def _reader(stored: Stored) -> tuple[Callable[[int, int], sparse.csr_matrix], np
         first, last = int(indptr[start]), int(indptr[stop])
         columns = indices[first:last]
         if len(columns) and not (columns.min() >= 0 and columns.max() < g):
-            raise ValueError(f"a value stands in column {columns.max()} of {g}")
-        return sparse.csr_matrix(
-            (_plain(data[first:last]), columns, indptr[start : stop + 1] - first), (stop - start, g)
-        )
+            raise ValueError(f"a value is in column {columns.max()} of {g}")
+        values = _plain(data[first:last])
+        return sparse.csr_matrix((values, columns, indptr[start : stop + 1] - first), (stop - start, g))
 
     inner = np.searchsorted(indptr, np.arange(BLOCK, indptr[-1], BLOCK))
     return read, np.unique(np.concatenate([[0], inner, [n]]))

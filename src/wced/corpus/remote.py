@@ -8,12 +8,9 @@ import tenacity
 import tiledbsoma as soma
 
 from wced.config import corpus as config
-from wced.errors import WcedError
+from wced.errors import WcedError, one_line
 
 T = TypeVar("T")
-
-LONGEST_WAIT_SECONDS = 60.0
-"""No wait between two attempts is longer."""
 
 _FINAL_ERRORS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 """Errors of the operating system that another attempt does not cure."""
@@ -30,10 +27,10 @@ _FINAL_MESSAGES = re.compile(
 def may_pass(failure: BaseException) -> bool:
     """Return whether an error can be a fault of the network, so that another attempt may succeed.
 
-    A wrong value filter, column or key and a closed handle are no such faults; `requests`' errors, being OSErrors, are.
-    An element that does not exist is one, because TileDB says the same of a store that did not answer.
+    A wrong value filter, column or key and a closed handle are no such faults. An element that does not exist is one,
+    because TileDB says the same of a store that did not answer.
     """
-    # Most of TileDB's errors arrive as SOMAError; those on an element's metadata as a bare RuntimeError.
+    # TileDB's errors arrive as SOMAError or (on metadata) as RuntimeError; those of `requests` are OSErrors.
     if isinstance(failure, (soma.SOMAError, RuntimeError)):
         return not _FINAL_MESSAGES.search(str(failure))
     return isinstance(failure, OSError) and not isinstance(failure, _FINAL_ERRORS)
@@ -42,25 +39,13 @@ def may_pass(failure: BaseException) -> bool:
 def retried(section: config.Census, what: str, read: Callable[[], T]) -> T:
     """Return what `read` returns, trying again after what can be a fault of the network.
 
-    Attempt n is followed by a wait of `retry_wait_seconds` × 2^(n - 1), at most `LONGEST_WAIT_SECONDS`.
-
-    Parameters
-    ----------
-    section
-        Config of the corpus: `attempts` and `retry_wait_seconds`.
-    what
-        What is read, for messages, e.g. `obs of Census 2025-01-30`.
-    read
-        Reads everything that it returns; it is called anew for each attempt, so it must not use up an iterator that
-        it did not make.
-
-    Raises
-    ------
-    WcedError
-        If the last attempt fails too. Errors that no attempt can cure pass through at once.
+    Attempt n of `section.attempts` is followed by a wait of `section.retry_wait_seconds` × 2^(n - 1), at most 60
+    seconds. Every attempt calls `read` anew, so it must not use up an iterator that it did not make.
+    Messages begin with `what`, e.g. `obs of Census 2025-01-30`. Raises WcedError if the last attempt fails too. Errors
+    that no attempt can cure pass through at once.
     """
 
-    def say(state: tenacity.RetryCallState) -> None:
+    def log(state: tenacity.RetryCallState) -> None:
         print(
             f"{what}: attempt {state.attempt_number} of {section.attempts} failed, again in "
             f"{state.next_action.sleep:g} s: {reason(state.outcome.exception())}",
@@ -70,8 +55,8 @@ def retried(section: config.Census, what: str, read: Callable[[], T]) -> T:
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(may_pass),
         stop=tenacity.stop_after_attempt(section.attempts),
-        wait=tenacity.wait_exponential(multiplier=section.retry_wait_seconds, max=LONGEST_WAIT_SECONDS),
-        before_sleep=say,
+        wait=tenacity.wait_exponential(multiplier=section.retry_wait_seconds, max=60),
+        before_sleep=log,
         reraise=True,
     )
     try:
@@ -84,6 +69,5 @@ def retried(section: config.Census, what: str, read: Callable[[], T]) -> T:
 
 
 def reason(failure: BaseException) -> str:
-    """Return what an error says, on one line, without the headers of an object store's answer."""
-    text = re.sub(r"\s*\[(Headers|Remote IP): [^\]]*\]", "", str(failure))
-    return " ".join(text.split()) or type(failure).__name__
+    """Return the message of an error on one line, without the headers of an object store's answer."""
+    return re.sub(r" ?\[(Headers|Remote IP): [^\]]*\]", "", one_line(failure))

@@ -1,7 +1,7 @@
-"""Choosing among the good cells: steps that each take a part of what the one before it left.
+"""Sampling the good cells: steps that each take a part of what the one before it left.
 
-A cell is taken before another if its draw is smaller. A draw depends on seed, step and soma_joinid alone, so a smaller
-share, cap or total takes a subset of what a larger one takes.
+A cell is taken before another if its random number is smaller. That depends on seed, step and soma_joinid alone, so a
+smaller share, cap or total takes a subset of what a larger one takes.
 """
 
 from collections.abc import Sequence
@@ -25,49 +25,52 @@ def needed_columns(steps: Sequence[config.SamplingStep]) -> list[str]:
 
 
 def sample(
-    obs: pd.DataFrame, places: np.ndarray, steps: Sequence[config.SamplingStep], seed: int
+    obs: pd.DataFrame, rows: np.ndarray, steps: Sequence[config.SamplingStep], seed: int
 ) -> tuple[np.ndarray, pd.DataFrame]:
-    """Apply the steps, in their order.
+    """Apply the steps, in their order, to some rows of obs, which has the columns of `needed_columns`.
 
-    Parameters
-    ----------
-    obs
-        Cells with the columns of `needed_columns`; text is categorical.
-    places
-        int64, ascending: rows of the cells that there are.
-    steps
-        Steps of the config.
-    seed
-        Seed of the run.
-
-    Returns
-    -------
-    places
-        Rows of the cells that all steps take, ascending.
-    manifest
-        Rows of `wced.tables.SAMPLING`: for each step and stratum, how many cells were there and how many were taken.
-
-    Raises
-    ------
-    WcedError
-        If a stratified step names a value that no cell has.
+    Returns the rows (ascending) that all steps take, and rows of `wced.tables.SAMPLING`: for each step and stratum, its
+    cells before and after. Raises WcedError if a stratified step names a value that no cell has.
     """
-    manifest = []
+    manifest = [] if steps else [pd.DataFrame(columns=tables.SAMPLING.names)]
     for number, step in enumerate(steps, 1):
-        strata, names = strata_of(obs, places, _columns(step))
-        there_s = np.bincount(strata, minlength=len(names))
-        run = step.run if isinstance(step, config.FractionStep) else 1
-        key = draws(obs["soma_joinid"].to_numpy()[places], seed, number, run)
-        if isinstance(step, config.FractionStep):
-            taken = _smallest(key, max(1, round(step.fraction * len(places))))
+        strata, frame = strata_of(obs, rows, _columns(step))
+        names = [" | ".join(row) for row in frame.itertuples(index=False)] if len(frame.columns) else ["all"]
+        before_s = np.bincount(strata, minlength=len(names))
+        of_all = isinstance(step, config.FractionStep)
+        key = draws(obs["soma_joinid"].to_numpy()[rows], seed, number, step.run if of_all else 1)
+        if of_all:
+            taken = _smallest(key, max(1, round(step.fraction * len(rows))))
         else:
-            taken = _taken(step, number, strata, names, there_s, key)
-        rows = {"step": number, "kind": step.kind, "by": ", ".join(names.columns), "stratum": _texts(names)}
-        taken_s = np.bincount(strata[taken], minlength=len(names))
-        manifest.append(pd.DataFrame(rows | {"cells_there": there_s, "cells_taken": taken_s}))
-        places = places[taken]
-    listed = pd.concat(manifest, ignore_index=True) if manifest else pd.DataFrame(columns=tables.SAMPLING.names)
-    return places, listed
+            rank = _ranks(strata, before_s, key)
+            if isinstance(step, config.CapStep):
+                taken = rank < step.cells
+            elif isinstance(step, config.TotalStep):
+                cap, rest = water_level(before_s, step.cells)
+                taken = rank < cap
+                # The cells that are next in their strata compete for what the common cap leaves over.
+                following = np.flatnonzero(rank == cap)
+                taken[following[_smallest(key[following], rest)]] = True
+            else:
+                share_s = _shares(step, number, names)
+                taken = rank < np.where(share_s > 0, np.maximum(np.round(share_s * before_s), 1), 0)[strata]
+        after_s = np.bincount(strata[taken], minlength=len(names))
+        part = {"step": number, "kind": step.kind, "by": ", ".join(frame.columns), "stratum": names}
+        manifest.append(pd.DataFrame(part | {"cells_there": before_s, "cells_taken": after_s}))
+        rows = rows[taken]
+    return rows, pd.concat(manifest, ignore_index=True)
+
+
+def _shares(step: config.StratifiedStep, number: int, names: list[str]) -> np.ndarray:
+    """Return the share of each stratum that a step takes."""
+    for value in step.fractions:
+        if value not in names:
+            nearest = get_close_matches(value, names, n=3, cutoff=0.5) or names[:3]
+            raise WcedError(
+                f"cells.sampling: step {number} gives a fraction for {step.by} {value!r}, which no cell has at this "
+                f"step; nearest are {', '.join(map(repr, nearest))}"
+            )
+    return np.array([step.fractions.get(name, step.otherwise) for name in names])
 
 
 def _columns(step: config.SamplingStep) -> list[str]:
@@ -78,103 +81,53 @@ def _columns(step: config.SamplingStep) -> list[str]:
     return list(dict.fromkeys(name for column in by for name in (["dataset_id"] * (column == "donor_id") + [column])))
 
 
-def _taken(
-    step: config.CapStep | config.TotalStep | config.StratifiedStep,
-    number: int,
-    strata: np.ndarray,
-    names: pd.DataFrame,
-    there_s: np.ndarray,
-    key: np.ndarray,
-) -> np.ndarray:
-    """Return for each cell whether a step with strata takes it."""
-    rank = ranks(strata, there_s, key)
-    if isinstance(step, config.CapStep):
-        return rank < step.cells
-    if isinstance(step, config.TotalStep):
-        cap, rest = water_level(there_s, step.cells)
-        taken = rank < cap
-        # The cells that are next in their strata compete for what the common cap leaves over.
-        following = np.flatnonzero(rank == cap)
-        taken[following[_smallest(key[following], rest)]] = True
-        return taken
-    values = _texts(names)
-    for value in step.fractions:
-        if value not in values:
-            near = get_close_matches(value, values, n=3, cutoff=0.5) or values[:3]
-            raise WcedError(
-                f"cells.sampling: step {number} gives a fraction for {step.by} {value!r}, which no cell has at this "
-                f"step; nearest are {', '.join(map(repr, near))}"
-            )
-    share_s = np.array([step.fractions.get(value, step.otherwise) for value in values])
-    return rank < np.where(share_s > 0, np.maximum(np.round(share_s * there_s), 1), 0)[strata]
+def strata_of(obs: pd.DataFrame, rows: np.ndarray, columns: Sequence[str]) -> tuple[np.ndarray, pd.DataFrame]:
+    """Return the stratum of each cell of some rows, and the combination of values that each stratum stands for.
 
-
-def strata_of(obs: pd.DataFrame, places: np.ndarray, columns: Sequence[str]) -> tuple[np.ndarray, pd.DataFrame]:
-    """Return the stratum of each cell: the combination of its values in some columns.
-
-    Parameters
-    ----------
-    obs
-        Cells; the columns are categorical.
-    places
-        Rows that count.
-    columns
-        Columns to combine; without any, all cells are one stratum.
-
-    Returns
-    -------
-    strata
-        Integers, (places,): code of the stratum.
-    names
-        Values of each stratum that occurs, in the order of the codes, which is that of the values.
+    Strata are integers, (rows,), the codes of those that occur, in the order of their values; 0 without any column.
     """
-    strata, names = np.zeros(len(places), np.int8), pd.DataFrame(index=range(1))
+    strata, names = np.zeros(len(rows), np.int8), pd.DataFrame(index=range(1))
     for column in columns:
-        values, codes = obs[column].cat.categories, obs[column].array.codes[places]
+        values, codes = obs[column].cat.categories, obs[column].array.codes[rows]
         combined = strata.astype(np.int64) * len(values) + codes
         if len(names) * len(values) <= DENSE:
             occurs = np.zeros(len(names) * len(values), bool)
             occurs[combined] = True
-            found = np.flatnonzero(occurs)
+            present = np.flatnonzero(occurs)
             code_of = np.cumsum(occurs, dtype=np.int32) - 1
             strata = code_of[combined]
         else:
-            strata, found = pd.factorize(combined, sort=True)
-        before, value = np.divmod(found, len(values))
+            strata, present = pd.factorize(combined, sort=True)
+        before, value = np.divmod(present, len(values))
         names = names.iloc[before].reset_index(drop=True).assign(**{column: values[value].to_numpy(object)})
     return strata, names
 
 
-def _texts(names: pd.DataFrame) -> list[str]:
-    return [" | ".join(row) for row in names.itertuples(index=False)] if len(names.columns) else ["all"]
-
-
-def ranks(strata: np.ndarray, there_s: np.ndarray, key: np.ndarray) -> np.ndarray:
-    """Return each cell's place in its stratum, from 0, in the order of `key` (uint64, distinct)."""
+def _ranks(strata: np.ndarray, size_s: np.ndarray, key: np.ndarray) -> np.ndarray:
+    """Return each cell's rank in its stratum, from 0, in the order of `key` (uint64, distinct)."""
     order = np.lexsort((key, strata))
-    kind = np.min_scalar_type(-max(len(strata), 1))  # arrays of all cells: every byte counts
-    place = np.arange(len(strata), dtype=kind)
-    place -= np.repeat((np.cumsum(there_s) - there_s).astype(kind), there_s)
-    rank = np.empty(len(strata), kind)
-    rank[order] = place
+    dtype = np.min_scalar_type(-max(len(strata), 1))  # arrays of all cells: every byte counts
+    rank_of_sorted = np.arange(len(strata), dtype=dtype)
+    rank_of_sorted -= np.repeat((np.cumsum(size_s) - size_s).astype(dtype), size_s)
+    rank = np.empty(len(strata), dtype)
+    rank[order] = rank_of_sorted
     return rank
 
 
-def water_level(there_s: np.ndarray, cells: int) -> tuple[int, int]:
+def water_level(size_s: np.ndarray, cells: int) -> tuple[int, int]:
     """Return the largest cap with Σ min(n, cap) ≤ cells over the strata, and how many cells that leaves to give away.
 
     The rest is smaller than the number of strata above the cap, so each of these gets one cell more or none: Σ is then
     `cells` exactly. Where there are not more cells than that, nothing is capped.
     """
-    if there_s.sum() <= cells:
-        return int(there_s.max(initial=0)), 0
-    sizes = np.sort(there_s)
+    if size_s.sum() <= cells:
+        return int(size_s.max(initial=0)), 0
+    sizes = np.sort(size_s)
     above = len(sizes) - np.arange(len(sizes))
     # Σ if the cap is the size of stratum i (ascending): those below it whole, the others capped.
     filled = np.cumsum(sizes) - sizes + sizes * above
     i = np.searchsorted(filled, cells, side="right")
-    below = sizes[:i].sum()
-    cap, rest = divmod(cells - below, len(sizes) - i)
+    cap, rest = divmod(cells - sizes[:i].sum(), len(sizes) - i)
     return int(cap), int(rest)
 
 

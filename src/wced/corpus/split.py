@@ -29,69 +29,53 @@ class Divided:
 
 
 class _Split:
-    """A split that is being made."""
+    """A split in progress."""
 
     def __init__(self, cells: pd.DataFrame, section: Split, seed: int) -> None:
         self.section, self.seed = section, seed
         self.cell_type, terms = coded(cells["cell_type_ontology_term_id"])
-        self.known = self.cell_type != _place(terms, UNKNOWN)
-        self.draw = draws(cells["soma_joinid"].to_numpy(), seed, SPLIT)
+        self.known = (cells["cell_type_ontology_term_id"] != UNKNOWN).to_numpy()
+        self.number = draws(cells["soma_joinid"].to_numpy(), seed, SPLIT)
         self.validation = np.zeros(len(cells), bool)
         self.train_c = np.bincount(self.cell_type[self.known], minlength=len(terms))
         self.seen_c = np.zeros(len(terms), bool)
         self.choices: list[dict[str, object]] = []
 
-    def by_unit(self, name: str, unit: str, rows: np.ndarray, unit_of_row: np.ndarray) -> None:
-        """Send whole units (codes, -1 for none) to validation, chosen by `choose_units`."""
+    def add(self, name: str, unit: str, rows: np.ndarray, unit_of_row: np.ndarray) -> None:
+        """Send some units (codes, -1 for none) of some rows to validation, and note how they were chosen."""
+        section, types, known = self.section, self.cell_type[rows], self.known[rows]
         n_units, n_types = unit_of_row.max(initial=-1) + 1, len(self.train_c)
-        inside = unit_of_row >= 0
-        size_u = np.bincount(unit_of_row[inside], minlength=n_units)
-        counted = inside & self.known[rows]
-        place = unit_of_row[counted].astype(np.int64) * n_types + self.cell_type[rows[counted]]
-        counts_uc = np.bincount(place, minlength=n_units * n_types).reshape(n_units, n_types)
-        if n_units > 1:
-            wanted, margin = (share * len(rows) for share in (self.section.validation_fraction, self.section.tolerance))
+        if unit == "cell":
+            chosen = choose_cells(types, self.number[rows], section.validation_fraction)
+            several = np.bincount(types[known], minlength=n_types) > 1
+            method, at_most = "in proportion to cell types", int((several & ~self.seen_c).sum())
+        elif n_units < 2:
+            chosen, method, at_most = np.empty(0, np.int64), "nothing to choose: fewer than two units", 0
+        else:
+            size_u = np.bincount(unit_of_row[unit_of_row >= 0], minlength=n_units)
+            counted = (unit_of_row >= 0) & known
+            counts_uc = crosstab(unit_of_row[counted], types[counted], n_units, n_types)
+            target, margin = section.validation_fraction * len(rows), section.tolerance * len(rows)
             choice = choose_units(
-                counts_uc, size_u, self.train_c, self.seen_c, wanted, margin, self.seed, self.section.max_nodes
+                counts_uc, size_u, self.train_c, self.seen_c, target, margin, self.seed, section.max_nodes
             )
             chosen, method, at_most = choice.units, choice.method, choice.types_at_most
-        else:
-            chosen, method, at_most = np.empty(0, np.int64), "nothing to choose: fewer than two units", 0
-        self._note(name, unit, rows, rows[np.isin(unit_of_row, chosen)], method, at_most, (n_units, len(chosen)))
-
-    def by_cell(self, name: str, rows: np.ndarray) -> None:
-        """Send single cells to validation."""
-        types = self.cell_type[rows]
-        chosen = rows[choose_cells(types, self.draw[rows], self.section.validation_fraction)]
-        several = np.bincount(types[self.known[rows]], minlength=len(self.train_c)) > 1
-        at_most = int((several & ~self.seen_c).sum())
-        self._note(name, "cell", rows, chosen, "in proportion to cell types", at_most, (len(rows), len(chosen)))
-
-    def _note(
-        self,
-        name: str,
-        unit: str,
-        rows: np.ndarray,
-        chosen: np.ndarray,
-        method: str,
-        at_most: int,
-        units: tuple[int, int],
-    ) -> None:
-        moved_c = np.bincount(self.cell_type[chosen][self.known[chosen]], minlength=len(self.train_c))
+        moved = rows[chosen] if unit == "cell" else rows[np.isin(unit_of_row, chosen)]
+        moved_c = np.bincount(self.cell_type[moved][self.known[moved]], minlength=n_types)
         new_c = (moved_c > 0) & ~self.seen_c
-        self.validation[chosen] = True
+        self.validation[moved] = True
         self.train_c -= moved_c
         self.seen_c |= new_c
         self.choices.append(
             {
                 "dataset": name,
                 "split_by": unit,
-                "units": units[0],
-                "units_in_validation": units[1],
+                "units": n_units,
+                "units_in_validation": len(chosen),
                 "cells": len(rows),
-                "validation": len(chosen),
-                "share": len(chosen) / len(rows),
-                "share_wanted": self.section.validation_fraction,
+                "validation": len(moved),
+                "share": len(moved) / len(rows),
+                "share_wanted": section.validation_fraction,
                 "new_types": int(new_c.sum()),
                 "new_types_at_most": at_most,
                 "method": method,
@@ -104,103 +88,63 @@ def split_cells(cells: pd.DataFrame, section: Split, seed: int) -> Divided:
 
     Whole units (datasets, or donors within one dataset after the other) are chosen by `choose_units`: train keeps
     every cell type, and within the tolerance of the share wanted as many types as possible come to validation. Single
-    cells are drawn within each dataset in proportion to its cell types, and the first cell of every type stays in
+    cells are sampled within each dataset in proportion to its cell types, and the first cell of every type stays in
     train.
 
-    Parameters
-    ----------
-    cells
-        `soma_joinid`, `dataset_id`, `donor_id` and `cell_type_ontology_term_id` of the selected cells, ascending
-        soma_joinid; text is categorical.
-    section
-        Strategy and share.
-    seed
-        Seed of all that is drawn.
+    A dataset with one known donor (or none) cannot be split by donor: under strategy `donor` it is for training only,
+    as are cells of unknown donor. A validation cell of a type that train lacks counts as unknown.
 
-    Returns
-    -------
-    Divided
-        A dataset with one known donor (or none) cannot be split by donor: under strategy `donor` it is for training
-        only, as are cells of unknown donor. A validation cell of a type that train lacks counts as unknown.
+    `cells` has `soma_joinid` (ascending), `dataset_id`, `donor_id` and `cell_type_ontology_term_id` of the selected
+    cells; text is categorical.
     """
-    made = _Split(cells, section, seed)
+    split = _Split(cells, section, seed)
     split_by = np.full(len(cells), UNITS.index("dataset"), np.int8)
     dataset, names = coded(cells["dataset_id"])
     if section.strategy == "dataset":
-        made.by_unit("all", "dataset", np.arange(len(cells)), _compact(dataset))
-        return Divided(made.validation, split_by, _choices(made))
-
-    donor, donors = coded(cells["donor_id"])
-    unknown = _place(donors, UNKNOWN)
-    order = np.argsort(dataset, kind="stable")
-    ends = np.cumsum(np.bincount(dataset, minlength=len(names)))
-    for code in np.flatnonzero(np.diff(ends, prepend=0)):
-        rows = order[ends[code - 1] if code else 0 : ends[code]]
-        donor_of_row = _compact(np.where(donor[rows] == unknown, -1, donor[rows]))
-        enough = donor_of_row.max() + 1 >= section.min_donors
-        if section.strategy == "donor" or (section.strategy == "donor_else_cell" and enough):
-            split_by[rows] = UNITS.index("donor")
-            made.by_unit(names[code], "donor", rows, donor_of_row)
-        else:
-            split_by[rows] = UNITS.index("cell")
-            made.by_cell(names[code], rows)
-    return Divided(made.validation, split_by, _choices(made))
+        split.add("all", "dataset", np.arange(len(cells)), _compact(dataset))
+    else:
+        donor = np.where(cells["donor_id"] == UNKNOWN, -1, cells["donor_id"].array.codes)
+        ends = np.cumsum(np.bincount(dataset, minlength=len(names)))
+        for name, rows in zip(names, np.split(np.argsort(dataset, kind="stable"), ends[:-1]), strict=True):
+            if not len(rows):
+                continue
+            unit, unit_of_row = "donor", _compact(donor[rows])
+            few = unit_of_row.max() + 1 < section.min_donors
+            if section.strategy == "cell" or (section.strategy == "donor_else_cell" and few):
+                unit, unit_of_row = "cell", np.arange(len(rows))
+            split_by[rows] = UNITS.index(unit)
+            split.add(name, unit, rows, unit_of_row)
+    return Divided(split.validation, split_by, tables.checked(pd.DataFrame(split.choices), tables.SPLIT))
 
 
 def choose_cells(types: np.ndarray, draw: np.ndarray, fraction: float) -> np.ndarray:
-    """Choose single cells for validation, in proportion to their types, leaving a cell of each type in train.
+    """Return the indices of single cells for validation, in proportion to their types; each type keeps a cell in train.
 
-    Cells are put in the order of their draws within each type, the first of each type is set aside for train, and
-    every 1/f-th of the others is taken, the count running on over the types (systematic sampling).
-
-    Parameters
-    ----------
-    types
-        Code of each cell's type.
-    draw
-        uint64, (cells,): random numbers, distinct. The smallest says where the count starts.
-    fraction
-        Share of all cells that is wanted.
-
-    Returns
-    -------
-    numpy.ndarray
-        Places of the chosen cells.
+    Cells are sorted by their random numbers `draw` (uint64, distinct) within each type, the first of each type is set
+    aside for train, and every 1/f-th of the others is taken, the count running on over the types (systematic sampling)
+    from where the smallest number says. `fraction` is the share of all cells that is wanted.
     """
     order = np.lexsort((draw, types))
     first = np.diff(types[order], prepend=-1) != 0
     rest = order[~first]
     share = min(fraction * len(types) / max(len(rest), 1), 1.0)
-    # The smallest of n uniform draws is near 1/n: its low bits are uniform all the same.
+    # The smallest of n uniform numbers is near 1/n: its low bits are uniform all the same.
     start = float(draw.min() & np.uint64(0xFFFFFFFF)) / 2**32
     steps = np.floor(np.arange(len(rest) + 1) * share + start)
     return rest[np.diff(steps) > 0]
 
 
 def exceptions(cells: pd.DataFrame, divided: Divided, names: Mapping[str, str]) -> pd.DataFrame:
-    """Check the promise of a split on its result: list the cell types that train lacks, and that validation lacks.
+    """Return the cell types that train lacks (the promise is broken) or that validation lacks.
 
-    Parameters
-    ----------
-    cells
-        What was split.
-    divided
-        The split.
-    names
-        Readable name of each cell type.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Rows of `wced.tables.SPLIT_EXCEPTIONS`; of the unknown type nothing is promised.
+    They are rows of `wced.tables.SPLIT_EXCEPTIONS`, with the readable `names` of types; nothing is promised for the
+    unknown type.
     """
     cell_type, terms = coded(cells["cell_type_ontology_term_id"])
     dataset, _ = coded(cells["dataset_id"])
     donor, donors = coded(cells["donor_id"])
     n_types = len(terms)
-    in_train, in_validation = (
-        np.bincount(cell_type[rows], minlength=n_types) for rows in (~divided.validation, divided.validation)
-    )
+    in_train, in_validation = crosstab(divided.validation, cell_type, 2, n_types)
     # A unit is a dataset, a donor of a dataset, or a cell; numbers of the first two tell them apart.
     single = divided.split_by == UNITS.index("cell")
     donor_of = np.where(divided.split_by == UNITS.index("donor"), donor.astype(np.int64) + 1, 0)
@@ -217,9 +161,8 @@ def exceptions(cells: pd.DataFrame, divided: Divided, names: Mapping[str, str]) 
             "units": units_c,
         }
     )
-    listed = frame[((in_train == 0) | (in_validation == 0)) & (in_train + in_validation > 0) & (terms != UNKNOWN)]
-    listed = listed.sort_values(["exception", "term"], ignore_index=True)
-    return tables.checked(listed, tables.SPLIT_EXCEPTIONS)
+    listed = frame[((in_train == 0) != (in_validation == 0)) & (terms != UNKNOWN)]
+    return tables.checked(listed.sort_values(["exception", "term"], ignore_index=True), tables.SPLIT_EXCEPTIONS)
 
 
 def coded(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
@@ -227,14 +170,10 @@ def coded(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     return column.array.codes, column.cat.categories.to_numpy(object)
 
 
-def _choices(made: _Split) -> pd.DataFrame:
-    return tables.checked(pd.DataFrame(made.choices), tables.SPLIT)
-
-
-def _place(values: np.ndarray, value: str) -> int:
-    """Return where a value is; -2, which is no code, if it is not there."""
-    found = np.flatnonzero(values == value)
-    return int(found[0]) if len(found) else -2
+def crosstab(rows: np.ndarray, columns: np.ndarray, n_rows: int, n_columns: int) -> np.ndarray:
+    """Return how often each pair of codes occurs; int64, (n_rows, n_columns)."""
+    pair = rows.astype(np.int32) * np.int32(n_columns) + columns
+    return np.bincount(pair, minlength=n_rows * n_columns).reshape(n_rows, n_columns)
 
 
 def _compact(codes: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ LISTS = ("disease", "self_reported_ethnicity")
 """Fields of which a cell may have several terms, by CELLxGENE's schema."""
 
 CLARIFIED = r"\s*\((cell culture|organoid)\)"
-"""What CELLxGENE's schemas before 5 wrote behind a tissue, and later ones say in `tissue_type`."""
+"""What CELLxGENE's schemas before 5 wrote behind a tissue, and later ones in `tissue_type`."""
 
 
 @cache
@@ -39,30 +39,19 @@ def parser() -> OntologyParser:
     return OntologyParser()
 
 
+def is_unknown(text: str) -> bool:
+    """Return whether a text is a word for "unknown", or empty."""
+    return text.strip().lower() in ("", "unknown", "nan", "none", "na", "n/a", "<na>")
+
+
 def current_term(text: str, field: str) -> tuple[str, str]:
-    """Return the ontology id that a value of a field stands for, and what was done to the value.
+    """Return the ontology id that a value of a field stands for, and why it differs from the value (else empty).
 
-    Parameters
-    ----------
-    text
-        An id or a name of the field's ontologies, possibly with a clarification in brackets behind it (`EFO:0010183
-        (sci-Plex)`, `lung (organoid)`); several of them with `||` or `,` between; or a word for unknown.
-    field
-        Key of `ONTOLOGIES`.
-
-    Returns
-    -------
-    term
-        The id; what stands in for it if it is deprecated (`wced.ontology.labels.current`); `unknown` where nothing is
-        known, or nothing stands in for it. Several are sorted and joined by `||` in `LISTS`; a cell has one value of
-        any other field, so there several become the term that covers them all.
-    note
-        Why it is another term than the value said, or unknown; else empty.
-
-    Raises
-    ------
-    WcedError
-        If the ontologies have no such term.
+    The value is an id or a name of the field's ontologies, possibly with a clarification in brackets behind it
+    (`EFO:0010183 (sci-Plex)`, `lung (organoid)`); several of them with `||` or `,` between; or a word for unknown.
+    A deprecated term becomes its replacement (`wced.ontology.labels.current`), or `unknown` if there is none. Several
+    are sorted and joined by `||` in `LISTS`. A cell has one value of any other field, so there several become the term
+    that covers them all. Raises WcedError if the ontologies have no such term.
     """
     if is_unknown(text):
         return UNKNOWN, "" if text == UNKNOWN else "says that nothing is known"
@@ -70,10 +59,10 @@ def current_term(text: str, field: str) -> tuple[str, str]:
         return UNKNOWN, "says of no ancestry which"
     term = _id_of(text.strip(), field)
     if term is not None:
-        now = current(term)
-        if now is None or not _is_of(now, field):
+        replacement = current(term)
+        if replacement is None or not _is_of(replacement, field):
             return UNKNOWN, "deprecated, and nothing stands in for it"
-        return now, "" if now == term else "deprecated"
+        return replacement, "" if replacement == term else "deprecated"
     parts = [part.strip() for part in text.split("||" if "||" in text else ",")]
     if len(parts) == 1:
         raise WcedError(f"{field}: {text!r} is no term or name of {' or '.join(ONTOLOGIES[field])}")
@@ -93,7 +82,7 @@ def _id_of(text: str, field: str) -> str | None:
         return term if _is_of(term, field) and label_of(term) is not None else None
     for name in dict.fromkeys((text, re.sub(f"{CLARIFIED}$", "", text))):
         for ontology in ONTOLOGIES[field]:
-            if ontology != "AfPO" and (term := parser().get_term_id_by_label(name, ontology)):  # HANCESTRO's has those
+            if ontology != "AfPO" and (term := parser().get_term_id_by_label(name, ontology)):  # HANCESTRO has AfPO's
                 return term
     return None
 
@@ -102,71 +91,50 @@ def _is_of(term: str, field: str) -> bool:
     return re.split("[:_]", term)[0] in ONTOLOGIES[field]
 
 
-def is_unknown(text: str) -> bool:
-    """Return whether a text says that nothing is known."""
-    return text.strip().lower() in ("", "unknown", "nan", "none", "na", "n/a", "<na>")
-
-
 def current_terms(texts: pd.Series, field: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the columns `FIELD_ontology_term_id` and `FIELD` (label) of the values of a field, and what was replaced.
+    """Return ids and labels of the values of a field, and the values that became another term or unknown.
 
-    Returns
-    -------
-    columns
-        One row per value.
-    replaced
-        Columns of `wced.tables.SOURCES_TERMS` but the first: values that became another term, or unknown.
-
-    Raises
-    ------
-    WcedError
-        If the ontology lacks terms; the sentence names the one of most cells.
+    The first has the columns `FIELD_ontology_term_id` and `FIELD` (label), a row per value; the second those of
+    `wced.tables.SOURCES_TERMS` but the first. Raises WcedError if the ontology lacks terms, naming the one of most
+    cells.
     """
     codes, values = pd.factorize(texts)
-    cells = np.bincount(codes, minlength=len(values))
-    read, foreign = [], []
-    for code, value in enumerate(values):
+    rows, foreign = [], []
+    for value, cells in zip(values, np.bincount(codes, minlength=len(values)), strict=True):
         try:
-            read.append(current_term(value, field))
+            term, note = current_term(value, field)
         except WcedError:
-            foreign.append(code)
+            foreign.append((value, cells))
+            continue
+        rows.append((field, value, cells, term, label_of(term) or UNKNOWN, note))
     if foreign:
-        most = max(foreign, key=lambda code: cells[code])
+        value, cells = max(foreign, key=lambda item: item[1])
         others = f", nor are {len(foreign) - 1} other values" if len(foreign) > 1 else ""
         raise WcedError(
-            f"{field}: {values[most]!r} ({cells[most]} of {len(texts)} cells) is no term or name of "
+            f"{field}: {value!r} ({cells} of {len(texts)} cells) is no term or name of "
             f"{' or '.join(ONTOLOGIES[field])}{others}"
         )
-    terms, notes = zip(*read, strict=True) if read else ((), ())
-    labels = [label_of(term) or UNKNOWN for term in terms]
-    columns = {f"{field}_ontology_term_id": terms, field: labels}
-    frame = pd.DataFrame({name: np.array(column, object)[codes] for name, column in columns.items()}, index=texts.index)
-    listed = {"column": field, "value": values, "cells": cells, "term": terms, "label": labels, "note": notes}
-    replaced = pd.DataFrame({name: listed[name] for name in LISTED})
-    return frame, replaced[replaced["note"] != ""].sort_values(["cells", "value"], ascending=[False, True])
-
-
-LISTED = tables.SOURCES_TERMS.names[1:]
+    listed = pd.DataFrame(rows, columns=tables.SOURCES_TERMS.names[1:]).astype({"cells": int})
+    columns = listed[["term", "label"]].set_axis([f"{field}_ontology_term_id", field], axis=1)
+    replaced = listed[listed["note"] != ""].sort_values(["cells", "value"], ascending=[False, True])
+    return columns.iloc[codes].set_axis(texts.index), replaced
 
 
 def general_tissue(term: str) -> str:
     """Return the tissue that the Census generalises a tissue to.
 
-    The Census takes the first of an ordered list of organs and systems that is the term itself or above it, and
-    leaves a term as it is when none is (cellxgene_census_builder, tissue_mapper.py).
+    That is the first of an ordered list of organs and systems that is the term itself or above it, or the term if
+    none is (cellxgene_census_builder, tissue_mapper.py).
     """
     if term == UNKNOWN:
         return UNKNOWN
-    listed = get_curated_ontology_term_list(CuratedOntologyTermList.TISSUE_GENERAL)
-    return next(iter(parser().get_high_level_terms(term, listed)), term)
+    organs = get_curated_ontology_term_list(CuratedOntologyTermList.TISSUE_GENERAL)
+    return next(iter(parser().get_high_level_terms(term, organs)), term)
 
 
 def general_tissues(terms: pd.Series) -> pd.DataFrame:
     """Return the columns `tissue_general_ontology_term_id` and `tissue_general` (label) of tissue ids."""
     codes, values = pd.factorize(terms)
-    general = [general_tissue(value) for value in values]
-    columns = {
-        "tissue_general_ontology_term_id": general,
-        "tissue_general": [label_of(term) or UNKNOWN for term in general],
-    }
-    return pd.DataFrame({name: np.array(column, object)[codes] for name, column in columns.items()}, index=terms.index)
+    general = [(term, label_of(term) or UNKNOWN) for term in map(general_tissue, values)]
+    columns = pd.DataFrame(general, columns=["tissue_general_ontology_term_id", "tissue_general"], dtype=object)
+    return columns.iloc[codes].set_axis(terms.index)

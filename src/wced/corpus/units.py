@@ -15,10 +15,10 @@ _NODES = 1
 
 @dataclass(frozen=True)
 class Choice:
-    """Units for validation."""
+    """The units that are validated on, and how they were chosen."""
 
     units: np.ndarray
-    """Places of the chosen units, ascending."""
+    """Indices of the chosen units, ascending."""
     types_at_most: int
     """Cell types that any choice could bring to validation while it keeps the promise and the share."""
     method: str
@@ -48,51 +48,43 @@ def choose_units(
     then its size is as near to the target as it can be. Where no choice is within the margin, the smallest distance
     is found first and added to the margin. Where every choice that keeps the promise is further from the target than
     no choice at all, it is not kept: the unit goes for which the distance and the cells of types that train loses add
-    up to the fewest cells.
-
-    HiGHS (through SciPy) solves the program; it is deterministic, and ends after `max_nodes`.
+    up to the fewest cells. HiGHS (through SciPy) solves the program; it is deterministic, and ends after `max_nodes`.
+    The seed decides among equals.
 
     Parameters
     ----------
-    counts_uc
-        Cells of each unit and cell type; cells of unknown type are in `size_u` only.
-    size_u
-        Cells of each unit.
-    train_c
-        Cells of each type that are in train while nothing is chosen, those elsewhere included.
-    seen_c
-        Types that validation has already, from elsewhere.
-    target
-        Cells wanted for validation.
-    margin
-        How many cells more or fewer may be chosen to bring more types to validation.
-    seed
-        Of equally good choices, which one.
-    max_nodes
-        Largest number of nodes of the search.
+    counts_uc, size_u
+        Cells of each unit and cell type, and of each unit, which include those of unknown type.
+    train_c, seen_c
+        Cells of each type in train while nothing is chosen, and types that validation has already; both also from
+        elsewhere.
+    target, margin
+        Cells wanted for validation, and how many more or fewer may be chosen to bring more types to it.
     """
     has_uc = counts_uc > 0
     units_c = has_uc.sum(axis=0)
-    # Only types of which no cell is elsewhere can be lost; their only unit is not free to go.
+    # Only types of which no cell is elsewhere can be lost; the only unit of such a type has to stay.
     kept_here_c = (units_c > 0) & (train_c == counts_uc.sum(axis=0))
     free = np.flatnonzero((size_u > 0) & ~has_uc[:, kept_here_c & (units_c == 1)].any(axis=1))
     rng = np.random.default_rng([seed, 2])
     free = rng.permutation(free)  # the solver takes the first of equally good choices
-    program = _Program(has_uc[free], size_u[free], kept_here_c, units_c, seen_c, target)
+    # A type of a unit that is not free stays in train anyway.
+    bound_c = kept_here_c & (units_c == has_uc[free].sum(axis=0))
+    program = _Program(has_uc[free], size_u[free], bound_c, seen_c, target, max_nodes)
     margin = max(margin, 1.0)
-    found = program.most_types(margin, max_nodes)
-    if found.x is None and found.status != _NODES:
-        distance = program.smallest_distance(max_nodes)
+    result = program.most_types(margin)
+    if result.x is None and result.status != _NODES:
+        distance = program.smallest_distance()
         if distance is None:
             nearest = _least_loss(counts_uc, size_u, train_c, target, rng)
             return Choice(nearest, 0, "nothing near the share keeps the promise: the least loss")
         margin += distance
-        found = program.most_types(margin, max_nodes)
+        result = program.most_types(margin)
     at_most = program.n_types
-    if found.mip_dual_bound is not None and np.isfinite(found.mip_dual_bound):
-        at_most = min(at_most, int(np.floor(-found.mip_dual_bound + 0.5 + 1e-6)))  # the distance costs up to 0.5
-    greedy = np.array([], np.int64) if found.status == 0 else program.greedy(margin)
-    solved = np.array([], np.int64) if found.x is None else np.flatnonzero(found.x[: len(free)] > 0.5)
+    if result.mip_dual_bound is not None and np.isfinite(result.mip_dual_bound):
+        at_most = min(at_most, int(np.floor(-result.mip_dual_bound + 0.5 + 1e-6)))  # the distance costs up to 0.5
+    greedy = np.array([], np.int64) if result.status == 0 else program.greedy(margin)
+    solved = np.array([], np.int64) if result.x is None else np.flatnonzero(result.x[: len(free)] > 0.5)
     best = max((solved, greedy), key=program.worth)
     if not len(best):
         nearest = _least_loss(counts_uc, size_u, train_c, target, rng)
@@ -107,25 +99,18 @@ class _Program:
     """The integer program over the free units; variables are x (units), y (types), d (distance over its limit)."""
 
     def __init__(
-        self,
-        has_uc: np.ndarray,
-        size_u: np.ndarray,
-        kept_here_c: np.ndarray,
-        units_c: np.ndarray,
-        seen_c: np.ndarray,
-        target: float,
+        self, has_uc: np.ndarray, size_u: np.ndarray, bound_c: np.ndarray, seen_c: np.ndarray, target: float, nodes: int
     ) -> None:
-        self.has_uc, self.size_u, self.target = has_uc, size_u.astype(float), target
+        self.has_uc, self.size_u, self.target, self.nodes = has_uc, size_u.astype(float), target, nodes
         self.new_c = has_uc.any(axis=0) & ~seen_c
-        # A type that a unit has which is not free stays in train anyhow.
-        self.bound_c = kept_here_c & (units_c == has_uc.sum(axis=0)) & (units_c > 0)
-        self.most_c = units_c[self.bound_c] - 1
+        self.bound_uc = has_uc[:, bound_c]
+        self.most_c = self.bound_uc.sum(axis=0) - 1
         self.n_units, self.n_types = len(size_u), int(self.new_c.sum())
 
-    def _solve(self, cost: np.ndarray, limit: float, max_nodes: int, gap: float) -> OptimizeResult:
+    def _solve(self, cost: np.ndarray, limit: float, gap: float) -> OptimizeResult:
         n, c = self.n_units, self.n_types
         new_cu = sparse.csr_array(self.has_uc[:, self.new_c].T.astype(float))
-        bound_cu = sparse.csr_array(self.has_uc[:, self.bound_c].T.astype(float))
+        bound_cu = sparse.csr_array(self.bound_uc.T.astype(float))
         size = sparse.csr_array(self.size_u[None] / limit)
         one, zeros = sparse.csr_array([[1.0]]), sparse.csr_array
         rows = sparse.block_array(
@@ -138,28 +123,25 @@ class _Program:
             ],
             format="csr",
         )
-        wanted, none = self.target / limit, np.full(len(self.most_c), -np.inf)
-        low = np.concatenate([np.zeros(c), none, [-np.inf, wanted, 1.0]])
-        high = np.concatenate([np.full(c, np.inf), self.most_c, [wanted, np.inf, np.inf]])
+        target, none = self.target / limit, np.full(len(self.most_c), -np.inf)
+        low = np.concatenate([np.zeros(c), none, [-np.inf, target, 1.0]])
+        high = np.concatenate([np.full(c, np.inf), self.most_c, [target, np.inf, np.inf]])
         whole = np.concatenate([np.ones(n), np.zeros(c + 1)])
-        options = {"node_limit": max_nodes, "mip_rel_gap": gap}
+        options = {"node_limit": self.nodes, "mip_rel_gap": gap}
         return milp(
             cost, integrality=whole, bounds=Bounds(0, 1), constraints=LinearConstraint(rows, low, high), options=options
         )
 
-    def most_types(self, margin: float, max_nodes: int) -> OptimizeResult:
+    def most_types(self, margin: float) -> OptimizeResult:
         """Maximise types, then nearness, within the margin."""
         cost = np.concatenate([np.zeros(self.n_units), -np.ones(self.n_types), [0.5]])
-        return self._solve(cost, margin, max_nodes, _PRECISION / max(self.n_types, 1))
+        return self._solve(cost, margin, _PRECISION / max(self.n_types, 1))
 
-    def smallest_distance(self, max_nodes: int) -> float | None:
-        """Return how near to the target a choice can come; None if none is nearer than nothing."""
+    def smallest_distance(self) -> float | None:
+        """Return the smallest distance to the target; None if no choice is nearer than choosing nothing."""
         cost = np.concatenate([np.zeros(self.n_units + self.n_types), [1.0]])
-        found = self._solve(cost, self.target, max_nodes, 1e-4)
-        if found.x is None:
-            return None
-        chosen = found.x[: self.n_units] > 0.5
-        return abs(self.size_u[chosen].sum() - self.target)
+        x = self._solve(cost, self.target, 1e-4).x
+        return None if x is None else abs(self.size_u[x[: self.n_units] > 0.5].sum() - self.target)
 
     def types(self, chosen: np.ndarray) -> int:
         """Return how many types a choice brings to validation."""
@@ -172,10 +154,9 @@ class _Program:
     def greedy(self, margin: float) -> np.ndarray:
         """Choose one after the other the unit that brings the most types; nothing if that misses the share."""
         chosen: list[int] = []
-        bound_uc, seen_c, size = self.has_uc[:, self.bound_c], ~self.new_c, 0.0
-        left_c = self.most_c.copy()
+        seen_c, left_c, size = ~self.new_c, self.most_c.copy(), 0.0
         while size < self.target:
-            fits = (size + self.size_u <= self.target + margin) & ~bound_uc[:, left_c == 0].any(axis=1)
+            fits = (size + self.size_u <= self.target + margin) & ~self.bound_uc[:, left_c == 0].any(axis=1)
             fits[chosen] = False
             if not fits.any():
                 break
@@ -183,7 +164,7 @@ class _Program:
             gain = (self.has_uc & ~seen_c).sum(axis=1) + self.size_u / self.size_u.sum()
             best = int(np.argmax(np.where(fits, gain, -1.0)))
             chosen.append(best)
-            left_c -= bound_uc[best]
+            left_c -= self.bound_uc[best]
             seen_c = seen_c | self.has_uc[best]
             size += self.size_u[best]
         return np.array(chosen if abs(size - self.target) <= margin else [], np.int64)

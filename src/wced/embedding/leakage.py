@@ -15,7 +15,7 @@ import pandas as pd
 
 from wced import h5ad, tables
 from wced.corpus.datasets import Role
-from wced.corpus.joinids import read_joinids
+from wced.corpus.obs import read_joinids
 from wced.corpus.reading import of_anndata
 from wced.errors import WcedError
 from wced.progress import progress
