@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import numpy as np
 
 from wced.shards.cells import RaggedCells
-from wced.shards.encode import measured_counts
 
 
 class MemorySource:
@@ -23,7 +22,6 @@ class MemorySource:
         self.dataset = np.zeros(n, np.int32) if dataset is None else np.asarray(dataset, np.int32)
         self.nonzeros = np.ones(n, np.int64) if nonzeros is None else np.asarray(nonzeros)
         self.measured_dv = np.ones((self.dataset.max() + 1, genes), bool)
-        self.measured_d = measured_counts(self.measured_dv)
         self.dataset_ids = [f"d{code}" for code in range(len(self.measured_dv))]
         self._label_codes = {name: np.asarray(codes, np.int32) for name, codes in (labels or {}).items()}
         codes = self._label_codes.items()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata
 
 from count_cells import ragged, random_counts
-from wced.shards.draws import GOLDEN, MASK, UNIT
+from wced.shards.counter_random import GOLDEN, MASK, UNIT
 from wced.shards.encode import Encoding, encode, mask_limits
 from wced.shards.kernels import TARGET_SUM
 

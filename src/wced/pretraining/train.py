@@ -39,7 +39,7 @@ from wced.pretraining.module import PretrainingModule
 from wced.pretraining.start import start_from_statistics
 from wced.pretraining.state import Saved, TrainingState, WholeCheckpoints
 from wced.shards.batches import BatchDataset, BatchLoader
-from wced.shards.order import CellSource
+from wced.shards.cells import CellSource
 from wced.shards.reader import ShardSet
 from wced.shards.subset import TrainingSubset
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from wced.shards.draws import (
+from wced.shards.counter_random import (
     UNIT,
     mixed,
     number_of_survivors,
