@@ -5,7 +5,13 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from wced.config.pretraining import Order
 from wced.shards.cells import RaggedCells
+
+
+def order(strategy="shuffled", **section):
+    """A config section `order`, unchecked: tests have smaller blocks than a config. None for a sequential one."""
+    return None if strategy == "sequential" else Order.model_construct(strategy=strategy, **section)
 
 
 class MemorySource:

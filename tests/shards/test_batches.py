@@ -5,15 +5,15 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from memory_source import MemorySource
-from wced.shards.batches import BatchDataset, BatchKey, BatchLoader
-from wced.shards.encode import Encoding
-from wced.shards.order import Order
+from count_cells import encoding
+from memory_source import MemorySource, order
+from wced.shards.batches import BatchDataset, BatchKey, BatchLoader, choice_probabilities
 from wced.shards.reader import ShardSet
 
-ENCODING = Encoding(length=24, dropout=0.2, zeros="interleave", select=1.0, mask=0.9)
-SHUFFLED = Order()
+ENCODING = encoding(length=24, dropout=0.2, zeros="interleave", mlm={"mask": 0.9})
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +23,15 @@ def shards(made):
 
 @pytest.fixture
 def dataset(shards):
-    def make(split="train", batch_size=50, order=SHUFFLED, training=True, **options):
-        encoding = options.pop("encoding", ENCODING)
-        return BatchDataset(
-            shards, split, encoding, batch_size=batch_size, order=order, training=training, seed=1, **options
-        )
+    def make(split="train", encoding=ENCODING, **options):
+        options = {"batch_size": 50, "order": order(), "training": True, "seed": 1} | options
+        return BatchDataset(shards, split, encoding, **options)
 
     return make
+
+
+def memory_dataset(source, batch_size, encoding=None, order=None):
+    return BatchDataset(source, "train", encoding, batch_size=batch_size, training=True, seed=1, order=order)
 
 
 def cells(batches):
@@ -54,7 +56,7 @@ def test_each_epoch_has_every_cell_once_in_its_own_order(shards, dataset):
 
 
 def test_validation_is_the_same_every_time_and_in_the_order_of_the_shards(shards, dataset):
-    loader = BatchLoader(dataset("validation", 13, order=Order("sequential")))
+    loader = BatchLoader(dataset("validation", batch_size=13, order=None))
     first, second = list(loader), list(loader)
     assert cells(first) == joinids(shards, "validation")
     assert all(same(left, right) for left, right in zip(first, second, strict=True))
@@ -65,8 +67,8 @@ def test_validation_is_the_same_every_time_and_in_the_order_of_the_shards(shards
 @pytest.mark.parametrize("batch_size", [1, 7, 64], ids="batch_size={}".format)
 def test_ranks_share_an_epoch_exactly(strategy, n, batch_size):
     source = MemorySource(np.ones(n, bool), np.arange(n) % 5)
-    made = BatchDataset(source, "train", None, batch_size=batch_size, training=True, seed=1, order=Order(strategy))
-    whole = made.order.cells(1, 0, n).tolist()
+    made = memory_dataset(source, batch_size, order=order(strategy))
+    whole = made.order.taken(0, n, 2 * n).tolist()
     for ranks in (1, 2, 3):
         steps = made.steps(ranks)
         sizes, epoch = [], []
@@ -83,9 +85,7 @@ def test_ranks_share_an_epoch_exactly(strategy, n, batch_size):
 
 def test_two_ranks_of_half_the_batch_see_the_same_cells():
     source = MemorySource(np.ones(1003, bool))
-    one, two = (
-        BatchDataset(source, "train", None, batch_size=size, training=True, seed=1, order=Order()) for size in (64, 32)
-    )
+    one, two = (memory_dataset(source, size, order=order()) for size in (64, 32))
     assert one.steps(1) == two.steps(2)
     for step in range(one.steps(1)):
         halves = [two.cells(BatchKey(0, step, rank, 2)) for rank in (0, 1)]
@@ -94,18 +94,15 @@ def test_two_ranks_of_half_the_batch_see_the_same_cells():
 
 def test_fewer_cells_than_ranks_are_refused():
     source = MemorySource(np.ones(3, bool))
-    with pytest.raises(ValueError, match="3 cells can not be shared by 4 ranks"):
-        BatchDataset(source, "train", None, batch_size=2, training=True, seed=1).steps(4)
+    with pytest.raises(ValueError, match="3 cells cannot be shared by 4 ranks"):
+        memory_dataset(source, 2).steps(4)
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 def test_buckets_hold_cells_of_similar_length(ranks):
     nonzeros = np.random.default_rng(3).integers(1, 400, 3000)
     source = MemorySource(np.ones(3000, bool), nonzeros=nonzeros)
-    options = {"batch_size": 16, "training": True, "seed": 1, "order": Order()}
-    plain, bucketed = (
-        BatchDataset(source, "train", Encoding(length=300), bucket_steps=steps, **options) for steps in (1, 20)
-    )
+    plain, bucketed = (memory_dataset(source, 16, encoding(length=300), order(bucket_steps=steps)) for steps in (1, 20))
     padding, epochs = [], []
     for made in (plain, bucketed):
         found = [made.cells(BatchKey(0, *at, ranks)) for at in product(range(made.steps(ranks)), range(ranks))]
@@ -167,8 +164,9 @@ def chosen_of(batches, genes):
 
 
 def test_genes_of_more_weight_are_chosen_more_often(shards, dataset):
-    encoding = Encoding(length=200, dropout=0.2, zeros="interleave", select=0.3, mask=1.0, cell_target=False)
-    made, genes = dataset(encoding=encoding), len(shards.vocabulary)
+    masks = {"select": 0.3, "mask": 1.0}
+    chosen = encoding(length=200, dropout=0.2, zeros="interleave", mlm=masks, cell_target=False)
+    made, genes = dataset(encoding=chosen), len(shards.vocabulary)
     weights_g = np.random.default_rng(0).choice([0.0, 1.0, 3.0], genes, p=[0.2, 0.5, 0.3])
     made.set_gene_weights(weights_g)
     there, chosen = chosen_of((batch for _ in range(8) for batch in BatchLoader(made)), genes)
@@ -192,7 +190,7 @@ def test_weights_change_nothing_but_the_choice_and_travel_with_the_dataset(shard
 
 
 @pytest.mark.parametrize(
-    "options", [{"training": False}, {"encoding": None}, {"encoding": Encoding(length=9)}],
+    "options", [{"training": False}, {"encoding": None}, {"encoding": encoding(length=9)}],
     ids=["no_training", "raw", "no_masking"],
 )  # fmt: skip
 def test_weights_without_a_choice_are_refused(shards, dataset, options):
@@ -228,5 +226,35 @@ def test_workers_make_the_same_batches(dataset):
 
 
 def test_a_dataset_travels_to_another_process(dataset):
-    made = dataset(order=Order("weighted", columns=("dataset", "cell_type_ontology_term_id")))
+    made = dataset(order=order("weighted", columns=("dataset_id", "cell_type_ontology_term_id")))
     assert same(pickle.loads(pickle.dumps(made))[1, 3], made[1, 3])
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(
+    st.lists(st.tuples(st.just(0.0) | st.floats(1e-6, 100.0), st.integers(1, 1000)), min_size=1, max_size=40),
+    st.floats(0.0, 1.0),
+)
+def test_the_share_is_kept_and_chances_are_in_proportion_as_far_as_they_can_be(genes, select):
+    weights_g, positions_g = (np.array(column, np.float64) for column in zip(*genes, strict=True))
+    chosen_g = choice_probabilities(weights_g, positions_g, select)
+    assert ((chosen_g >= 0) & (chosen_g <= 1)).all() and (chosen_g[weights_g == 0] == 0).all()
+    share = (chosen_g * positions_g).sum() / positions_g.sum()
+    most = positions_g[weights_g > 0].sum() / positions_g.sum()
+    assert share == pytest.approx(min(select, most), abs=1e-9)
+    # One factor for all genes that are not certain to be chosen; the certain ones would be above 1 with it.
+    part = (weights_g > 0) & (chosen_g < 1)
+    if part.any() and select > 1e-6:
+        factor = chosen_g[part] / weights_g[part]
+        np.testing.assert_allclose(factor, factor[0], rtol=1e-9)
+        assert (weights_g[(weights_g > 0) & ~part] * factor[0] >= 1 - 1e-9).all() or share < select
+
+
+def test_equal_weights_choose_uniformly():
+    np.testing.assert_allclose(choice_probabilities(np.full(5, 7.0), np.arange(1, 6), 0.3), 0.3)
+
+
+@pytest.mark.parametrize("weights", [[1.0, -1.0], [1.0, np.nan], [np.inf, 1.0], [1.0]], ids=str)
+def test_weights_that_are_none_are_refused(weights):
+    with pytest.raises(ValueError, match=r"^weights of 2 genes must be"):
+        choice_probabilities(np.array(weights), np.ones(2), 0.5)

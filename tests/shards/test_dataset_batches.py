@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory_source import MemorySource
+from count_cells import encoding
+from memory_source import MemorySource, order
 from wced.shards.batches import BatchDataset, BatchKey, BatchLoader
-from wced.shards.encode import Encoding
-from wced.shards.order import Order
 
 STRATEGIES = ["shuffled", "weighted"]
 
@@ -25,10 +24,12 @@ def source(n=2000, datasets=5, seed=0, mixed=False):
     return MemorySource(rng.random(n) < 0.8, dataset, rng.integers(0, 40, n), labels=labels)
 
 
-def batches(cells, strategy="shuffled", batch_size=16, seed=3, **options):
-    order = {name: options.pop(name) for name in ("epoch_cells",) if name in options}
-    order = Order(strategy, columns=("dataset", "type"), batches="one_dataset", block_cells=8, buffer_blocks=5, **order)
-    return BatchDataset(cells, "train", None, batch_size=batch_size, training=True, seed=seed, order=order, **options)
+SMALL = {"batches": "one_dataset", "block_cells": 8, "buffer_blocks": 5}
+
+
+def batches(cells, strategy="shuffled", batch_size=16, seed=3, **section):
+    own = order(strategy, columns=("dataset_id", "type"), **SMALL, **section)
+    return BatchDataset(cells, "train", None, batch_size=batch_size, training=True, seed=seed, order=own)
 
 
 def step_cells(made, epoch, step, ranks=1):
@@ -151,11 +152,10 @@ def test_sequences_are_drawn_anew_in_each_pass_over_a_dataset():
 
 def test_a_loader_goes_on_with_the_very_next_batch():
     cells = source(600)
-    encoded = Encoding(length=16, dropout=0.2)
-    order = Order("weighted", batches="one_dataset", block_cells=8, buffer_blocks=5)
+    own, encoded = order("weighted", bucket_steps=2, **SMALL), encoding(length=16, dropout=0.2)
 
     def loader(workers=0):
-        made = BatchDataset(cells, "train", encoded, batch_size=32, training=True, seed=1, order=order, bucket_steps=2)
+        made = BatchDataset(cells, "train", encoded, batch_size=32, training=True, seed=1, order=own)
         return BatchLoader(pickle.loads(pickle.dumps(made)), workers=workers)
 
     def seen(batches):
@@ -175,9 +175,3 @@ def test_a_loader_goes_on_with_the_very_next_batch():
         for _ in range(2):
             found += seen(second)
         assert found == expected[: len(found)] and len(found) >= 2 * len(whole)
-
-
-@pytest.mark.parametrize("strategy", ["sequential", "round_robin"])
-def test_strategies_without_streams_of_datasets_are_refused(strategy):
-    with pytest.raises(ValueError, match=f"^order: batches of one dataset are shuffled or weighted, not {strategy}$"):
-        batches(source(100), strategy)

@@ -11,9 +11,8 @@ import pytest
 from wced.config.corpus import LABEL_COLUMNS
 from wced.errors import WcedError
 from wced.files import sha256
-from wced.shards.facts import fact_types
 from wced.shards.reader import ShardSet
-from wced.shards.vocabulary import Labels, Vocabulary, label_values, read_measured, write_measured
+from wced.shards.vocabulary import Labels, Vocabulary, fact_types, label_values, read_measured, write_measured
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +166,7 @@ def narrower_mask(folder):
         (
             lambda folder: rewrite_shard(folder, {b"wced.inputs_sha256": b"0" * 64}),
             "shard-00001.arrow",
-            "made from other cells than the index",
+            "stale: made from other cells",
         ),
         (fewer_rows, "shard-00002.arrow", "holds another number of cells"),
         (

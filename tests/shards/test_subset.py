@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory_source import MemorySource
-from wced.shards import subset
+from count_cells import encoding
+from memory_source import MemorySource, order
+from wced.shards import cells as source_cells
 from wced.shards.batches import BatchDataset
-from wced.shards.encode import Encoding
 from wced.shards.epochs import EpochOrder
-from wced.shards.order import Order
 from wced.shards.subset import TrainingSubset
 
 
@@ -45,7 +44,7 @@ def test_a_smaller_share_is_part_of_a_larger_one_and_validation_stays_whole():
 def test_blocks_hold_the_chosen_cells(n, share, block_cells, chunk):
     part = TrainingSubset(source(n), share, 1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(subset, "_CELLS", chunk)
+        patch.setattr(source_cells, "CHUNK_CELLS", chunk)
         bounds, cells = part.blocks("train", block_cells)
     found = [part.places("train", start, stop) for start, stop in pairwise(bounds)]
     assert np.concatenate([*found, np.empty(0, int)]).tolist() == part.places("train").tolist()
@@ -62,22 +61,22 @@ def test_it_travels_to_another_process():
 @pytest.mark.parametrize("epoch_cells", [40, 333, 5000])
 def test_epochs_of_a_given_length_go_on_where_the_last_ended(strategy, epoch_cells):
     cells = source(1000)
-    once, long = (EpochOrder(cells, "train", Order(strategy, epoch_cells=n), 3) for n in (None, epoch_cells))
+    once, long = (EpochOrder(cells, "train", order(strategy, epoch_cells=n), 3) for n in (None, epoch_cells))
     assert (len(once), len(long)) == (cells.count("train"), epoch_cells)
-    passes = np.concatenate([once.cells(epoch, 0, len(once)) for epoch in range(11)])
-    epochs = np.concatenate([long.cells(epoch, 0, epoch_cells) for epoch in range(5000 // epoch_cells)])
-    assert epochs.tolist() == passes[: len(epochs)].tolist()
-    assert long.cells(1, 7, 12).tolist() == passes[epoch_cells + 7 : epoch_cells + 12].tolist()
+    passes = np.concatenate([once.taken(0, len(once) * epoch, len(once) * (epoch + 1)) for epoch in range(11)])
+    steps = [long.run(epoch, step, 4, 1).bounds for epoch in range(5000 // epoch_cells) for step in range(4)]
+    epochs = np.concatenate([long.taken(0, *bounds) for bounds in steps])
+    own = long.taken(0, epoch_cells + 7, epoch_cells + 12)
+    assert own.tolist() == passes[epoch_cells + 7 : epoch_cells + 12].tolist()
+    assert epochs.tolist() == passes[: len(epochs)].tolist() and len(epochs) == 5000 // epoch_cells * epoch_cells
     sample = 2 * epoch_cells + 5
     assert long.turn(2, 5, epoch_cells) == (sample // len(once) if strategy == "shuffled" else sample)
 
 
 def test_a_cell_that_comes_often_has_another_input_each_time():
     cells = MemorySource(np.ones(300, bool), dataset=np.arange(300) < 3, nonzeros=np.full(300, 60))
-    order = Order("weighted", columns=("dataset",), power=1.0, max_repeats=40)
-    batches = BatchDataset(
-        cells, "train", Encoding(length=60, dropout=0.5), batch_size=20, training=True, seed=0, order=order
-    )
+    options = {"batch_size": 20, "training": True, "seed": 0, "order": order("weighted", power=1.0, max_repeats=40)}
+    batches = BatchDataset(cells, "train", encoding(length=60, dropout=0.5), **options)
     rare = {}
     for step in range(batches.steps()):
         batch = batches[0, step]
@@ -89,9 +88,10 @@ def test_a_cell_that_comes_often_has_another_input_each_time():
 
 def test_trainings_of_two_shares_take_the_same_steps_and_draw_each_sequence_anew():
     cells = MemorySource(np.ones(300, bool), nonzeros=np.full(300, 60))
-    encoding = Encoding(length=10)
-    options = {"batch_size": 32, "training": True, "seed": 1, "order": Order(epoch_cells=300)}
-    whole, part = (BatchDataset(of, "train", encoding, **options) for of in (cells, TrainingSubset(cells, 0.2, 1)))
+    options = {"batch_size": 32, "training": True, "seed": 1, "order": order(epoch_cells=300)}
+    whole, part = (
+        BatchDataset(of, "train", encoding(length=10), **options) for of in (cells, TrainingSubset(cells, 0.2, 1))
+    )
     assert len(whole) == len(part) == 10
     read = Counter()
     for step in range(10):

@@ -5,16 +5,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from wced.config.corpus import LABEL_COLUMNS
+from wced.config.corpus import LABEL_COLUMNS, SHARD_COLUMNS, Shards
+from wced.config.run import section
 from wced.embedding.matching import symbols_of
 from wced.errors import WcedError
 from wced.genes import gene_names
-from wced.shards.perturbations import Perturbations
 from wced.shards.vocabulary import (
     Labels,
+    Perturbations,
     Vocabulary,
+    fact_types,
+    facts_of,
+    gene_ids_of,
     label_values,
     make_labels,
+    make_perturbations,
     make_vocabulary,
     number_values,
     read_measured,
@@ -218,3 +223,108 @@ def test_labels_of_the_made_corpus_say_what_validation_lost(made):
     trained = set(donors[frame["split"] == "train"])
     lost = donors[(frame["split"] == "validation") & ~donors.isin(trained) & (frame["donor_id"] != "unknown")]
     assert len(lost) and record["unknown_in_validation"]["donor_id"] == lost.value_counts().to_dict()
+
+
+LABELS = Labels({"assay": ("a", "b")}, {}, ("age",), Perturbations("guide", {"A": (4,)}, {}))
+ROWS = pd.DataFrame(
+    {
+        "soma_joinid": [3, 9, 11], "split": ["train", "validation", "train"], "dataset_id": ["y", "x", "y"],
+        "assay": ["b", "c", "unknown"], "age": [0.5, np.nan, 3], "guide": ["A", "control", "B"],
+    }
+)  # fmt: skip
+
+
+def test_facts_have_the_columns_and_types_of_a_shard():
+    facts = facts_of(ROWS, LABELS, ["x", "y"])
+    assert {name: values.dtype.type for name, values in facts.items()} == fact_types(LABELS)
+    assert facts["split"].tolist() == [0, 1, 0] and facts["dataset"].tolist() == [1, 0, 1]
+    assert facts["assay"].tolist() == [1, -1, -1] and facts["perturbed"].tolist() == [0, -1, -1]
+    np.testing.assert_array_equal(facts["age"], [0.5, np.nan, 3])
+
+
+@pytest.mark.parametrize("name", ["assay", "age", "guide"])
+def test_cells_that_lack_a_column_are_refused(name):
+    with pytest.raises(WcedError, match=rf"^cells\.parquet has no column {name}, which labels\.json names$"):
+        facts_of(ROWS.drop(columns=name), LABELS, ["x", "y"])
+
+
+def test_the_config_names_each_column_of_obs_once():
+    assert Shards().obs_columns == list(LABEL_COLUMNS)
+    chosen = Shards(label_columns=["assay", "guide"], number_columns=["age"], perturbed_column="guide")
+    assert chosen.obs_columns == ["assay", "guide", "age"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"label_columns": ["sex", "sex"]}, "label_columns and number_columns have sex twice"),
+        ({"number_columns": ["donor_id"]}, "label_columns and number_columns have donor_id twice"),
+        *(({"number_columns": [name]}, f"can not have {name}: shards have such a column") for name in SHARD_COLUMNS),
+    ],
+    ids=["twice", "in_both", *SHARD_COLUMNS],
+)
+def test_names_that_shards_can_not_have_twice_are_refused(columns, message):
+    with pytest.raises(WcedError, match=message):
+        section(Shards, json.dumps(columns))
+
+
+GENES = pd.DataFrame(
+    {
+        "gene_id": ["ENSG00000000001", "ENSG00000000002", "ENSG00000000003"], "symbol": ["A", "B", "C"],
+        "hgnc_symbol": ["A", "B", "C"], "previous_symbols": [["OLDA"], [], []], "alias_symbols": [[], ["BEE"], []],
+    }
+)  # fmt: skip
+VOCABULARY = Vocabulary(("ENSG00000000001", "ENSG00000000002"), ("A", "B"))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("A", {"A": 0}),
+        ("OLDA", {"OLDA": 0}),
+        ("BEE", {"BEE": 1}),
+        ("ENSG00000000002", {"ENSG00000000002": 1}),
+        ("ENSG00000000002.14", {"ENSG00000000002.14": 1}),
+        (" B ;A", {"B": 1, "A": 0}),
+        ("B;control", {"B": 1}),
+        ("C", {"C": -1}),
+        ("nobody;A", {"nobody": -1, "A": 0}),
+        ("control", {}),
+        ("Non-targeting", {}),
+        ("", {}),
+        ("unknown;NA", {}),
+    ],
+)
+def test_genes_by_any_name(value, expected):
+    names = gene_names(GENES)
+    assert gene_ids_of(["A;B", value, ""], VOCABULARY, names)[1] == expected
+
+
+def test_values_of_cells_become_codes_and_names_outside_are_counted():
+    values = ["B;A", "control", "C;A", "nobody", "A", "B;A", "C", "unknown"]
+    made = make_perturbations(pd.DataFrame({"guide": pd.Categorical(values)}), "guide", VOCABULARY, gene_names(GENES))
+    assert made.genes == {"A": (0,), "B;A": (0, 1), "C;A": (0,)}
+    assert made.unmarked == {"C": 2, "nobody": 1}
+    codes = made.codes(pd.Series(values))
+    assert codes.dtype == np.int32 and codes.tolist() == [1, -1, 2, -1, 0, 1, -1, -1]
+    assert made.gene_pm[codes].tolist() == [
+        [0, 1], [-1, -1], [0, -1], [-1, -1], [0, -1], [0, 1], [-1, -1], [-1, -1]
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [("moon", "cells.parquet has no column moon"), ("guide", "guide names no gene of the vocabulary in any cell")],
+)
+def test_a_column_without_genes_is_refused(column, message):
+    frame = pd.DataFrame({"guide": ["control", "C", "nobody"]})
+    with pytest.raises(WcedError, match=rf"^shards\.perturbed_column: {message}$"):
+        make_perturbations(frame, column, VOCABULARY, gene_names(GENES))
+
+
+def test_genes_that_cannot_be_marked_are_told(annotated):
+    record = json.loads((annotated.shards / "labels.json").read_text())["perturbations"]
+    assert record["column"] == "guide" and set(record["genes"]) == set(annotated.perturbed)
+    assert record["unmarked"] == {"LINC00001": int((annotated.frame["guide"] == "LINC00001").sum())}
+    provenance = json.loads((annotated.shards / "vocabulary.tsv.provenance.json").read_text())
+    assert provenance["perturbations"] == 3 and provenance["unmarked_genes"] == 1

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from wced.corpus.census import open_census
 from wced.errors import WcedError
 from wced.files import sha256
+from wced.shards.counts import batch_bounds
 from wced.shards.vocabulary import Labels, Vocabulary, read_measured
 from wced.shards.write import (
     BATCH_SHA256,
     VOCABULARY_FILES,
-    batch_bounds,
     batch_sha256,
     inputs_sha256,
     shard_bounds,
@@ -145,7 +145,7 @@ def test_a_dataset_without_code_is_refused(again, tmp_path):
 
 def test_rows_do_not_depend_on_how_much_is_read_at_once(again, tmp_path, monkeypatch):
     whole = again(tmp_path / "whole.arrow")
-    monkeypatch.setattr("wced.shards.write.batch_bounds", lambda nonzeros, cells: batch_bounds(nonzeros, cells, 1000))
+    monkeypatch.setattr("wced.shards.counts.batch_bounds", lambda nonzeros, cells: batch_bounds(nonzeros, cells, 1000))
     parts = again(tmp_path / "parts.arrow")
     assert read_with_plain_pyarrow(whole).equals(read_with_plain_pyarrow(parts))
     sizes = [len(chunk) for chunk in read_with_plain_pyarrow(parts)["gene"].chunks]
@@ -185,13 +185,13 @@ def replaced(path, metadata):
         (lambda path: flipped(path, "count"), "record batch 1 is damaged"),
         (lambda path: flipped(path, "gene"), "record batch 1 is damaged"),
         (lambda path: flipped(path, "donor_id"), "record batch 1 is damaged"),
-        (lambda path: replaced(path, {b"wced.format_version": b"1"}), "format version 1, this program makes 3"),
+        (lambda path: replaced(path, {b"wced.format_version": b"1"}), "format version 1, this program reads 3"),
         (lambda path: replaced(path, {b"wced.vocabulary_sha256": b"0"}), "written for another vocabulary"),
         (lambda path: replaced(path, {b"wced.inputs_sha256": b"0"}), "stale: made from other cells"),
-        (lambda path: replaced(path, {b"wced.shards": b"4"}), "is shard 1 of 4, but stands for shard 1 of 3"),
+        (lambda path: replaced(path, {b"wced.shards": b"4"}), "is shard 1 of 4; expected shard 1 of 3"),
         (
             lambda path: shutil.copy(path.with_name("shard-00002.arrow"), path),
-            "is shard 2 of 3, but stands for shard 1 of 3",
+            "is shard 2 of 3; expected shard 1 of 3",
         ),
     ],
     ids=[
