@@ -1,12 +1,11 @@
-"""Cells in memory as a source of batches: the plainest thing that fits the contract of `CellSource`."""
+"""Cells in memory as a source of batches."""
 
-from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
 
 from wced.config.pretraining import Order
-from wced.shards.cells import RaggedCells
+from wced.shards.cells import CellSource, RaggedCells
 
 
 def order(strategy="shuffled", **section):
@@ -14,7 +13,7 @@ def order(strategy="shuffled", **section):
     return None if strategy == "sequential" else Order.model_construct(strategy=strategy, **section)
 
 
-class MemorySource:
+class MemorySource(CellSource):
     """Cells whose split and class are given; cell i has `nonzeros[i]` genes and soma_joinid 10 i.
 
     `labels` are the codes of further columns by name.
@@ -22,7 +21,8 @@ class MemorySource:
 
     label_columns, number_columns, vocabulary = ("label",), (), None
 
-    def __init__(self, train, dataset=None, nonzeros=None, genes=500, labels=None):
+    def __init__(self, train, dataset=None, nonzeros=None, genes=500, labels=None, **share):
+        vars(self).update(share)
         self.train = np.asarray(train, bool)
         n = len(self.train)
         self.dataset = np.zeros(n, np.int32) if dataset is None else np.asarray(dataset, np.int32)
@@ -36,20 +36,9 @@ class MemorySource:
     def __len__(self):
         return len(self.train)
 
-    def places(self, split, start=0, stop=None):
-        chosen = (self.train if split == "train" else ~self.train) & (self.nonzeros > 0)
-        found = np.flatnonzero(chosen)
-        return found[(found >= start) & (found < (len(self) if stop is None else stop))]
-
-    def count(self, split):
-        return len(self.places(split))
-
-    def blocks(self, split, block_cells):
-        places = self.places(split)
-        cuts = places[block_cells - 1 :: block_cells] + 1
-        bounds = np.concatenate([[0], cuts, [len(self)] if len(places) % block_cells else []]).astype(np.int64)
-        cells = np.array([((places >= a) & (places < b)).sum() for a, b in pairwise(bounds)])
-        return bounds, cells.astype(np.int64)
+    def _places(self, split, start, stop):
+        rows = np.flatnonzero((self.train if split == "train" else ~self.train) & (self.nonzeros > 0))
+        return rows[(rows >= start) & (rows < stop)]
 
     def column(self, name, cells):
         columns = {"dataset": self.dataset, "soma_joinid": 10 * np.arange(len(self)), **self._label_codes}
@@ -57,9 +46,6 @@ class MemorySource:
 
     def offsets(self, cells):
         return np.concatenate([[0], np.cumsum(self.nonzeros[cells])])
-
-    def views(self, cells):
-        return self.take(cells).views()
 
     def take(self, cells):
         offsets = self.offsets(cells)

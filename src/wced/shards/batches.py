@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from wced.config.pretraining import Order
 from wced.shards.blocks import capped_shares
-from wced.shards.cells import CellSource, RaggedCells
+from wced.shards.cells import CellSource, CellViews, RaggedCells
 from wced.shards.encode import Batch, Encoding, encode, mask_limits, measured_counts
 from wced.shards.epochs import DatasetOrder, EpochOrder
 from wced.shards.input_genes import GeneChoice
@@ -172,15 +172,13 @@ class BatchDataset(Dataset):
         encoding = self._encoding(key)
         batch = to_tensors(self._encoded(cells, encoding, epoch=epoch, limits=self._limits))
         if self.views > 1:
-            view = self._encoded(cells, encoding.unmasked, epoch=epoch, view=1)
+            view = self._encoded(cells, encoding.unmasked, epoch=epoch, seed=self.seed + (1 << 40))
             batch |= {f"view_{name}": torch.from_numpy(getattr(view, name)) for name in ("gene", "value", "length")}
         return batch
 
-    def _encoded(self, cells: Any, encoding: Encoding, **options: Any) -> Batch:
-        return encode(
-            cells, self.source.measured_dv, encoding, training=self.training, seed=self.seed,
-            measured_d=self._measured_d, choice=self.choice, **options,
-        )  # fmt: skip
+    def _encoded(self, cells: CellViews, encoding: Encoding, **options: Any) -> Batch:
+        options = {"seed": self.seed, "measured_d": self._measured_d, "choice": self.choice} | options
+        return encode(cells, self.source.measured_dv, encoding, training=self.training, **options)
 
     def _encoding(self, key: BatchKey) -> Encoding:
         """Return the encoding of a step, which may have a length of its own: the same for all ranks."""

@@ -8,7 +8,11 @@ from itertools import pairwise
 import numpy as np
 from scipy import sparse
 
+from wced.corpus.draws import draws
 from wced.shards.vocabulary import Labels, Vocabulary
+
+SHARE = 1 << 33
+"""Purpose of the random numbers of `CellSource.share`; see `wced.corpus.draws`."""
 
 CHUNK_CELLS = 1 << 20
 """Cells of a source that are looked at together when blocks are cut."""
@@ -85,6 +89,10 @@ class CellSource(ABC):
     """Datasets in the order of their codes."""
     measured_dv: np.ndarray
     """bool, datasets × genes: which genes each measured."""
+    share: float = 1.0
+    """Share of the training cells that is used, so that one corpus serves trainings of several sizes."""
+    share_seed: int = 0
+    """Seed of their choice."""
 
     @property
     def label_columns(self) -> tuple[str, ...]:
@@ -100,11 +108,20 @@ class CellSource(ABC):
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def places(self, split: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Return the rows in [start, stop) of the cells of a split that have any vocabulary gene, ascending; int64.
+    def _places(self, split: str, start: int, stop: int) -> np.ndarray:
+        """Return the rows in [start, stop) of the cells of a split that have any vocabulary gene, ascending; int64."""
 
-        Only these cells are ever used.
+    def places(self, split: str, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Return the rows in [start, stop) of the cells of a split that are used, ascending; int64.
+
+        These have a vocabulary gene and, if they are for training, a random number below `share`: a function of their
+        soma_joinid and the seed. So a smaller share is part of a larger one, and every dataset gives about its share.
         """
+        rows = self._places(split, start, len(self) if stop is None else stop)
+        if split != "train" or self.share == 1:
+            return rows
+        number = draws(self.column("soma_joinid", rows), self.share_seed, SHARE)
+        return rows[number < np.uint64(self.share * 2**64)]
 
     def count(self, split: str) -> int:
         """Return how many cells of a split are used."""

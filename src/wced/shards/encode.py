@@ -65,7 +65,10 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Batch:
-    """A finished batch as arrays: n cells, l positions, t expressed genes in all. What is not asked for is None."""
+    """A finished batch as arrays: n cells, l positions, t expressed genes in all. What is not asked for is None.
+
+    The last four fields are those of `RaggedCells`.
+    """
 
     gene: np.ndarray
     """int32, (n, l): vocabulary ids, those of expressed genes ascending; 0 at padding."""
@@ -87,16 +90,12 @@ class Batch:
     """int32, (t,): vocabulary ids of all expressed genes, also those that the input lacks."""
     target_value: np.ndarray | None
     """float32, (t,): their log1p_10k over the whole cell."""
-    dataset: np.ndarray
-    """int32, (n,): row of the measured-gene mask."""
-    labels: np.ndarray
-    """int32, (n, label columns): class codes, -1 for unknown."""
-    numbers: np.ndarray | None
-    """float32, (n, number columns): NaN for unknown; where the source has such columns."""
     gene_state: np.ndarray | None
     """int8, (n, l): 1 where the gene was perturbed in the cell, else 0; where the source records perturbations."""
     soma_joinid: np.ndarray
-    """int64, (n,): identity of each cell."""
+    dataset: np.ndarray
+    labels: np.ndarray
+    numbers: np.ndarray | None
 
 
 def measured_counts(measured_dv: np.ndarray) -> np.ndarray:
@@ -125,11 +124,8 @@ def encode(
     measured_d: np.ndarray | None = None,
     limits: np.ndarray | None = None,
     choice: GeneChoice | None = None,
-    view: int = 0,
 ) -> Batch:
-    """Return the batch of some cells.
-
-    Padded to the longest sequence of the batch (to one position, if all cells are empty).
+    """Return the batch of some cells, padded to its longest sequence (to one position, if all cells are empty).
 
     Parameters
     ----------
@@ -141,8 +137,8 @@ def encode(
     training
         Whether anything is random. Without it a cell that has more genes than fit is represented by its most expressed
         or most informative ones, and nothing is thinned, cut to a panel, dropped, interleaved or masked.
-    seed, epoch, view
-        With a cell's soma_joinid, the seed of its random numbers; `view` tells several inputs of an epoch apart.
+    seed, epoch
+        With a cell's soma_joinid, the seed of its random numbers.
     limits
         `mask_limits` of the encoding, where genes are not chosen equally often.
     choice
@@ -153,89 +149,77 @@ def encode(
         raise ValueError("this encoding chooses genes by what the corpus says of them; give it a GeneChoice")
     if section.panels.share and training and not len(choice.panel_limits):
         raise ValueError("this encoding cuts inputs to panels, but the GeneChoice has none")
-    n, cells, seed = len(cells), cells.views(), seed + (view << 40)
-    zeros = ZERO_MODES.index(section.zeros)
-    interleave = zeros == 2 and training
-    lengths, zeros_n = np.empty(n, np.int64), np.empty(n, np.int64)
-    dropped = round(section.dropout * UNIT)
-    rest, whole_at, panel_n, available_n = _reduced(cells, measured_dv, section, choice, training, seed, epoch)
-    if available_n is None:
-        available_n = np.empty(0, np.int64)  # not used
-        if zeros:
-            measured_d = measured_counts(measured_dv) if measured_d is None else measured_d
-            available_n = measured_d[cells.dataset] - np.diff(cells.offsets)
+    if choice is None:
+        choice = NO_CHOICE._replace(allowed_v=np.ones(measured_dv.shape[1], bool))
+    n, cells, zeros = len(cells), cells.views(), ZERO_MODES.index(section.zeros)
+    measured_d = measured_counts(measured_dv) if measured_d is None else measured_d
+    rest, whole_at, panel_n, available_n = _reduced(
+        cells, measured_dv, measured_d, section, choice, training, seed, epoch
+    )
+    lengths, zeros_n, dropped = np.empty(n, np.int64), np.empty(n, np.int64), round(section.dropout * UNIT)
     sequence_lengths(
         rest.offsets, cells.soma_joinid, available_n,
         section.length, zeros, section.nonzero_ratio, round(section.nonzero_only * UNIT), dropped, training,
         seed, epoch, lengths, zeros_n,
     )  # fmt: skip
-    mlm, shape = encoding.mlm is not None, (n, int(lengths.max(initial=1)))
-    hides_genes = mlm and training and encoding.mlm.hide_genes > 0
-    targets = (int(cells.offsets[-1]) if encoding.cell_target else 0,)
-    filled = arrays(
-        {
-            "gene": (shape, np.int32),
-            "value": (shape, np.float32),
-            "masked": (shape if mlm and training else (0, 0), np.bool_),
-            "gene_masked": (shape if hides_genes else (0, 0), np.bool_),
-            "position_target": (shape if mlm else (0, 0), np.float32),
-            "target_gene": (targets, np.int32),
-            "target_value": (targets, np.float32),
-            "gene_state": (shape if cells.perturbed is not None else (0, 0), np.int8),
-        }
-    )
-    gene_state = filled.pop("gene_state")
-    subset = SUBSETS[section.subset]
+    mlm, cell_target, shape = encoding.mlm, encoding.cell_target, (n, int(lengths.max(initial=1)))
+    flat = (int(cells.offsets[-1]),)
+    layout = {  # whether an array is used, its shape and its type
+        "gene": (True, shape, np.int32),
+        "value": (True, shape, np.float32),
+        "masked": (training and mlm is not None, shape, np.bool_),
+        "gene_masked": (training and mlm is not None and mlm.hide_genes > 0, shape, np.bool_),
+        "position_target": (mlm is not None, shape, np.float32),
+        "target_gene": (cell_target, flat, np.int32),
+        "target_value": (cell_target, flat, np.float32),
+        "gene_state": (cells.perturbed is not None, shape, np.int8),
+    }
+    filled = arrays({name: (size if used else (0,) * len(size), kind) for name, (used, size, kind) in layout.items()})
+    *by_fill, gene_state = filled.values()
+    subset = MOST_EXPRESSED if section.subset == "random" and not training else SUBSETS[section.subset]
     fill(
         cells.offsets, cells.gene_at, cells.count_at, rest.offsets, rest.gene_at, rest.count_at, whole_at,
-        cells.like, cells.soma_joinid, cells.dataset, measured_dv, available_n, NOTHING if choice is None else choice,
-        expressed_room(section.length, interleave, section.nonzero_ratio),
-        MOST_EXPRESSED if subset == RANDOM and not training else subset,
+        cells.like, cells.soma_joinid, cells.dataset, measured_dv, available_n, choice,
+        expressed_room(section.length, zeros == 2 and training, section.nonzero_ratio), subset,
         VALUES.index(section.values), section.bins if section.values == "bins" else 0, dropped, panel_n,
-        encoding.limits if limits is None else limits, training, seed, epoch, lengths, zeros_n, *filled.values(),
+        encoding.limits if limits is None else limits, training, seed, epoch, lengths, zeros_n, *by_fill,
     )  # fmt: skip
     if cells.perturbed is not None:
         mark_perturbed(filled["gene"], lengths, cells.perturbed, gene_state)
-    present = {
-        "masked": mlm and training, "gene_masked": hides_genes, "position_target": mlm,
-        "target_gene": encoding.cell_target, "target_value": encoding.cell_target,
-    }  # fmt: skip
     return Batch(
-        **{name: array if present.get(name, True) else None for name, array in filled.items()},
+        **{name: array if layout[name][0] else None for name, array in filled.items()},
         length=lengths,
         expressed=np.diff(cells.offsets),
-        target_offsets=cells.offsets if encoding.cell_target else None,
+        target_offsets=cells.offsets if cell_target else None,
+        soma_joinid=cells.soma_joinid,
         dataset=cells.dataset,
         labels=cells.labels,
         numbers=cells.numbers,
-        gene_state=None if cells.perturbed is None else gene_state,
-        soma_joinid=cells.soma_joinid,
     )
 
 
-NOTHING = GeneChoice(
+NO_CHOICE = GeneChoice(
     np.zeros(0, bool), np.zeros(0, np.float32), np.zeros((0, 0), bool), np.zeros(0), np.zeros(0, np.int64)
 )
-"""Stands for no choice of genes, in compiled code."""
 
 
 def _reduced(
-    cells: CellViews, measured_dv: np.ndarray, section: Input, choice: GeneChoice | None, training: bool, seed: int,
+    cells: CellViews,
+    measured_dv: np.ndarray,
+    measured_d: np.ndarray,
+    section: Input,
+    choice: GeneChoice,
+    training: bool,
+    seed: int,
     epoch: int,
-) -> tuple[CellViews, np.ndarray, np.ndarray, np.ndarray | None]:  # fmt: skip
-    """Return what is left of cells for their input.
+) -> tuple[CellViews, np.ndarray, np.ndarray, np.ndarray]:
+    """Return what is left of cells for their input, the address of each cell's `whole`, `panel_n` and `available`.
 
-    Returns
-    -------
-    tuple
-        The cells; int64, (n,): addresses of the same genes' counts before thinning; panel of each cell, −1 for none
-        (empty where nothing is removed); genes that may be zeros of the input (None for those the dataset measured).
+    See `reduce_cells`; `panel_n` is empty where nothing is removed.
     """
     thinned, panelled = (round(share * UNIT * training) for share in (section.thinning.share, section.panels.share))
     if not (section.leave_out or thinned or panelled):
-        return cells, cells.count_at, np.empty(0, np.int64), None
-    if choice is None:  # thinning alone
-        choice = NOTHING._replace(allowed_v=np.ones(measured_dv.shape[1], bool))
+        return cells, cells.count_at, np.empty(0, np.int64), measured_d[cells.dataset] - np.diff(cells.offsets)
     n, size = len(cells), int(cells.offsets[-1]) + 1
     offsets, panel_n, available_n = np.empty(n + 1, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
     flat = arrays({"gene": ((size,), cells.like.dtype), "count": ((size,), np.uint32), "whole": ((size,), np.uint32)})
@@ -245,5 +229,9 @@ def _reduced(
         offsets, *flat.values(), panel_n, available_n,
     )  # fmt: skip
     gene_at, count_at, whole_at = (array.ctypes.data + offsets[:-1] * array.itemsize for array in flat.values())
-    rest = replace(cells, offsets=offsets, gene_at=gene_at, count_at=count_at, owner=flat)
-    return rest, whole_at, panel_n, available_n
+    return (
+        replace(cells, offsets=offsets, gene_at=gene_at, count_at=count_at, owner=flat),
+        whole_at,
+        panel_n,
+        available_n,
+    )

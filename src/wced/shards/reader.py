@@ -1,6 +1,7 @@
 """Open a folder of shards as one memory-mapped set of cells."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ class ShardSet(CellSource):
     The row of a cell is its number in the order of shards and their rows.
     """
 
-    def __init__(self, folder: str | Path, *, verify: bool = False) -> None:
+    def __init__(self, folder: str | Path, *, verify: bool = False, share: float = 1.0, share_seed: int = 0) -> None:
         """Open the shards of a folder through its index.
 
         Raises
@@ -41,7 +42,7 @@ class ShardSet(CellSource):
             If a file is missing or broken, has another format version, vocabulary or row count, was made from other
             cells, or (with `verify`, which reads every byte) has another checksum than the index says.
         """
-        self.folder = folder = Path(folder)
+        self.folder, self.share, self.share_seed = folder, share, share_seed = Path(folder), share, share_seed
         keys = ("vocabulary_sha256", "inputs_sha256", "files", "shards")
         index = versioned_json(folder / INDEX, "the index of the shards", keys)
         self.vocabulary = Vocabulary.read(folder / "vocabulary.tsv")
@@ -72,22 +73,16 @@ class ShardSet(CellSource):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Open the folder again in another process; a worker of a loader gets this instead of the data."""
-        return ShardSet, (self.folder,)
+        return partial(ShardSet, share=self.share, share_seed=self.share_seed), (self.folder,)
 
     def __len__(self) -> int:
         return int(self._sizes.sum())
 
-    def places(self, split: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Return the rows of those cells in [start, stop), ascending; int64."""
-        stop = len(self) if stop is None else stop
-        rows = np.empty(self._eligible(split, start, stop, np.empty(0, np.int64)), np.int64)
-        self._eligible(split, start, stop, rows)
+    def _places(self, split: str, start: int, stop: int) -> np.ndarray:
+        where = (start, stop, self._starts, self._sizes, self._offsets_at, self._at["split"], SPLITS.index(split))
+        rows = np.empty(mapped.eligible(*where, np.empty(0, np.int64)), np.int64)
+        mapped.eligible(*where, rows)
         return rows
-
-    def _eligible(self, split: str, start: int, stop: int, rows: np.ndarray) -> int:
-        return mapped.eligible(
-            start, stop, self._starts, self._sizes, self._offsets_at, self._at["split"], SPLITS.index(split), rows
-        )
 
     def column(self, name: str, cells: np.ndarray) -> np.ndarray:
         """Return a column of `wced.shards.vocabulary.fact_types` of cells by row; codes are -1 for unknown."""

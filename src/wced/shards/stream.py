@@ -73,8 +73,7 @@ class CensusCells(CellSource):
     def __len__(self) -> int:
         return len(self._nnz)
 
-    def places(self, split: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Return the rows of those cells in [start, stop), ascending; int64."""
+    def _places(self, split: str, start: int, stop: int) -> np.ndarray:
         part = slice(start, stop)
         return start + np.flatnonzero((self._columns["split"][part] == SPLITS.index(split)) & (self._nnz[part] > 0))
 
@@ -126,7 +125,7 @@ class CensusCells(CellSource):
 
     def _read(self, keys: list[tuple[int, int]]) -> None:
         """Read blocks from X, as many at once as memory is meant to hold."""
-        rows = [self.places(SPLITS[code], *self._bounds[code][block : block + 2]) for code, block in keys]
+        rows = [self._places(SPLITS[code], *self._bounds[code][block : block + 2]) for code, block in keys]
         # X is read in the order of cells, whatever split they are of.
         order = sorted(range(len(keys)), key=lambda i: rows[i][0])
         for start, stop in itertools.pairwise(batch_bounds([self._nnz[rows[i]].sum() for i in order], len(order))):
