@@ -114,10 +114,7 @@ class CellClasses:
     def __init__(self, source: CellSource, columns: Sequence[str], chunks: Iterable[np.ndarray]) -> None:
         """Count the classes of the cells whose rows `chunks` has, by `dataset_id` or label columns.
 
-        Raises
-        ------
-        WcedError
-            If the source has no such column, or the columns could have 2^63 combinations or more.
+        Raises WcedError if there is no such column, or they could have 2^63 combinations or more.
         """
         self._source, self._sizes = source, {}
         for name in columns:

@@ -32,15 +32,8 @@ def principal_components(
     Where there are more than `most_cells` training cells, so many are sampled: 100,000 of 1,700 genes take 1.4 GB.
     `seed` is that of the sample and of the start of the iteration.
 
-    Returns
-    -------
-    tuple
-        float32, (vocabulary,): means; float32, vocabulary × k: orthonormal columns, the largest variance first.
-
-    Raises
-    ------
-    WcedError
-        If there are not more cells and genes than components.
+    Means are float32, (vocabulary,); loadings float32, vocabulary × k: orthonormal columns, the largest variance first.
+    Raises WcedError if there are not more cells and genes than components.
     """
     rng, rows = np.random.default_rng(seed), shards.places("train")
     if len(rows) > most_cells:

@@ -111,22 +111,12 @@ class CountReader:
             yield rows, self.read(rows["soma_joinid"].to_numpy(), nonzeros[start:stop], rows["dataset_id"], what)
 
     def read(self, soma_joinids: np.ndarray, nnz: np.ndarray, dataset_ids: Sequence[str], what: str) -> Counts:
-        """Read the counts of some cells.
+        """Return the counts of some cells.
 
-        Parameters
-        ----------
-        soma_joinids
-            int64, (n,), strictly ascending.
-        nnz
-            int64, (n,): non-zeros of each cell over all genes, as obs says.
-        dataset_ids, what
-            Dataset of each cell, and what is read, for messages.
-
-        Raises
-        ------
-        WcedError
-            If reading fails after the last attempt; if a count is negative, no whole number or above `LARGEST_COUNT`;
-            or if X holds another number of counts of a cell than obs says.
+        `soma_joinids` is int64, (n,), strictly ascending; `nnz`, int64, has their non-zeros over all genes by obs.
+        `dataset_ids` (of each cell) and `what` is read are for messages. Raises WcedError if reading fails after the
+        last attempt, if a count is negative, no whole number or above `LARGEST_COUNT`, or if X holds another number of
+        counts of a cell than obs says.
         """
         soma_joinids = np.ascontiguousarray(soma_joinids, np.int64)
         if len(soma_joinids) == 0:
@@ -192,33 +182,31 @@ def _scatter(cell, column, value, joinids, begin, vocabulary_id, gene, count, ke
     """
     k = 0
     while k < len(cell):
-        # Entries of a cell come in runs.
-        joinid = cell[k]
+        joinid = cell[k]  # entries of a cell come in runs
         row = np.searchsorted(joinids, joinid)
-        needed = row < len(joinids) and joinids[row] == joinid
-        to, end, nonzero, counted = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
-        if needed:
-            to, end = begin[row] + kept[row], begin[row + 1]
+        if row == len(joinids) or joinids[row] != joinid:
+            while k < len(cell) and cell[k] == joinid:
+                k += 1
+            continue
+        to, end, nonzero, counted = begin[row] + kept[row], begin[row + 1], np.int64(0), np.int64(0)
         while k < len(cell) and cell[k] == joinid:
-            if needed:
-                x = np.float64(value[k])
-                if not (0 <= x <= LARGEST_COUNT):
-                    return k
-                whole = np.int64(x)
-                if whole != x:
-                    return k
-                if whole > 0:
-                    counted += whole
-                    nonzero += 1
-                    if to < end:
-                        # The next gene overwrites one outside the vocabulary: faster than an unpredictable branch.
-                        id_ = vocabulary_id[column[k]]
-                        gene[to] = id_
-                        count[to] = whole
-                        to += id_ >= 0
+            x = np.float64(value[k])
+            if not (0 <= x <= LARGEST_COUNT):
+                return k
+            whole = np.int64(x)
+            if whole != x:
+                return k
+            if whole > 0:
+                counted += whole
+                nonzero += 1
+                if to < end:
+                    # The next gene overwrites one outside the vocabulary: faster than an unpredictable branch.
+                    id_ = vocabulary_id[column[k]]
+                    gene[to] = id_
+                    count[to] = whole
+                    to += id_ >= 0
             k += 1
-        if needed:
-            kept[row], seen[row], total[row] = to - begin[row], seen[row] + nonzero, total[row] + counted
+        kept[row], seen[row], total[row] = to - begin[row], seen[row] + nonzero, total[row] + counted
     return -1
 
 

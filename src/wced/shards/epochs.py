@@ -135,7 +135,6 @@ class Run(NamedTuple):
     """Consecutive steps of a stream of cells."""
 
     stream: int
-    """Number of the stream."""
     bounds: tuple[int, ...]
     """(steps + 1,): where the steps begin and end, in samples from the beginning of the stream."""
     at: int
@@ -168,10 +167,9 @@ class StepOrder(ABC):
         return self._streams[stream].cells(start, stop)
 
     def turn(self, epoch: int, step: int, steps: int) -> int:
-        """Return what, with a cell, seeds its input in a step.
+        """Return what, with a cell, seeds its input in a step: the number of whole passes over the cells before.
 
-        It is the number of whole passes over the cells before; or, where a pass has cells several times, the index of
-        the step's first sample in the stream, so that their inputs differ.
+        Where a pass has cells several times it is the step's first sample in the stream, so that their inputs differ.
         """
         run = self.run(epoch, step, steps, 1)
         repeats = self.order.strategy in ("weighted", "round_robin")

@@ -36,11 +36,8 @@ class ShardSet(CellSource):
     def __init__(self, folder: str | Path, *, verify: bool = False, share: float = 1.0, share_seed: int = 0) -> None:
         """Open the shards of a folder through its index.
 
-        Raises
-        ------
-        WcedError
-            If a file is missing or broken, has another format version, vocabulary or row count, was made from other
-            cells, or (with `verify`, which reads every byte) has another checksum than the index says.
+        Raises WcedError if a file is missing or broken, has another format version, vocabulary or row count, was made
+        from other cells, or (with `verify`, which reads every byte) has another checksum than the index says.
         """
         self.folder, self.share, self.share_seed = folder, share, share_seed = Path(folder), share, share_seed
         keys = ("vocabulary_sha256", "inputs_sha256", "files", "shards")

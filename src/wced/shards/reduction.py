@@ -109,23 +109,13 @@ def reduce_cells(
 ):  # fmt: skip
     """Write what is left of each cell.
 
-    Parameters
-    ----------
-    offsets, gene_at, count_at, like, soma_joinid, dataset, measured_dv
-        The cells, as in `CellViews`, and which genes each dataset measured.
-    choice
-        `GeneChoice`.
-    thinned, panelled
-        Shares of cells, times UNIT, that are thinned and cut to a panel. Neither ever empties a cell: a panel without
-        any of its genes, and thinning that removes its last molecule, are skipped.
-    log_min_rate
-        A rate of thinning is exp(u · log_min_rate) with u uniform in [0, 1).
-    zeros
-        Whether `available` is used.
-    kept_offsets, gene, count, whole
-        Written: int64, (n + 1,); and, with room for all genes, ids, counts, and counts before thinning.
-    panel_n, available
-        Written: int64, (n,): panel of each cell, −1 for none; genes without counts that may be zeros of the input.
+    The cells are as in `CellViews`, `choice` is a `GeneChoice`. `thinned` and `panelled` are shares, times UNIT;
+    neither empties a cell: a panel without any of its genes, and thinning that removes its last molecule, are skipped.
+    A rate of thinning is exp(u · log_min_rate) with u uniform in [0, 1).
+
+    Written are `kept_offsets`, int64, (n + 1,); `gene`, `count` and `whole` (counts before thinning), with room for all
+    genes; and int64, (n,): `panel_n`, the panel of each cell, −1 for none, and, if `zeros` says that it is used,
+    `available`, the number of genes without counts that may be zeros of the input.
     """
     largest = 0
     for i in range(len(offsets) - 1):

@@ -92,10 +92,7 @@ class CensusCells(CellSource):
     def take(self, cells: np.ndarray) -> RaggedCells:
         """Return the raw counts of cells by row, in the order of `cells`; reads the blocks that are not kept.
 
-        Raises
-        ------
-        WcedError
-            If X cannot be read, or a cell expresses no gene of the vocabulary.
+        Raises WcedError if X cannot be read, or a cell expresses no gene of the vocabulary.
         """
         with self._lock:
             return self._take(cells)

@@ -79,14 +79,9 @@ def shard_schema(
 
 def _record_batch(facts: dict[str, np.ndarray], counts: Counts, schema: pa.Schema) -> pa.RecordBatch:
     offsets = pa.array(counts.offsets.astype(np.int32))
-    arrays = {
-        **{name: pa.array(values) for name, values in facts.items()},
-        "gene": pa.ListArray.from_arrays(offsets, pa.array(counts.gene)),
-        "count": pa.ListArray.from_arrays(offsets, pa.array(counts.count)),
-        "total_counts": pa.array(counts.total),
-        "vocabulary_counts": pa.array(counts.inside),
-    }
-    return pa.record_batch([arrays[name] for name in schema.names], schema=schema)
+    lists = {name: pa.ListArray.from_arrays(offsets, pa.array(getattr(counts, name))) for name in ("gene", "count")}
+    totals = {"total_counts": counts.total, "vocabulary_counts": counts.inside}
+    return pa.record_batch(facts | lists | totals, schema=schema)
 
 
 def batch_sha256(batch: pa.RecordBatch) -> str:
@@ -117,13 +112,8 @@ def write_shard(
     `cells` are the shard's rows of cells.parquet, `dataset_ids` the datasets in the order of their codes. A record
     batch has at most `batch_cells` cells, up to 65,536, as list offsets are 32-bit. This is shard `number`, from 0, of
     `count`; `inputs` is what `inputs_sha256` returns for the files of `cells`, `vocabulary` and `labels`; `section`
-    says how often a read is tried.
-
-    Raises
-    ------
-    WcedError
-        If a cell has a dataset that `dataset_ids` lacks, a column of `labels` is missing, a count is invalid, or X
-        cannot be read.
+    says how often a read is tried. Raises WcedError if a cell has a dataset that `dataset_ids` lacks, a column of
+    `labels` is missing, a count is invalid, or X cannot be read.
     """
     foreign = set(cells["dataset_id"].astype(str)) - set(dataset_ids)
     if foreign:
@@ -139,14 +129,9 @@ def write_shard(
 def write_index(path: str | Path, shards: Sequence[str | Path], cells: str | Path, vocabulary: str | Path) -> None:
     """Check all shards and write `index.json`: row counts, non-zeros, splits and checksum of each, in their order.
 
-    Every byte of the shards is read, one record batch at a time. `cells` and `vocabulary` are the files that they must
-    have been made from.
-
-    Raises
-    ------
-    WcedError
-        If a shard is missing, truncated or damaged, has another format version, was made from other inputs, or is not
-        the one expected at its position.
+    Every byte of the shards is read, one record batch at a time. Raises WcedError if a shard is missing, truncated or
+    damaged, has another format version, was not made from `cells` and `vocabulary`, or is not the one expected at its
+    position.
     """
     genes, labels = Vocabulary.read(vocabulary), Labels.read(Path(vocabulary).with_name("labels.json"))
     inputs, rows = inputs_sha256(cells, vocabulary), []
