@@ -225,11 +225,6 @@ def test_workers_make_the_same_batches(dataset):
         assert all(same(left, right) for left, right in zip(alone, helped, strict=True))
 
 
-def test_a_dataset_travels_to_another_process(dataset):
-    made = dataset(order=order("weighted", columns=("dataset_id", "cell_type_ontology_term_id")))
-    assert same(pickle.loads(pickle.dumps(made))[1, 3], made[1, 3])
-
-
 @settings(deadline=None, derandomize=True, max_examples=200)
 @given(
     st.lists(st.tuples(st.just(0.0) | st.floats(1e-6, 100.0), st.integers(1, 1000)), min_size=1, max_size=40),

@@ -177,13 +177,6 @@ def test_without_training_nothing_is_random():
     assert arrays(encode(cells, measured_dv, plain, training=True, seed=7)) == expected
 
 
-def test_most_expressed_genes_and_ties_by_gene_id():
-    x_ng = np.array([[5, 1, 7, 7, 0, 5, 5, 7, 1]])
-    how = encoding(length=5, subset="most_expressed")
-    batch = encode(ragged(x_ng), all_measured(9), how, training=True)
-    assert batch.gene.tolist() == [[0, 2, 3, 5, 7]]
-
-
 def test_most_expressed_among_counts_beyond_the_table():
     x_ng = np.array([[70, 5, 70, 300, 70, 65, 70]])
     for length, expected in ((1, [3]), (3, [0, 2, 3]), (5, [0, 2, 3, 4, 6]), (6, [0, 2, 3, 4, 5, 6])):
@@ -257,23 +250,6 @@ def test_interleaved_zeros_are_near_their_share_and_spread_over_measured_genes()
     assert sampled[:90].sum() == 0 == sampled[180:].sum() and sampled[90:180].min() > 25
 
 
-def test_zeros_end_where_a_dataset_measured_nothing_else():
-    x_ng = np.zeros((1, 50), int)
-    x_ng[0, :30] = 2
-    measured_dv = np.zeros((1, 50), bool)
-    measured_dv[0, :31] = True
-    batch = encode(ragged(x_ng), measured_dv, encoding(length=60, zeros="interleave", nonzero_ratio=0.5), training=True)
-    assert sorted(batch.gene[0]) == list(range(31))
-
-
-def test_dropout_never_empties_a_cell():
-    x_ng = random_counts(2, 300, 3)
-    batch = encode(ragged(x_ng), all_measured(3), encoding(length=3, dropout=0.99), training=True)
-    assert (batch.length >= 1).all()
-    alone = batch.length == 1
-    np.testing.assert_allclose(batch.value[alone, 0], np.log1p(TARGET_SUM), rtol=1e-6)
-
-
 @pytest.mark.parametrize("values", ["log1p_10k", "ranks", "bins"])
 @pytest.mark.parametrize("n", [0, 2], ids=["no_cells", "empty_cells"])
 def test_nothing_to_encode(n, values):
@@ -334,18 +310,6 @@ def test_what_is_hidden_changes_no_other_random_number(by_gene):
     more = arrays(encode(cells, measured_dv, hides, training=True, seed=9, limits=limits))
     assert more.pop("gene_masked") and (more.pop("masked") == plain.pop("masked")) is not by_gene
     assert more == plain
-
-
-def test_hidden_genes_are_near_their_share_and_apart_from_hidden_values():
-    x_ng = np.ones((400, 100), int)
-    how = encoding(length=100, mlm={"select": 0.5, "mask": 0.6, "hide_genes": 0.3})
-    batch = encode(ragged(x_ng), all_measured(100), how, training=True, seed=3)
-    assert not (batch.masked & batch.gene_masked).any()
-    assert batch.masked.mean() == pytest.approx(0.3, abs=0.01)
-    assert batch.gene_masked.mean() == pytest.approx(0.15, abs=0.01)
-    # No position is preferred.
-    share = batch.gene_masked.mean(axis=0)
-    assert abs(share - 0.15).max() < 5 * np.sqrt(0.15 * 0.85 / len(x_ng))
 
 
 def test_marks_are_where_a_sequence_has_the_gene():

@@ -163,56 +163,54 @@ def flipped(path, column):
     path.write_bytes(bytes(data))
 
 
-def replaced(path, metadata):
+def replaced(path, **metadata):
     """Write a shard again with other metadata, everything else as it was."""
     with pa.memory_map(str(path)) as source:
         reader = pa.ipc.open_file(source)
         batches = [reader.get_batch_with_custom_metadata(i) for i in range(reader.num_record_batches)]
-        schema = reader.schema.with_metadata({**reader.schema.metadata, **metadata})
+        metadata = {f"wced.{key}".encode(): value for key, value in metadata.items()}
+        schema = reader.schema.with_metadata(reader.schema.metadata | metadata)
         with pa.ipc.new_file(path.with_name("new"), schema) as writer:
             for batch, own in batches:
                 writer.write_batch(batch.replace_schema_metadata(schema.metadata), custom_metadata=own)
     path.with_name("new").replace(path)
 
 
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda path: path.unlink(), "no such file; expected a shard"),
-        (lambda path: path.write_bytes(path.read_bytes()[:5000]), "not a whole Arrow file"),
-        (lambda path: path.write_bytes(path.read_bytes()[:-40]), "not a whole Arrow file"),
-        (lambda path: path.write_bytes(b""), "not a whole Arrow file"),
-        (lambda path: flipped(path, "count"), "record batch 1 is damaged"),
-        (lambda path: flipped(path, "gene"), "record batch 1 is damaged"),
-        (lambda path: flipped(path, "donor_id"), "record batch 1 is damaged"),
-        (lambda path: replaced(path, {b"wced.format_version": b"1"}), "format version 1, this program reads 3"),
-        (lambda path: replaced(path, {b"wced.vocabulary_sha256": b"0"}), "written for another vocabulary"),
-        (lambda path: replaced(path, {b"wced.inputs_sha256": b"0"}), "stale: made from other cells"),
-        (lambda path: replaced(path, {b"wced.shards": b"4"}), "is shard 1 of 4; expected shard 1 of 3"),
-        (
-            lambda path: shutil.copy(path.with_name("shard-00002.arrow"), path),
-            "is shard 2 of 3; expected shard 1 of 3",
-        ),
-    ],
-    ids=[
-        "missing", "truncated", "short", "empty", "count", "gene", "label", "version", "vocabulary", "stale", "number",
-        "misplaced",
-    ],
-)  # fmt: skip
-def test_index_refuses_a_shard_by_name(made, tmp_path, damage, message):
-    folder = tmp_path / "shards"
-    shutil.copytree(made.shards, folder)
+DAMAGES = {
+    "missing": (lambda path: path.unlink(), "no such file; expected a shard"),
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:5000]), "not a whole Arrow file"),
+    "short": (lambda path: path.write_bytes(path.read_bytes()[:-40]), "not a whole Arrow file"),
+    "empty": (lambda path: path.write_bytes(b""), "not a whole Arrow file"),
+    "count": (lambda path: flipped(path, "count"), "record batch 1 is damaged"),
+    "gene": (lambda path: flipped(path, "gene"), "record batch 1 is damaged"),
+    "label": (lambda path: flipped(path, "donor_id"), "record batch 1 is damaged"),
+    "version": (lambda path: replaced(path, format_version=b"1"), "format version 1, this program reads 3"),
+    "vocabulary": (lambda path: replaced(path, vocabulary_sha256=b"0"), "written for another vocabulary"),
+    "stale": (lambda path: replaced(path, inputs_sha256=b"0"), "stale: made from other cells"),
+    "number": (lambda path: replaced(path, shards=b"4"), "is shard 1 of 4; expected shard 1 of 3"),
+    "misplaced": (
+        lambda path: shutil.copy(path.with_name("shard-00002.arrow"), path), "is shard 2 of 3; expected shard 1 of 3",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    return shutil.copytree(made.shards, tmp_path / "shards")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_index_refuses_a_shard_by_name(made, folder, damage):
+    change, message = DAMAGES[damage]
     shards = sorted(folder.glob("shard-*.arrow"))
-    damage(shards[1])
+    change(shards[1])
     with pytest.raises(WcedError, match=f"^{re.escape(str(shards[1]))}: .*{message}"):
-        write_index(tmp_path / "index.json", shards, made.cells, folder / "vocabulary.tsv")
-    assert not (tmp_path / "index.json").exists()
+        write_index(folder / "new.json", shards, made.cells, folder / "vocabulary.tsv")
+    assert not (folder / "new.json").exists()
 
 
 @pytest.mark.parametrize("name", ["cells.parquet", "labels.json", "measured.arrow"])
-def test_shards_of_other_inputs_are_stale(made, tmp_path, name):
-    folder = tmp_path / "shards"
-    shutil.copytree(made.shards, folder)
+def test_shards_of_other_inputs_are_stale(made, tmp_path, folder, name):
     shutil.copy(made.cells, folder)
     (folder / name).write_bytes((folder / name).read_bytes() + b" ")
     shards = sorted(folder.glob("shard-*.arrow"))

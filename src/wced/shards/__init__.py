@@ -6,7 +6,7 @@
         └────────────────────────────────────────────────────────► stream ────┘   encode: which genes and values
 
 Shards and the Census itself are a `cells.CellSource` and give the same batches. Everything random about a cell is a
-function of the seed, the epoch and its soma_joinid (`counter_random`), whatever the number of workers, ranks or restarts.
+function of seed, epoch and soma_joinid (`counter_random`), whatever the number of workers, ranks or restarts.
 Loops over cells and genes are compiled: `kernels`, `reduction`, `mapped`.
 """
 

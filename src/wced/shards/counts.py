@@ -94,7 +94,8 @@ class CountReader:
             f"var of {experiment.uri}",
             lambda: rna.var.read(column_names=["soma_joinid", "feature_id"]).concat().to_pandas(),
         )
-        self.dtype = id_dtype(len(vocabulary))
+        self.dtype, none = id_dtype(len(vocabulary)), np.zeros(0, np.int64)
+        self.no_cells = Counts(np.zeros(1, np.int64), none.astype(self.dtype), none.astype(np.uint32), none, none)
         # Indexed by the soma_joinid of var; -1 for genes outside the vocabulary.
         self.vocabulary_id = np.full(int(var["soma_joinid"].max()) + 1, -1, np.int32)
         self.vocabulary_id[var["soma_joinid"]] = vocabulary.ids_of(var["feature_id"])
@@ -120,8 +121,7 @@ class CountReader:
         """
         soma_joinids = np.ascontiguousarray(soma_joinids, np.int64)
         if len(soma_joinids) == 0:
-            none = np.zeros(0, np.int64)
-            return Counts(np.zeros(1, np.int64), np.zeros(0, self.dtype), np.zeros(0, np.uint32), none, none)
+            return self.no_cells
         datasets = np.asarray(dataset_ids).astype(str)
         names = ", ".join(sorted(set(datasets)))
         where = f"{what}: datasets {names}, soma_joinid {soma_joinids[0]} to {soma_joinids[-1]}"

@@ -105,8 +105,7 @@ class CensusCells(CellSource):
         keys, key_n = np.unique(np.stack([split, block]), axis=1, return_inverse=True)
         needed = [tuple(key) for key in keys.T.tolist()]
         self._read([key for key in needed if key not in self._kept])
-        none = cells[:0]
-        parts, slots = [self._reader.read(none, none, [], "")], [none]
+        parts, slots = [self._reader.no_cells], [cells[:0]]
         for number, key in enumerate(needed):
             self._kept.move_to_end(key)
             rows, counts = self._kept[key]
