@@ -238,19 +238,18 @@ def test_input_genes_are_read_as_they_were_written(tmp_path):
     np.testing.assert_allclose(again.information_v, [2 / 3, 0, 0], rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("gene_id\tx\n", "not the input genes of a model: its first columns are not"),
-        ("gene_id\tsymbol\tdetection_frequency\nENSG1\tA\t0.5\n", "not of the vocabulary that the model was"),
-        (
-            "gene_id\tsymbol\tdetection_frequency\tg\n"
-            "ENSG00000000001\tA\t0.5\t1\nENSG00000000002\tB\t2\t0\nENSG00000000003\tC\t0\t0\n",
-            "detection_frequency is a share between 0 and 1, and a gene group has 0 or 1",
-        ),
-    ],
-    ids=["columns", "vocabulary", "range"],
-)
+HEAD = "gene_id\tsymbol\tdetection_frequency"
+OTHER_FILES = {
+    "columns": ("gene_id\tx\n", "not the input genes of a model: its first columns are not"),
+    "vocabulary": (f"{HEAD}\nENSG1\tA\t0.5\n", "not of the vocabulary that the model was"),
+    "range": (
+        f"{HEAD}\tg\nENSG00000000001\tA\t0.5\t1\nENSG00000000002\tB\t2\t0\nENSG00000000003\tC\t0\t0\n",
+        "detection_frequency is a share between 0 and 1, and a gene group has 0 or 1",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "sentence"), OTHER_FILES.values(), ids=OTHER_FILES)
 def test_other_files_are_no_input_genes(tmp_path, text, sentence):
     (tmp_path / "genes.tsv").write_text(text)
     with pytest.raises(WcedError, match=sentence):
