@@ -51,6 +51,7 @@ def test_each_epoch_has_every_cell_once_in_its_own_order(shards, dataset):
     train = joinids(shards, "train")
     loader = BatchLoader(dataset())
     epochs = [cells(loader) for _ in range(3)]
+    assert len(loader) == 10
     assert all(sorted(epoch) == train for epoch in epochs)
     assert len({tuple(epoch) for epoch in [*epochs, train]}) == 4
 
@@ -153,9 +154,8 @@ def test_a_loader_goes_on_with_the_very_next_batch(make_dataset, stop):
             if len(seen) == stop:
                 break
     state = first.state_dict()
-    assert state == (
-        {"epoch": (stop - 1) // steps, "done": (stop - 1) % steps + 1} if stop else {"epoch": 0, "done": 0}
-    )
+    epoch, done = divmod(max(stop - 1, 0), steps)
+    assert state == {"epoch": epoch, "done": done + (stop > 0)}
     second = BatchLoader(pickle.loads(pickle.dumps(make_dataset())))
     second.load_state_dict(state)
     assert second.state_dict()["done"] == state["done"] % steps
