@@ -69,7 +69,7 @@ def test_validation_is_the_same_every_time_and_in_the_order_of_the_shards(shards
 def test_ranks_share_an_epoch_exactly(strategy, n, batch_size):
     source = MemorySource(np.ones(n, bool), np.arange(n) % 5)
     made = memory_dataset(source, batch_size, order=order(strategy))
-    whole = made.order.taken(0, n, 2 * n).tolist()
+    whole = made.order.cells(0, n, 2 * n).tolist()
     for ranks in (1, 2, 3):
         steps = made.steps(ranks)
         sizes, epoch = [], []

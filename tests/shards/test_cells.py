@@ -94,10 +94,10 @@ def test_epochs_of_a_given_length_go_on_where_the_last_ended(strategy, epoch_cel
     cells = source(1000)
     once, long = (EpochOrder(cells, "train", order(strategy, epoch_cells=n), 3) for n in (None, epoch_cells))
     assert (len(once), len(long)) == (cells.count("train"), epoch_cells)
-    passes = np.concatenate([once.taken(0, len(once) * epoch, len(once) * (epoch + 1)) for epoch in range(11)])
+    passes = np.concatenate([once.cells(0, len(once) * epoch, len(once) * (epoch + 1)) for epoch in range(11)])
     steps = [long.run(epoch, step, 4, 1).bounds for epoch in range(5000 // epoch_cells) for step in range(4)]
-    epochs = np.concatenate([long.taken(0, *bounds) for bounds in steps])
-    own = long.taken(0, epoch_cells + 7, epoch_cells + 12)
+    epochs = np.concatenate([long.cells(0, *bounds) for bounds in steps])
+    own = long.cells(0, epoch_cells + 7, epoch_cells + 12)
     assert own.tolist() == passes[epoch_cells + 7 : epoch_cells + 12].tolist()
     assert epochs.tolist() == passes[: len(epochs)].tolist() and len(epochs) == 5000 // epoch_cells * epoch_cells
     sample = 2 * epoch_cells + 5

@@ -29,7 +29,7 @@ def epoch_order(cells, strategy="shuffled", seed=0, **section):
 def visited(own, epoch=0, start=0, stop=None):
     """Rows of the cells that an epoch visits from start to stop."""
     begin = epoch * len(own)
-    return own.taken(0, begin + start, begin + (len(own) if stop is None else stop))
+    return own.cells(0, begin + start, begin + (len(own) if stop is None else stop))
 
 
 def entropy(codes):

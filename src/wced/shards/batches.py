@@ -105,7 +105,7 @@ class BatchDataset(Dataset):
         with self._lock:
             run = self.order.run(epoch, step, self.steps(ranks), self._bucket_steps)
             if self._bucket_steps == 1:
-                return self.order.taken(run.stream, *run.bounds)[rank::ranks]
+                return self.order.cells(run.stream, *run.bounds)[rank::ranks]
             return self._sorted(run.stream, run.bounds)[run.at][rank::ranks]
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -140,7 +140,7 @@ class BatchDataset(Dataset):
             steps = self.steps()
             first = range(min(steps, -(-SAMPLE_CELLS // self.batch_size)))
             runs = [self.order.run(0, step, steps, 1) for step in first]
-            rows = np.concatenate([self.order.taken(run.stream, *run.bounds) for run in runs])[:SAMPLE_CELLS]
+            rows = np.concatenate([self.order.cells(run.stream, *run.bounds) for run in runs])[:SAMPLE_CELLS]
         positions_g = np.ones(self.source.measured_dv.shape[1], np.int64)
         for part in np.split(rows, range(self.batch_size, len(rows), self.batch_size)):
             batch = self._encoded(self.source.views(part), self.encoding.unmasked, epoch=0)
@@ -150,7 +150,7 @@ class BatchDataset(Dataset):
 
     def _sorted_steps(self, stream: int, bounds: tuple[int, ...]) -> list[np.ndarray]:
         """Return the cells of each of some consecutive steps, sorted by length before they were cut."""
-        cells = self.order.taken(stream, bounds[0], bounds[-1])
+        cells = self.order.cells(stream, bounds[0], bounds[-1])
         lengths = np.diff(self.source.offsets(cells))
         if self.encoding is not None:
             lengths = np.minimum(lengths, self.encoding.input.length)

@@ -85,7 +85,7 @@ class Blocks:
     def parts_by_dataset(self) -> list[Parts]:
         """Return the parts of one stream for each dataset that has cells (there must be some), by their codes.
 
-        A block has a part for each dataset in it, so this is small where the cells of a dataset lie together.
+        A block has a part for each dataset in it, so this is small where the cells of a dataset are contiguous.
         """
         keys, cells, weight = [], [], []  # a key is a dataset and a block
         for blocks, rows in self.chunks():

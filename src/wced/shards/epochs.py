@@ -162,7 +162,7 @@ class StepOrder(ABC):
     def run(self, epoch: int, step: int, steps: int, most: int) -> Run:
         """Return up to `most` consecutive steps of one stream, the given step of an epoch of `steps` among them."""
 
-    def taken(self, stream: int, start: int, stop: int) -> np.ndarray:
+    def cells(self, stream: int, start: int, stop: int) -> np.ndarray:
         """Return the rows of the samples of a stream from start to stop (exclusive); int64."""
         return self._streams[stream].cells(start, stop)
 

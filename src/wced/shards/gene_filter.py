@@ -99,4 +99,4 @@ def filtered(
     table["kept"] = reaches_thresholds(table, section)
     if not table["kept"].any():
         raise WcedError(f"shards.genes: the filter leaves none of {len(table)} genes; lower its thresholds")
-    return vocabulary.chosen(table["kept"].to_numpy()), table
+    return vocabulary.subset(table["kept"].to_numpy()), table

@@ -79,7 +79,7 @@ class Vocabulary:
         """Return the vocabulary id of each Ensembl id, -1 for genes outside; int32, (len(gene_ids),)."""
         return _codes(self.gene_ids, gene_ids)
 
-    def chosen(self, keep_v: np.ndarray) -> "Vocabulary":
+    def subset(self, keep_v: np.ndarray) -> "Vocabulary":
         """Return the vocabulary of the genes for which `keep_v` (bool) holds."""
         columns = (self.gene_ids, self.symbols, self.names)
         return Vocabulary(*(None if column is None else tuple(compress(column, keep_v)) for column in columns))
