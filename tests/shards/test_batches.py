@@ -261,6 +261,6 @@ def test_equal_weights_choose_uniformly():
 
 
 @pytest.mark.parametrize("weights", [[1.0, -1.0], [1.0, np.nan], [np.inf, 1.0], [1.0]], ids=str)
-def test_weights_that_are_none_are_refused(weights):
+def test_invalid_weights_are_refused(weights):
     with pytest.raises(ValueError, match=r"^weights of 2 genes must be"):
         choice_probabilities(np.array(weights), np.ones(2), 0.5)

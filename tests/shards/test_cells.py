@@ -117,7 +117,7 @@ def test_a_cell_that_comes_often_has_another_input_each_time():
     assert len(often) == 3 and all(len(set(inputs.values())) == len(inputs) for inputs in often)
 
 
-def test_trainings_of_two_shares_take_the_same_steps_and_draw_each_sequence_anew():
+def test_trainings_of_two_shares_take_the_same_steps_and_sample_each_sequence_anew():
     cells = [MemorySource(np.ones(300, bool), nonzeros=np.full(300, 60), share=s, share_seed=1) for s in (1.0, 0.2)]
     options = {"batch_size": 32, "training": True, "seed": 1, "order": order(epoch_cells=300)}
     whole, part = (BatchDataset(of, "train", encoding(length=10), **options) for of in cells)
@@ -127,6 +127,6 @@ def test_trainings_of_two_shares_take_the_same_steps_and_draw_each_sequence_anew
         batch = part[0, step]
         for joinid, genes in zip(batch["soma_joinid"].tolist(), batch["gene"].tolist(), strict=True):
             read[joinid, tuple(sorted(genes))] += 1
-    # Each of about 60 cells is read five times; only where a batch holds the end of a pass may a draw come twice.
+    # Each of about 60 cells is read five times; only where a batch holds the end of a pass may a sequence come twice.
     assert sum(read.values()) == 300 and max(Counter(joinid for joinid, _ in read).values()) >= 4
     assert sum(n - 1 for n in read.values()) < 60

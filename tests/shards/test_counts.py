@@ -164,7 +164,7 @@ def fail(reader, monkeypatch, failures):
     return opened
 
 
-def test_a_fault_is_tried_again_from_the_start_with_x_opened_anew(tmp_path, monkeypatch, capsys):
+def test_a_fault_is_tried_again_from_the_start_with_x_opened_again(tmp_path, monkeypatch, capsys):
     x_ng = random_counts(seed=5)
     with reader_of(tmp_path, x_ng) as reader:
         expected = read(reader, x_ng, range(50))

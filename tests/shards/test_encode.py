@@ -208,7 +208,7 @@ def test_included_zeros_fill_the_sequence_evenly_or_at_random():
     assert sorted(whole.gene[0]) == list(range(29))
 
 
-def test_some_cells_get_no_zeros_when_asked_so():
+def test_the_share_of_cells_without_zeros_is_kept():
     x_ng = np.zeros((3000, 100), int)
     x_ng[:, :45] = 1
     how = encoding(length=100, zeros="interleave", nonzero_ratio=0.9, nonzero_only=0.2)
@@ -275,8 +275,8 @@ def mask_numbers(seed, epoch, joinid, n):
     """The number of each position, in [0, UNIT), from the definitions."""
     state = mixed(mixed(((seed * 0xD1342543DE82EF95) + MASK) % 2**64) ^ joinid)
     state = mixed((state + epoch * int(GOLDEN)) % 2**64)
-    draws = [mixed((state + (k // 4 + 1) * int(GOLDEN)) % 2**64) for k in range(n)]
-    return np.array([draw >> 16 * (k % 4) & 0xFFFF for k, draw in enumerate(draws)])
+    words = [mixed((state + (k // 4 + 1) * int(GOLDEN)) % 2**64) for k in range(n)]
+    return np.array([word >> 16 * (k % 4) & 0xFFFF for k, word in enumerate(words)])
 
 
 @pytest.mark.parametrize("by_gene", [False, True], ids=["uniform", "by_gene"])

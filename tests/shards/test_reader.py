@@ -31,7 +31,7 @@ def rows(made):
 
 
 @pytest.mark.parametrize("order", ["all", "reversed", "shuffled", "few_repeated", "none"])
-def test_take_gives_the_cells_asked_for_in_their_order(shards, rows, order):
+def test_take_returns_cells_in_the_order_of_the_rows(shards, rows, order):
     rng = np.random.default_rng(5)
     n = len(rows)
     places = {
@@ -82,7 +82,7 @@ def test_another_process_opens_the_folder_itself(shards):
     assert len(pickle.dumps(shards)) < 1000
 
 
-def test_what_it_says_of_its_cells(made, shards):
+def test_attributes_are_those_of_the_files(made, shards):
     assert shards.vocabulary == Vocabulary.read(made.shards / "vocabulary.tsv")
     assert shards.labels == Labels.read(made.shards / "labels.json")
     assert shards.label_columns == LABEL_COLUMNS and shards.number_columns == ()
@@ -175,14 +175,14 @@ def test_damaged_shards_are_refused_by_name(folder, damage):
         ShardSet(folder)
 
 
-def test_a_changed_byte_is_found_when_asked_to_verify(folder):
+def test_verifying_finds_a_changed_byte(folder):
     middle = (folder / SHARD).stat().st_size // 2
     changed(SHARD, lambda data: data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])(folder)
     with pytest.raises(WcedError, match=rf"{SHARD}: its checksum is not the one in the index"):
         ShardSet(folder, verify=True)
 
 
-def test_cells_carry_the_columns_that_were_asked_for(annotated):
+def test_cells_carry_the_columns_of_the_config(annotated):
     shards = ShardSet(annotated.shards, verify=True)
     assert shards.label_columns == ("batch", "cell_type", "treated", "guide")
     assert shards.number_columns == ("dose", "days", "raw_sum")

@@ -45,7 +45,7 @@ def gene_table(ids, symbols, coding):
     return table.assign(previous_symbols=[[] for _ in ids], alias_symbols=[[] for _ in ids])
 
 
-def test_vocabulary_has_all_names_that_stand_for_one_gene_alone():
+def test_vocabulary_has_all_names_that_mean_one_gene_alone():
     """Whatever the corpus takes for a gene of the vocabulary, so does a checkpoint, and nothing else."""
     genes = gene_table(["E1", "E2", "E3"], ["A", "B", "MT-CO1"], [True, False, True])
     genes["previous_symbols"] = [["OLD", "BOTH"], ["BOTH"], []]
@@ -85,7 +85,7 @@ def test_vocabulary_file_keeps_symbols_that_look_empty(tmp_path):
         assert Vocabulary.read(tmp_path / "vocabulary.tsv") == vocabulary
 
 
-def test_vocabulary_files_that_are_none_are_refused(tmp_path):
+def test_other_files_than_a_vocabulary_are_refused(tmp_path):
     path = tmp_path / "vocabulary.tsv"
     for message in (r": no such file; expected a vocabulary$", ": a vocabulary has the columns"):
         with pytest.raises(WcedError, match=rf"^{re.escape(str(path))}{message}"):
@@ -186,7 +186,7 @@ def test_labels_round_trip(tmp_path, more):
     ],
     ids=["not_json", "no_mapping", "no_version", "other_version"],
 )  # fmt: skip
-def test_labels_that_are_none_are_refused(tmp_path, text, message):
+def test_other_files_than_labels_are_refused(tmp_path, text, message):
     path = tmp_path / "labels.json"
     path.write_text(text)
     with pytest.raises(WcedError, match=f"^{re.escape(str(path))}: {message}"):
@@ -297,7 +297,7 @@ def test_a_column_without_genes_is_refused(column, message):
         make_perturbations(frame, column, VOCABULARY, gene_names(GENES))
 
 
-def test_genes_that_cannot_be_marked_are_told(annotated):
+def test_genes_that_cannot_be_marked_are_counted(annotated):
     record = json.loads((annotated.shards / "labels.json").read_text())["perturbations"]
     assert record["column"] == "guide" and set(record["genes"]) == set(annotated.perturbed)
     assert record["unmarked"] == {"LINC00001": int((annotated.frame["guide"] == "LINC00001").sum())}
