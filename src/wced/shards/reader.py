@@ -39,7 +39,8 @@ class ShardSet(CellSource):
         Raises WcedError if a file is missing or broken, has another format version, vocabulary or row count, was made
         from other cells, or (with `verify`, which reads every byte) has another checksum than the index says.
         """
-        self.folder, self.share, self.share_seed = folder, share, share_seed = Path(folder), share, share_seed
+        self.folder = folder = Path(folder)
+        self.share, self.share_seed = share, share_seed
         keys = ("vocabulary_sha256", "inputs_sha256", "files", "shards")
         index = versioned_json(folder / INDEX, "the index of the shards", keys)
         self.vocabulary = Vocabulary.read(folder / "vocabulary.tsv")
