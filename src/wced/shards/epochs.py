@@ -61,7 +61,7 @@ class BlockStream(Stream):
         n = max(1, count // blocks.order.buffer_blocks)
         self._first = np.arange(n + 1) * count // n
         self.length = int(parts.cells.sum())
-        if parts.weight is not None:
+        if parts.weight is not None and self.length:
             self.length = max(1, round(parts.total))
             self._scale = self.length / parts.total
             # Bounds of the parts when all cells are stretches of a line, each as long as its weight.
