@@ -149,8 +149,6 @@ def encode(
         raise ValueError("this encoding chooses genes by what the corpus says of them; give it a GeneChoice")
     if section.panels.share and training and not len(choice.panel_limits):
         raise ValueError("this encoding cuts inputs to panels, but the GeneChoice has none")
-    if choice is None:
-        choice = NO_CHOICE._replace(allowed_v=np.ones(measured_dv.shape[1], bool))
     n, cells, zeros = len(cells), cells.views(), ZERO_MODES.index(section.zeros)
     measured_d = measured_counts(measured_dv) if measured_d is None else measured_d
     rest, whole_at, panel_n, available_n = _reduced(
@@ -179,7 +177,7 @@ def encode(
     subset = MOST_EXPRESSED if section.subset == "random" and not training else SUBSETS[section.subset]
     fill(
         cells.offsets, cells.gene_at, cells.count_at, rest.offsets, rest.gene_at, rest.count_at, whole_at,
-        cells.like, cells.soma_joinid, cells.dataset, measured_dv, available_n, choice,
+        cells.like, cells.soma_joinid, cells.dataset, measured_dv, available_n, NO_CHOICE if choice is None else choice,
         expressed_room(section.length, zeros == 2 and training, section.nonzero_ratio), subset,
         VALUES.index(section.values), section.bins if section.values == "bins" else 0, dropped, panel_n,
         encoding.limits if limits is None else limits, training, seed, epoch, lengths, zeros_n, *by_fill,
@@ -208,7 +206,7 @@ def _reduced(
     measured_dv: np.ndarray,
     measured_d: np.ndarray,
     section: Input,
-    choice: GeneChoice,
+    choice: GeneChoice | None,
     training: bool,
     seed: int,
     epoch: int,
@@ -219,7 +217,11 @@ def _reduced(
     """
     thinned, panelled = (round(share * UNIT * training) for share in (section.thinning.share, section.panels.share))
     if not (section.leave_out or thinned or panelled):
-        return cells, cells.count_at, np.empty(0, np.int64), measured_d[cells.dataset] - np.diff(cells.offsets)
+        unused = np.empty(0, np.int64)
+        zeros = unused if section.zeros == "exclude" else measured_d[cells.dataset] - np.diff(cells.offsets)
+        return cells, cells.count_at, unused, zeros
+    if choice is None:  # thinning alone
+        choice = NO_CHOICE._replace(allowed_v=np.ones(measured_dv.shape[1], bool))
     n, size = len(cells), int(cells.offsets[-1]) + 1
     offsets, panel_n, available_n = np.empty(n + 1, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
     flat = arrays({"gene": ((size,), cells.like.dtype), "count": ((size,), np.uint32), "whole": ((size,), np.uint32)})
