@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from wced.shards.order import Order
+from wced.config.pretraining import Order, Panels, Thinning
 
 BATCH_SIZE = 64
 """Cells of a batch, for every system."""
@@ -47,20 +47,20 @@ class System:
 
 _OURS = ("wced.shards.batches", "wced.shards.reader")
 _ORDER = Order()
-_BALANCED = {"strategy": "weighted", "columns": ("dataset", "cell_type_ontology_term_id")}
+_BALANCED = {"strategy": "weighted", "columns": ("dataset_id", "cell_type_ontology_term_id")}
 
 ORDERS = {"ours_weighted": Order(**_BALANCED), "ours_one_dataset": Order(**_BALANCED, batches="one_dataset")}
 """Orders of systems of ours that do not shuffle plainly."""
 
 _INPUTS = {
     "ours_informative": {"subset": "informative"},
-    "ours_left_out": {"reduces": True},
-    "ours_panels": {"panelled": 1.0},
-    "ours_thinned": {"thinned": 1.0},
-    "ours_lengths": {"shortest": 48},
+    "ours_left_out": {"leave_out": ["mitochondrial"]},
+    "ours_panels": {"panels": Panels(share=1.0, sizes=[5000])},
+    "ours_thinned": {"thinning": Thinning(share=1.0)},
+    "ours_lengths": {"min_length": 48},
 }
 INPUTS = _INPUTS | {"ours_varied": {name: value for changes in _INPUTS.values() for name, value in changes.items()}}
-"""What systems of ours whose inputs are not plain change of the `wced.shards.encode.Encoding`."""
+"""What systems of ours whose inputs are not plain change of the config section `input`."""
 
 SYSTEMS = (
     System(

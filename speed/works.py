@@ -13,10 +13,10 @@ from scipy import sparse
 
 from speed.machine import last_level_cache
 from speed.systems import BATCH_SIZE, INPUTS, ORDERS
+from wced.config.pretraining import Input, Masked, Order
 from wced.shards.cells import RaggedCells, id_dtype
 from wced.shards.encode import Encoding, encode
 from wced.shards.input_genes import InputGenes, gene_choice
-from wced.shards.order import Order
 
 if TYPE_CHECKING:
     import torch
@@ -50,8 +50,8 @@ def encoding(work: str, length: int) -> Encoding | None:
     if work == "raw_batches":
         return None
     if work == "mlm_batches":
-        return Encoding(length=length, zeros="interleave", select=1.0, mask=0.95, cell_target=False)
-    return Encoding(length=length, dropout=0.2)
+        return Encoding(Input(length=length, zeros="interleave"), Masked(mask=0.95), cell_target=False)
+    return Encoding(Input(length=length, dropout=0.2))
 
 
 def _dense(batch: "dict[str, torch.Tensor]", n_genes: int, device: str) -> "torch.Tensor":
@@ -112,18 +112,18 @@ def peer(system: str, work: str, length: int, data: Path, device: str) -> Work:
 
 
 def ours(work: str, length: int, shards: Path, device: str, workers: int, order: Order, inputs: dict[str, Any]) -> Work:
-    """Return a batch work of our own loader; `inputs` changes the encoding."""
+    """Return a batch work of our own loader; `inputs` changes its config section `input`."""
     from wced.shards.batches import BatchDataset, BatchLoader
     from wced.shards.reader import ShardSet
 
     opened, how = ShardSet(shards), encoding(work, length)
     rng, genes = np.random.default_rng(SEED), len(opened.vocabulary)
-    facts = InputGenes(rng.random(genes), {"left out": rng.random(genes) < 0.01})
-    choice = gene_choice(facts, opened.measured_dv, ["left out"] if inputs.get("reduces") else [], True, [], [5000])
+    facts = InputGenes(rng.random(genes), {"mitochondrial": rng.random(genes) < 0.01})
+    section = (how.input if how else Input()).model_copy(update=inputs)
+    how, choice = how and replace(how, input=section), gene_choice(facts, opened.measured_dv, section)
     dataset = BatchDataset(
-        opened, "train", replace(how, **inputs) if how else None, batch_size=BATCH_SIZE, order=order, training=True,
-        seed=SEED, choice=choice,
-    )  # fmt: skip
+        opened, "train", how, batch_size=BATCH_SIZE, order=order, training=True, seed=SEED, choice=choice
+    )
     loader = BatchLoader(dataset, workers=workers)
     if work == "raw_batches":
 
@@ -198,7 +198,8 @@ def read_soma(data: Path) -> Work:
 
     from speed.generate import ORGANISM, SHARDS, open_collection
     from wced.config.corpus import Shards
-    from wced.shards.write import batch_bounds, shard_bounds
+    from wced.shards.counts import batch_bounds
+    from wced.shards.write import shard_bounds
 
     nonzeros = pd.read_parquet(data / "cells.parquet", columns=["nnz"])["nnz"].to_numpy()
     collection = open_collection(data / "census")  # it closes what it holds when it is forgotten

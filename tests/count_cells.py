@@ -1,8 +1,10 @@
-"""Cells made of dense count matrices."""
+"""Cells made of dense count matrices, and how they are encoded."""
 
 import numpy as np
 
+from wced.config.pretraining import Input, Masked
 from wced.shards.cells import RaggedCells
+from wced.shards.encode import Encoding
 
 
 def ragged(x_ng, soma_joinid=None, dataset=None):
@@ -24,3 +26,8 @@ def random_counts(seed, n, genes, density=0.5, largest=50):
     x_ng = rng.integers(1, largest + 1, (n, genes)) * (rng.random((n, genes)) < density)
     x_ng[:, rng.integers(genes)] += 1  # no cell is empty
     return x_ng
+
+
+def encoding(mlm=None, cell_target=True, **section):
+    """An encoding of the config sections `input` and `mlm`, unchecked: tests have shorter sequences than a config."""
+    return Encoding(Input.model_construct(**section), mlm and Masked.model_construct(**mlm), cell_target)

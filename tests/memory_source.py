@@ -1,15 +1,19 @@
-"""Cells in memory as a source of batches: the plainest thing that fits the contract of `CellSource`."""
+"""Cells in memory as a source of batches."""
 
-from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
 
-from wced.shards.cells import RaggedCells
-from wced.shards.encode import measured_counts
+from wced.config.pretraining import Order
+from wced.shards.cells import CellSource, RaggedCells
 
 
-class MemorySource:
+def order(strategy="shuffled", **section):
+    """A config section `order`, unchecked: tests have smaller blocks than a config. None for a sequential one."""
+    return None if strategy == "sequential" else Order.model_construct(strategy=strategy, **section)
+
+
+class MemorySource(CellSource):
     """Cells whose split and class are given; cell i has `nonzeros[i]` genes and soma_joinid 10 i.
 
     `labels` are the codes of further columns by name.
@@ -17,13 +21,13 @@ class MemorySource:
 
     label_columns, number_columns, vocabulary = ("label",), (), None
 
-    def __init__(self, train, dataset=None, nonzeros=None, genes=500, labels=None):
+    def __init__(self, train, dataset=None, nonzeros=None, genes=500, labels=None, **share):
+        vars(self).update(share)
         self.train = np.asarray(train, bool)
         n = len(self.train)
         self.dataset = np.zeros(n, np.int32) if dataset is None else np.asarray(dataset, np.int32)
         self.nonzeros = np.ones(n, np.int64) if nonzeros is None else np.asarray(nonzeros)
         self.measured_dv = np.ones((self.dataset.max() + 1, genes), bool)
-        self.measured_d = measured_counts(self.measured_dv)
         self.dataset_ids = [f"d{code}" for code in range(len(self.measured_dv))]
         self._label_codes = {name: np.asarray(codes, np.int32) for name, codes in (labels or {}).items()}
         codes = self._label_codes.items()
@@ -32,20 +36,9 @@ class MemorySource:
     def __len__(self):
         return len(self.train)
 
-    def places(self, split, start=0, stop=None):
-        chosen = (self.train if split == "train" else ~self.train) & (self.nonzeros > 0)
-        found = np.flatnonzero(chosen)
-        return found[(found >= start) & (found < (len(self) if stop is None else stop))]
-
-    def count(self, split):
-        return len(self.places(split))
-
-    def blocks(self, split, block_cells):
-        places = self.places(split)
-        cuts = places[block_cells - 1 :: block_cells] + 1
-        bounds = np.concatenate([[0], cuts, [len(self)] if len(places) % block_cells else []]).astype(np.int64)
-        cells = np.array([((places >= a) & (places < b)).sum() for a, b in pairwise(bounds)])
-        return bounds, cells.astype(np.int64)
+    def _places(self, split, start, stop):
+        rows = np.flatnonzero((self.train if split == "train" else ~self.train) & (self.nonzeros > 0))
+        return rows[(rows >= start) & (rows < stop)]
 
     def column(self, name, cells):
         columns = {"dataset": self.dataset, "soma_joinid": 10 * np.arange(len(self)), **self._label_codes}
@@ -53,9 +46,6 @@ class MemorySource:
 
     def offsets(self, cells):
         return np.concatenate([[0], np.cumsum(self.nonzeros[cells])])
-
-    def views(self, cells):
-        return self.take(cells).views()
 
     def take(self, cells):
         offsets = self.offsets(cells)

@@ -75,8 +75,9 @@ def test_a_machine_without_control_groups_has_no_limits(tmp_path):
 
 def test_a_shard_is_as_large_as_estimated(tmp_path):
     """Write a shard of the widest kind, seven labels; its size is within a twentieth of the estimate."""
+    from wced.shards.counts import BATCH_NONZEROS
     from wced.shards.vocabulary import Labels, Vocabulary
-    from wced.shards.write import BATCH_NONZEROS, shard_schema
+    from wced.shards.write import shard_schema
 
     names = [f"l{i}" for i in range(7)]
     vocabulary = Vocabulary(tuple(f"ENSG{i:011d}" for i in range(2000)), tuple(f"S{i}" for i in range(2000)))

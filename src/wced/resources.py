@@ -20,7 +20,7 @@ TRAINING = 900e6
 """The same of a training process: torch, Lightning and compiled code."""
 
 BATCH_NONZEROS = 2**25
-"""`wced.shards.write.BATCH_NONZEROS`, without importing what that needs (a test keeps them equal)."""
+"""`wced.shards.counts.BATCH_NONZEROS`, without importing what that needs (a test keeps them equal)."""
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wced.config.pretraining import Input, Order
 from wced.embedding.inputs import ModelInput
 from wced.finetuning.source import SPLITS, AnnDataSource
 from wced.shards.batches import BatchDataset
 from wced.shards.cells import from_csr
 from wced.shards.encode import Encoding
-from wced.shards.order import Order
 from wced.shards.vocabulary import Labels, Vocabulary
 
 G = 12
@@ -63,7 +63,9 @@ def test_cells_come_in_the_order_asked_for(source):
 
 def test_batches_are_of_the_cells_that_they_name(source):
     source, x_ng = source
-    dataset = BatchDataset(source, "train", Encoding(length=G), batch_size=4, training=False, seed=1, order=Order())
+    dataset = BatchDataset(
+        source, "train", Encoding(Input(length=G)), batch_size=4, training=False, seed=1, order=Order()
+    )
     seen = []
     for step in range(len(dataset)):
         batch = dataset[0, step]
@@ -76,7 +78,7 @@ def test_batches_are_of_the_cells_that_they_name(source):
 def test_rare_classes_are_drawn_more_often_on_request(source):
     source, _ = source
     order = Order(strategy="weighted", columns=("kind",), power=1.0)
-    dataset = BatchDataset(source, "train", Encoding(length=G), batch_size=8, training=True, seed=1, order=order)
+    dataset = BatchDataset(source, "train", Encoding(Input(length=G)), batch_size=8, training=True, seed=1, order=order)
     drawn = np.concatenate([source.column("kind", dataset.cells((0, step, 0, 1))) for step in range(len(dataset))])
     train = source.column("kind", source.places("train"))
     assert len(drawn) == len(train) and (train == 1).mean() < 0.25

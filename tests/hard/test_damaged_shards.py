@@ -89,7 +89,7 @@ def swapped(copy: SimpleNamespace) -> Path:
         (missing, "no such file"),
         (foreign, "another vocabulary"),
         (stale, "stale"),
-        (swapped, "is shard 1 of 3, but stands for shard 0 of 3"),
+        (swapped, "is shard 1 of 3; expected shard 0 of 3"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from memory_source import order
+from wced.config.pretraining import Input, Masked
 from wced.shards.batches import BatchDataset, BatchLoader
 from wced.shards.encode import Encoding
-from wced.shards.order import Order
 from wced.shards.reader import ShardSet
 
 pytestmark = pytest.mark.hard
@@ -26,12 +27,12 @@ def dataset(made):
     def make(
         strategy: str = "shuffled", bucket_steps: int = 1, weighted: bool = False, batches: str = "mixed"
     ) -> BatchDataset:
-        encoding = Encoding(length=32, dropout=0.2, zeros="interleave", select=0.5, mask=0.7, hide_genes=0.2)
+        masks = Masked(select=0.5, mask=0.7, hide_genes=0.2)
+        encoding = Encoding(Input(length=32, dropout=0.2, zeros="interleave"), masks)
         columns = ("cell_type_ontology_term_id",)
-        order = Order(strategy, columns=columns, batches=batches, block_cells=16, buffer_blocks=8)
-        made = BatchDataset(
-            shards, "train", encoding, batch_size=24, training=True, seed=5, order=order, bucket_steps=bucket_steps
-        )
+        small = {"block_cells": 16, "buffer_blocks": 8, "bucket_steps": bucket_steps}
+        own = order(strategy, columns=columns, batches=batches, **small)
+        made = BatchDataset(shards, "train", encoding, batch_size=24, training=True, seed=5, order=own)
         if weighted:
             made.set_gene_weights(1.0 + np.arange(len(shards.vocabulary)) % 3)
         return made

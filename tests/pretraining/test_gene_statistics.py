@@ -3,6 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from wced.config.pretraining import Input, Masked
 from wced.pretraining.gene_errors.blocks import blocks_of
 from wced.pretraining.gene_statistics import ValueSums, cell_values, masked_values
 from wced.shards.batches import BatchDataset
@@ -93,7 +94,7 @@ def test_errors_are_scaled_by_the_deviation_of_genes_that_enough_cells_express()
 
 
 def test_masked_values_are_those_the_model_is_scored_on(shards, blocks, validation_ng):
-    encoding = Encoding(length=40, zeros="interleave", select=1.0, mask=0.5)
+    encoding = Encoding(Input(length=40, zeros="interleave"), Masked(mask=0.5))
     dataset = BatchDataset(shards, "validation", encoding, batch_size=16, training=True, seed=2)
     found = masked_values(dataset, blocks)
     shape = (len(blocks), len(shards.vocabulary))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from wced.config.pretraining import Checkpoint
+from wced.config.pretraining import Checkpoint, Input, Masked
 from wced.model import WcedConfig, WcedModel
 from wced.objectives import LeafTargets, weighted_mean
 from wced.pretraining.losses import Losses
@@ -56,8 +56,8 @@ def batch(module, labels=None, numbers=None):
     x_ng[:, 0] = 1
     cells = from_csr(x_ng, np.arange(G, dtype=np.int32), G)
     mlm = module.section.mlm
-    masks = {"select": 0.5, "mask": 0.5, "hide_genes": mlm.hide_genes} if mlm else {}
-    made = to_tensors(encode(cells, np.ones((1, G), bool), Encoding(length=20, **masks), training=True, seed=1))
+    masks = Masked(select=0.5, mask=0.5, hide_genes=mlm.hide_genes) if mlm else None
+    made = to_tensors(encode(cells, np.ones((1, G), bool), Encoding(Input(length=20), masks), training=True, seed=1))
     made["labels"] = torch.full((4, len(LABELS)), -1, dtype=torch.int32)
     for column, codes in (labels or {}).items():
         made["labels"][:, LABELS.index(column)] = torch.tensor(codes, dtype=torch.int32)

@@ -21,18 +21,15 @@ def annotated(made, tmp_path_factory):
 
     folder, rng = tmp_path_factory.mktemp("annotated"), np.random.default_rng(0)
     frame, genes = read_cells(made.cells), Vocabulary.read(made.shards / "vocabulary.tsv")
-    n = len(frame)
-    places = {symbol: genes.symbols.index(symbol) for symbol in ("CD3D", "MS4A1", "LYZ")}
+    n, places = len(frame), {symbol: genes.symbols.index(symbol) for symbol in ("CD3D", "MS4A1", "LYZ")}
     guides = ["control", "CD3D", f"{genes.gene_ids[places['MS4A1']]}.7", "LYZ;CD3D", "unknown", "LINC00001", ""]
     more = pd.DataFrame(
         {
-            "guide": rng.choice(guides, n),
-            "dose": np.where(rng.random(n) < 0.1, np.nan, rng.lognormal(size=n)),
-            "days": rng.choice(["1", "2.5", "unknown"], n),
-            "batch": rng.choice(["1", "2"], n),
+            "guide": rng.choice(guides, n), "dose": np.where(rng.random(n) < 0.1, np.nan, rng.lognormal(size=n)),
+            "days": rng.choice(["1", "2.5", "unknown"], n), "batch": rng.choice(["1", "2"], n),
             "treated": rng.random(n) < 0.5,
         }
-    )
+    )  # fmt: skip
     table = pq.read_table(made.cells)
     for name in more:
         table = table.append_column(name, pa.array(more[name]))

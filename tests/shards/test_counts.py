@@ -1,4 +1,5 @@
 import re
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -54,6 +55,12 @@ def vocabulary(genes):
     return Vocabulary(tuple(f"G{i:02d}" for i in genes), tuple("" for _ in genes))
 
 
+@contextmanager
+def reader_of(folder, x_ng, genes=range(60), extra=()):
+    with write_experiment(folder / "x", x_ng, extra=extra) as experiment:
+        yield CountReader(experiment, vocabulary(genes), QUICK)
+
+
 def read(reader, x_ng, cells):
     cells = np.asarray(cells, np.int64)
     return reader.read(cells, np.count_nonzero(x_ng[cells], axis=1), np.repeat("a", len(cells)), "test")
@@ -97,8 +104,7 @@ def test_counts_are_those_of_x(written, cells, genes):
 def test_what_is_no_count_is_refused_by_dataset_and_cell(tmp_path, value):
     x_ng = random_counts(seed=1).astype(np.float32)
     x_ng[17, 3] = value
-    with write_experiment(tmp_path / "x", x_ng) as experiment:
-        reader = CountReader(experiment, vocabulary(range(10, 60)), QUICK)
+    with reader_of(tmp_path, x_ng, range(10, 60)) as reader:
         datasets = np.repeat(["a", "b"], [10, 40])
         message = "^" + re.escape(f"dataset b, cell 17: a raw count is {value:g}, not a whole number")
         with pytest.raises(WcedError, match=message):
@@ -111,9 +117,8 @@ def test_what_is_no_count_is_refused_by_dataset_and_cell(tmp_path, value):
 def test_explicit_zeros_are_no_counts(tmp_path):
     x_ng = random_counts(seed=2)
     zeros = [(4, int(gene), 0) for gene in np.flatnonzero(x_ng[4] == 0)]
-    with write_experiment(tmp_path / "x", x_ng, extra=zeros) as experiment:
-        found = read(CountReader(experiment, vocabulary(range(60)), QUICK), x_ng, range(50))
-    np.testing.assert_array_equal(found.count, x_ng[np.nonzero(x_ng)])
+    with reader_of(tmp_path, x_ng, extra=zeros) as reader:
+        np.testing.assert_array_equal(read(reader, x_ng, range(50)).count, x_ng[np.nonzero(x_ng)])
 
 
 @pytest.mark.parametrize("change", [-1, 1], ids=["more", "fewer"])
@@ -121,21 +126,18 @@ def test_counts_that_do_not_fit_obs_are_refused(tmp_path, change):
     x_ng = random_counts(seed=3)
     nnz = np.count_nonzero(x_ng, axis=1)
     nnz[23] += change
-    with write_experiment(tmp_path / "x", x_ng) as experiment:
-        reader = CountReader(experiment, vocabulary(range(60)), QUICK)
-        message = rf"^dataset a, cell 23: X has {nnz[23] - change} non-zero counts, but obs says nnz {nnz[23]}$"
-        with pytest.raises(WcedError, match=message):
-            reader.read(np.arange(50), nnz, np.repeat("a", 50), "test")
+    message = rf"^dataset a, cell 23: X has {nnz[23] - change} non-zero counts, but obs says nnz {nnz[23]}$"
+    with reader_of(tmp_path, x_ng) as reader, pytest.raises(WcedError, match=message):
+        reader.read(np.arange(50), nnz, np.repeat("a", 50), "test")
 
 
 def test_two_counts_of_a_gene_are_refused(tmp_path):
     x_ng = random_counts(seed=4)
     gene = int(np.flatnonzero(x_ng[31])[0])
-    with write_experiment(tmp_path / "x", x_ng, extra=[(31, gene, 5)]) as experiment:
-        reader = CountReader(experiment, vocabulary(range(60)), QUICK)
-        nnz = np.count_nonzero(x_ng, axis=1) + (np.arange(50) == 31)
-        with pytest.raises(WcedError, match=r"^dataset a, cell 31: X has two counts of one gene$"):
-            reader.read(np.arange(50), nnz, np.repeat("a", 50), "test")
+    nnz = np.count_nonzero(x_ng, axis=1) + (np.arange(50) == 31)
+    message = r"^dataset a, cell 31: X has two counts of one gene$"
+    with reader_of(tmp_path, x_ng, extra=[(31, gene, 5)]) as reader, pytest.raises(WcedError, match=message):
+        reader.read(np.arange(50), nnz, np.repeat("a", 50), "test")
 
 
 class Failing:
@@ -154,20 +156,19 @@ class Failing:
         raise soma.SOMAError("S3: connection\nreset")
 
 
-def failing_reader(experiment, monkeypatch, failures, section):
-    reader = CountReader(experiment, vocabulary(range(60)), section)
-    fake = Failing(reader._x, failures)
+def fail(reader, monkeypatch, failures):
+    """Let the first reads of X fail; return how it is opened from then on."""
+    fake, opened = Failing(reader._x, failures), []
     reader._x = fake
-    opened = []
     monkeypatch.setattr(soma.SparseNDArray, "open", lambda uri, context: opened.append((uri, context)) or fake)
-    return reader, opened
+    return opened
 
 
-def test_a_fault_is_tried_again_from_the_start_with_x_opened_anew(tmp_path, monkeypatch, capsys):
+def test_a_fault_is_tried_again_from_the_start_with_x_opened_again(tmp_path, monkeypatch, capsys):
     x_ng = random_counts(seed=5)
-    with write_experiment(tmp_path / "x", x_ng) as experiment:
-        reader, opened = failing_reader(experiment, monkeypatch, 2, QUICK)
-        expected = read(CountReader(experiment, vocabulary(range(60)), QUICK), x_ng, range(50))
+    with reader_of(tmp_path, x_ng) as reader:
+        expected = read(reader, x_ng, range(50))
+        opened = fail(reader, monkeypatch, 2)
         found = read(reader, x_ng, range(50))
     np.testing.assert_array_equal(found.gene, expected.gene)
     np.testing.assert_array_equal(found.count, expected.count)
@@ -178,10 +179,8 @@ def test_a_fault_is_tried_again_from_the_start_with_x_opened_anew(tmp_path, monk
 
 def test_the_last_fault_names_datasets_and_range(tmp_path, monkeypatch):
     x_ng = random_counts(seed=6)
-    with write_experiment(tmp_path / "x", x_ng) as experiment:
-        reader, _ = failing_reader(experiment, monkeypatch, 9, QUICK)
-        message = r"^shard 4: datasets a, b, soma_joinid 10 to 39: S3: connection reset \(after 3 attempts\)$"
-        with pytest.raises(WcedError, match=message):
-            reader.read(
-                np.arange(10, 40), np.count_nonzero(x_ng[10:40], axis=1), pd.Series(["b"] * 20 + ["a"] * 10), "shard 4"
-            )
+    message = r"^shard 4: datasets a, b, soma_joinid 10 to 39: S3: connection reset \(after 3 attempts\)$"
+    nnz, datasets = np.count_nonzero(x_ng[10:40], axis=1), pd.Series(["b"] * 20 + ["a"] * 10)
+    with reader_of(tmp_path, x_ng) as reader, pytest.raises(WcedError, match=message):
+        fail(reader, monkeypatch, 9)
+        reader.read(np.arange(10, 40), nnz, datasets, "shard 4")

@@ -1,6 +1,5 @@
 """Batches of one dataset each."""
 
-import pickle
 from collections import Counter
 
 import numpy as np
@@ -8,10 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory_source import MemorySource
-from wced.shards.batches import BatchDataset, BatchKey, BatchLoader
-from wced.shards.encode import Encoding
-from wced.shards.order import Order
+from memory_source import MemorySource, order
+from wced.shards.batches import BatchDataset, BatchKey
 
 STRATEGIES = ["shuffled", "weighted"]
 
@@ -25,10 +22,12 @@ def source(n=2000, datasets=5, seed=0, mixed=False):
     return MemorySource(rng.random(n) < 0.8, dataset, rng.integers(0, 40, n), labels=labels)
 
 
-def batches(cells, strategy="shuffled", batch_size=16, seed=3, **options):
-    order = {name: options.pop(name) for name in ("epoch_cells",) if name in options}
-    order = Order(strategy, columns=("dataset", "type"), batches="one_dataset", block_cells=8, buffer_blocks=5, **order)
-    return BatchDataset(cells, "train", None, batch_size=batch_size, training=True, seed=seed, order=order, **options)
+SMALL = {"batches": "one_dataset", "block_cells": 8, "buffer_blocks": 5}
+
+
+def batches(cells, strategy="shuffled", batch_size=16, seed=3, **section):
+    own = order(strategy, columns=("dataset_id", "type"), **SMALL, **section)
+    return BatchDataset(cells, "train", None, batch_size=batch_size, training=True, seed=seed, order=own)
 
 
 def step_cells(made, epoch, step, ranks=1):
@@ -116,7 +115,7 @@ def test_steps_do_not_depend_on_how_ranks_share_them(ranks):
             assert sorted(step_cells(one, epoch, step)) == sorted(step_cells(many, epoch, step, ranks))
 
 
-def test_batches_of_datasets_stand_in_random_order_and_cells_are_shuffled():
+def test_batches_of_datasets_are_in_random_order_and_cells_are_shuffled():
     cells = source(4000, datasets=3)
     made = batches(cells)
     codes = [[cells.dataset[step_cells(made, epoch, step)[0]] for step in range(made.steps())] for epoch in range(2)]
@@ -137,7 +136,7 @@ def test_buckets_sort_cells_of_one_dataset():
     assert spread[1] < spread[0] / 3
 
 
-def test_sequences_are_drawn_anew_in_each_pass_over_a_dataset():
+def test_sequences_are_sampled_anew_in_each_pass_over_a_dataset():
     """A dataset that is smaller than a step has been passed over several times when others have not been once."""
     dataset = np.repeat([0, 1], [1990, 10])
     cells = MemorySource(np.ones(2000, bool), dataset)
@@ -147,37 +146,3 @@ def test_sequences_are_drawn_anew_in_each_pass_over_a_dataset():
     assert len(small) == 2
     assert [made.order.turn(*at, 20) for at in small] == [0, 10]
     assert [len(set(step_cells(made, *at))) for at in small] == [10, 10]
-
-
-def test_a_loader_goes_on_with_the_very_next_batch():
-    cells = source(600)
-    encoded = Encoding(length=16, dropout=0.2)
-    order = Order("weighted", batches="one_dataset", block_cells=8, buffer_blocks=5)
-
-    def loader(workers=0):
-        made = BatchDataset(cells, "train", encoded, batch_size=32, training=True, seed=1, order=order, bucket_steps=2)
-        return BatchLoader(pickle.loads(pickle.dumps(made)), workers=workers)
-
-    def seen(batches):
-        return [(batch["soma_joinid"].tolist(), batch["gene"].tolist()) for batch in batches]
-
-    whole = loader()
-    expected = seen(batch for _ in range(3) for batch in whole)
-    for stop in (0, 1, len(whole) - 1, len(whole), len(whole) + 3):
-        first, found = loader(workers=2), []
-        while len(found) < stop:
-            for batch in first:
-                found += seen([batch])
-                if len(found) == stop:
-                    break
-        second = loader()
-        second.load_state_dict(first.state_dict())
-        for _ in range(2):
-            found += seen(second)
-        assert found == expected[: len(found)] and len(found) >= 2 * len(whole)
-
-
-@pytest.mark.parametrize("strategy", ["sequential", "round_robin"])
-def test_strategies_without_streams_of_datasets_are_refused(strategy):
-    with pytest.raises(ValueError, match=f"^order: batches of one dataset are shuffled or weighted, not {strategy}$"):
-        batches(source(100), strategy)

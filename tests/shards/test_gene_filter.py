@@ -9,7 +9,7 @@ from wced import tables
 from wced.cli import shards as commands
 from wced.config.corpus import GeneFilter
 from wced.errors import WcedError
-from wced.shards.gene_filter import RUN_CELLS, GeneStatistics, judged, sampled_cells
+from wced.shards.gene_filter import RUN_CELLS, reaches_thresholds, sampled_cells
 from wced.shards.vocabulary import Vocabulary
 
 
@@ -92,16 +92,13 @@ def test_a_filter_that_leaves_nothing_is_refused(run):
 
 
 def test_genes_without_evidence_reach_no_threshold():
-    vocabulary = Vocabulary(("E1", "E2", "E3"), ("A", "B", "C"))
-    statistics = GeneStatistics(
-        np.array([9, 9, 0]), np.array([0.5, 0.0, np.nan]), np.array([1, 0, np.nan]), np.array([2, np.nan, np.nan])
-    )
+    statistics = pd.DataFrame({"frequency": [0.5, 0.0, np.nan], "dispersion": [2, np.nan, np.nan]})
     for rules, kept in (
         ({}, [True, True, True]),
         ({"min_fraction": 0.1}, [True, False, False]),
         ({"min_dispersion": 0.0}, [True, False, False]),
     ):
-        assert judged(vocabulary, statistics, GeneFilter(**rules))["kept"].tolist() == kept
+        assert reaches_thresholds(statistics, GeneFilter(**rules)).tolist() == kept
 
 
 def test_the_sample_is_runs_of_training_cells():

@@ -1,5 +1,5 @@
+import itertools
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, chisquare, kstest
 
-from count_cells import ragged, random_counts
+from count_cells import encoding, ragged, random_counts
+from wced.config.pretraining import Panels, Thinning
 from wced.errors import WcedError
 from wced.genes.groups import gene_group
-from wced.shards.encode import Encoding, encode
+from wced.shards.encode import encode
 from wced.shards.input_genes import InputGenes, gene_choice
 from wced.shards.kernels import TARGET_SUM
 from wced.shards.reduction import EXACT, TABLE, binomial_table, thinned_count
@@ -35,74 +36,68 @@ def expressed(batch, i, x_ng):
 
 def test_informative_genes_are_those_of_the_largest_value_times_rarity():
     x_ng, genes = random_counts(3, 200, 300, 0.6, 400), facts(300)
-    choice = gene_choice(genes, all_measured(300))
-    for length in (1, 7, 60, 150):
-        encoding = Encoding(length=length, subset="informative")
-        for training in (False, True):
-            batch = encode(ragged(x_ng), all_measured(300), encoding, training=training, choice=choice)
-            for i, x_g in enumerate(x_ng):
-                value_g = np.log1p(x_g * (TARGET_SUM / x_g.sum()))
-                score_g = value_g.astype(np.float32) * (1 - genes.frequency_v).astype(np.float32)
-                order = np.lexsort((np.arange(300), -score_g))
-                best = np.sort([g for g in order if x_g[g] > 0][:length])
-                np.testing.assert_array_equal(batch.gene[i, : batch.length[i]], best)
+    for length, training in itertools.product((1, 7, 60, 150), (False, True)):
+        how = encoding(length=length, subset="informative")
+        choice = gene_choice(genes, all_measured(300), how.input)
+        batch = encode(ragged(x_ng), all_measured(300), how, training=training, choice=choice)
+        for i, x_g in enumerate(x_ng):
+            value_g = np.log1p(x_g * (TARGET_SUM / x_g.sum()))
+            score_g = value_g.astype(np.float32) * (1 - genes.frequency_v).astype(np.float32)
+            order = np.lexsort((np.arange(300), -score_g))
+            best = np.sort([g for g in order if x_g[g] > 0][:length])
+            np.testing.assert_array_equal(batch.gene[i, : batch.length[i]], best)
 
 
 def test_equally_informative_genes_go_by_id_and_unlearned_ones_last():
     x_ng = np.array([[9, 1, 1, 1, 5, 1, 1]])
     genes = InputGenes(np.array([0.0, 0.5, 0.5, 0.5, 1.0, 0.5, 0.5]))  # none expressed gene 0, all gene 4
-    choice = gene_choice(genes, all_measured(7))
     for length, best in ((3, [1, 2, 3]), (5, [1, 2, 3, 5, 6]), (6, [0, 1, 2, 3, 5, 6])):
-        encoding = Encoding(length=length, subset="informative")
-        assert encode(ragged(x_ng), all_measured(7), encoding, training=True, choice=choice).gene.tolist() == [best]
+        how = encoding(length=length, subset="informative")
+        choice = gene_choice(genes, all_measured(7), how.input)
+        assert encode(ragged(x_ng), all_measured(7), how, training=True, choice=choice).gene.tolist() == [best]
 
 
 def test_ranks_and_bins_choose_the_same_genes_as_values():
-    x_ng, choice = random_counts(5, 30, 80, 0.9, 90), gene_choice(facts(80), all_measured(80))
-    batches = [
-        encode(
-            ragged(x_ng), all_measured(80), Encoding(length=20, subset="informative", values=values),
-            training=False, choice=choice,
-        ).gene.tolist()
-        for values in ("log1p_10k", "ranks", "bins")
-    ]  # fmt: skip
+    x_ng, batches = random_counts(5, 30, 80, 0.9, 90), []
+    for values in ("log1p_10k", "ranks", "bins"):
+        how = encoding(length=20, subset="informative", values=values)
+        choice = gene_choice(facts(80), all_measured(80), how.input)
+        batches.append(encode(ragged(x_ng), all_measured(80), how, training=False, choice=choice).gene.tolist())
     assert batches[0] == batches[1] == batches[2]
 
 
-encodings = st.builds(
-    Encoding,
-    length=st.integers(2, 60),
-    subset=st.sampled_from(["random", "most_expressed", "informative"]),
-    reduces=st.booleans(),
-    thinned=st.sampled_from([0.0, 0.5, 1.0]),
-    min_rate=st.sampled_from([0.01, 0.5]),
-    panelled=st.sampled_from([0.0, 0.5, 1.0]),
-    values=st.sampled_from(["log1p_10k", "ranks"]),
-    zeros=st.sampled_from(["exclude", "include", "interleave"]),
-    dropout=st.sampled_from([0.0, 0.3]),
-    select=st.sampled_from([0.0, 0.4]),
-    mask=st.just(0.5),
-)
+sections = {
+    "length": st.integers(2, 60),
+    "subset": st.sampled_from(["random", "most_expressed", "informative"]),
+    "leave_out": st.sampled_from([[], ["out"]]),
+    "thinning": st.builds(Thinning, share=st.sampled_from([0.0, 0.5, 1.0]), min_rate=st.sampled_from([0.01, 0.5])),
+    "panels": st.builds(Panels, share=st.sampled_from([0.0, 0.5, 1.0]), groups=st.just(["other"])),
+    "values": st.sampled_from(["log1p_10k", "ranks"]),
+    "zeros": st.sampled_from(["exclude", "include", "interleave"]),
+    "dropout": st.sampled_from([0.0, 0.3]),
+}
+encodings = st.builds(encoding, **sections, mlm=st.none() | st.just({"select": 0.4, "mask": 0.5}))
 
 
 @settings(deadline=None, derandomize=True, max_examples=200)
 @given(encodings, st.integers(2, 80), st.sampled_from([3, 5000]), st.booleans(), st.integers(0, 2**32))
-def test_a_reduced_input_is_what_choice_and_cell_allow(encoding, n_genes, largest, training, seed):
+def test_a_reduced_input_is_what_choice_and_cell_allow(how, n_genes, largest, training, seed):
     rng = np.random.default_rng(seed)
     x_ng, dataset = random_counts(seed, 5, n_genes, 0.5, largest), rng.integers(0, 2, 5)
     measured_dv = np.ones((2, n_genes), bool)
     measured_dv[1] = (x_ng[dataset == 1] > 0).any(axis=0) | (rng.random(n_genes) < 0.5)
     left_out = rng.random(n_genes) < 0.2
     genes = InputGenes(rng.random(n_genes), {"out": left_out, "other": rng.random(n_genes) < 0.5})
-    choice = gene_choice(genes, measured_dv, ["out"] * encoding.reduces, True, ["other"], [n_genes // 2 + 1])
+    section, panels = how.input, how.input.panels.model_copy(update={"sizes": [n_genes // 2 + 1]})
+    choice = gene_choice(genes, measured_dv, section.model_copy(update={"panels": panels}))
     options = {"training": training, "seed": seed, "epoch": 2}
-    batch = encode(ragged(x_ng, dataset=dataset), measured_dv, encoding, choice=choice, **options)
+    batch = encode(ragged(x_ng, dataset=dataset), measured_dv, how, choice=choice, **options)
     total_n = x_ng.sum(axis=1).astype(np.float64)
     for i in range(5):
         with_counts, gene = expressed(batch, i, x_ng)
         assert len(np.unique(gene)) == len(gene) and measured_dv[dataset[i], gene].all()
-        assert not (encoding.reduces and left_out[gene].any())
-        allowed = (x_ng[i] > 0) & ~(left_out & encoding.reduces)
+        assert not (section.leave_out and left_out[gene].any())
+        allowed = (x_ng[i] > 0) & ~(left_out & bool(section.leave_out))
         assert len(with_counts) >= min(1, allowed.sum())  # nothing that training varies empties a cell
         value = batch.value[i, : batch.length[i]]
         assert ((value > 0) == (x_ng[i, gene] > 0)).all()
@@ -111,34 +106,38 @@ def test_a_reduced_input_is_what_choice_and_cell_allow(encoding, n_genes, larges
         flat = slice(batch.target_offsets[i], batch.target_offsets[i + 1])
         np.testing.assert_array_equal(batch.target_gene[flat], np.flatnonzero(x_ng[i]))
         np.testing.assert_allclose(batch.target_value[flat], whole[x_ng[i] > 0], rtol=1e-6)
-        if encoding.select:
+        if how.mlm:
             np.testing.assert_allclose(batch.position_target[i, : batch.length[i]], whole[gene], rtol=1e-6)
-        varied = training and (encoding.thinned or encoding.panelled or encoding.dropout)
+        varied = training and (section.thinning.share or section.panels.share or section.dropout)
         if not varied:
-            room = encoding.length
-            if training and encoding.zeros == "interleave":
-                room = max(1, math.floor(room * encoding.nonzero_ratio))
+            room = section.length
+            if training and section.zeros == "interleave":
+                room = max(1, math.floor(room * section.nonzero_ratio))
             assert len(with_counts) == min(room, allowed.sum())
-            if encoding.values == "log1p_10k":
+            if section.values == "log1p_10k":
                 kept = x_ng[i] * allowed
                 expected = np.log1p(kept * (TARGET_SUM / max(kept.sum(), 1)))
                 np.testing.assert_allclose(value[x_ng[i, gene] > 0], expected[with_counts], rtol=1e-6)
     # A cell's sequence depends on itself alone.
-    alone = encode(ragged(x_ng[3:4], [3], dataset[3:4]), measured_dv, encoding, choice=choice, **options)
+    alone = encode(ragged(x_ng[3:4], [3], dataset[3:4]), measured_dv, how, choice=choice, **options)
     assert alone.gene[0, : alone.length[0]].tolist() == batch.gene[3, : batch.length[3]].tolist()
     assert alone.value[0, : alone.length[0]].tobytes() == batch.value[3, : batch.length[3]].tobytes()
 
 
 def test_what_training_varies_is_absent_from_inference():
     x_ng, genes = random_counts(7, 20, 90), facts(90, out=[1, 5], other=range(40))
-    plain = Encoding(length=30, subset="informative", reduces=True)
-    choice = gene_choice(genes, all_measured(90), ["out"], True, ["other"], [10])
-    varied = replace(plain, thinned=1.0, panelled=1.0, dropout=0.5, shortest=2)
+    plain = {"length": 30, "subset": "informative", "leave_out": ["out"]}
+    varied = encoding(
+        **plain, thinning=Thinning(share=1.0), panels=Panels(share=1.0, groups=["other"], sizes=[10]), dropout=0.5,
+        min_length=2,
+    )  # fmt: skip
+    choice = gene_choice(genes, all_measured(90), varied.input)
     first, second = (
-        encode(ragged(x_ng), all_measured(90), encoding, training=False, choice=choice) for encoding in (plain, varied)
+        encode(ragged(x_ng), all_measured(90), how, training=False, choice=choice)
+        for how in (encoding(**plain), varied)
     )
     assert first.gene.tobytes() == second.gene.tobytes() and first.value.tobytes() == second.value.tobytes()
-    assert replace(varied.unvaried, dropout=0.0) == plain
+    assert varied.unvaried == encoding(**plain, dropout=0.5)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, TABLE, TABLE + 1, EXACT, EXACT + 1, 500])
@@ -164,8 +163,8 @@ def test_thinned_counts_are_binomial(count):
 def test_rates_of_thinning_are_log_uniform_and_some_cells_are_left_whole():
     n = 4000
     x_ng = np.full((n, 50), 2000)
-    encoding = Encoding(length=50, thinned=0.7, min_rate=0.1, select=1.0, mask=1.0)
-    batch = encode(ragged(x_ng), all_measured(50), encoding, training=True, seed=3)
+    how = encoding(length=50, thinning=Thinning(share=0.7, min_rate=0.1), mlm={"mask": 1.0})
+    batch = encode(ragged(x_ng), all_measured(50), how, training=True, seed=3)
     # Totals are not kept, but noise is: the spread of a cell's values tells its rate.
     spread = np.expm1(batch.value.astype(np.float64)).std(axis=1) / (TARGET_SUM / 50)
     whole = spread < 1e-6
@@ -180,9 +179,9 @@ def test_a_panel_is_that_of_a_dataset_a_group_or_a_size_equally_often():
     measured_dv = np.ones((3, n_genes), bool)
     measured_dv[1, :200], measured_dv[2, 200:] = False, False
     genes = facts(n_genes, blood=range(100))
-    choice = gene_choice(genes, measured_dv, [], True, ["blood"], [50])
-    encoding = Encoding(length=n_genes, panelled=0.75)
-    batch = encode(ragged(x_ng), measured_dv, encoding, training=True, choice=choice)
+    how = encoding(length=n_genes, panels=Panels(share=0.75, groups=["blood"], sizes=[50]))
+    choice = gene_choice(genes, measured_dv, how.input)
+    batch = encode(ragged(x_ng), measured_dv, how, training=True, choice=choice)
     blood = (batch.length == 300) & (batch.gene.min(axis=1, where=batch.value > 0, initial=n_genes) == 100)
     halves = batch.length == 200
     small = (batch.length < 110) & (batch.length > 15)
@@ -194,14 +193,14 @@ def test_a_panel_is_that_of_a_dataset_a_group_or_a_size_equally_often():
     assert abs(share_g - 1 / 8).max() < 6 * np.sqrt(1 / 8 * 7 / 8 / small.sum())
 
 
-def test_zeros_are_drawn_from_the_panel_and_none_is_left_out():
+def test_zeros_are_of_the_panel_and_none_is_left_out():
     x_ng = np.zeros((500, 60), int)
     x_ng[:, :10] = 3
     measured_dv = np.ones((2, 60), bool)
     measured_dv[1, 30:] = False
-    choice = gene_choice(facts(60, out=[0, 11, 12]), measured_dv, ["out"], True)
-    encoding = Encoding(length=60, zeros="include", reduces=True, panelled=1.0)
-    batch = encode(ragged(x_ng), measured_dv, encoding, training=True, choice=choice)
+    how = encoding(length=60, zeros="include", leave_out=["out"], panels=Panels(share=1.0))
+    choice = gene_choice(facts(60, out=[0, 11, 12]), measured_dv, how.input)
+    batch = encode(ragged(x_ng), measured_dv, how, training=True, choice=choice)
     assert set(batch.length) == {57, 27}
     for i in range(0, 500, 50):
         gene = np.sort(batch.gene[i, : batch.length[i]])
@@ -209,26 +208,22 @@ def test_zeros_are_drawn_from_the_panel_and_none_is_left_out():
 
 
 def test_a_cell_of_genes_that_are_left_out_is_an_empty_one():
-    choice = gene_choice(facts(6, out=[1, 2]), all_measured(6), ["out"])
-    x_ng = np.array([[0, 3, 9, 0, 0, 0], [0, 3, 0, 0, 4, 0]])
-    batch = encode(ragged(x_ng), all_measured(6), Encoding(length=4, reduces=True), training=True, choice=choice)
+    x_ng, how = np.array([[0, 3, 9, 0, 0, 0], [0, 3, 0, 0, 4, 0]]), encoding(length=4, leave_out=["out"])
+    choice = gene_choice(facts(6, out=[1, 2]), all_measured(6), how.input)
+    batch = encode(ragged(x_ng), all_measured(6), how, training=True, choice=choice)
     assert batch.length.tolist() == [0, 1] and batch.gene[1, 0] == 4
 
 
-def test_an_encoding_that_chooses_wants_a_choice():
+def test_an_encoding_that_chooses_needs_a_choice():
+    cells, informative = ragged(np.ones((1, 4), int)), encoding(length=2, subset="informative")
     with pytest.raises(ValueError, match="give it a GeneChoice"):
-        encode(ragged(np.ones((1, 4), int)), all_measured(4), Encoding(length=2, subset="informative"), training=False)
+        encode(cells, all_measured(4), informative, training=False)
+    no_panels = encoding(panels=Panels(datasets=False)).input
     with pytest.raises(ValueError, match="the GeneChoice has none"):
-        choice = gene_choice(facts(4), all_measured(4))
-        encode(
-            ragged(np.ones((1, 4), int)),
-            all_measured(4),
-            Encoding(length=2, panelled=1.0),
-            training=True,
-            choice=choice,
-        )
+        choice = gene_choice(facts(4), all_measured(4), no_panels)
+        encode(cells, all_measured(4), encoding(length=2, panels=Panels(share=1.0)), training=True, choice=choice)
     with pytest.raises(ValueError, match="input genes of 5 genes, but the cells have 4"):
-        gene_choice(facts(5), all_measured(4))
+        gene_choice(facts(5), all_measured(4), informative.input)
 
 
 VOCABULARY = Vocabulary(("ENSG00000000001", "ENSG00000000002", "ENSG00000000003"), ("MT-CO1", "RPL3", "CD4"))
@@ -243,19 +238,18 @@ def test_input_genes_are_read_as_they_were_written(tmp_path):
     np.testing.assert_allclose(again.information_v, [2 / 3, 0, 0], rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("gene_id\tx\n", "not the input genes of a model: its first columns are not"),
-        ("gene_id\tsymbol\tdetection_frequency\nENSG1\tA\t0.5\n", "not of the vocabulary that the model was"),
-        (
-            "gene_id\tsymbol\tdetection_frequency\tg\n"
-            "ENSG00000000001\tA\t0.5\t1\nENSG00000000002\tB\t2\t0\nENSG00000000003\tC\t0\t0\n",
-            "detection_frequency is a share between 0 and 1, and a gene group has 0 or 1",
-        ),
-    ],
-    ids=["columns", "vocabulary", "range"],
-)
+HEAD = "gene_id\tsymbol\tdetection_frequency"
+OTHER_FILES = {
+    "columns": ("gene_id\tx\n", "not the input genes of a model: its first columns are not"),
+    "vocabulary": (f"{HEAD}\nENSG1\tA\t0.5\n", "not of the vocabulary that the model was"),
+    "range": (
+        f"{HEAD}\tg\nENSG00000000001\tA\t0.5\t1\nENSG00000000002\tB\t2\t0\nENSG00000000003\tC\t0\t0\n",
+        "detection_frequency is a share between 0 and 1, and a gene group has 0 or 1",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "sentence"), OTHER_FILES.values(), ids=OTHER_FILES)
 def test_other_files_are_no_input_genes(tmp_path, text, sentence):
     (tmp_path / "genes.tsv").write_text(text)
     with pytest.raises(WcedError, match=sentence):

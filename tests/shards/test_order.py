@@ -6,12 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory_source import MemorySource
+from memory_source import MemorySource, order
 from wced.errors import WcedError
-from wced.shards import blocks, streams
-from wced.shards.classes import class_weights
+from wced.shards import blocks, epochs
+from wced.shards.blocks import class_weights
 from wced.shards.epochs import EpochOrder
-from wced.shards.order import Order
 
 STRATEGIES = ["sequential", "shuffled", "weighted", "round_robin"]
 
@@ -21,6 +20,16 @@ def source(n=5000, datasets=7, seed=0):
     dataset = np.sort(rng.choice(datasets, n, p=np.arange(1, datasets + 1) / (datasets * (datasets + 1) / 2)))
     nonzeros = rng.integers(0, 5, n)
     return MemorySource(rng.random(n) < 0.7, dataset, nonzeros)
+
+
+def epoch_order(cells, strategy="shuffled", seed=0, **section):
+    return EpochOrder(cells, "train", order(strategy, **section), seed)
+
+
+def visited(own, epoch=0, start=0, stop=None):
+    """Rows of the cells that an epoch visits from start to stop."""
+    begin = epoch * len(own)
+    return own.cells(0, begin + start, begin + (len(own) if stop is None else stop))
 
 
 def entropy(codes):
@@ -38,24 +47,24 @@ def entropy(codes):
 )  # fmt: skip
 def test_an_epoch_is_the_same_in_any_pieces(strategy, n, block_cells, buffer_blocks, cuts, seed):
     cells = source(n, seed=seed)
-    order = Order(strategy=strategy, block_cells=block_cells, buffer_blocks=buffer_blocks)
-    first, second = (EpochOrder(cells, "train", order, seed) for _ in range(2))
+    section = {"block_cells": block_cells, "buffer_blocks": buffer_blocks}
+    first, second = (epoch_order(cells, strategy, seed, **section) for _ in range(2))
     total = len(first)
     assert total == cells.count("train")
-    whole = first.cells(2, 0, total)
+    whole = visited(first, 2)
     assert len(whole) == total and set(whole) <= set(cells.places("train"))
     if strategy in ("sequential", "shuffled"):
         assert sorted(whole) == cells.places("train").tolist()
     bounds = sorted({0, total, *(min(cut, total) for cut in cuts)})
     for a, b in list(pairwise(bounds))[::-1]:  # and in any order of calls
-        assert second.cells(2, a, b).tolist() == whole[a:b].tolist()
+        assert visited(second, 2, a, b).tolist() == whole[a:b].tolist()
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_epochs_and_seeds_have_their_own_order(strategy):
     cells = source()
     orders = [
-        tuple(EpochOrder(cells, "train", Order(strategy=strategy), seed).cells(epoch, 0, 1000))
+        tuple(visited(epoch_order(cells, strategy, seed), epoch, 0, 1000))
         for seed in (1, 2) for epoch in (0, 1, 2)
     ]  # fmt: skip
     assert len(set(orders)) == (1 if strategy == "sequential" else 6)
@@ -68,33 +77,32 @@ def test_batches_are_as_mixed_as_after_a_full_shuffle(datasets, batch):
     sizes = np.random.default_rng(1).lognormal(0, 1, datasets)
     dataset = np.searchsorted(np.cumsum(sizes) / sizes.sum(), np.arange(n) / n, side="right")
     cells = MemorySource(np.ones(n, bool), dataset)
-    order = EpochOrder(cells, "train", Order(), seed=3)
+    own = epoch_order(cells, seed=3)
     assert len(cells.blocks("train", 64)[1]) // 512 >= 6  # several buffers
     full = np.random.default_rng(2).permutation(n)
-    ours = [entropy(dataset[order.cells(0, start, start + batch)]) for start in range(0, n - batch, 1997)]
+    ours = [entropy(dataset[visited(own, 0, start, start + batch)]) for start in range(0, n - batch, 1997)]
     shuffled = [entropy(dataset[full[start : start + batch]]) for start in range(0, n - batch, 1997)]
     assert np.mean(ours) > 0.95 * np.mean(shuffled)
 
 
 def test_cells_of_a_buffer_are_read_from_few_places():
     cells = MemorySource(np.ones(100_000, bool))
-    order = EpochOrder(cells, "train", Order(block_cells=100, buffer_blocks=64), seed=0)
-    places = order.cells(0, 0, 6400)
+    places = visited(epoch_order(cells, block_cells=100, buffer_blocks=64), 0, 0, 6400)
     assert len(np.unique(places // 100)) <= 128  # one or two buffers of whole blocks
 
 
-def test_weighted_draws_are_those_of_the_class_weights():
+def test_weighted_samples_are_those_of_the_class_weights():
     dataset = np.repeat([0, 1, 2], [9000, 900, 100])
     cells = MemorySource(np.ones(10_000, bool), dataset)
-    order = EpochOrder(cells, "train", Order(strategy="weighted", power=0.5), seed=1)
+    own = epoch_order(cells, "weighted", 1, power=0.5)
     root = np.sqrt([9000, 900, 100])
     for epoch in range(3):
-        drawn = order.cells(epoch, 0, len(order))
-        assert len(drawn) == 10_000
-        np.testing.assert_allclose(np.bincount(dataset[drawn]), 10_000 * root / root.sum(), atol=1)
+        sampled = visited(own, epoch)
+        assert len(sampled) == 10_000
+        np.testing.assert_allclose(np.bincount(dataset[sampled]), 10_000 * root / root.sum(), atol=1)
     # Over the epochs every cell has its turn.
-    drawn = Counter(np.concatenate([order.cells(epoch, 0, 10_000) for epoch in range(60)]).tolist())
-    assert min(drawn[cell] for cell in range(9000)) > 60 * 0.5 * root[0] / root.sum() * 10_000 / 9000
+    sampled = Counter(np.concatenate([visited(own, epoch) for epoch in range(60)]).tolist())
+    assert min(sampled[cell] for cell in range(9000)) > 60 * 0.5 * root[0] / root.sum() * 10_000 / 9000
 
 
 def labelled(rng, n=3000):
@@ -104,10 +112,16 @@ def labelled(rng, n=3000):
     return MemorySource(rng.random(n) < 0.8, dataset, rng.integers(0, 5, n), labels=labels)
 
 
+def combinations(cells, columns, places):
+    """The combination of some columns' values that each cell has."""
+    names = [name.removesuffix("_id") for name in columns]
+    return list(zip(*(cells.column(name, places).tolist() for name in names), strict=True))
+
+
 def brute_weights(cells, columns, power, max_repeats):
     """Return the weight of each training cell from the counts of tuples, float64, by bisection over their scale."""
     places = cells.places("train")
-    classes = list(zip(*(cells.column(name, places).tolist() for name in columns), strict=True))
+    classes = combinations(cells, columns, places)
     count = Counter(classes)
     raw = np.array([count[c] ** -power for c in classes])
     low, high = 0.0, 1e12
@@ -119,18 +133,20 @@ def brute_weights(cells, columns, power, max_repeats):
 
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0], ids="power={}".format)
 @pytest.mark.parametrize("max_repeats", [3.0, 1000.0], ids="max_repeats={}".format)
-@pytest.mark.parametrize("columns", [("type",), ("dataset", "type"), ("disease", "dataset", "type")], ids="-".join)
+@pytest.mark.parametrize(
+    "columns", [("type",), ("dataset_id", "type"), ("disease", "dataset_id", "type")], ids="-".join
+)
 def test_samples_of_combinations_are_those_of_brute_force(monkeypatch, columns, power, max_repeats):
     monkeypatch.setattr(blocks, "CHUNK_BLOCKS", 7)
     cells = labelled(np.random.default_rng(7))
     settings = {"columns": columns, "power": power, "max_repeats": max_repeats}
-    order = EpochOrder(cells, "train", Order("weighted", block_cells=16, buffer_blocks=9, **settings), 5)
+    own = epoch_order(cells, "weighted", 5, block_cells=16, buffer_blocks=9, **settings)
     places, expected = brute_weights(cells, columns, power, max_repeats)
     total, passes = np.zeros(len(cells)), 50
     starts = iter((np.arange(passes) + 0.5) / passes)
-    monkeypatch.setattr(streams, "sample_offset", lambda rng: next(starts))
+    monkeypatch.setattr(epochs, "sample_offset", lambda rng: next(starts))
     for epoch in range(passes):
-        times = np.bincount(order.cells(epoch, 0, len(order)), minlength=len(cells))
+        times = np.bincount(visited(own, epoch), minlength=len(cells))
         # Each cell comes as often as its weight, rounded down or up: nothing is lost or repeated at any bound.
         assert (np.floor(expected - 1e-9) <= times[places]).all() and (times[places] <= np.ceil(expected + 1e-9)).all()
         assert times.sum() == len(places)
@@ -144,18 +160,17 @@ def test_samples_of_combinations_are_those_of_brute_force(monkeypatch, columns, 
 def test_columns_that_can_not_be_combined_are_refused():
     cells = labelled(np.random.default_rng(1))
     with pytest.raises(WcedError, match=r"^order\.columns: sex is no label of the shards, which have label$"):
-        EpochOrder(cells, "train", Order("weighted", columns=("sex",)), 0).cells(0, 0, 1)
+        visited(epoch_order(cells, "weighted", columns=("sex",)))
     cells.labels.classes["type"] = range(2**31)
     cells.labels.classes["disease"] = range(2**31)
-    with pytest.raises(WcedError, match=r"^order\.columns: type, dataset, disease have too many combinations"):
-        EpochOrder(cells, "train", Order("weighted", columns=("type", "dataset", "disease")), 0).cells(0, 0, 1)
+    with pytest.raises(WcedError, match=r"^order\.columns: type, dataset_id, disease have too many combinations"):
+        visited(epoch_order(cells, "weighted", columns=("type", "dataset_id", "disease")))
 
 
 def test_round_robin_takes_combinations_in_turn():
     cells = labelled(np.random.default_rng(3))
-    order = EpochOrder(cells, "train", Order("round_robin", columns=("dataset", "disease")), 2)
-    seen = order.cells(0, 0, len(order))
-    classes = list(zip(*(cells.column(name, seen).tolist() for name in ("dataset", "disease")), strict=True))
+    columns = ("dataset_id", "disease")
+    classes = combinations(cells, columns, visited(epoch_order(cells, "round_robin", 2, columns=columns)))
     number = len(set(classes))
     assert number > 8 and classes == (classes[:number] * len(classes))[: len(classes)]
 
@@ -164,10 +179,8 @@ def test_unknown_is_a_class_of_its_own():
     dataset = np.repeat([0, -1], [900, 100])
     cells = MemorySource(np.ones(1000, bool), np.abs(dataset))
     cells.dataset = dataset.astype(np.int32)
-    weighted = EpochOrder(cells, "train", Order(strategy="weighted", power=1.0), seed=1)
-    assert abs((dataset[weighted.cells(0, 0, 1000)] == -1).sum() - 500) <= 1
-    turns = EpochOrder(cells, "train", Order(strategy="round_robin"), seed=1)
-    assert (dataset[turns.cells(0, 0, 1000)] == -1).sum() == 500
+    assert abs((dataset[visited(epoch_order(cells, "weighted", 1, power=1.0))] == -1).sum() - 500) <= 1
+    assert (dataset[visited(epoch_order(cells, "round_robin", 1))] == -1).sum() == 500
 
 
 @settings(deadline=None, derandomize=True, max_examples=200)
@@ -185,12 +198,11 @@ def test_class_weights_share_out_all_samples_within_the_limit(number_of, power, 
 def test_round_robin_takes_a_cell_of_each_class_in_turn():
     dataset = np.repeat([0, 1, 2], [700, 250, 50])
     cells = MemorySource(np.ones(1000, bool), dataset)
-    order = EpochOrder(cells, "train", Order(strategy="round_robin"), seed=4)
-    drawn = order.cells(0, 0, len(order))
-    assert len(drawn) == 1000 and dataset[drawn].tolist() == ([0, 1, 2] * 334)[:1000]
+    sampled = visited(epoch_order(cells, "round_robin", 4))
+    assert len(sampled) == 1000 and dataset[sampled].tolist() == ([0, 1, 2] * 334)[:1000]
     for name, size in ((0, 700), (1, 250), (2, 50)):
-        own = drawn[dataset[drawn] == name]
+        own = sampled[dataset[sampled] == name]
         for lap in range(len(own) // size):  # each lap over a class has all of its cells once
             assert len(set(own[lap * size : (lap + 1) * size])) == size
-    small = drawn[dataset[drawn] == 2]
+    small = sampled[dataset[sampled] == 2]
     assert small[:50].tolist() != small[50:100].tolist()

@@ -11,9 +11,8 @@ import pytest
 from wced.config.corpus import LABEL_COLUMNS
 from wced.errors import WcedError
 from wced.files import sha256
-from wced.shards.facts import fact_types
 from wced.shards.reader import ShardSet
-from wced.shards.vocabulary import Labels, Vocabulary, label_values, read_measured, write_measured
+from wced.shards.vocabulary import Labels, Vocabulary, fact_types, label_values, read_measured, write_measured
 
 
 @pytest.fixture(scope="module")
@@ -32,24 +31,23 @@ def rows(made):
 
 
 @pytest.mark.parametrize("order", ["all", "reversed", "shuffled", "few_repeated", "none"])
-def test_take_gives_the_cells_asked_for_in_their_order(shards, rows, order):
+def test_take_returns_cells_in_the_order_of_the_rows(shards, rows, order):
     rng = np.random.default_rng(5)
+    n = len(rows)
     places = {
-        "all": np.arange(len(rows)),
-        "reversed": np.arange(len(rows))[::-1],
-        "shuffled": rng.permutation(len(rows)),
-        "few_repeated": np.array([500, 3, 3, 200, 63, 64]),
-        "none": np.array([], np.int64),
-    }[order]
+        "all": np.arange(n), "reversed": np.arange(n)[::-1], "shuffled": rng.permutation(n),
+        "few_repeated": np.array([500, 3, 3, 200, 63, 64]), "none": np.array([], np.int64),
+    }[order]  # fmt: skip
     cells = shards.take(places)
     assert len(shards) == len(rows) and len(cells) == len(places)
-    assert cells.gene.tolist() == [gene for place in places for gene in rows[place]["gene"]]
-    assert cells.count.tolist() == [count for place in places for count in rows[place]["count"]]
-    assert np.diff(cells.offsets).tolist() == [len(rows[place]["gene"]) for place in places]
-    assert cells.soma_joinid.tolist() == [rows[place]["soma_joinid"] for place in places]
-    assert cells.dataset.tolist() == [rows[place]["dataset"] for place in places]
+    taken = [rows[place] for place in places]
+    for values, name in ((cells.gene, "gene"), (cells.count, "count")):
+        assert values.tolist() == [value for row in taken for value in row[name]]
+    assert np.diff(cells.offsets).tolist() == [len(row["gene"]) for row in taken]
+    assert cells.soma_joinid.tolist() == [row["soma_joinid"] for row in taken]
+    assert cells.dataset.tolist() == [row["dataset"] for row in taken]
     for k, name in enumerate(shards.label_columns):
-        assert cells.labels[:, k].tolist() == [rows[place][name] for place in places]
+        assert cells.labels[:, k].tolist() == [row[name] for row in taken]
     assert cells.numbers is None and cells.perturbed is None
 
 
@@ -84,7 +82,7 @@ def test_another_process_opens_the_folder_itself(shards):
     assert len(pickle.dumps(shards)) < 1000
 
 
-def test_what_it_says_of_its_cells(made, shards):
+def test_attributes_are_those_of_the_files(made, shards):
     assert shards.vocabulary == Vocabulary.read(made.shards / "vocabulary.tsv")
     assert shards.labels == Labels.read(made.shards / "labels.json")
     assert shards.label_columns == LABEL_COLUMNS and shards.number_columns == ()
@@ -92,43 +90,39 @@ def test_what_it_says_of_its_cells(made, shards):
     assert shards.measured_dv.shape == (3, len(shards.vocabulary))
 
 
-def change_index(**changes):
-    def change(folder):
-        path = folder / "index.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-    return change
+def changed(name, change):
+    """Damage a folder: the bytes of a file become what `change` makes of them."""
+    return lambda folder: (folder / name).write_bytes(change((folder / name).read_bytes()))
 
 
-def rewrite_shard(folder, metadata):
-    """Write the second shard again with other metadata, and its new checksum into the index."""
-    path = folder / "shard-00001.arrow"
-    table = pa.ipc.open_file(pa.BufferReader(path.read_bytes())).read_all()
-    table = table.replace_schema_metadata(table.schema.metadata | metadata)
-    with pa.ipc.new_file(path, table.schema) as writer:
-        writer.write_table(table)
-    index = json.loads((folder / "index.json").read_text())
-    index["shards"][1]["sha256"] = sha256(path)
-    (folder / "index.json").write_text(json.dumps(index))
+def removed(name):
+    return lambda folder: (folder / name).unlink()
 
 
-def truncate(folder):
-    path = folder / "shard-00001.arrow"
-    path.write_bytes(path.read_bytes()[:-2000])
+def index(change):
+    """Damage a folder: `change` the object in its index."""
+
+    def changed_object(data):
+        record = json.loads(data)
+        change(record)
+        return json.dumps(record).encode()
+
+    return changed("index.json", changed_object)
 
 
-def flip_a_byte(folder):
-    path = folder / "shard-00002.arrow"
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
+def metadata(**values):
+    """Damage a folder: the second shard has other metadata, and the index its new checksum."""
 
+    def damage(folder):
+        path = folder / "shard-00001.arrow"
+        table = pa.ipc.open_file(pa.BufferReader(path.read_bytes())).read_all()
+        other = {f"wced.{key}".encode(): value for key, value in values.items()}
+        table = table.replace_schema_metadata(table.schema.metadata | other)
+        with pa.ipc.new_file(path, table.schema) as writer:
+            writer.write_table(table)
+        index(lambda record: record["shards"][1].update(sha256=sha256(path)))(folder)
 
-def fewer_rows(folder):
-    path = folder / "index.json"
-    index = json.loads(path.read_text())
-    index["shards"][2]["cells"] += 1
-    path.write_text(json.dumps(index))
+    return damage
 
 
 def other_vocabulary(folder):
@@ -141,64 +135,54 @@ def narrower_mask(folder):
     write_measured(folder / "measured.arrow", dataset_ids, measured_dv[:, 1:])
 
 
-@pytest.mark.parametrize(
-    ("damage", "file", "message"),
-    [
-        (lambda folder: (folder / "index.json").unlink(), "index.json", "no such file"),
-        (lambda folder: (folder / "index.json").write_text("{"), "index.json", "not the index of the shards"),
-        (change_index(format_version=7), "index.json", "format version 7, this program reads 3"),
-        (lambda folder: (folder / "vocabulary.tsv").unlink(), "vocabulary.tsv", "no such file"),
-        (other_vocabulary, "vocabulary.tsv", "not the vocabulary that the index was made with"),
-        (lambda folder: (folder / "labels.json").unlink(), "labels.json", "no such file"),
-        (lambda folder: (folder / "measured.arrow").unlink(), "measured.arrow", "no such file"),
-        (narrower_mask, "measured.arrow", "for another vocabulary"),
-        (lambda folder: (folder / "shard-00001.arrow").unlink(), "shard-00001.arrow", "no such file"),
-        (truncate, "shard-00001.arrow", "not a whole Arrow file"),
-        (
-            lambda folder: rewrite_shard(folder, {b"wced.vocabulary_sha256": b"0" * 64}),
-            "shard-00001.arrow",
-            "for another vocabulary",
-        ),
-        (
-            lambda folder: rewrite_shard(folder, {b"wced.format_version": b"9"}),
-            "shard-00001.arrow",
-            "format version 9, this program reads 3",
-        ),
-        (
-            lambda folder: rewrite_shard(folder, {b"wced.inputs_sha256": b"0" * 64}),
-            "shard-00001.arrow",
-            "made from other cells than the index",
-        ),
-        (fewer_rows, "shard-00002.arrow", "holds another number of cells"),
-        (
-            lambda folder: (folder / "labels.json").write_text((folder / "labels.json").read_text() + " "),
-            "labels.json",
-            "not the file that the index was made with",
-        ),
-    ],
-    ids=[
-        "no_index", "broken_index", "index_version", "no_vocabulary", "other_vocabulary", "no_labels", "no_mask",
-        "other_mask", "no_shard", "truncated_shard", "foreign_shard", "shard_version", "stale_shard", "row_count",
-        "changed_labels",
-    ],
-)  # fmt: skip
-def test_damaged_shards_are_refused_by_name(made, tmp_path, damage, file, message):
-    folder = tmp_path / "shards"
-    shutil.copytree(made.shards, folder)
-    damage(folder)
+SHARD = "shard-00001.arrow"
+DAMAGES = {
+    "no_index": (removed("index.json"), "index.json", "no such file"),
+    "broken_index": (changed("index.json", lambda _: b"{"), "index.json", "not the index of the shards"),
+    "index_version": (
+        index(lambda record: record.update(format_version=7)), "index.json", "format version 7, this program reads 3",
+    ),
+    "no_vocabulary": (removed("vocabulary.tsv"), "vocabulary.tsv", "no such file"),
+    "other_vocabulary": (other_vocabulary, "vocabulary.tsv", "not the vocabulary that the index was made with"),
+    "no_labels": (removed("labels.json"), "labels.json", "no such file"),
+    "no_mask": (removed("measured.arrow"), "measured.arrow", "no such file"),
+    "other_mask": (narrower_mask, "measured.arrow", "for another vocabulary"),
+    "no_shard": (removed(SHARD), SHARD, "no such file"),
+    "truncated_shard": (changed(SHARD, lambda data: data[:-2000]), SHARD, "not a whole Arrow file"),
+    "foreign_shard": (metadata(vocabulary_sha256=b"0" * 64), SHARD, "for another vocabulary"),
+    "shard_version": (metadata(format_version=b"9"), SHARD, "format version 9, this program reads 3"),
+    "stale_shard": (metadata(inputs_sha256=b"0" * 64), SHARD, "stale: made from other cells"),
+    "row_count": (
+        index(lambda record: record["shards"][1].update(cells=record["shards"][1]["cells"] + 1)), SHARD,
+        "holds another number of cells",
+    ),
+    "changed_labels": (
+        changed("labels.json", lambda data: data + b" "), "labels.json", "not the file that the index was made with",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    return shutil.copytree(made.shards, tmp_path / "shards")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_shards_are_refused_by_name(folder, damage):
+    change, file, message = DAMAGES[damage]
+    change(folder)
     with pytest.raises(WcedError, match=f"^{re.escape(str(folder / file))}: .*{message}"):
         ShardSet(folder)
 
 
-def test_a_changed_byte_is_found_when_asked_to_verify(made, tmp_path):
-    folder = tmp_path / "shards"
-    shutil.copytree(made.shards, folder)
-    flip_a_byte(folder)
-    with pytest.raises(WcedError, match=r"shard-00002\.arrow: its checksum is not the one in the index"):
+def test_verifying_finds_a_changed_byte(folder):
+    middle = (folder / SHARD).stat().st_size // 2
+    changed(SHARD, lambda data: data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])(folder)
+    with pytest.raises(WcedError, match=rf"{SHARD}: its checksum is not the one in the index"):
         ShardSet(folder, verify=True)
 
 
-def test_cells_carry_the_columns_that_were_asked_for(annotated):
+def test_cells_carry_the_columns_of_the_config(annotated):
     shards = ShardSet(annotated.shards, verify=True)
     assert shards.label_columns == ("batch", "cell_type", "treated", "guide")
     assert shards.number_columns == ("dose", "days", "raw_sum")
@@ -219,12 +203,3 @@ def test_cells_carry_the_columns_that_were_asked_for(annotated):
         perturbed = [annotated.perturbed.get(guide, []) for guide in rows["guide"]]
         assert [[gene for gene in own if gene >= 0] for own in cells.perturbed.tolist()] == perturbed
     np.testing.assert_array_equal(shards.column("days", places), expected[:, 1])
-
-
-def test_shards_of_other_columns_are_refused(annotated, tmp_path):
-    folder = tmp_path / "shards"
-    shutil.copytree(annotated.shards, folder)
-    record = json.loads((folder / "labels.json").read_text())
-    (folder / "labels.json").write_text(json.dumps(record | {"number_columns": ["dose"]}))
-    with pytest.raises(WcedError, match=r"labels\.json: not the file that the index was made with"):
-        ShardSet(folder)

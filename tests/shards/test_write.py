@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from wced.corpus.census import open_census
 from wced.errors import WcedError
 from wced.files import sha256
+from wced.shards.counts import batch_bounds
 from wced.shards.vocabulary import Labels, Vocabulary, read_measured
 from wced.shards.write import (
     BATCH_SHA256,
     VOCABULARY_FILES,
-    batch_bounds,
     batch_sha256,
     inputs_sha256,
     shard_bounds,
@@ -145,7 +145,7 @@ def test_a_dataset_without_code_is_refused(again, tmp_path):
 
 def test_rows_do_not_depend_on_how_much_is_read_at_once(again, tmp_path, monkeypatch):
     whole = again(tmp_path / "whole.arrow")
-    monkeypatch.setattr("wced.shards.write.batch_bounds", lambda nonzeros, cells: batch_bounds(nonzeros, cells, 1000))
+    monkeypatch.setattr("wced.shards.counts.batch_bounds", lambda nonzeros, cells: batch_bounds(nonzeros, cells, 1000))
     parts = again(tmp_path / "parts.arrow")
     assert read_with_plain_pyarrow(whole).equals(read_with_plain_pyarrow(parts))
     sizes = [len(chunk) for chunk in read_with_plain_pyarrow(parts)["gene"].chunks]
@@ -163,56 +163,54 @@ def flipped(path, column):
     path.write_bytes(bytes(data))
 
 
-def replaced(path, metadata):
+def replaced(path, **metadata):
     """Write a shard again with other metadata, everything else as it was."""
     with pa.memory_map(str(path)) as source:
         reader = pa.ipc.open_file(source)
         batches = [reader.get_batch_with_custom_metadata(i) for i in range(reader.num_record_batches)]
-        schema = reader.schema.with_metadata({**reader.schema.metadata, **metadata})
+        metadata = {f"wced.{key}".encode(): value for key, value in metadata.items()}
+        schema = reader.schema.with_metadata(reader.schema.metadata | metadata)
         with pa.ipc.new_file(path.with_name("new"), schema) as writer:
             for batch, own in batches:
                 writer.write_batch(batch.replace_schema_metadata(schema.metadata), custom_metadata=own)
     path.with_name("new").replace(path)
 
 
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda path: path.unlink(), "no such file; expected a shard"),
-        (lambda path: path.write_bytes(path.read_bytes()[:5000]), "not a whole Arrow file"),
-        (lambda path: path.write_bytes(path.read_bytes()[:-40]), "not a whole Arrow file"),
-        (lambda path: path.write_bytes(b""), "not a whole Arrow file"),
-        (lambda path: flipped(path, "count"), "record batch 1 is damaged"),
-        (lambda path: flipped(path, "gene"), "record batch 1 is damaged"),
-        (lambda path: flipped(path, "donor_id"), "record batch 1 is damaged"),
-        (lambda path: replaced(path, {b"wced.format_version": b"1"}), "format version 1, this program makes 3"),
-        (lambda path: replaced(path, {b"wced.vocabulary_sha256": b"0"}), "written for another vocabulary"),
-        (lambda path: replaced(path, {b"wced.inputs_sha256": b"0"}), "stale: made from other cells"),
-        (lambda path: replaced(path, {b"wced.shards": b"4"}), "is shard 1 of 4, but stands for shard 1 of 3"),
-        (
-            lambda path: shutil.copy(path.with_name("shard-00002.arrow"), path),
-            "is shard 2 of 3, but stands for shard 1 of 3",
-        ),
-    ],
-    ids=[
-        "missing", "truncated", "short", "empty", "count", "gene", "label", "version", "vocabulary", "stale", "number",
-        "misplaced",
-    ],
-)  # fmt: skip
-def test_index_refuses_a_shard_by_name(made, tmp_path, damage, message):
-    folder = tmp_path / "shards"
-    shutil.copytree(made.shards, folder)
+DAMAGES = {
+    "missing": (lambda path: path.unlink(), "no such file; expected a shard"),
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:5000]), "not a whole Arrow file"),
+    "short": (lambda path: path.write_bytes(path.read_bytes()[:-40]), "not a whole Arrow file"),
+    "empty": (lambda path: path.write_bytes(b""), "not a whole Arrow file"),
+    "count": (lambda path: flipped(path, "count"), "record batch 1 is damaged"),
+    "gene": (lambda path: flipped(path, "gene"), "record batch 1 is damaged"),
+    "label": (lambda path: flipped(path, "donor_id"), "record batch 1 is damaged"),
+    "version": (lambda path: replaced(path, format_version=b"1"), "format version 1, this program reads 3"),
+    "vocabulary": (lambda path: replaced(path, vocabulary_sha256=b"0"), "written for another vocabulary"),
+    "stale": (lambda path: replaced(path, inputs_sha256=b"0"), "stale: made from other cells"),
+    "number": (lambda path: replaced(path, shards=b"4"), "is shard 1 of 4; expected shard 1 of 3"),
+    "misplaced": (
+        lambda path: shutil.copy(path.with_name("shard-00002.arrow"), path), "is shard 2 of 3; expected shard 1 of 3",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    return shutil.copytree(made.shards, tmp_path / "shards")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_index_refuses_a_shard_by_name(made, folder, damage):
+    change, message = DAMAGES[damage]
     shards = sorted(folder.glob("shard-*.arrow"))
-    damage(shards[1])
+    change(shards[1])
     with pytest.raises(WcedError, match=f"^{re.escape(str(shards[1]))}: .*{message}"):
-        write_index(tmp_path / "index.json", shards, made.cells, folder / "vocabulary.tsv")
-    assert not (tmp_path / "index.json").exists()
+        write_index(folder / "new.json", shards, made.cells, folder / "vocabulary.tsv")
+    assert not (folder / "new.json").exists()
 
 
 @pytest.mark.parametrize("name", ["cells.parquet", "labels.json", "measured.arrow"])
-def test_shards_of_other_inputs_are_stale(made, tmp_path, name):
-    folder = tmp_path / "shards"
-    shutil.copytree(made.shards, folder)
+def test_shards_of_other_inputs_are_stale(made, tmp_path, folder, name):
     shutil.copy(made.cells, folder)
     (folder / name).write_bytes((folder / name).read_bytes() + b" ")
     shards = sorted(folder.glob("shard-*.arrow"))

@@ -38,8 +38,7 @@ def vocabulary(
     from wced.corpus.cells import read_cells
     from wced.corpus.census import measured_genes, open_census
     from wced.shards.gene_filter import filtered
-    from wced.shards.perturbations import make_perturbations
-    from wced.shards.vocabulary import make_labels, make_vocabulary, write_measured
+    from wced.shards.vocabulary import make_labels, make_perturbations, make_vocabulary, write_measured
 
     beside = ["labels.json", "measured.arrow", *(["gene_filter.tsv"] if section.genes.active else [])]
     used = {"census": census.model_dump(), "shards": section.model_dump(exclude={"count", "batch_cells"}), "seed": seed}

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from wced.checkpoint import Checkpoint
+from wced.config.pretraining import Input
 from wced.embedding.inputs import ModelInput
 from wced.embedding.pooling import Pooling
 from wced.errors import WcedError
@@ -26,25 +27,19 @@ POSITIONS = {"cpu": 2**12, "cuda": 2**18}
 
 def _encoding(model: WcedModel) -> Encoding:
     """Return the encoding of inference: that of the training, without anything that is drawn at random."""
-    chosen = model.config.input
-    names = ("length", "subset", "values", "bins", "zeros")
-    return Encoding(
-        **{name: chosen[name] for name in names if name in chosen},
-        reduces=bool(chosen.get("leave_out")),
-        cell_target=False,
-    )
+    return Encoding(Input(**model.config.input), cell_target=False)
 
 
 def sequence_lengths(cells: ModelInput, model: WcedModel) -> np.ndarray:
     """Return how many positions each cell's sequence has, CLS not counted; int64, (n,)."""
     encoding, length_n = _encoding(model), np.diff(cells.cells.offsets)
-    if encoding.reduces:
+    if encoding.input.leave_out:
         kept = np.concatenate([[0], np.cumsum(cells.choice.allowed_v[cells.cells.gene])])
         length_n = np.diff(kept[cells.cells.offsets])
-    if encoding.zeros == "include":
-        measured_v = cells.measured_v & cells.choice.allowed_v if encoding.reduces else cells.measured_v
+    if encoding.input.zeros == "include":
+        measured_v = cells.measured_v & cells.choice.allowed_v if encoding.input.leave_out else cells.measured_v
         length_n = np.maximum(length_n, measured_v.sum())
-    return np.minimum(length_n, encoding.length)
+    return np.minimum(length_n, encoding.input.length)
 
 
 def plan(length_n: np.ndarray, batch_size: int, positions: int) -> list[np.ndarray]:

@@ -9,14 +9,14 @@ from anndata import AnnData
 from scipy import sparse
 
 from wced.checkpoint import Checkpoint
+from wced.config.pretraining import Input
 from wced.corpus.published import Published
 from wced.corpus.reading import of_anndata
 from wced.embedding.matching import GeneMatch, match_genes, symbols_of
 from wced.errors import WcedError
 from wced.shards.cells import RaggedCells, from_csr
 from wced.shards.input_genes import GeneChoice, gene_choice
-from wced.shards.perturbations import Perturbations, gene_ids_of
-from wced.shards.vocabulary import Vocabulary
+from wced.shards.vocabulary import Perturbations, Vocabulary, gene_ids_of
 
 MIN_GENE_SHARE = 0.1
 """Cells that measured a smaller share of the vocabulary are refused, unless it is asked for otherwise."""
@@ -150,7 +150,7 @@ def read_cells(
     if "perturbed" in checkpoint.model.config.gene_states:
         cells = replace(cells, perturbed=_perturbed(adata.obs, vocabulary))
         facts["perturbed_cells"] = int((cells.perturbed >= 0).any(axis=1).sum())
-    choice = gene_choice(checkpoint.input_genes, measured_v[None], checkpoint.model.config.input.get("leave_out", ()))
+    choice = gene_choice(checkpoint.input_genes, measured_v[None], Input(**checkpoint.model.config.input))
     return ModelInput(cells, measured_v, metadata_nm, facts, choice)
 
 

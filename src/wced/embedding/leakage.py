@@ -20,7 +20,7 @@ from wced.corpus.reading import of_anndata
 from wced.errors import WcedError
 from wced.progress import progress
 from wced.shards.cells import RaggedCells, from_csr
-from wced.shards.draws import mixed
+from wced.shards.counter_random import mixed
 from wced.shards.reader import ShardSet
 from wced.shards.vocabulary import Vocabulary
 

@@ -6,7 +6,6 @@ import numpy as np
 
 from wced.embedding.inputs import ModelInput
 from wced.shards.cells import CellViews, RaggedCells
-from wced.shards.encode import measured_counts
 from wced.shards.vocabulary import Labels, Vocabulary
 
 SPLITS = ("train", "validation", "test")
@@ -22,8 +21,8 @@ class AnnDataSource:
         Genes, and the classes of the label columns.
     label_columns, number_columns
         Names of the columns of a batch's `labels`, and of its `numbers` (none).
-    dataset_ids, measured_dv, measured_d
-        The AnnData is one dataset: its name, bool (1, genes): which genes it measured, and how many, int64.
+    dataset_ids, measured_dv
+        The AnnData is one dataset: its name, and bool (1, genes): which genes it measured.
     """
 
     number_columns: tuple[str, ...] = ()
@@ -52,7 +51,6 @@ class AnnDataSource:
         """
         self.vocabulary, self.labels, self.label_columns = vocabulary, labels, labels.columns
         self.measured_dv = cells.measured_v[None]
-        self.measured_d = measured_counts(self.measured_dv)
         self._cells = cells.cells
         self._labels_nc = np.stack([codes[column] for column in labels.columns], axis=1).astype(np.int32)
         self._columns = dict(zip(labels.columns, self._labels_nc.T, strict=True))

@@ -31,14 +31,13 @@ from wced.finetuning.source import SPLITS, AnnDataSource
 from wced.finetuning.split import LabelledCells, labelled_cells
 from wced.objectives import LeafTargets
 from wced.ontology.cell_ontology import load as load_ontology
-from wced.pretraining.build import choice_of, encoding_of, hierarchy
+from wced.pretraining.build import encoding_of, hierarchy
 from wced.pretraining.callbacks import QuietProgress
 from wced.pretraining.losses import Losses
 from wced.pretraining.module import PretrainingModule
 from wced.pretraining.train import precision_of
 from wced.shards.batches import BatchDataset, BatchLoader
-from wced.shards.input_genes import GeneChoice
-from wced.shards.order import Order
+from wced.shards.input_genes import GeneChoice, gene_choice
 from wced.shards.vocabulary import Labels
 
 COMPONENTS = 50
@@ -132,7 +131,7 @@ def finetune(
     model = with_new_head(checkpoint, column, len(found.classes), graph, section, seed)
     tuning = Tuning(model, section)
     trained_parameters = sum(value.numel() for value in tuning.trained.values())
-    choice = choice_of(checkpoint.input_genes, source.measured_dv, training.input)
+    choice = gene_choice(checkpoint.input_genes, source.measured_dv, training.input)
     best, metrics = _fit(tuning, source, training, targets, section, seed, name, choice)
     new = Labels(
         checkpoint.labels.classes | {column: found.classes},
@@ -278,7 +277,8 @@ def _fit(
 ) -> tuple[_BestEpoch, pd.DataFrame]:
     """Train until the validation loss no longer falls; return the best epoch and the metrics of all."""
     column, encoding = training.label_heads[0].column, encoding_of(training)
-    order = Order("weighted", columns=(column,), power=section.balance) if section.balance else Order()
+    balanced = {"strategy": "weighted", "columns": (column,), "power": section.balance}
+    order = config.Order(**balanced if section.balance else {})
     common = {"batch_size": section.batch_size, "seed": seed, "choice": choice}
     datasets = (
         BatchDataset(source, "train", encoding, training=True, order=order, **common),

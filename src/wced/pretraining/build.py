@@ -22,9 +22,9 @@ from wced.pretraining.gene_statistics import ValueSums
 from wced.pretraining.losses import Losses
 from wced.pretraining.start import depth_scale
 from wced.shards.batches import BatchDataset
+from wced.shards.cells import CellSource
 from wced.shards.encode import Encoding
-from wced.shards.input_genes import GeneChoice, InputGenes, gene_choice
-from wced.shards.order import CellSource, Order
+from wced.shards.input_genes import InputGenes, gene_choice
 from wced.shards.vocabulary import Vocabulary
 
 _CELLS = 65536
@@ -32,26 +32,7 @@ _CELLS = 65536
 
 def encoding_of(section: config.Checkpoint) -> Encoding:
     """Return how a checkpoint's section turns cells into sequences."""
-    mlm = section.mlm
-    return Encoding(
-        length=section.input.length,
-        shortest=section.input.min_length,
-        subset=section.input.subset,
-        reduces=bool(section.input.leave_out),
-        thinned=section.input.thinning.share,
-        min_rate=section.input.thinning.min_rate,
-        panelled=section.input.panels.share,
-        values=section.input.values,
-        bins=section.input.bins,
-        zeros=section.input.zeros,
-        nonzero_ratio=section.input.nonzero_ratio,
-        nonzero_only=section.input.nonzero_only,
-        dropout=section.input.dropout,
-        select=mlm.select if mlm else 0.0,
-        mask=mlm.mask if mlm else 0.0,
-        hide_genes=mlm.hide_genes if mlm else 0.0,
-        cell_target=section.wced is not None,
-    )
+    return Encoding(section.input, section.mlm, cell_target=section.wced is not None)
 
 
 def input_genes(values: ValueSums, vocabulary: Vocabulary, section: config.Input) -> InputGenes:
@@ -60,18 +41,6 @@ def input_genes(values: ValueSums, vocabulary: Vocabulary, section: config.Input
         name: gene_group(name, vocabulary.gene_ids, vocabulary.symbols, section.gene_groups) for name in section.groups
     }
     return InputGenes(values.n_nonzero_g / np.maximum(values.n_g, 1), groups)
-
-
-def choice_of(genes: InputGenes, measured_dv: np.ndarray, section: config.Input) -> GeneChoice:
-    """Return which genes a section leaves out and cuts inputs to; `measured_dv` is bool, datasets × genes."""
-    panels = section.panels
-    return gene_choice(genes, measured_dv, section.leave_out, panels.datasets, panels.groups, panels.sizes)
-
-
-def order_of(section: config.Order) -> Order:
-    """Return in which order a checkpoint's section visits the training cells."""
-    columns = tuple("dataset" if column == "dataset_id" else column for column in section.columns)
-    return Order(columns=columns, **section.model_dump(exclude={"bucket_steps", "columns"}))
 
 
 def training_batches(shards: CellSource, section: config.Checkpoint, genes: InputGenes, seed: int) -> BatchDataset:
@@ -83,9 +52,8 @@ def training_batches(shards: CellSource, section: config.Checkpoint, genes: Inpu
         batch_size=section.batch_size,
         training=True,
         seed=seed,
-        order=order_of(section.order),
-        bucket_steps=section.order.bucket_steps,
-        choice=choice_of(genes, shards.measured_dv, section.input),
+        order=section.order,
+        choice=gene_choice(genes, shards.measured_dv, section.input),
         views=1 if section.contrast is None else 2,
     )
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from wced.config.pretraining import Checkpoint
 from wced.model import WcedConfig, WcedModel
 from wced.model.parameters import parameters_by_part
-from wced.shards.order import CellSource
+from wced.shards.cells import CellSource
 
 HOW_TO = """```python
 import wced

@@ -9,10 +9,11 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+from wced.config.pretraining import Input
 from wced.pretraining.gene_errors.blocks import Blocks
 from wced.shards.batches import BatchDataset
+from wced.shards.cells import CellSource
 from wced.shards.encode import Encoding, encode
-from wced.shards.order import CellSource
 
 _CELLS = 1024
 _FEW_CELLS, _LEAST_STD = 20, 0.1
@@ -110,7 +111,7 @@ def cell_values(source: CellSource, split: str, blocks: Blocks | None = None, *,
     def values() -> Iterable[_Values]:
         for start, stop in pairwise(bounds):
             cells = source.views(source.places(split, start, stop))
-            batch = encode(cells, source.measured_dv, Encoding(length=1), training=False)
+            batch = encode(cells, source.measured_dv, Encoding(Input(length=2)), training=False)
             block_n = _blocks(blocks, batch.dataset, batch.soma_joinid)
             yield _Values(block_n, batch.dataset, batch.target_offsets, batch.target_gene, batch.target_value)
 

@@ -6,12 +6,13 @@ import numpy as np
 import torch
 
 from wced.config.model import Model
+from wced.config.pretraining import Input
 from wced.model import WcedModel
 from wced.model.modeling import INPUT_STD
 from wced.pretraining.gene_statistics import ValueSums
+from wced.shards.cells import CellSource
 from wced.shards.components import MOST_CELLS, principal_components
 from wced.shards.encode import Encoding, encode
-from wced.shards.order import CellSource
 
 _CELLS = 1024
 _SLOPE_PRIOR = 10.0
@@ -86,7 +87,7 @@ class _DepthSums:
         """Of the cells that express the gene: their number, Σz, Σz², Σ z x."""
         measured_ds = np.zeros((datasets, 3))
         for places in _blocks(shards):
-            batch = encode(shards.views(places), shards.measured_dv, Encoding(length=1), training=False)
+            batch = encode(shards.views(places), shards.measured_dv, Encoding(Input(length=2)), training=False)
             n = np.diff(batch.target_offsets)
             z_n = (np.log(np.maximum(n, 1)) - scale["mean"]) / scale["std"]
             z_m = np.repeat(z_n, n)

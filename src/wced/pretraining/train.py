@@ -39,9 +39,7 @@ from wced.pretraining.module import PretrainingModule
 from wced.pretraining.start import start_from_statistics
 from wced.pretraining.state import Saved, TrainingState, WholeCheckpoints
 from wced.shards.batches import BatchDataset, BatchLoader
-from wced.shards.order import CellSource
 from wced.shards.reader import ShardSet
-from wced.shards.subset import TrainingSubset
 
 AUTO = ("bf16-mixed", "32-true")
 """What `precision: auto` may be; any device can go on in either."""
@@ -102,10 +100,8 @@ def pretrain(
     keep_freed_memory()
     torch.backends.cuda.matmul.allow_tf32 = True  # where precision is float32; no effect without a GPU
     checkpoint = section.checkpoints[name]
-    shards: CellSource = ShardSet(shard_folder, verify=True)
+    shards = ShardSet(shard_folder, verify=True, share=checkpoint.cells, share_seed=seed)
     cells_seed = None if checkpoint.cells == 1 else seed
-    if cells_seed is not None:
-        shards = TrainingSubset(shards, checkpoint.cells, cells_seed)
     seed = seed if checkpoint.seed is None else checkpoint.seed
     for split in ("train", "validation"):
         found = shards.count(split)

@@ -1,9 +1,21 @@
-"""A set of cells as flat arrays: the one form in which raw counts travel between files, batches and kernels."""
+"""Cells in memory: raw counts as flat arrays, where they are, and what provides them."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy import sparse
+
+from wced.corpus.draws import draws
+from wced.shards.vocabulary import Labels, Vocabulary
+
+SHARE = 1 << 33
+"""Purpose of the random numbers of `CellSource.share`; see `wced.corpus.draws`."""
+
+CHUNK_CELLS = 1 << 20
+"""Cells of a source that are looked at together when blocks are cut."""
 
 
 @dataclass(frozen=True)
@@ -23,33 +35,24 @@ class RaggedCells:
     labels: np.ndarray
     """int32, (n, label columns): class codes, -1 for unknown."""
     numbers: np.ndarray | None = None
-    """float32, (n, number columns): NaN for unknown; None where there are none."""
+    """float32, (n, number columns): NaN for unknown; None without such columns."""
     perturbed: np.ndarray | None = None
-    """int32, (n, m): vocabulary ids of the perturbed genes, -1 for none; None where nobody has noted them."""
+    """int32, (n, m): vocabulary ids of the perturbed genes, padded with -1; None where they are not recorded."""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     def views(self) -> "CellViews":
         """Return where the cells lie."""
-        starts = self.offsets[:-1]
-        return CellViews(
-            offsets=self.offsets,
-            gene_at=self.gene.ctypes.data + starts * self.gene.itemsize,
-            count_at=self.count.ctypes.data + starts * self.count.itemsize,
-            like=self.gene[:0],
-            soma_joinid=self.soma_joinid,
-            dataset=self.dataset,
-            labels=self.labels,
-            numbers=self.numbers,
-            perturbed=self.perturbed,
-            owner=self,
-        )
+        gene_at, count_at = (a.ctypes.data + self.offsets[:-1] * a.itemsize for a in (self.gene, self.count))
+        names = ("soma_joinid", "dataset", "labels", "numbers", "perturbed")
+        facts = {name: getattr(self, name) for name in names}
+        return CellViews(self.offsets, gene_at, count_at, self.gene[:0], **facts, owner=self)
 
 
 @dataclass(frozen=True)
 class CellViews:
-    """Raw counts of n cells as `RaggedCells`, but left where they lie, e.g. in mapped files: no copy is made."""
+    """Raw counts of n cells left where they are, e.g. in mapped files; other fields as in `RaggedCells`."""
 
     offsets: np.ndarray
     """int64, (n + 1,): where each cell's genes would begin in flat arrays."""
@@ -60,17 +63,12 @@ class CellViews:
     like: np.ndarray
     """Empty, of the type of the ids."""
     soma_joinid: np.ndarray
-    """int64, (n,)."""
     dataset: np.ndarray
-    """int32, (n,)."""
     labels: np.ndarray
-    """int32, (n, label columns)."""
     numbers: np.ndarray | None
-    """float32, (n, number columns), or None."""
     perturbed: np.ndarray | None
-    """int32, (n, m), or None."""
     owner: object
-    """What the memory belongs to, so that it lives as long as this."""
+    """Owner of the memory, which lives as long as this."""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -80,40 +78,134 @@ class CellViews:
         return self
 
 
+class CellSource(ABC):
+    """Where batches take cells from, by their row: shards on disk (`ShardSet`), or a Census (`CensusCells`)."""
+
+    vocabulary: Vocabulary
+    """Genes."""
+    labels: Labels
+    """What is known of a cell besides its counts."""
+    dataset_ids: list[str]
+    """Datasets in the order of their codes."""
+    measured_dv: np.ndarray
+    """bool, datasets × genes: which genes each measured."""
+    share: float = 1.0
+    """Share of the training cells that is used, so that one corpus serves trainings of several sizes."""
+    share_seed: int = 0
+    """Seed of their choice."""
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """Names of the columns of a batch's `labels`."""
+        return self.labels.columns
+
+    @property
+    def number_columns(self) -> tuple[str, ...]:
+        """Names of the columns of a batch's `numbers`."""
+        return self.labels.number_columns
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def _places(self, split: str, start: int, stop: int) -> np.ndarray:
+        """Return the rows in [start, stop) of the cells of a split that have any vocabulary gene, ascending; int64."""
+
+    def places(self, split: str, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Return the rows in [start, stop) of the cells of a split that are used, ascending; int64.
+
+        These have a vocabulary gene and, if they are for training, a random number below `share`: a function of their
+        soma_joinid and the seed. So a smaller share is part of a larger one, and every dataset gives about its share.
+        """
+        rows = self._places(split, start, len(self) if stop is None else stop)
+        if split != "train" or self.share == 1:
+            return rows
+        number = draws(self.column("soma_joinid", rows), self.share_seed, SHARE)
+        return rows[number < np.uint64(self.share * 2**64)]
+
+    def count(self, split: str) -> int:
+        """Return how many cells of a split are used."""
+        return int(CellSource.blocks(self, split, CHUNK_CELLS)[1].sum())
+
+    def blocks(self, split: str, block_cells: int) -> tuple[np.ndarray, np.ndarray]:
+        """Cut a split into blocks of consecutive cells.
+
+        Returns
+        -------
+        bounds
+            int64, (blocks + 1,): block b is the cells of the split in the rows bounds[b] to bounds[b + 1].
+        cells
+            int64, (blocks,): its number of cells, `block_cells` for all blocks but the last.
+        """
+        ends, over = [np.zeros(1, np.int64)], 0  # `over`: cells of the last block, if it is not full
+        for start, stop in pairwise([*range(0, len(self), CHUNK_CELLS), len(self)]):
+            rows = self.places(split, start, stop)
+            ends.append(rows[block_cells - 1 - over :: block_cells] + 1)
+            over = (over + len(rows)) % block_cells
+        if over:
+            ends.append(np.array([len(self)]))
+        bounds = np.concatenate(ends)
+        cells = np.full(len(bounds) - 1, block_cells, np.int64)
+        cells[-1:] = over or block_cells
+        return bounds, cells
+
+    @abstractmethod
+    def column(self, name: str, cells: np.ndarray) -> np.ndarray:
+        """Return a column of `wced.shards.vocabulary.fact_types` of cells by row; codes are -1 for unknown."""
+
+    @abstractmethod
+    def take(self, cells: np.ndarray) -> RaggedCells:
+        """Return the raw counts of cells by row, in the order of `cells`."""
+
+    def views(self, cells: np.ndarray) -> CellViews:
+        """Return the same, without a copy where possible."""
+        return self.take(cells).views()
+
+    def offsets(self, cells: np.ndarray) -> np.ndarray:
+        """Return where each cell's genes begin and end in flat arrays of these cells; int64, (n + 1,)."""
+        return self.take(cells).offsets
+
+    def _facts(self, cells: np.ndarray) -> dict[str, np.ndarray | None]:
+        """Return what is known of cells besides their counts, as fields of `RaggedCells`."""
+        perturbations = self.labels.perturbations
+        return {
+            "soma_joinid": self.column("soma_joinid", cells),
+            "dataset": self.column("dataset", cells),
+            "labels": self._table(self.label_columns, cells, np.int32),
+            "numbers": self._table(self.number_columns, cells, np.float32) if self.number_columns else None,
+            "perturbed": None if perturbations is None else perturbations.gene_pm[self.column("perturbed", cells)],
+        }
+
+    def _table(self, names: Sequence[str], cells: np.ndarray, dtype: type) -> np.ndarray:
+        """Return several columns of cells; cells × columns."""
+        table = np.empty((len(cells), len(names)), dtype)
+        for k, name in enumerate(names):
+            table[:, k] = self.column(name, cells)
+        return table
+
+
 def id_dtype(vocabulary_size: int) -> type:
     """Return the narrowest type of the shard contract that holds a vocabulary's ids."""
     return np.uint16 if vocabulary_size < 2**16 else np.uint32
 
 
 def from_csr(counts_ng: sparse.csr_matrix, vocabulary_ids: np.ndarray, vocabulary_size: int) -> RaggedCells:
-    """Return the cells of a count matrix, reduced to the genes of a vocabulary.
+    """Return the cells of a matrix of raw counts, reduced to the genes of a vocabulary.
 
-    Parameters
-    ----------
-    counts_ng
-        Raw counts, cells × genes of some file.
-    vocabulary_ids
-        int32, (genes of the file,): vocabulary id of each column, -1 for genes outside. Columns of one gene are added
-        up.
-    vocabulary_size
-        Number of genes of the vocabulary.
-
-    Returns
-    -------
-    RaggedCells
-        In the order of the rows, `soma_joinid` being the row number, dataset 0, and no labels.
+    `vocabulary_ids` is int32, (columns,): the vocabulary id of each column, -1 for genes outside; columns of one gene
+    are added up. `soma_joinid` is the row number, dataset 0, and there are no labels.
     """
     counts_ng = sparse.csr_matrix(counts_ng)
     gene, n = vocabulary_ids[counts_ng.indices], counts_ng.shape[0]
     kept = gene >= 0
     indptr = np.concatenate([[0], np.cumsum(kept)])[counts_ng.indptr]
-    chosen = sparse.csr_matrix((counts_ng.data[kept].astype(np.float64), gene[kept], indptr), (n, vocabulary_size))
-    chosen.sum_duplicates()
-    chosen.eliminate_zeros()
+    inside = sparse.csr_matrix((counts_ng.data[kept].astype(np.float64), gene[kept], indptr), (n, vocabulary_size))
+    inside.sum_duplicates()
+    inside.eliminate_zeros()
     return RaggedCells(
-        offsets=chosen.indptr.astype(np.int64),
-        gene=chosen.indices.astype(id_dtype(vocabulary_size)),
-        count=chosen.data.astype(np.uint32),
+        offsets=inside.indptr.astype(np.int64),
+        gene=inside.indices.astype(id_dtype(vocabulary_size)),
+        count=inside.data.astype(np.uint32),
         soma_joinid=np.arange(n, dtype=np.int64),
         dataset=np.zeros(n, np.int32),
         labels=np.full((n, 0), -1, np.int32),

@@ -5,10 +5,10 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, svds
 
 from wced.errors import WcedError
-from wced.shards.order import CellSource
+from wced.shards.cells import CellSource
 
 MOST_CELLS = 100_000
-"""Training cells that components are found in unless config says; more change them little."""
+"""Training cells that components are computed from unless config says; more change them little."""
 
 
 def log1p_10k(counts_ng: sparse.csr_matrix) -> sparse.csr_matrix:
@@ -29,34 +29,19 @@ def principal_components(
     vectors of this matrix X - M are found by ARPACK from products with the sparse X and, as rows of M are the same for
     all cells of a dataset, with a matrix of one row per dataset: nothing of cells × genes is ever dense.
 
-    Parameters
-    ----------
-    shards
-        The corpus; only its training cells are read.
-    n_components
-        Components, k.
-    most_cells
-        Cells that are read, drawn at random where there are more: 100,000 of 1,700 genes take 1.4 GB.
-    seed
-        Of this draw, and of the start of the iteration.
+    Where there are more than `most_cells` training cells, so many are sampled: 100,000 of 1,700 genes take 1.4 GB.
+    `seed` is that of the sample and of the start of the iteration.
 
-    Returns
-    -------
-    tuple
-        float32, (vocabulary,): means; float32, vocabulary × k: orthonormal columns, the largest variance first.
-
-    Raises
-    ------
-    WcedError
-        If there are not more cells and genes than components.
+    Means are float32, (vocabulary,); loadings float32, vocabulary × k: orthonormal columns, the largest variance first.
+    Raises WcedError if there are not more cells and genes than components.
     """
-    rng, places = np.random.default_rng(seed), shards.places("train")
-    if len(places) > most_cells:
-        places = np.sort(rng.choice(places, most_cells, replace=False))
-    n, v, k = len(places), shards.measured_dv.shape[1], n_components
+    rng, rows = np.random.default_rng(seed), shards.places("train")
+    if len(rows) > most_cells:
+        rows = np.sort(rng.choice(rows, most_cells, replace=False))
+    n, v, k = len(rows), shards.measured_dv.shape[1], n_components
     if k >= min(n, v):
         raise WcedError(f"{k} principal components asked for, but the corpus has {n} training cells and {v} genes")
-    cells = shards.take(places)
+    cells = shards.take(rows)
     x_nv = log1p_10k(sparse.csr_matrix((cells.count, cells.gene, cells.offsets), (n, v)))
     measured_dv = shards.measured_dv[: int(cells.dataset.max()) + 1]
     cells_d = np.bincount(cells.dataset, minlength=len(measured_dv))
@@ -71,7 +56,7 @@ def principal_components(
     )  # fmt: skip
     _, value_k, loading_kv = svds(centred, k, v0=rng.standard_normal(min(n, v)).astype(np.float32))
     loading_vk = loading_kv[np.argsort(-value_k, kind="stable")].T
-    # The sign of a component means nothing; the largest loading is made positive, so that it is always the same.
+    # The sign of a component is arbitrary; a positive largest loading makes it reproducible.
     largest_k = np.abs(loading_vk).argmax(axis=0)
     loading_vk = loading_vk * np.sign(loading_vk[largest_k, np.arange(k)])
     return mean_v, np.ascontiguousarray(loading_vk, np.float32)

@@ -1,15 +1,18 @@
 """Raw counts of some cells, from X of a Census straight into the flat lists of a shard."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
+import pandas as pd
 
 from wced.config import corpus as config
 from wced.corpus.remote import retried
 from wced.errors import WcedError
+from wced.progress import progress
 from wced.shards.cells import id_dtype
 from wced.shards.vocabulary import Vocabulary
 
@@ -19,10 +22,14 @@ if TYPE_CHECKING:
 LARGEST_COUNT = 2**32 - 1
 """Largest count that a shard holds."""
 
-DENSE = 0.5
-"""Share of a range of cells from which on the whole range is read, and those not wanted are passed over.
+BATCH_NONZEROS = 2**25
+"""Most non-zeros (over all genes) of cells that are read from X and held together, e.g. as a record batch. At six bytes
+each, and with TileDB's own buffers, writing a shard needs about 1.5 GB, however large it is."""
 
-TileDB unpacks whole tiles anyhow; finding single cells in them costs it a third more than giving them all."""
+DENSE = 0.5
+"""If at least this share of a range of cells is needed, the whole range is read and the others are skipped.
+
+TileDB unpacks whole tiles in any case; finding single cells in them costs it a third more than returning them all."""
 
 
 @dataclass(frozen=True)
@@ -36,39 +43,50 @@ class Counts:
     count: np.ndarray
     """uint32, (nonzeros,): raw counts, at least 1."""
     total: np.ndarray
-    """int64, (n,): counts of all genes, those outside the vocabulary too."""
+    """int64, (n,): counts of all genes, also those outside the vocabulary."""
     inside: np.ndarray
     """int64, (n,): counts of the vocabulary's genes."""
 
     def rows(self, rows: np.ndarray) -> "Counts":
         """Return a copy of some cells; `rows` is int64."""
-        offsets = np.concatenate([[0], np.cumsum(np.diff(self.offsets)[rows])])
-        gene, count = np.empty(offsets[-1], self.gene.dtype), np.empty(offsets[-1], self.count.dtype)
-        copy_cells(rows, self.offsets, self.gene, self.count, np.arange(len(rows)), offsets, gene, count)
-        return Counts(offsets, gene, count, self.total[rows], self.inside[rows])
+        sizes = np.diff(self.offsets)[rows]
+        offsets = np.concatenate([[0], np.cumsum(sizes)])
+        at = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], sizes)
+        return Counts(offsets, self.gene[at], self.count[at], self.total[rows], self.inside[rows])
+
+
+def joined(parts: Sequence[Counts]) -> Counts:
+    """Return the cells of all parts, one part after the other."""
+    offsets = np.concatenate([[0], *(np.diff(part.offsets) for part in parts)]).cumsum()
+    names = ("gene", "count", "total", "inside")
+    return Counts(offsets, *(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def batch_bounds(nonzeros: np.ndarray, most_cells: int, most_nonzeros: int = BATCH_NONZEROS) -> np.ndarray:
+    """Return the bounds of the fewest batches that have no more cells and non-zeros than allowed.
+
+    A cell that alone has more non-zeros is a batch of its own. Shape (batches + 1,), int64, ascending.
+    """
+    cumulative = np.concatenate([[0], np.cumsum(nonzeros, dtype=np.int64)])
+    bounds = [0]
+    while bounds[-1] < len(nonzeros):
+        start = bounds[-1]
+        fitting = int(np.searchsorted(cumulative, cumulative[start] + most_nonzeros, side="right")) - 1
+        bounds.append(max(start + 1, min(start + most_cells, fitting)))
+    return np.array(bounds, np.int64)
 
 
 class CountReader:
     """Reads raw counts of an organism, reduced to a vocabulary, in whatever order TileDB is fastest.
 
-    TileDB gives the entries of X tile by tile. Asking it for rows in order makes it sort, which costs ten times as much
-    as reading; instead every entry is put where its cell's genes go, whose place is known from the cells' `nnz`.
+    TileDB returns the entries of X tile by tile. Asking it for rows in order makes it sort, which costs ten times as
+    much as reading; instead every entry is written where its cell's genes belong, which the cells' `nnz` says.
     """
 
     def __init__(
         self, experiment: "tiledbsoma.Experiment", vocabulary: Vocabulary, section: config.Census | None = None
     ) -> None:
-        """Find the vocabulary's genes among those of the collection.
-
-        Parameters
-        ----------
-        experiment
-            An organism of a Census.
-        vocabulary
-            Genes wanted.
-        section
-            Config of the corpus: how often a read is tried.
-        """
+        """Find the vocabulary's genes in an organism of a Census; `section` says how often a read is tried."""
         self.section = config.Census() if section is None else section
         rna = experiment.ms["RNA"]
         var = retried(
@@ -76,36 +94,34 @@ class CountReader:
             f"var of {experiment.uri}",
             lambda: rna.var.read(column_names=["soma_joinid", "feature_id"]).concat().to_pandas(),
         )
-        self.dtype = id_dtype(len(vocabulary))
+        self.dtype, none = id_dtype(len(vocabulary)), np.zeros(0, np.int64)
+        self.no_cells = Counts(np.zeros(1, np.int64), none.astype(self.dtype), none.astype(np.uint32), none, none)
         # Indexed by the soma_joinid of var; -1 for genes outside the vocabulary.
         self.vocabulary_id = np.full(int(var["soma_joinid"].max()) + 1, -1, np.int32)
         self.vocabulary_id[var["soma_joinid"]] = vocabulary.ids_of(var["feature_id"])
         self._x = retried(self.section, f"X of {experiment.uri}", lambda: rna.X["raw"])
 
+    def batches(self, cells: pd.DataFrame, most_cells: int, what: str) -> Iterator[tuple[pd.DataFrame, Counts]]:
+        """Yield rows of cells.parquet with their counts, as many at a time as `batch_bounds` says; see `read`."""
+        nonzeros = cells["nnz"].to_numpy(np.int64)
+        bounds = itertools.pairwise(batch_bounds(nonzeros, most_cells).tolist())
+        for start, stop in progress(
+            bounds, what, total=len(cells), unit="cells", size=lambda batch: batch[1] - batch[0]
+        ):
+            rows = cells.iloc[start:stop]
+            yield rows, self.read(rows["soma_joinid"].to_numpy(), nonzeros[start:stop], rows["dataset_id"], what)
+
     def read(self, soma_joinids: np.ndarray, nnz: np.ndarray, dataset_ids: Sequence[str], what: str) -> Counts:
-        """Read the counts of some cells.
+        """Return the counts of some cells.
 
-        Parameters
-        ----------
-        soma_joinids
-            int64, (n,), strictly ascending.
-        nnz
-            int64, (n,): non-zeros of each cell over all genes, as obs says.
-        dataset_ids
-            Dataset of each cell, for messages.
-        what
-            What is read, for messages.
-
-        Raises
-        ------
-        WcedError
-            If reading fails after the last attempt; if a count is negative, no whole number or above `LARGEST_COUNT`;
-            or if X holds another number of counts of a cell than obs says.
+        `soma_joinids` is int64, (n,), strictly ascending; `nnz`, int64, has their non-zeros over all genes by obs.
+        `dataset_ids` (of each cell) and `what` is read are for messages. Raises WcedError if reading fails after the
+        last attempt, if a count is negative, no whole number or above `LARGEST_COUNT`, or if X holds another number of
+        counts of a cell than obs says.
         """
         soma_joinids = np.ascontiguousarray(soma_joinids, np.int64)
         if len(soma_joinids) == 0:
-            none = np.zeros(0, np.int64)
-            return Counts(np.zeros(1, np.int64), np.zeros(0, self.dtype), np.zeros(0, np.uint32), none, none)
+            return self.no_cells
         datasets = np.asarray(dataset_ids).astype(str)
         names = ", ".join(sorted(set(datasets)))
         where = f"{what}: datasets {names}, soma_joinid {soma_joinids[0]} to {soma_joinids[-1]}"
@@ -116,7 +132,7 @@ class CountReader:
             kept, seen, total = (np.zeros(len(soma_joinids), np.int64) for _ in range(3))
             for table in self._tables(soma_joinids):
                 cell, value = table["soma_dim_0"].to_numpy(), table["soma_data"].to_numpy()
-                bad = _place(
+                bad = _scatter(
                     cell, table["soma_dim_1"].to_numpy(), value, soma_joinids, begin, self.vocabulary_id,
                     gene, count, kept, seen, total,
                 )  # fmt: skip
@@ -144,7 +160,7 @@ class CountReader:
         return Counts(offsets, gene[: offsets[-1]], count[: offsets[-1]], total, inside)
 
     def _tables(self, soma_joinids: np.ndarray):
-        """Yield the entries of some cells; after an error X is opened anew, in a context of its own."""
+        """Yield the entries of some cells; after an error open X anew, in a context of its own."""
         import tiledbsoma as soma
 
         first, last = int(soma_joinids[0]), int(soma_joinids[-1])
@@ -159,47 +175,44 @@ class CountReader:
 
 
 @numba.njit(nogil=True, cache=True)
-def _place(cell, column, value, joinids, begin, vocabulary_id, gene, count, kept, seen, total):
-    """Put entries of X where their cells' genes go: from `begin[row]` on, as many as obs says there are.
+def _scatter(cell, column, value, joinids, begin, vocabulary_id, gene, count, kept, seen, total):
+    """Write entries of X where their cells' genes belong: from `begin[row]` on, as many as obs says there are.
 
-    Returns the place of an entry that is no count, or -1.
+    Returns the index of an entry that is no count, or -1.
     """
     k = 0
     while k < len(cell):
-        # Entries of a cell come in runs.
-        joinid = cell[k]
+        joinid = cell[k]  # entries of a cell come in runs
         row = np.searchsorted(joinids, joinid)
-        wanted = row < len(joinids) and joinids[row] == joinid
-        to, end, nonzero, counted = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
-        if wanted:
-            to, end = begin[row] + kept[row], begin[row + 1]
+        if row == len(joinids) or joinids[row] != joinid:
+            while k < len(cell) and cell[k] == joinid:
+                k += 1
+            continue
+        to, end, nonzero, counted = begin[row] + kept[row], begin[row + 1], np.int64(0), np.int64(0)
         while k < len(cell) and cell[k] == joinid:
-            if wanted:
-                x = np.float64(value[k])
-                if not (0 <= x <= LARGEST_COUNT):
-                    return k
-                whole = np.int64(x)
-                if whole != x:
-                    return k
-                if whole > 0:
-                    counted += whole
-                    nonzero += 1
-                    if to < end:
-                        # Of a gene outside the vocabulary too, but the next one takes its place: that is faster than
-                        # a branch that nobody can foresee.
-                        identity = vocabulary_id[column[k]]
-                        gene[to] = identity
-                        count[to] = whole
-                        to += identity >= 0
+            x = np.float64(value[k])
+            if not (0 <= x <= LARGEST_COUNT):
+                return k
+            whole = np.int64(x)
+            if whole != x:
+                return k
+            if whole > 0:
+                counted += whole
+                nonzero += 1
+                if to < end:
+                    # The next gene overwrites one outside the vocabulary: faster than an unpredictable branch.
+                    id_ = vocabulary_id[column[k]]
+                    gene[to] = id_
+                    count[to] = whole
+                    to += id_ >= 0
             k += 1
-        if wanted:
-            kept[row], seen[row], total[row] = to - begin[row], seen[row] + nonzero, total[row] + counted
+        kept[row], seen[row], total[row] = to - begin[row], seen[row] + nonzero, total[row] + counted
     return -1
 
 
 @numba.njit(nogil=True, cache=True)
 def _pack(begin, kept, offsets, gene, count, inside):
-    """Move every cell's genes to `offsets`, in place, each cell's ids ascending; sum its counts into `inside`.
+    """Move every cell's genes to `offsets` within the arrays, ids ascending; sum its counts into `inside`.
 
     Returns a cell that has a gene twice, or -1.
     """
@@ -224,13 +237,3 @@ def _pack(begin, kept, offsets, gene, count, inside):
                 return row
         inside[row] = total
     return -1
-
-
-@numba.njit(nogil=True, cache=True)
-def copy_cells(rows, source_offsets, source_gene, source_count, slots, offsets, gene, count):
-    """Copy the genes of `rows` of some flat lists to the places `slots` of others."""
-    for k in range(len(rows)):
-        begin, end = source_offsets[rows[k]], source_offsets[rows[k] + 1]
-        to = offsets[slots[k]]
-        gene[to : to + end - begin] = source_gene[begin:end]
-        count[to : to + end - begin] = source_count[begin:end]

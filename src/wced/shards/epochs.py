@@ -1,157 +1,231 @@
-"""Which cells the steps of an epoch hold."""
+"""Which cells the steps of an epoch hold: parts of endless streams of cells.
 
+Cells are read from disk in *blocks* of consecutive ones; the blocks of a pass are in random order, and each run of them
+is a *buffer* within which cells are shuffled. With buffers of many blocks a batch is as mixed as after a full shuffle
+(docs/throughput.md has the entropies), while the disk sees reads of a megabyte, not of a cell.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, lru_cache
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
+import numba
 import numpy as np
 
-from wced.shards.blocks import Blocks
-from wced.shards.order import CellSource, Order
-from wced.shards.streams import BlockStream, RoundRobin, buffer_cache
+from wced.config.pretraining import Order
+from wced.shards.blocks import Blocks, Parts, sample_offset, times_sampled
+from wced.shards.cells import CellSource
+from wced.shards.counter_random import GOLDEN, mixed, permuted
 
 GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
+class Stream(ABC):
+    """An endless stream of cells: pass after pass, each of `length` samples in an order of its own."""
+
+    length: int
+
+    def cells(self, start: int, stop: int) -> np.ndarray:
+        """Return the rows of the samples from start to stop (exclusive); int64."""
+        parts = [np.empty(0, np.int64)]
+        while start < stop:
+            number, begin = divmod(start, self.length)
+            end = min(begin + stop - start, self.length)
+            parts += self._part(number, begin, end)
+            start += end - begin
+        return np.concatenate(parts)
+
+    @abstractmethod
+    def _part(self, number: int, begin: int, end: int) -> Iterable[np.ndarray]:
+        """Return the samples of a pass from begin to end, in one piece or several."""
+
+
+class BlockStream(Stream):
+    """Cells of some blocks, shuffled within buffers; in a pass each comes as often as its weight says.
+
+    A pass has as many samples as cells, or where they have weights the sum of these, rounded, at least 1.
+    """
+
+    def __init__(
+        self,
+        blocks: Blocks,
+        parts: Parts,
+        seed: tuple[int, ...],
+        buffers: Callable[["BlockStream", int, int], np.ndarray],
+    ) -> None:
+        """Prepare a stream of the cells of some parts; `buffers` is `buffer` with a cache, which streams may share."""
+        self._blocks, self._parts, self._seed, self._buffers = blocks, parts, seed, buffers
+        self._pass = lru_cache(1)(self._plan)
+        count = len(parts.block)
+        n = max(1, count // blocks.order.buffer_blocks)
+        self._first = np.arange(n + 1) * count // n
+        self.length = int(parts.cells.sum())
+        if parts.weight is not None and self.length:
+            self.length = max(1, round(parts.total))
+            self._scale = self.length / parts.total
+            # Bounds of the parts when all cells are stretches of a line, each as long as its weight.
+            self._ends = np.concatenate([[0.0], np.cumsum(parts.weight) * self._scale])
+            self._ends[-1] = self.length
+
+    def _part(self, number: int, begin: int, end: int) -> Iterable[np.ndarray]:
+        starts = self._pass(number)[1]
+        for k in range(int(np.searchsorted(starts, begin, side="right")) - 1, len(starts) - 1):
+            if starts[k] >= end:
+                break
+            yield self._buffers(self, number, k)[max(begin - starts[k], 0) : end - starts[k]]
+
+    def _plan(self, number: int) -> tuple[np.ndarray, np.ndarray, float]:
+        """Return the order of a pass's parts, where its buffers begin (in samples), and its start of the sampling."""
+        parts = self._parts
+        rng = np.random.default_rng((*self._seed, number))
+        order = rng.permutation(len(parts.block)) if self._blocks.shuffled else np.arange(len(parts.block))
+        offset = sample_offset(rng)
+        samples = parts.cells
+        if parts.weight is not None:
+            samples = np.diff(np.floor(self._ends + offset)).astype(np.int64)
+        return order, np.concatenate([[0], np.cumsum(samples[order])])[self._first], offset
+
+    def buffer(self, number: int, k: int) -> np.ndarray:
+        """Return the rows of the k-th buffer of a pass, in their order; int64."""
+        order, _, offset = self._pass(number)
+        parts = order[self._first[k] : self._first[k + 1]]
+        rows = self._blocks.places(self._parts.block[parts])
+        if self._parts.dataset is not None:
+            rows = rows[self._blocks.source.column("dataset", rows) == self._parts.dataset]
+        if self._parts.weight is not None:
+            weight, cells = self._blocks.weights(rows) * self._scale, self._parts.cells[parts]
+            rows = np.repeat(rows, times_sampled(weight, cells, self._ends[parts], self._ends[parts + 1], offset))
+        if self._blocks.shuffled:
+            rows = np.random.default_rng((*self._seed, number, k)).permutation(rows)
+        return rows
+
+
+class RoundRobin(Stream):
+    """One cell of each class in turn; 8 bytes a cell. A pass has as many samples as cells."""
+
+    def __init__(self, blocks: Blocks, seed: int) -> None:
+        """Group the cells of all blocks by class."""
+        parts = [blocks.classes.of(rows).astype(np.int32) for _, rows in blocks.chunks()]
+        by_class = np.argsort(np.concatenate([*parts, np.empty(0, np.int32)]), kind="stable")
+        self._grouped = blocks.source.places(blocks.split)[by_class]
+        self._class_starts = np.concatenate([[0], np.cumsum(blocks.classes.number_of)])
+        self._seed, self.length = seed, len(self._grouped)
+
+    def _part(self, number: int, begin: int, end: int) -> Iterable[np.ndarray]:
+        rng = np.random.default_rng((self._seed, number))
+        keys = rng.integers(0, 2**63, len(self._class_starts) - 1, np.int64)
+        return [_round_robin(self._grouped, self._class_starts, keys, begin, end)]
+
+
+@numba.njit(nogil=True, cache=True)
+def _round_robin(grouped, class_starts, keys, start, stop):
+    """Return the cells from start to stop of a cycle over classes, each in a random order in every lap over it."""
+    classes = len(class_starts) - 1
+    cells = np.empty(max(stop - start, 0), np.int64)
+    for position in range(start, stop):
+        turn, c = position // classes, position % classes
+        n = class_starts[c + 1] - class_starts[c]
+        key = mixed(np.uint64(keys[c]) + np.uint64(turn // n) * GOLDEN)
+        cells[position - start] = grouped[class_starts[c] + permuted(turn % n, n, key)]
+    return cells
+
+
 class Run(NamedTuple):
-    """Steps that follow each other in a stream of cells."""
+    """Consecutive steps of a stream of cells."""
 
     stream: int
-    """Number of the stream."""
     bounds: tuple[int, ...]
     """(steps + 1,): where the steps begin and end, in samples from the beginning of the stream."""
     at: int
-    """Which of them the step is that was asked for, from 0."""
+    """Index of the requested step among them."""
 
 
-class StepOrder(Protocol):
-    """Order of a split's cells over the steps of epochs."""
+class StepOrder(ABC):
+    """Order of a split's cells over the steps of epochs; cells are those of `streams` streams."""
 
-    order: Order
-    """Its settings."""
     streams: int
-    """Number of streams from which steps take their cells."""
+    _streams: Sequence[Stream]
+
+    def __init__(self, source: CellSource, split: str, order: Order | None, seed: int) -> None:
+        """Cut a split into blocks; without an order every epoch is in the order of the source."""
+        self.blocks, self._seed = Blocks(source, split, order), seed
+        self.order = self.blocks.order
+        cells = int(self.blocks.cells.sum())
+        self._length = self.order.epoch_cells or cells if cells else 0
 
     def __len__(self) -> int:
-        """Return the number of cells that an epoch visits; with `one_dataset` up to one more for each step."""
+        """Return the number of cells that an epoch visits; of `DatasetOrder`, up to one more for each step."""
+        return self._length
 
+    @abstractmethod
     def run(self, epoch: int, step: int, steps: int, most: int) -> Run:
-        """Return up to `most` steps that follow each other in one stream, the given step of an epoch among them."""
+        """Return up to `most` consecutive steps of one stream, the given step of an epoch of `steps` among them."""
 
-    def taken(self, stream: int, start: int, stop: int) -> np.ndarray:
-        """Return the places of the start-th to stop-th (exclusive) samples of a stream; int64."""
+    def cells(self, stream: int, start: int, stop: int) -> np.ndarray:
+        """Return the rows of the samples of a stream from start to stop (exclusive); int64."""
+        return self._streams[stream].cells(start, stop)
 
     def turn(self, epoch: int, step: int, steps: int) -> int:
-        """Return what, with a cell, seeds its input in a step: see `turn_of`."""
+        """Return what, with a cell, seeds its input in a step: the number of whole passes over the cells before.
+
+        Where a pass has cells several times it is the step's first sample in the stream, so that their inputs differ.
+        """
+        run = self.run(epoch, step, steps, 1)
+        repeats = self.order.strategy in ("weighted", "round_robin")
+        return run.bounds[0] if repeats else run.bounds[0] // self._streams[run.stream].length
 
 
-def turn_of(order: Order, begin: int, length: int) -> int:
-    """Return the turn of a step that begins with the `begin`-th sample of a stream of `length` cells.
+class EpochOrder(StepOrder):
+    """Mixed steps: one stream of all cells of a split, in which epochs follow each other.
 
-    It is the number of whole passes over the cells before; or, where a pass has cells several times, the sample itself,
-    so that their inputs differ.
-    """
-    return begin if order.strategy in ("weighted", "round_robin") else begin // length
-
-
-def step_order(source: CellSource, split: str, order: Order, seed: int) -> StepOrder:
-    """Return the order of a split's cells that the settings ask for.
-
-    Raises
-    ------
-    ValueError
-        If batches of one dataset are asked for with a strategy that has none.
-    WcedError
-        If the source lacks a column of `order.columns`.
-    """
-    return (EpochOrder if order.batches == "mixed" else DatasetOrder)(source, split, order, seed)
-
-
-class EpochOrder:
-    """Mixed steps: one stream for all cells of a split.
-
-    Epochs follow each other in the stream. Step s of S of an epoch of N cells holds the cells from ⌊N·s/S⌋ to
-    ⌊N·(s+1)/S⌋ of the epoch.
+    Step s of S of an epoch of N cells holds the cells from ⌊N·s/S⌋ to ⌊N·(s+1)/S⌋ of the epoch.
     """
 
     streams = 1
 
-    def __init__(self, source: CellSource, split: str, order: Order, seed: int) -> None:
-        """Prepare an order; classes of cells are counted when they are first needed."""
-        self.order, self._seed = order, seed
-        self._blocks = Blocks(source, split, order)
-        cells = int(self._blocks.cells.sum())
-        self._length = cells if order.epoch_cells is None or not cells else order.epoch_cells
-
-    def __len__(self) -> int:
-        """Return the number of cells that an epoch visits."""
-        return self._length
-
-    def cells(self, epoch: int, start: int, stop: int) -> np.ndarray:
-        """Return the places of the cells that an epoch visits as its start-th to stop-th (exclusive); int64."""
-        return self._stream.cells(epoch * self._length + start, epoch * self._length + stop)
-
     def run(self, epoch: int, step: int, steps: int, most: int) -> Run:
-        """Return up to `most` steps of the epoch, the given one among them."""
+        """Return up to `most` steps of the epoch."""
         first = step // most * most
         number = range(first, min(first + most, steps) + 1)
         begin = epoch * self._length
         return Run(0, tuple(begin + self._length * s // steps for s in number), step - first)
 
-    def taken(self, stream: int, start: int, stop: int) -> np.ndarray:
-        """Return the places of the start-th to stop-th (exclusive) samples of the stream; int64."""
-        return self._stream.cells(start, stop)
-
-    def turn(self, epoch: int, step: int, steps: int) -> int:
-        """Return what, with a cell, seeds its input in a step."""
-        return turn_of(self.order, self.run(epoch, step, steps, 1).bounds[0], self._stream.length)
-
     @cached_property
-    def _stream(self) -> BlockStream | RoundRobin:
+    def _streams(self) -> Sequence[Stream]:
+        """The stream; classes of cells are counted when it is first needed."""
         if self.order.strategy == "round_robin":
-            return RoundRobin(self._blocks, self._seed)
+            return [RoundRobin(self.blocks, self._seed)]
         # Two buffers: threads that make batches ahead may still be at the end of one when others begin the next.
-        return BlockStream(
-            self._blocks, self._blocks.parts(), (self._seed,), self.order.buffer_blocks, buffer_cache(2),
-            shuffled=self.order.advances,
-        )  # fmt: skip
+        buffers = lru_cache(2)(BlockStream.buffer)
+        return [BlockStream(self.blocks, self.blocks.parts(), (self._seed,), buffers)]
 
 
-class DatasetOrder:
+class DatasetOrder(StepOrder):
     """Steps of one dataset each: every dataset has a stream of its own, which goes on from epoch to epoch.
 
     All S steps of an epoch of N cells hold ⌈N / S⌉ samples. Dataset d, whose cells' weights sum to W_d (their number,
-    without weights), gets each of the S steps with probability W_d / N, by systematic sampling: on a circle of
-    circumference S a dataset has an arc of S · W_d / N, and epoch e gives a step to each of the points i + phase(e). So
-    a dataset has ⌊S · W_d / N⌋ or ⌈S · W_d / N⌉ steps of an epoch, and the phases, which lie apart by the golden
-    ratio, give their turn even to datasets that have less than one. The steps then stand in random order, and each goes
-    on where the last step of its dataset ended. So a cell is expected as often as in mixed batches, and no remainder
-    is lost: what a step leaves is the beginning of the dataset's next one, be it in the next epoch. Of a
-    dataset that has fewer cells than a step, cells are repeated in it.
+    without weights), gets each step with probability W_d / N, by systematic sampling: on a circle of circumference S a
+    dataset has an arc of S · W_d / N, and epoch e gives a step to each of the points i + phase(e). So it has
+    ⌊S · W_d / N⌋ or ⌈S · W_d / N⌉ steps of an epoch, and the phases, apart by the golden ratio, give their turn even to
+    datasets with less than one. Steps are in random order, and each continues where the last step of its dataset ended:
+    a cell is expected as often as in mixed batches, and none is lost at the end of an epoch.
     """
 
     def __init__(self, source: CellSource, split: str, order: Order, seed: int) -> None:
         """Prepare an order; counts the datasets of all cells."""
-        if order.strategy not in ("shuffled", "weighted"):
-            raise ValueError(f"order: batches of one dataset are shuffled or weighted, not {order.strategy}")
-        self.order, self._seed = order, seed
-        blocks = Blocks(source, split, order)
-        cells = int(blocks.cells.sum())
-        self._length = cells if order.epoch_cells is None or not cells else order.epoch_cells
-        parts = blocks.parts_by_dataset() if cells else []
+        super().__init__(source, split, order, seed)
+        parts = self.blocks.parts_by_dataset() if self._length else []
         # One buffer for each dataset and one more; those of rare datasets, which are small, are made again.
-        buffers = buffer_cache(len(parts) + 1)
+        buffers = lru_cache(len(parts) + 1)(BlockStream.buffer)
         self._streams = [
-            BlockStream(blocks, part, (seed, 1 + number), order.buffer_blocks, buffers)
-            for number, part in enumerate(parts)
+            BlockStream(self.blocks, part, (seed, 1 + number), buffers) for number, part in enumerate(parts)
         ]
         self.streams = len(parts)
         share = np.cumsum([part.total for part in parts])
         self._ends = share / share[-1:]
         self._phase = np.random.default_rng((seed, 0)).random()
-        self._turns = lru_cache(1)(self._made_turns)
-
-    def __len__(self) -> int:
-        return self._length
+        self._turns = lru_cache(1)(self._new_turns)
 
     def run(self, epoch: int, step: int, steps: int, most: int) -> Run:
         """Return `most` steps of the step's dataset, in this epoch and its neighbours."""
@@ -161,17 +235,8 @@ class DatasetOrder:
         bounds = range(size * first, size * (first + most) + 1, size)
         return Run(int(stream_s[step]), tuple(bounds), int(number_s[step]) - first)
 
-    def taken(self, stream: int, start: int, stop: int) -> np.ndarray:
-        """Return the places of the start-th to stop-th (exclusive) samples of a dataset's stream; int64."""
-        return self._streams[stream].cells(start, stop)
-
-    def turn(self, epoch: int, step: int, steps: int) -> int:
-        """Return what, with a cell, seeds its input in a step."""
-        run = self.run(epoch, step, steps, 1)
-        return turn_of(self.order, run.bounds[0], self._streams[run.stream].length)
-
-    def _made_turns(self, epoch: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the stream of each step, and how many steps of it there were before, in all epochs; (steps,)."""
+    def _new_turns(self, epoch: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the stream of each step, and how many steps of it came before, in all epochs; (steps,)."""
         before = sum((self._number_of(e, steps) for e in range(epoch)), np.zeros(self.streams, np.int64))
         number_of = self._number_of(epoch, steps)
         rng = np.random.default_rng((self._seed, 0, 1 + epoch))

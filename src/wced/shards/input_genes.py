@@ -1,4 +1,4 @@
-"""Which genes may stand in the input of a model, and how much each tells: facts of the corpus, kept by the model."""
+"""Which genes may be in the input of a model, and how much each tells: facts of the corpus, kept by the model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from wced.config.pretraining import Input
 from wced.errors import WcedError
 from wced.files import whole_file
 from wced.shards.vocabulary import Vocabulary
@@ -25,7 +26,7 @@ class InputGenes:
     """float64, (genes,): share of the training cells that express it, of those whose dataset measured it; 0 for a gene
     that none measured."""
     groups: dict[str, np.ndarray] = field(default_factory=dict)
-    """bool, (genes,), by the name of each gene group that the input leaves out, or that panels lack: its genes."""
+    """bool, (genes,), by name: the genes of each group that the input leaves out or panels lack."""
 
     def members(self, names: Sequence[str]) -> np.ndarray:
         """Return which genes belong to any of some groups; bool, (genes,)."""
@@ -58,7 +59,7 @@ class InputGenes:
         if tuple(frame["gene_id"]) != vocabulary.gene_ids:
             raise WcedError(f"{path}: not of the vocabulary that the model was trained with")
         try:
-            frequency_v = frame[FREQUENCY].to_numpy(object).astype(np.float64)  # to the last bit, as it was written
+            frequency_v = frame[FREQUENCY].to_numpy(object).astype(np.float64)  # exact to the last bit
         except ValueError:
             frequency_v = np.full(len(frame), np.nan)
         if not ((frequency_v >= 0) & (frequency_v <= 1)).all() or not frame[names].isin(["0", "1"]).all(axis=None):
@@ -67,54 +68,39 @@ class InputGenes:
 
 
 class GeneChoice(NamedTuple):
-    """`InputGenes` and what an encoding makes of them, as arrays for compiled code."""
+    """`InputGenes` and what the config section `input` makes of them, as arrays for compiled code."""
 
     allowed_v: np.ndarray
     """bool, (genes,): genes that are not left out."""
     information_v: np.ndarray
     """float32, (genes,): how much a gene tells."""
     panel_pv: np.ndarray
-    """bool, panels × genes: panels that are known beforehand."""
+    """bool, panels × genes: panels known in advance."""
     panel_limits: np.ndarray
-    """float64, (panels + sizes,): running sum of the probabilities of known panels, then of random ones by size."""
+    """float64, (panels + sizes,): cumulative probabilities of the known panels, then of random ones by size."""
     size_limits: np.ndarray
     """int64, (sizes,): a gene is in a random panel if its number in [0, 2^32) is below."""
 
 
-def gene_choice(
-    genes: InputGenes,
-    measured_dv: np.ndarray,
-    leave_out: Sequence[str] = (),
-    panel_datasets: bool = False,
-    panel_groups: Sequence[str] = (),
-    panel_sizes: Sequence[int] = (),
-) -> GeneChoice:
-    """Return the arrays for compiled code.
+def gene_choice(genes: InputGenes, measured_dv: np.ndarray, section: Input) -> GeneChoice:
+    """Return which genes a section leaves out, and which panels it cuts inputs to.
 
-    Parameters
-    ----------
-    genes
-        Facts of the corpus.
-    measured_dv
-        bool, datasets × genes: which genes each dataset of the corpus measured.
-    leave_out
-        Gene groups that are never in the input.
-    panel_datasets, panel_groups, panel_sizes
-        Panels of training: what a random dataset measured, all genes but those of a group, a random set of about so
-        many genes. Each of these kinds (each group and each size is one) is as likely as another.
+    `measured_dv` is bool, datasets × genes: which genes each dataset measured. A panel is what a random dataset
+    measured, all genes but those of a group, or a random set of about so many genes; these kinds (each group and each
+    size is one) are equally likely.
     """
-    allowed_v, n_genes = ~genes.members(leave_out), len(genes.frequency_v)
+    panels, n_genes = section.panels, len(genes.frequency_v)
     if measured_dv.shape[1] != n_genes:
         raise ValueError(f"input genes of {n_genes} genes, but the cells have {measured_dv.shape[1]}")
-    kinds = int(panel_datasets) + len(panel_groups) + len(panel_sizes)
-    known = [measured_dv] if panel_datasets else []
-    known += [~genes.groups[name][None] for name in panel_groups]
-    datasets = [1 / (kinds * len(measured_dv))] * len(measured_dv) if panel_datasets else []
-    probabilities = [*datasets, *[1 / max(kinds, 1)] * (len(panel_groups) + len(panel_sizes))]
+    known = [measured_dv] if panels.datasets else []
+    known += [~genes.members([name])[None] for name in panels.groups]
+    kinds = max(int(panels.datasets) + len(panels.groups) + len(panels.sizes), 1)
+    probabilities = [1 / (kinds * len(measured_dv))] * len(measured_dv) if panels.datasets else []
+    probabilities += [1 / kinds] * (len(panels.groups) + len(panels.sizes))
     return GeneChoice(
-        allowed_v,
+        ~genes.members(section.leave_out),
         genes.information_v,
         np.concatenate(known) if known else np.zeros((0, n_genes), bool),
         np.cumsum(probabilities),
-        np.array([round(min(size / n_genes, 1) * 2**32) for size in panel_sizes], np.int64),
+        np.array([round(min(size / n_genes, 1) * 2**32) for size in panels.sizes], np.int64),
     )

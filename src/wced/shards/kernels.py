@@ -1,4 +1,4 @@
-"""Compiled code that measures and fills the sequences of a batch; `wced.shards.encode` says what they mean."""
+"""Compiled code that measures and fills the sequences of a batch; `wced.shards.encode` calls it."""
 
 import numba
 import numpy as np
@@ -6,13 +6,13 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from wced.shards.draws import (
+from wced.shards.counter_random import (
     DROPOUT,
+    GOLDEN,
     MASK,
     PANEL,
     SUBSET,
     ZEROS,
-    advanced,
     below,
     mixed,
     number_of_survivors,
@@ -25,24 +25,21 @@ from wced.shards.mapped import pointer
 from wced.shards.reduction import allow
 
 RANDOM, MOST_EXPRESSED, INFORMATIVE = range(3)
-"""Which genes a sequence keeps where a cell has more than fit."""
+"""Which genes a sequence keeps of a cell that has more than fit."""
 
 TARGET_SUM = 10_000.0
 """Values are log1p(count / total · TARGET_SUM), the field's `log1p_10k`."""
 
 SMALL = 32
-"""Most counts of a cell are below this: what becomes of them is looked up in a table made once per cell."""
+"""Counts below this, which are most, are looked up in a table that is made once per cell."""
 
 FINE = 19
-"""Lower bits of a float32 that a histogram leaves out, so that its bins are a sixteenth of their values wide."""
-
-CACHE_LINE = 64
-"""Bytes that memory hands out at once."""
+"""Lower bits of a float32 that a histogram ignores: its bins are then a sixteenth of their value wide."""
 
 
 @intrinsic
 def _prefetch(typing_context, address):
-    """Have the cache line at an address fetched, without waiting for it."""
+    """Fetch the cache line at an address, without waiting for it."""
 
     def generate(context, builder, signature, arguments):
         byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
@@ -57,8 +54,8 @@ def _prefetch(typing_context, address):
 
 @numba.njit(inline="always")
 def _prefetch_bytes(address, size):
-    """Have some memory fetched, without waiting for it."""
-    for at in range(address, address + size, CACHE_LINE):
+    """Fetch `size` bytes, a cache line of 64 at a time, without waiting for them."""
+    for at in range(address, address + size, 64):
         _prefetch(at)
 
 
@@ -68,23 +65,13 @@ def expressed_room(length, interleave, nonzero_ratio):
     return max(1, np.int64(np.floor(length * nonzero_ratio))) if interleave else length
 
 
-@numba.njit(inline="always")
-def _zeros_wanted(used, length, zeros, interleave, nonzero_ratio):
-    """Return how many zeros a sequence of `used` expressed genes asks for."""
-    if zeros == 1:
-        return length - used
-    if interleave:
-        return min(np.int64(np.round(used * (1.0 - nonzero_ratio) / nonzero_ratio)), length - used)
-    return 0
-
-
 @numba.njit(nogil=True, cache=True)
 def sequence_lengths(
     offsets, soma_joinid, available,
     length, zeros, nonzero_ratio, nonzero_only, dropped, training, seed, epoch,
     lengths, zeros_n,
 ):  # fmt: skip
-    """Write how many positions each sequence has, and how many of them are zeros, of those `available` to the cell."""
+    """Write how many positions each sequence has, and how many of them are zeros, of which a cell has `available`."""
     for i in range(len(offsets) - 1):
         n = offsets[i + 1] - offsets[i]
         kept = n
@@ -96,23 +83,27 @@ def sequence_lengths(
         if interleave and nonzero_only > 0:
             interleave = (mixed(stream(seed, epoch, soma_joinid[i], ZEROS)) & np.uint64(0xFFFF)) >= nonzero_only
         used = min(kept, expressed_room(length, zeros == 2 and training, nonzero_ratio))
-        wanted = _zeros_wanted(used, length, zeros, interleave, nonzero_ratio)
-        if wanted > 0:
-            wanted = max(min(wanted, available[i]), 0)
-        zeros_n[i] = wanted
-        lengths[i] = used + wanted
+        n_zeros = np.int64(0)
+        if zeros == 1:
+            n_zeros = length - used
+        elif interleave:
+            n_zeros = min(np.int64(np.round(used * (1.0 - nonzero_ratio) / nonzero_ratio)), length - used)
+        if n_zeros > 0:
+            n_zeros = max(min(n_zeros, available[i]), 0)
+        zeros_n[i] = n_zeros
+        lengths[i] = used + n_zeros
 
 
 @numba.njit(inline="always")
 def _log1p_table(scale, table):
-    """Fill the table with log1p_10k of every small count of a cell, `scale` being TARGET_SUM / total."""
+    """Fill the table with log1p_10k of every small count of a cell; `scale` is TARGET_SUM / total."""
     for count in range(1, SMALL):
-        table[count] = np.log(1.0 + count * scale)  # in float64 as good as log1p for a float32, and twice as fast
+        table[count] = np.log(1.0 + count * scale)  # float64: as exact as log1p for a float32 result, and twice as fast
 
 
 @numba.njit(nogil=True, cache=True)
 def _small_and_large(counts, stays, large):
-    """Return how often each small count stays, and how many large ones do, which are written to `large`."""
+    """Return how many genes of each small count stay, and how many of large counts, which are written to `large`."""
     number_of, n_large = np.zeros(SMALL, np.int64), 0
     for j in range(len(counts)):
         count = counts[j]
@@ -126,9 +117,9 @@ def _small_and_large(counts, stays, large):
 
 @numba.njit(nogil=True, cache=True)
 def _rank_table(counts, stays, n, bins, table, large):
-    """Fill the table with the rank (or bin, where `bins` > 0) of every small count among the n that stay.
+    """Fill the table with the rank (or bin, where `bins` > 0) of every small count among the n counts that stay.
 
-    Returns the large ones, sorted, which lie in `large`.
+    Returns the large ones, sorted: a view of `large`.
     """
     number_of, n_large = _small_and_large(counts, stays, large)
     large[:n_large].sort()
@@ -141,16 +132,16 @@ def _rank_table(counts, stays, n, bins, table, large):
 
 @numba.njit(inline="always")
 def _rank_value(lower, upper, n, bins):
-    """Return the value of counts that stand at the places lower to upper (exclusive) of n sorted ones."""
-    place = 0.5 * (lower + upper) / n
-    return 1.0 + np.floor(bins * place) if bins > 0 else place
+    """Return the rank or bin of equal counts that have the indices lower to upper (exclusive) of n sorted ones."""
+    rank = 0.5 * (lower + upper) / n
+    return 1.0 + np.floor(bins * rank) if bins > 0 else rank
 
 
 @numba.njit(nogil=True, cache=True)
 def _large_value(count, scale, ranked, n, bins):
-    """Return the value of a count beyond the table: its rank or bin where there are `ranked`, else log1p_10k.
+    """Return the value of a count beyond the table: its rank or bin where `ranked` has counts, else log1p_10k.
 
-    This is called, not inlined: numba would count references to the array in the loop over all genes.
+    Not inlined: numba would count references to the array in the loop over all genes.
     """
     if len(ranked) == 0:
         return np.float32(np.log(1.0 + count * scale))
@@ -160,7 +151,7 @@ def _large_value(count, scale, ranked, n, bins):
 
 @numba.njit(nogil=True, cache=True)
 def _most_expressed(counts, stays, size, large):
-    """Reduce the places that are True in `stays` to the `size` with the largest counts; ties go to the first."""
+    """Reduce the genes that are True in `stays` to the `size` with the largest counts; of ties the first stay."""
     number_of, n_large = _small_and_large(counts, stays, large)
     above, threshold = 0, np.int64(0)  # counts above the threshold are all taken, those at it as far as they fit
     if n_large >= size:
@@ -182,10 +173,10 @@ def _most_expressed(counts, stays, size, large):
 
 @numba.njit(nogil=True, cache=True)
 def _most_informative(genes, counts, stays, size, information_v, scale, key, ties):
-    """Reduce the places that are True in `stays` to the `size` with the largest log1p(count · scale) · information.
+    """Reduce the genes that are True in `stays` to the `size` with the largest log1p(count · scale) · information.
 
-    Ties go to the first. `key` and `ties`, int32 and as long as `stays`, are memory to work in. A float32 that is not
-    negative is ordered as the integer of its bits; a histogram of their upper ones finds where the threshold lies.
+    Of ties the first stay. `key` and `ties` (int32, as long as `stays`) are work space. Non-negative float32 numbers
+    are ordered like the integers of their bits; a histogram of the upper bits finds where the threshold lies.
     """
     table, number_of = np.zeros(SMALL, np.float32), np.zeros(2 ** (31 - FINE), np.int32)
     _log1p_table(scale, table)
@@ -214,34 +205,33 @@ def _most_informative(genes, counts, stays, size, information_v, scale, key, tie
 
 
 @numba.njit(nogil=True, cache=True)
-def _add_zeros(state, cell_gene, available, training, wanted, gene, free):
-    """Write `wanted` genes that may be zeros and that the cell does not express to `gene`.
+def _add_zeros(state, cell_gene, available, training, n_zeros, gene, free):
+    """Write `n_zeros` genes that may be zeros and that the cell does not express to `gene`.
 
-    `free` (genes,) says which genes may be zeros; those that the cell expresses, and the written ones, leave it.
-    `available` is how many of them the cell does not express.
+    `free` (genes,) says which genes may be zeros; it is overwritten. The cell does not express `available` of them.
     """
     n_genes = len(free)
     for j in range(len(cell_gene)):
         free[cell_gene[j]] = False
     done = 0
-    if training and 4 * (available - wanted) > n_genes:
-        # More than a quarter of all genes would still do after the last draw: draw until all are new.
-        while done < wanted:
-            state = advanced(state)
+    if training and 4 * (available - n_zeros) > n_genes:
+        # More than a quarter of all genes remain free to the end, so sampling until all are new is quick.
+        while done < n_zeros:
+            state += GOLDEN
             g = below(mixed(state), n_genes)
-            gene[done] = g  # where it is no new one the next overwrites it; a branch for that nobody could foresee
+            gene[done] = g  # one that is not free is overwritten by the next: faster than an unpredictable branch
             done += free[g]
             free[g] = False
         return
-    there, seen = np.count_nonzero(free), 0
+    n_free, seen = np.count_nonzero(free), 0
     for g in range(n_genes):
         if not free[g]:
             continue
         if training:  # Knuth's algorithm S
-            state = advanced(state)
-            chosen = below(mixed(state), there - seen) < wanted - done
+            state += GOLDEN
+            chosen = below(mixed(state), n_free - seen) < n_zeros - done
         else:
-            chosen = (seen + 1) * wanted // there > seen * wanted // there
+            chosen = (seen + 1) * n_zeros // n_free > seen * n_zeros // n_free
         seen += 1
         if chosen:
             gene[done] = g
@@ -252,8 +242,8 @@ def _add_zeros(state, cell_gene, available, training, wanted, gene, free):
 def _write(genes, counts, stays, used, table, scale, ranked, n_ranked, bins, gene, value):
     """Write the first `used` genes that stay, and their values.
 
-    Values of small counts are in the table; others follow from `scale` or, where values are ranks, from the large
-    counts among the `n_ranked` that have ranks, which are `ranked`, sorted.
+    Values of small counts are in the table, others follow from `scale`; or, where values are ranks, from `ranked`: the
+    large ones of the `n_ranked` counts that have ranks, sorted.
     """
     if used == len(genes):
         for k in range(used):
@@ -265,7 +255,7 @@ def _write(genes, counts, stays, used, table, scale, ranked, n_ranked, bins, gen
     for j in range(len(genes)):
         if k == used:
             break
-        # The next gene that stays overwrites one that does not; a branch for that nobody could foresee.
+        # The next gene overwrites one that does not stay: faster than an unpredictable branch.
         count = counts[j]
         gene[k] = genes[j]
         value[k] = table[count] if count < SMALL else _large_value(count, scale, ranked, n_ranked, bins)
@@ -273,9 +263,9 @@ def _write(genes, counts, stays, used, table, scale, ranked, n_ranked, bins, gen
 
 
 @numba.njit(nogil=True, cache=True)
-def _write_mask(state, limits, gene, draws, masked):
-    """Choose each position whose number is below the limit: one for all, or that of the position's gene."""
-    number = numbers(state, len(masked), draws)
+def _write_mask(state, limits, gene, words, masked):
+    """Choose each position whose number is below the limit, which is the same for all or that of its gene."""
+    number = numbers(state, len(masked), words)
     if len(limits) > 1:
         for k in range(len(masked)):
             masked[k] = np.int32(number[k]) < limits[gene[k]]
@@ -285,6 +275,14 @@ def _write_mask(state, limits, gene, draws, masked):
         masked[k] = np.int32(number[k]) < limit
 
 
+@numba.njit(inline="always")
+def _sum(counts):
+    total = np.uint64(0)
+    for j in range(len(counts)):
+        total += np.uint64(counts[j])
+    return total
+
+
 @numba.njit(nogil=True, cache=True)
 def fill(
     offsets, gene_at, count_at, input_offsets, input_gene_at, input_count_at, whole_at, like, soma_joinid, dataset,
@@ -292,16 +290,16 @@ def fill(
     lengths, zeros_n,
     gene, value, masked, gene_masked, position_target, target_gene, target_value,
 ):  # fmt: skip
-    """Fill the arrays of a batch; those that are not asked for have no rows.
+    """Fill the arrays of a batch; those that are not used have no rows.
 
-    Cells are given twice: as they are, and as what is left of them for the input (`wced.shards.reduction`), of which
-    `whole_at` has the counts as they are. `panel_n` has the panel of each cell; empty where nothing was taken out.
+    Cells come twice: whole, and as what is left of them for the input (`wced.shards.reduction`), whose counts before
+    thinning are at `whole_at`. `panel_n` has the panel of each cell; it is empty where nothing was removed.
     """
     largest = gene.shape[1]
     for i in range(len(offsets) - 1):
         largest = max(largest, offsets[i + 1] - offsets[i])
     stays, before = np.empty(largest, np.bool_), np.empty(largest, np.bool_)
-    draws, large = np.empty(largest // 4 + 1, np.uint64), np.empty(largest, np.uint32)
+    words, large = np.empty(largest // 4 + 1, np.uint64), np.empty(largest, np.uint32)
     key, ties = np.empty((2, largest if subset == INFORMATIVE else 0), np.int32)
     free = np.empty(measured_dv.shape[1] if zeros_n.any() else 0, np.bool_)
     whole_table, table = np.zeros(SMALL, np.float32), np.zeros(SMALL, np.float32)
@@ -312,14 +310,12 @@ def fill(
         genes = numba.carray(pointer(gene_at[i]), n, like.dtype)
         counts = numba.carray(pointer(count_at[i]), n, np.uint32)
         if i + 2 < len(offsets):
-            # Cells lie anywhere in the files, so the processor can not guess where it will read next.
+            # Cells lie anywhere in the files, so the processor cannot predict the next read.
             _prefetch_bytes(gene_at[i + 1], like.itemsize * (offsets[i + 2] - offsets[i + 1]))
             _prefetch_bytes(count_at[i + 1], 4 * (offsets[i + 2] - offsets[i + 1]))
 
         # The targets: all that the cell expresses.
-        total = np.uint64(0)
-        for j in range(n):
-            total += np.uint64(counts[j])
+        total = _sum(counts)
         whole_scale = TARGET_SUM / max(np.float64(total), 1.0)
         if cell_target or mlm or values == 0:
             _log1p_table(whole_scale, whole_table)
@@ -335,19 +331,17 @@ def fill(
             n = input_offsets[i + 1] - input_offsets[i]
             genes = numba.carray(pointer(input_gene_at[i]), n, like.dtype)
             counts = numba.carray(pointer(input_count_at[i]), n, np.uint32)
-            total = np.uint64(0)
-            for j in range(n):
-                total += np.uint64(counts[j])
+            total = _sum(counts)
         whole_counts = numba.carray(pointer(whole_at[i]), n, np.uint32)
 
         # Which genes stay after dropout, and the values that follow from them.
         n_stays, stays_total = n, total
         if training and dropped > 0:
             state = stream(seed, epoch, soma_joinid[i], DROPOUT)
-            n_stays, stays_total = survivors(state, counts, dropped, stays, draws)
+            n_stays, stays_total = survivors(state, counts, dropped, stays, words)
             if n_stays == 0 and n > 0:
-                place = below(mixed(stream(seed, epoch, soma_joinid[i], SUBSET)), n)
-                stays[place], n_stays, stays_total = True, 1, np.uint64(counts[place])
+                j = below(mixed(stream(seed, epoch, soma_joinid[i], SUBSET)), n)
+                stays[j], n_stays, stays_total = True, 1, np.uint64(counts[j])
         else:
             stays[:n] = True
         scale, n_ranked, ranked = TARGET_SUM / max(np.float64(stays_total), 1.0), n_stays, large[:0]
@@ -361,7 +355,7 @@ def fill(
 
         # Which of them are used, and the input.
         if n_stays > room and subset == RANDOM:
-            random_subset(stream(seed, epoch, soma_joinid[i], SUBSET), n, n_stays, room, stays, before, draws)
+            random_subset(stream(seed, epoch, soma_joinid[i], SUBSET), n, n_stays, room, stays, before, words)
         elif n_stays > room and subset == INFORMATIVE:
             _most_informative(genes, counts, stays, room, choice.information_v, scale, key[:n], ties)
         elif n_stays > room:
@@ -371,7 +365,7 @@ def fill(
         value[i, used:] = 0
         if mlm and values == 0 and stays_total == whole_total:
             for k in range(gene.shape[1]):
-                position_target[i, k] = value[i, k]  # nothing is dropped, so the input has the whole cell's values
+                position_target[i, k] = value[i, k]  # nothing was dropped: these are the whole cell's values
         elif mlm:
             _write(
                 genes, whole_counts, stays, used, whole_table, whole_scale, large[:0], n, bins, gene[i],
@@ -384,17 +378,31 @@ def fill(
             if len(panel_n):
                 allow(measured_g, panel_n[i], stream(seed, epoch, soma_joinid[i], PANEL), choice, free)
             else:
-                for g in range(len(free)):  # as a slice numba would copy it fifty times as slowly
+                for g in range(len(free)):  # numba copies slices fifty times as slowly
                     free[g] = measured_g[g]
-            state = advanced(stream(seed, epoch, soma_joinid[i], ZEROS))
+            state = stream(seed, epoch, soma_joinid[i], ZEROS) + GOLDEN
             _add_zeros(state, all_genes, available[i], training, zeros_n[i], gene[i, used:], free)
         gene[i, length:] = 0
         state = stream(seed, epoch, soma_joinid[i], MASK)
         if len(masked):
-            _write_mask(state, limits[0], gene[i], draws, masked[i, :length])
+            _write_mask(state, limits[0], gene[i], words, masked[i, :length])
             masked[i, length:] = False
         if len(gene_masked):
-            _write_mask(state, limits[1], gene[i], draws, gene_masked[i, :length])
+            _write_mask(state, limits[1], gene[i], words, gene_masked[i, :length])
             gene_masked[i, length:] = False
-            for k in range(length):  # the same numbers, of which the lower ones have hidden the value
+            for k in range(length):  # the same numbers: the lower ones hide the value
                 gene_masked[i, k] &= not masked[i, k]
+
+
+@numba.njit(nogil=True, cache=True)
+def mark_perturbed(gene, lengths, perturbed, state):
+    """Write 1 to `state` (int8, cells × positions) where a sequence has one of the cell's perturbed genes, else 0.
+
+    `perturbed` is int32, cells × m: vocabulary ids of each cell's perturbed genes, -1 for none.
+    """
+    state[:] = 0
+    for i in range(len(lengths)):
+        for j in range(perturbed.shape[1]):
+            if perturbed[i, j] >= 0:
+                for k in range(lengths[i]):
+                    state[i, k] |= gene[i, k] == perturbed[i, j]

@@ -1,4 +1,4 @@
-"""Memory for batches that is used again, because taking it anew from the system costs as much as reading the cells."""
+"""Reused memory for batches: new memory from the system costs as much as reading the cells."""
 
 import math
 import sys
@@ -8,32 +8,32 @@ from itertools import accumulate
 import numpy as np
 
 MOST_BLOCKS = 16
-"""Blocks that are kept for each thread; whoever holds on to more batches gets memory of their own."""
+"""Blocks that are kept for each thread; who holds more batches gets new memory."""
 
 ALIGNMENT = 64
 """Arrays begin at multiples of a cache line."""
 
 
-def _references(blocks: list[np.ndarray], place: int) -> int:
-    return sys.getrefcount(blocks[place])
+def _references(blocks: list[np.ndarray], i: int) -> int:
+    return sys.getrefcount(blocks[i])
 
 
 _FREE = _references([np.empty(0, np.uint8)], 0)
-"""References to a block that only its list knows; how many this interpreter counts on the way is its own affair."""
+"""References to a block that only its list holds, as this interpreter counts them."""
 
 
 class _Blocks(threading.local):
-    """Blocks of a thread. One is free when nothing but this list refers to it: no array or tensor that lies in it."""
+    """Blocks of a thread. One is free when only this list refers to it: no array or tensor is a view of it."""
 
     def __init__(self) -> None:
         self._blocks: list[np.ndarray] = []
 
     def take(self, size: int) -> np.ndarray:
-        for place in range(len(self._blocks)):
-            if _references(self._blocks, place) == _FREE:
-                if self._blocks[place].nbytes < size:
-                    self._blocks[place] = np.empty(size + size // 4, np.uint8)
-                return self._blocks[place]
+        for i in range(len(self._blocks)):
+            if _references(self._blocks, i) == _FREE:
+                if self._blocks[i].nbytes < size:
+                    self._blocks[i] = np.empty(size + size // 4, np.uint8)
+                return self._blocks[i]
         block = np.empty(size + size // 4, np.uint8)
         if len(self._blocks) < MOST_BLOCKS:
             self._blocks.append(block)
@@ -44,14 +44,9 @@ _blocks = _Blocks()
 
 
 def arrays(shapes: dict[str, tuple[tuple[int, ...], type]]) -> dict[str, np.ndarray]:
-    """Return uninitialised arrays that lie in one block of memory.
+    """Return uninitialised arrays of these shapes and types, in one block of memory.
 
-    The block is used again when all of them, and all that shares their memory, are gone.
-
-    Parameters
-    ----------
-    shapes
-        Shape and type of each array by name.
+    The block is used again when all of them, and everything that shares their memory, are gone.
     """
     sizes = [math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in shapes.values()]
     starts = [0, *accumulate(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)]

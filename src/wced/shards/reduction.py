@@ -1,30 +1,30 @@
-"""Compiled code that takes genes and counts out of cells before they become an input; targets stay the whole cell.
+"""Compiled code that removes genes and counts from cells before they become an input; targets stay the whole cell.
 
-Genes that are left out always, a panel that training draws for some cells, and thinning: each molecule of a cell stays
-with one probability, as if it had been sequenced less deeply.
+Some genes are always left out; training cuts some cells to a panel and thins some: each molecule stays with one
+probability, as if the cell had been sequenced less deeply.
 """
 
 import numba
 import numpy as np
 
-from wced.shards.draws import GOLDEN, PANEL, THIN, UNIT, advanced, mixed, numbers, stream
+from wced.shards.counter_random import GOLDEN, PANEL, THIN, UNIT, mixed, numbers, stream
 from wced.shards.mapped import pointer
 
 FEW = 4
 """Most counts are at most this."""
 
 TABLE = 16
-"""Up to this count thinning looks the binomial distribution up; its probabilities are rounded to 1 / UNIT."""
+"""Up to this count thinning uses a table of the binomial distribution, with probabilities rounded to 1 / UNIT."""
 
 EXACT = 64
-"""Up to this count it takes a random number for each molecule; above it, the rounded normal approximation."""
+"""Up to this count it uses a random number for each molecule; above it, the rounded normal approximation."""
 
 NO_PANEL = -1
 
 
 @numba.njit(inline="always")
 def panel_of(state, panelled, choice):
-    """Return the panel of a cell: an index into the known ones and behind them the sizes; −1 for all genes.
+    """Return the panel of a cell: an index into the known panels followed by the sizes; −1 for all genes.
 
     `panelled` / UNIT of the cells have one. `state` is the first of the cell's stream PANEL.
     """
@@ -38,7 +38,7 @@ def panel_of(state, panelled, choice):
 
 @numba.njit(inline="always")
 def in_panel(gene, panel, key, choice):
-    """Return whether a panel holds a gene; `key` is the cell's own, for random panels."""
+    """Return whether a panel holds a gene; random panels depend on the cell's `key`."""
     known = len(choice.panel_pv)
     if panel < known:
         return choice.panel_pv[panel, gene]
@@ -50,7 +50,7 @@ def in_panel(gene, panel, key, choice):
 def allow(measured_g, panel, key, choice, allowed):
     """Write which genes a dataset measured that are neither left out nor outside the panel."""
     allowed_v, panel_pv = choice.allowed_v, choice.panel_pv
-    # Loops without branches, which compilers make vector instructions of; slices of one byte a gene are copied slowly.
+    # Loops without branches, which become vector instructions; numba copies slices of bytes slowly.
     for gene in range(len(measured_g)):
         allowed[gene] = measured_g[gene] & allowed_v[gene]
     if panel >= len(panel_pv):
@@ -77,7 +77,7 @@ def binomial_table(rate, table_ck):
 def thinned_count(count, number, rate, table_ck, key):
     """Return how many of `count` molecules stay, each with probability `rate`.
 
-    `number` in [0, UNIT) decides on counts that `binomial_table` has; the numbers for others come from `key`.
+    `number` in [0, UNIT) decides on counts in `binomial_table`; larger ones use random numbers from `key`.
     """
     kept = np.uint32(0)
     if count <= TABLE:
@@ -87,12 +87,12 @@ def thinned_count(count, number, rate, table_ck, key):
         limit = np.uint64(np.round(rate * UNIT))
         for k in range(count):
             if k % 4 == 0:
-                key = advanced(key)
+                key += GOLDEN
                 bits = mixed(key)
             kept += np.uint32((bits & np.uint64(UNIT - 1)) < limit)
             bits >>= np.uint64(16)
     else:
-        # Box and Muller's normal deviate of two uniform ones.
+        # A normal deviate by Box and Muller, of two uniform ones.
         one = (np.float64(mixed(key + GOLDEN) >> np.uint64(11)) + 0.5) * 2.0**-53
         two = np.float64(mixed(key + GOLDEN + GOLDEN) >> np.uint64(11)) * 2.0**-53
         deviate = np.sqrt(-2 * np.log(one)) * np.cos(2 * np.pi * two)
@@ -109,32 +109,18 @@ def reduce_cells(
 ):  # fmt: skip
     """Write what is left of each cell.
 
-    Parameters
-    ----------
-    offsets, gene_at, count_at, like, soma_joinid, dataset, measured_dv
-        The cells, as `CellViews` has them, and which genes each dataset measured.
-    choice
-        `GeneChoice`.
-    thinned, panelled
-        Shares of cells, in parts of UNIT, that are thinned, and that are cut to a panel. A panel without any of a
-        cell's genes, and thinning that takes its last molecule, are passed over for that cell.
-    log_min_rate
-        A rate of thinning is exp(u · log_min_rate) with u uniform in [0, 1).
-    seed, epoch
-        With the cell's soma_joinid, the seed of its streams.
-    zeros
-        Whether `available` is asked for.
-    kept_offsets, gene, count, whole
-        Written: int64, (n + 1,); and, with room for all genes, ids, counts, and the counts before thinning.
-    panel_n
-        Written: int64, (n,): panel of each cell, −1 for none.
-    available
-        Written: int64, (n,): genes without counts that may stand in the input as zeros.
+    The cells are as in `CellViews`, `choice` is a `GeneChoice`. `thinned` and `panelled` are shares, times UNIT;
+    neither empties a cell: a panel without any of its genes, and thinning that removes its last molecule, are skipped.
+    A rate of thinning is exp(u · log_min_rate) with u uniform in [0, 1).
+
+    Written are `kept_offsets`, int64, (n + 1,); `gene`, `count` and `whole` (counts before thinning), with room for all
+    genes; and int64, (n,): `panel_n`, the panel of each cell, −1 for none, and, if `zeros` says that it is used,
+    `available`, the number of genes without counts that may be zeros of the input.
     """
     largest = 0
     for i in range(len(offsets) - 1):
         largest = max(largest, offsets[i + 1] - offsets[i])
-    draws, table_ck = np.empty(largest // 4 + 1, np.uint64), np.empty((TABLE + 1, TABLE), np.int32)
+    words, table_ck = np.empty(largest // 4 + 1, np.uint64), np.empty((TABLE + 1, TABLE), np.int32)
     allowed = np.empty(measured_dv.shape[1] if zeros else 0, np.bool_)
     at = 0
     kept_offsets[0] = 0
@@ -161,15 +147,15 @@ def reduce_cells(
             bits = mixed(state)
             if np.int64(bits & np.uint64(UNIT - 1)) < thinned:
                 rate = np.exp(log_min_rate * np.float64(bits >> np.uint64(16)) * 2.0**-48)
-                at = _thinned(state, rate, gene, count, whole, begin, at, draws, table_ck)
+                at = _thinned(state, rate, gene, count, whole, begin, at, words, table_ck)
         kept_offsets[i + 1] = at
 
 
 @numba.njit(nogil=True, cache=True)
 def _filtered(genes, counts, panel, key, choice, gene, count, at):
-    """Write the genes that are neither left out nor outside the panel, from `at` on; return where they end."""
+    """Write the genes that are neither left out nor outside the panel, from index `at` on; return where they end."""
     for j in range(len(genes)):
-        # The next gene that stays overwrites one that does not.
+        # The next gene overwrites one that does not stay.
         gene[at], count[at] = genes[j], counts[j]
         stays = choice.allowed_v[genes[j]]
         if panel != NO_PANEL and stays:
@@ -179,19 +165,19 @@ def _filtered(genes, counts, panel, key, choice, gene, count, at):
 
 
 @numba.njit(nogil=True, cache=True)
-def _thinned(state, rate, gene, count, whole, begin, end, draws, table_ck):
-    """Thin the counts from `begin` to `end` in place; return where what is left of them ends."""
+def _thinned(state, rate, gene, count, whole, begin, end, words, table_ck):
+    """Thin the counts from `begin` to `end` in place; return where the remaining ones end."""
     if begin == end:
         return end
     binomial_table(rate, table_ck)
-    number, at, first_gene, first_count = numbers(state, end - begin, draws), begin, gene[begin], whole[begin]
+    number, at, first_gene, first_count = numbers(state, end - begin, words), begin, gene[begin], whole[begin]
     for k in range(begin, end):
-        draw, row, kept = np.int32(number[k - begin]), min(count[k], np.uint32(FEW)), np.uint32(0)
-        for step in range(FEW):  # a row ends with limits that no number reaches; a loop of its own length would be slow
-            kept += np.uint32(draw >= table_ck[row, step])
+        own, row, kept = np.int32(number[k - begin]), min(count[k], np.uint32(FEW)), np.uint32(0)
+        for step in range(FEW):  # always as long, which is faster: no number reaches the limits at the end of a row
+            kept += np.uint32(own >= table_ck[row, step])
         if count[k] > FEW:
-            kept = thinned_count(np.int64(count[k]), draw, rate, table_ck, mixed(state ^ np.uint64(gene[k])))
-        # The next gene that stays overwrites one that does not.
+            kept = thinned_count(np.int64(count[k]), own, rate, table_ck, mixed(state ^ np.uint64(gene[k])))
+        # The next gene overwrites one that does not stay.
         gene[at], count[at], whole[at] = gene[k], kept, whole[k]
         at += kept > 0
     if at > begin:

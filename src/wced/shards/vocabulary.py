@@ -1,9 +1,10 @@
-"""Which genes a model knows, which labels it can learn, and which genes each dataset measured."""
+"""What a run's codes mean: genes, labels, numbers and perturbed genes of cells; and what each dataset measured."""
 
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,23 @@ import pyarrow as pa
 from wced.config.corpus import LABEL_COLUMNS
 from wced.errors import WcedError
 from wced.files import existing, whole_file
-from wced.genes.names import gene_names
+from wced.genes.names import GeneNames, gene_names, without_version
 from wced.shards import FORMAT_VERSION
-from wced.shards.perturbations import Perturbations
 from wced.tables import read_text
 
 UNKNOWN = ("unknown", "", "na", "nan")
 
 LOCAL_COLUMNS = ("donor_id", "batch")
 """Columns whose values mean something within their dataset only."""
+
+SEPARATOR = ";"
+"""Separates the perturbed genes of a cell."""
+
+NO_GENE = frozenset(("", "control", "ctrl", "non-targeting", "none", "na", "nan", "unknown"))
+"""Values, in lower case, that name no perturbed gene."""
+
+SPLITS = ("train", "validation")
+"""Splits in the order of their codes."""
 
 
 def versioned_json(path: str | Path, what: str, keys: Sequence[str]) -> dict[str, Any]:
@@ -41,37 +50,42 @@ def versioned_json(path: str | Path, what: str, keys: Sequence[str]) -> dict[str
     return record
 
 
+def _codes(names: Sequence[str], values: Sequence[str]) -> np.ndarray:
+    """Return the index of each value among the names, -1 where it is none of them; int32."""
+    return pd.Index(names).get_indexer(pd.Index(values)).astype(np.int32)
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """The genes of a model, in the order of their ids."""
 
     gene_ids: tuple[str, ...]
-    """Ensembl ids, sorted; a gene's vocabulary id is its place."""
+    """Ensembl ids, sorted; a gene's vocabulary id is its index."""
     symbols: tuple[str, ...]
     """Gene symbols, for people."""
     names: tuple[str, ...] | None = None
-    """All that stands for each gene and for no other, `|` between: symbols, previous symbols and aliases. None where
-    they were never noted."""
+    """All names of each gene that no other gene has, `|` between: symbols, previous symbols and aliases. None where
+    they were not recorded."""
 
     def __len__(self) -> int:
         return len(self.gene_ids)
 
     @property
     def sha256(self) -> str:
-        """Hash of the ordered Ensembl ids: two vocabularies are the same exactly when it is."""
+        """Hash of the ordered Ensembl ids: equal for equal vocabularies only."""
         return hashlib.sha256("\n".join(self.gene_ids).encode()).hexdigest()
 
     def ids_of(self, gene_ids: Sequence[str]) -> np.ndarray:
-        """Return the vocabulary id of each Ensembl id, -1 for genes outside; shape (len(gene_ids),), int32."""
-        return pd.Index(self.gene_ids).get_indexer(pd.Index(gene_ids)).astype(np.int32)
+        """Return the vocabulary id of each Ensembl id, -1 for genes outside; int32, (len(gene_ids),)."""
+        return _codes(self.gene_ids, gene_ids)
 
-    def chosen(self, keep_v: np.ndarray) -> "Vocabulary":
-        """Return the vocabulary of those genes for which `keep_v` (bool) holds."""
+    def subset(self, keep_v: np.ndarray) -> "Vocabulary":
+        """Return the vocabulary of the genes for which `keep_v` (bool) holds."""
         columns = (self.gene_ids, self.symbols, self.names)
         return Vocabulary(*(None if column is None else tuple(compress(column, keep_v)) for column in columns))
 
     def write(self, path: str | Path) -> None:
-        """Write `vocabulary.tsv`: id, gene_id, symbol, and names where they are noted."""
+        """Write `vocabulary.tsv`: id, gene_id, symbol, and names where they were recorded."""
         frame = pd.DataFrame({"id": range(len(self)), "gene_id": self.gene_ids, "symbol": self.symbols})
         frame = frame if self.names is None else frame.assign(names=self.names)
         with whole_file(path) as temporary:
@@ -87,34 +101,88 @@ class Vocabulary:
 
 
 def make_vocabulary(genes: pd.DataFrame, measured_ids: Sequence[str]) -> Vocabulary:
-    """Return the genes that are protein-coding in the gene table and measured by the corpus.
+    """Return the genes that are protein-coding in the gene table (`wced.genes`) and measured by the corpus.
 
-    Parameters
-    ----------
-    genes
-        Gene table (`wced.genes`).
-    measured_ids
-        Ensembl ids that at least one dataset of the corpus measured.
+    `measured_ids` are the Ensembl ids that at least one dataset of the corpus measured.
     """
-    chosen = genes[genes["protein_coding"] & genes["gene_id"].isin(set(measured_ids))].sort_values("gene_id")
-    if chosen.empty:
+    coding = genes[genes["protein_coding"] & genes["gene_id"].isin(set(measured_ids))].sort_values("gene_id")
+    if coding.empty:
         raise WcedError("vocabulary: the corpus measures no protein-coding gene of the gene table")
     known = gene_names(genes).gene_id
-    known = known[known.isin(chosen["gene_id"])]
+    known = known[known.isin(coding["gene_id"])]
     names = known.index.to_series().groupby(known.to_numpy()).agg("|".join)
-    names = names.reindex(chosen["gene_id"], fill_value="")
-    return Vocabulary(tuple(chosen["gene_id"]), tuple(chosen["symbol"]), tuple(names))
+    names = names.reindex(coding["gene_id"], fill_value="")
+    return Vocabulary(tuple(coding["gene_id"]), tuple(coding["symbol"]), tuple(names))
+
+
+@dataclass(frozen=True)
+class Perturbations:
+    """Which perturbed genes the values of a column of obs name."""
+
+    column: str
+    """The column."""
+    genes: dict[str, tuple[int, ...]]
+    """Vocabulary ids, ascending, of each value that names genes; a value's code is its index. Others have code -1."""
+    unmarked: dict[str, int]
+    """Number of cells by each name outside the vocabulary: these genes are marked nowhere."""
+
+    def codes(self, values: pd.Series) -> np.ndarray:
+        """Return the code of each value, -1 where it names no gene; int32, (len(values),)."""
+        return _codes(self.genes, values.astype(str))
+
+    @cached_property
+    def gene_pm(self) -> np.ndarray:
+        """int32, (values + 1, most genes of one): vocabulary ids by code, padded with -1; the last row is code -1's."""
+        most = max(map(len, self.genes.values()), default=0)
+        rows = [[*ids, *[-1] * (most - len(ids))] for ids in [*self.genes.values(), ()]]
+        return np.array(rows, np.int32).reshape(len(rows), most)
+
+
+def gene_ids_of(values: Sequence[str], vocabulary: Vocabulary, names: GeneNames) -> list[dict[str, int]]:
+    """Return the vocabulary id of each gene that a value names, by the name; -1 for genes outside the vocabulary.
+
+    A value has Ensembl ids (with or without version) or symbols, which `names` knows, with `SEPARATOR` between.
+    """
+    names_of = [
+        [name for part in value.split(SEPARATOR) if (name := part.strip()).lower() not in NO_GENE] for value in values
+    ]
+    unique = pd.unique(np.array([name for own in names_of for name in own], dtype=object))
+    ids = vocabulary.ids_of(without_version(unique))
+    ids = np.where(ids >= 0, ids, vocabulary.ids_of(names.ids_of(unique)))
+    id_of = dict(zip(unique, ids.tolist(), strict=True))
+    return [{name: id_of[name] for name in own} for own in names_of]
+
+
+def make_perturbations(cells: pd.DataFrame, column: str, vocabulary: Vocabulary, names: GeneNames) -> Perturbations:
+    """Return the perturbed genes that `column` of cells.parquet names; `names` as in `gene_ids_of`.
+
+    Raises WcedError if there is no such column, or it names no gene of the vocabulary.
+    """
+    if column not in cells:
+        raise WcedError(f"shards.perturbed_column: cells.parquet has no column {column}")
+    cells_of = cells[column].astype(str).value_counts().sort_index()
+    cells_of = cells_of[cells_of > 0]
+    genes, unmarked = {}, {}
+    for value, id_of in zip(cells_of.index, gene_ids_of(cells_of.index, vocabulary, names), strict=True):
+        ids = tuple(sorted({gene for gene in id_of.values() if gene >= 0}))
+        genes |= {value: ids} if ids else {}
+        for name, gene in id_of.items():
+            if gene < 0:
+                unmarked[name] = unmarked.get(name, 0) + int(cells_of[value])
+    if not genes:
+        raise WcedError(f"shards.perturbed_column: {column} names no gene of the vocabulary in any cell")
+    return Perturbations(column, genes, dict(sorted(unmarked.items())))
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What shards say of a cell besides its counts: classes of label columns, numbers, and perturbed genes."""
+    """What shards hold of a cell besides its counts: classes of label columns, numbers, and perturbed genes."""
 
     classes: dict[str, tuple[str, ...]]
-    """Sorted classes by column, those that occur in training cells; a class's code is its place. Donors (and other
-    values of `LOCAL_COLUMNS`) are named `dataset_id:donor_id`."""
+    """Sorted classes by column, those of training cells; a class's code is its index. Donors (and other values of
+    `LOCAL_COLUMNS`) are named `dataset_id:donor_id`."""
     unknown_in_validation: dict[str, dict[str, int]]
-    """By column, validation cells of each class that train lacks; they count as unknown."""
+    """By column, number of validation cells of each class that train lacks; they count as unknown."""
     number_columns: tuple[str, ...] = ()
     """Columns of numbers."""
     perturbations: Perturbations | None = None
@@ -127,7 +195,7 @@ class Labels:
 
     def codes(self, column: str, values: pd.Series) -> np.ndarray:
         """Return the code of each value, -1 where it is unknown; int32."""
-        return pd.Index(self.classes[column]).get_indexer(pd.Index(values.astype(str))).astype(np.int32)
+        return _codes(self.classes[column], values.astype(str))
 
     def write(self, path: str | Path) -> None:
         """Write `labels.json`."""
@@ -138,8 +206,7 @@ class Labels:
     @classmethod
     def read(cls, path: str | Path) -> "Labels":
         """Read `labels.json`."""
-        keys = [field.name for field in fields(cls)]
-        record = versioned_json(path, "a table of labels", keys)
+        record = versioned_json(path, "a table of labels", [field.name for field in fields(cls)])
         classes = {column: tuple(names) for column, names in record["classes"].items()}
         perturbed = record["perturbations"]
         if perturbed is not None:
@@ -152,27 +219,23 @@ def label_values(cells: pd.DataFrame, column: str) -> pd.Series:
     """Return a label column as strings that are unique over the corpus: donors carry their dataset's name."""
     values = cells[column].astype(str)
     if column in LOCAL_COLUMNS:
-        known = ~values.isin(UNKNOWN)
-        values = values.where(~known, cells["dataset_id"].astype(str) + ":" + values)
+        values = values.where(values.isin(UNKNOWN), cells["dataset_id"].astype(str) + ":" + values)
     return values
 
 
 def number_values(cells: pd.DataFrame, column: str) -> np.ndarray:
     """Return a column as numbers, NaN for unknown; float32, (cells,).
 
-    Raises
-    ------
-    WcedError
-        If it has text that is no number and does not say unknown, or a number beyond float32.
+    Raises WcedError if it has text that is neither a number nor unknown, or a number beyond float32.
     """
     values = cells[column]
     if isinstance(values.dtype, pd.CategoricalDtype) or not pd.api.types.is_numeric_dtype(values.dtype):
         codes, texts = pd.factorize(values.astype(str))
-        found = pd.to_numeric(pd.Series(texts).where(~texts.isin(UNKNOWN)), errors="coerce")
-        bad = texts[found.isna() & ~texts.isin(UNKNOWN)]
+        number = pd.to_numeric(pd.Series(texts).where(~texts.isin(UNKNOWN)), errors="coerce")
+        bad = texts[number.isna() & ~texts.isin(UNKNOWN)]
         if len(bad):
             raise WcedError(f"shards.number_columns: {column} of cells.parquet has {bad[0]!r}, which is no number")
-        values = found.to_numpy(np.float64)[codes]
+        values = number.to_numpy(np.float64)[codes]
     with np.errstate(over="ignore"):
         numbers = np.asarray(values, np.float64).astype(np.float32)
     if np.isinf(numbers).any():
@@ -186,21 +249,9 @@ def make_labels(
     number_columns: Sequence[str] = (),
     perturbations: Perturbations | None = None,
 ) -> Labels:
-    """Return what shards say of cells, from the selected cells (`split` says which are for training).
+    """Return what shards hold of cells, from all rows of cells.parquet, whose `split` says which are for training.
 
-    Parameters
-    ----------
-    cells
-        All rows of cells.parquet.
-    columns, number_columns
-        Columns of labels and of numbers.
-    perturbations
-        Perturbed genes, if any.
-
-    Raises
-    ------
-    WcedError
-        If there is no such column, or one of numbers has something else.
+    Raises WcedError if there is no such column, or one of numbers has something else.
     """
     for key, names in (("label_columns", columns), ("number_columns", number_columns)):
         for name in names:
@@ -220,38 +271,49 @@ def make_labels(
     return Labels(classes, unknown, tuple(number_columns), perturbations)
 
 
-def write_measured(path: str | Path, dataset_ids: Sequence[str], measured_dv: np.ndarray) -> None:
-    """Write `measured.arrow`: one row per dataset (its place is its code) with a mask over the vocabulary.
+def fact_types(labels: Labels) -> dict[str, type]:
+    """Return the columns of a shard with one value for each cell, counts aside, and their types, in their order."""
+    return {
+        "soma_joinid": np.int64,
+        "split": np.int8,
+        "dataset": np.int32,
+        **dict.fromkeys(labels.columns, np.int32),
+        **dict.fromkeys(labels.number_columns, np.float32),
+        **({} if labels.perturbations is None else {"perturbed": np.int32}),
+    }
 
-    Parameters
-    ----------
-    path
-        File to write.
-    dataset_ids
-        Names of the datasets, sorted.
-    measured_dv
-        bool, datasets × vocabulary genes: whether the dataset measured the gene at all.
+
+def facts_of(cells: pd.DataFrame, labels: Labels, dataset_ids: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the columns of `fact_types` for rows of cells.parquet; raise WcedError if these lack a column."""
+    perturbations = labels.perturbations
+    for name in (*labels.columns, *labels.number_columns, *([] if perturbations is None else [perturbations.column])):
+        if name not in cells:
+            raise WcedError(f"cells.parquet has no column {name}, which labels.json names")
+    facts = {
+        "soma_joinid": cells["soma_joinid"].to_numpy(),
+        "split": _codes(SPLITS, cells["split"]).astype(np.int8),
+        "dataset": _codes(dataset_ids, cells["dataset_id"].astype(str)),
+        **{name: labels.codes(name, label_values(cells, name)) for name in labels.columns},
+        **{name: number_values(cells, name) for name in labels.number_columns},
+    }
+    if perturbations is not None:
+        facts["perturbed"] = perturbations.codes(cells[perturbations.column])
+    return facts
+
+
+def write_measured(path: str | Path, dataset_ids: Sequence[str], measured_dv: np.ndarray) -> None:
+    """Write `measured.arrow`: a row per dataset, in the order of their codes, with a mask over the vocabulary.
+
+    `dataset_ids` are sorted; `measured_dv` is bool, datasets × vocabulary genes: whether the dataset measured the gene.
     """
-    n_genes = measured_dv.shape[1]
-    flat = pa.array(measured_dv.ravel())
-    table = pa.table(
-        {
-            "dataset_id": pa.array(list(dataset_ids), pa.string()),
-            "measured": pa.FixedSizeListArray.from_arrays(flat, n_genes),
-        }
-    )
+    masks = pa.FixedSizeListArray.from_arrays(pa.array(measured_dv.ravel()), measured_dv.shape[1])
+    table = pa.table({"dataset_id": pa.array(list(dataset_ids), pa.string()), "measured": masks})
     with whole_file(path) as temporary, pa.ipc.new_file(temporary, table.schema) as writer:
         writer.write_table(table)
 
 
 def read_measured(path: str | Path) -> tuple[list[str], np.ndarray]:
-    """Return the dataset ids in the order of their codes, and the mask datasets × vocabulary genes (bool).
-
-    Raises
-    ------
-    WcedError
-        If the file is not there, or is something else.
-    """
+    """Return what `write_measured` wrote; raise WcedError if the file is missing, or something else."""
     try:
         with pa.memory_map(str(existing(path, "the measured genes of the corpus"))) as source:
             table = pa.ipc.open_file(source).read_all()

@@ -1,7 +1,6 @@
 """Write shards from a SOMA collection, each by its own job, and the index that opens them all."""
 
 import hashlib
-import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,15 +17,11 @@ from wced.progress import progress
 from wced.shards import FORMAT_VERSION
 from wced.shards.cells import id_dtype
 from wced.shards.counts import CountReader, Counts
-from wced.shards.facts import SPLITS, fact_types, facts_of
-from wced.shards.vocabulary import Labels, Vocabulary
+from wced.shards.reader import check_origin, shard_metadata
+from wced.shards.vocabulary import SPLITS, Labels, Vocabulary, fact_types, facts_of
 
 if TYPE_CHECKING:
     import tiledbsoma
-
-BATCH_NONZEROS = 2**25
-"""Most non-zeros (over all genes) of the cells of a record batch: what is read from X and held at once. With the six
-bytes that each takes, and TileDB's own buffers, writing a shard needs about 1.5 GB, however large it is."""
 
 VOCABULARY_FILES = ("vocabulary.tsv", "labels.json", "measured.arrow")
 """Files beside the shards that give their codes a meaning."""
@@ -36,20 +31,10 @@ BATCH_SHA256 = "wced.sha256"
 
 
 def shard_bounds(nonzeros: np.ndarray, count: int) -> np.ndarray:
-    """Return where `count` contiguous runs of cells begin and end so that their non-zeros are balanced.
+    """Return the bounds of `count` contiguous runs of cells with about equally many non-zeros.
 
-    Parameters
-    ----------
-    nonzeros
-        int64, (cells,): expressed genes of each cell, in the order of soma_joinid.
-    count
-        Number of shards.
-
-    Returns
-    -------
-    numpy.ndarray
-        int64, (count + 1,), non-decreasing from 0 to the number of cells; shard i holds cells
-        bounds[i] to bounds[i + 1]. With fewer cells than shards some are empty.
+    `nonzeros` is int64, (cells,): expressed genes of each cell, in the order of soma_joinid. Shard i holds the cells
+    bounds[i] to bounds[i + 1]; with fewer cells than shards some are empty. Shape (count + 1,), int64.
     """
     cumulative = np.concatenate([[0], np.cumsum(nonzeros, dtype=np.int64)])
     targets = cumulative[-1] * np.arange(1, count) / count
@@ -57,31 +42,11 @@ def shard_bounds(nonzeros: np.ndarray, count: int) -> np.ndarray:
     return np.concatenate([[0], inner, [len(nonzeros)]]).astype(np.int64)
 
 
-def batch_bounds(nonzeros: np.ndarray, most_cells: int, most_nonzeros: int = BATCH_NONZEROS) -> np.ndarray:
-    """Return where record batches begin and end: the fewest that hold no more cells and non-zeros than allowed.
-
-    A cell that has more non-zeros alone is a batch of its own. Shape (batches + 1,), int64, ascending.
-    """
-    cumulative = np.concatenate([[0], np.cumsum(nonzeros, dtype=np.int64)])
-    bounds = [0]
-    while bounds[-1] < len(nonzeros):
-        start = bounds[-1]
-        fitting = int(np.searchsorted(cumulative, cumulative[start] + most_nonzeros, side="right")) - 1
-        bounds.append(max(start + 1, min(start + most_cells, fitting)))
-    return np.array(bounds, np.int64)
-
-
 def inputs_sha256(cells: str | Path, vocabulary: str | Path) -> str:
     """Return one hash of everything that decides what shards hold, besides X.
 
-    It is the SHA-256 of the SHA-256s (hexadecimal, joined by newlines) of cells.parquet and of `VOCABULARY_FILES`.
-
-    Parameters
-    ----------
-    cells
-        cells.parquet.
-    vocabulary
-        vocabulary.tsv, with the other files beside it.
+    It is the SHA-256 of the SHA-256s (hexadecimal, joined by newlines) of cells.parquet and of `VOCABULARY_FILES`,
+    which stand beside `vocabulary`.
     """
     beside = [Path(vocabulary).parent / name for name in VOCABULARY_FILES[1:]]
     files = [(cells, "cells.parquet"), (vocabulary, "a vocabulary"), *((path, path.name) for path in beside)]
@@ -91,7 +56,7 @@ def inputs_sha256(cells: str | Path, vocabulary: str | Path) -> str:
 def shard_schema(
     vocabulary: Vocabulary, labels: Labels, *, number: int = 0, count: int = 1, inputs: str = ""
 ) -> pa.Schema:
-    """Return the Arrow schema of a shard; its metadata names the format, the vocabulary, the shard and its inputs."""
+    """Return the Arrow schema of a shard; its metadata has the format, the vocabulary, the shard and its inputs."""
     types = {
         "soma_joinid": pa.int64(),
         "gene": pa.list_(pa.from_numpy_dtype(id_dtype(len(vocabulary)))),
@@ -112,24 +77,18 @@ def shard_schema(
     )
 
 
-def _record_batch(columns: dict[str, np.ndarray], counts: Counts, schema: pa.Schema) -> pa.RecordBatch:
+def _record_batch(facts: dict[str, np.ndarray], counts: Counts, schema: pa.Schema) -> pa.RecordBatch:
     offsets = pa.array(counts.offsets.astype(np.int32))
-    arrays = {
-        **{name: pa.array(values) for name, values in columns.items()},
-        "gene": pa.ListArray.from_arrays(offsets, pa.array(counts.gene)),
-        "count": pa.ListArray.from_arrays(offsets, pa.array(counts.count)),
-        "total_counts": pa.array(counts.total),
-        "vocabulary_counts": pa.array(counts.inside),
-    }
-    return pa.record_batch([arrays[name] for name in schema.names], schema=schema)
+    lists = {name: pa.ListArray.from_arrays(offsets, pa.array(getattr(counts, name))) for name in ("gene", "count")}
+    totals = {"total_counts": counts.total, "vocabulary_counts": counts.inside}
+    return pa.record_batch(facts | lists | totals, schema=schema)
 
 
 def batch_sha256(batch: pa.RecordBatch) -> str:
-    """Return the SHA-256 of a record batch's values, column after column; of a list the offsets, then the values."""
+    """Return the SHA-256 of a record batch's values, column by column; of a list the offsets, then the values."""
     digest = hashlib.sha256()
     for column in batch.columns:
-        parts = [column.offsets, column.values] if pa.types.is_list(column.type) else [column]
-        for part in parts:
+        for part in [column.offsets, column.values] if pa.types.is_list(column.type) else [column]:
             digest.update(part.to_numpy())
     return digest.hexdigest()
 
@@ -150,73 +109,29 @@ def write_shard(
 ) -> None:
     """Write one shard whole: its cells in the order of soma_joinid, read from X in bounded memory.
 
-    Parameters
-    ----------
-    path
-        File to write.
-    experiment
-        An organism of a Census.
-    cells
-        The shard's rows of cells.parquet.
-    vocabulary, labels
-        Genes of the run, and what is held of a cell besides its counts.
-    dataset_ids
-        Datasets in the order of their codes.
-    batch_cells
-        Largest number of cells of a record batch; list offsets are 32-bit, so at most 65,536.
-    number, count
-        Which shard this is, from 0, and of how many.
-    inputs
-        What `inputs_sha256` returns for the files that `cells`, `vocabulary` and `labels` are from.
-    section
-        Config of the corpus: how often a read is tried.
-
-    Raises
-    ------
-    WcedError
-        If a cell has a dataset that `dataset_ids` lacks, a column of `labels` is missing, a count is none, or X cannot
-        be read.
+    `cells` are the shard's rows of cells.parquet, `dataset_ids` the datasets in the order of their codes. A record
+    batch has at most `batch_cells` cells, up to 65,536, as list offsets are 32-bit. This is shard `number`, from 0, of
+    `count`; `inputs` is what `inputs_sha256` returns for the files of `cells`, `vocabulary` and `labels`; `section`
+    says how often a read is tried. Raises WcedError if a cell has a dataset that `dataset_ids` lacks, a column of
+    `labels` is missing, a count is invalid, or X cannot be read.
     """
     foreign = set(cells["dataset_id"].astype(str)) - set(dataset_ids)
     if foreign:
         raise WcedError(f"{path}: dataset {min(foreign)} is not among the measured datasets")
     reader = CountReader(experiment, vocabulary, section)
     schema = shard_schema(vocabulary, labels, number=number, count=count, inputs=inputs)
-    nonzeros = cells["nnz"].to_numpy(np.int64)
-    bounds = batch_bounds(nonzeros, batch_cells)
     with whole_file(path) as temporary, pa.ipc.new_file(temporary, schema) as writer:
-        batches = progress(
-            itertools.pairwise(bounds.tolist()), f"shard {number}", total=len(cells), unit="cells",
-            size=lambda batch: batch[1] - batch[0],
-        )  # fmt: skip
-        for start, stop in batches:
-            rows = cells.iloc[start:stop]
-            counts = reader.read(
-                rows["soma_joinid"].to_numpy(), nonzeros[start:stop], rows["dataset_id"], f"shard {number}"
-            )
+        for rows, counts in reader.batches(cells, batch_cells, f"shard {number}"):
             batch = _record_batch(facts_of(rows, labels, dataset_ids), counts, schema)
             writer.write_batch(batch, custom_metadata={BATCH_SHA256: batch_sha256(batch)})
 
 
 def write_index(path: str | Path, shards: Sequence[str | Path], cells: str | Path, vocabulary: str | Path) -> None:
-    """Check all shards and write `index.json`: every shard with its row counts, non-zeros, splits and checksum.
+    """Check all shards and write `index.json`: row counts, non-zeros, splits and checksum of each, in their order.
 
-    Every byte of the shards is read, one record batch at a time.
-
-    Parameters
-    ----------
-    path
-        File to write.
-    shards
-        Shards in order.
-    cells, vocabulary
-        Files that they must have been made from.
-
-    Raises
-    ------
-    WcedError
-        If a shard is missing, truncated or damaged, has another format version, was made from other inputs, or stands
-        in another place.
+    Every byte of the shards is read, one record batch at a time. Raises WcedError if a shard is missing, truncated or
+    damaged, has another format version, was not made from `cells` and `vocabulary`, or is not the one expected at its
+    position.
     """
     genes, labels = Vocabulary.read(vocabulary), Labels.read(Path(vocabulary).with_name("labels.json"))
     inputs, rows = inputs_sha256(cells, vocabulary), []
@@ -244,16 +159,21 @@ def write_index(path: str | Path, shards: Sequence[str | Path], cells: str | Pat
 
 
 def _index_row(shard: Path, source: pa.NativeFile, expected: pa.Schema) -> dict[str, Any]:
-    """Return a shard's row of the index; raise WcedError if it is not the one expected."""
+    """Return a shard's row of the index; raise WcedError if its schema is not the one expected, or it is damaged."""
     reader = pa.ipc.open_file(source)
-    _check_schema(shard, reader.schema, expected)
+    due = shard_metadata(expected)
+    metadata = check_origin(shard, reader.schema, due)
+    number, of = metadata.get("shard"), metadata.get("shards")
+    if (number, of) != (due["shard"], due["shards"]):
+        raise WcedError(f"{shard}: is shard {number} of {of}; expected shard {due['shard']} of {due['shards']}")
+    if not reader.schema.equals(expected):
+        raise WcedError(f"{shard}: does not have the columns of a shard; make the shard again")
     cells, nonzeros, splits = [], 0, np.zeros(len(SPLITS), np.int64)
     for i in range(reader.num_record_batches):
-        batch, metadata = reader.get_batch_with_custom_metadata(i)
+        batch, own = reader.get_batch_with_custom_metadata(i)
         batch.validate(full=True)  # a damaged length must not lead beyond the file
-        digest = (metadata or {}).get(BATCH_SHA256.encode(), b"").decode(errors="replace")
-        if batch_sha256(batch) != digest:
-            raise WcedError(f"{shard}: record batch {i} is damaged: it has not its checksum; make the shard again")
+        if batch_sha256(batch) != (own or {}).get(BATCH_SHA256.encode(), b"").decode(errors="replace"):
+            raise WcedError(f"{shard}: record batch {i} is damaged: its checksum differs; make the shard again")
         cells.append(batch.num_rows)
         nonzeros += len(batch["gene"].values)
         splits += np.bincount(batch["split"].to_numpy(), minlength=len(SPLITS))
@@ -266,22 +186,3 @@ def _index_row(shard: Path, source: pa.NativeFile, expected: pa.Schema) -> dict[
         "bytes": shard.stat().st_size,
         "sha256": sha256(shard),
     }
-
-
-def _check_schema(shard: Path, schema: pa.Schema, expected: pa.Schema) -> None:
-    def value(of: pa.Schema, key: str) -> str:
-        return (of.metadata or {}).get(f"wced.{key}".encode(), b"none").decode(errors="replace")
-
-    version = value(schema, "format_version")
-    if version != str(FORMAT_VERSION):
-        raise WcedError(f"{shard}: format version {version}, this program makes {FORMAT_VERSION}; make the shard again")
-    here, there = (value(of, "vocabulary_sha256")[:12] for of in (schema, expected))
-    if here != there:
-        raise WcedError(f"{shard}: written for another vocabulary ({here}, not {there})")
-    if value(schema, "inputs_sha256") != value(expected, "inputs_sha256"):
-        raise WcedError(f"{shard}: stale: made from other cells, labels or measured genes; make the shard again")
-    place, wanted = ([value(of, key) for key in ("shard", "shards")] for of in (schema, expected))
-    if place != wanted:
-        raise WcedError(f"{shard}: is shard {place[0]} of {place[1]}, but stands for shard {wanted[0]} of {wanted[1]}")
-    if not schema.equals(expected):
-        raise WcedError(f"{shard}: has not the columns of a shard; make the shard again")

@@ -4,7 +4,7 @@ import torch
 
 from memory_source import MemorySource
 from wced.pretraining.gene_errors.blocks import PARTS, blocks_of, blocks_of_datasets, part_of
-from wced.shards.draws import mixed
+from wced.shards.counter_random import mixed
 
 
 def test_part_is_splitmix_of_the_joinid():

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from wced.shards.order import CellSource
+from wced.shards.cells import CellSource
 
 PARTS = 16
 """Blocks of a dataset."""

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numba
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from wced.shards.draws import (
+from wced.shards.counter_random import (
     UNIT,
     mixed,
     number_of_survivors,
@@ -19,11 +20,11 @@ from wced.shards.draws import (
 
 @numba.njit
 def splitmix(seed, n):
-    state, draws = np.uint64(seed), np.empty(n, np.uint64)
+    state, words = np.uint64(seed), np.empty(n, np.uint64)
     for i in range(n):
         state += np.uint64(0x9E3779B97F4A7C15)
-        draws[i] = mixed(state)
-    return draws
+        words[i] = mixed(state)
+    return words
 
 
 def test_it_is_splitmix64():
@@ -31,22 +32,9 @@ def test_it_is_splitmix64():
     assert splitmix(1234567, 3).tolist() == [6457827717110365317, 3203168211198807973, 9817491932198370423]
 
 
-@numba.njit
-def first_states(seeds, epochs, joinids, purposes):
-    found = np.empty(len(seeds) * len(epochs) * len(joinids) * len(purposes), np.uint64)
-    at = 0
-    for seed in seeds:
-        for epoch in epochs:
-            for joinid in joinids:
-                for purpose in purposes:
-                    found[at] = stream(seed, epoch, joinid, purpose)
-                    at += 1
-    return found
-
-
 def test_streams_differ_by_seed_epoch_cell_and_purpose():
-    states = first_states(np.arange(5), np.arange(20), np.arange(300), np.arange(4))
-    assert len(np.unique(states)) == len(states)
+    keys = itertools.product(range(5), range(20), range(300), range(4))
+    assert len({int(stream(*key)) for key in keys}) == 5 * 20 * 300 * 4
 
 
 @numba.njit
@@ -54,9 +42,9 @@ def numbers_of(state, n):
     return numbers(np.uint64(state), n, np.empty((n + 3) // 4, np.uint64)).copy()
 
 
-def test_numbers_are_the_parts_of_the_draws():
-    draws = splitmix(1234567, 3).tolist()
-    expected = [draw >> bits & 0xFFFF for draw in draws for bits in (0, 16, 32, 48)]
+def test_numbers_are_the_parts_of_the_words():
+    words = splitmix(1234567, 3).tolist()
+    expected = [word >> bits & 0xFFFF for word in words for bits in (0, 16, 32, 48)]
     for n in range(13):
         assert numbers_of(1234567, n).tolist() == expected[:n]
 
@@ -77,11 +65,11 @@ def test_survivors_are_those_whose_number_is_not_below(dropped):
 def test_every_subset_is_equally_likely(size, places):
     found = {}
     n = places[-1] + 1
-    before, draws = np.zeros(n, bool), np.zeros(n // 4 + 1, np.uint64)
+    before, words = np.zeros(n, bool), np.zeros(n // 4 + 1, np.uint64)
     for seed in range(6000):
         stays = np.zeros(n, bool)
         stays[places] = True
-        random_subset(np.uint64(seed * 7919), n, 5, size, stays, before, draws)
+        random_subset(np.uint64(seed * 7919), n, 5, size, stays, before, words)
         subset = tuple(np.flatnonzero(stays))
         found[subset] = found.get(subset, 0) + 1
     assert len(found) == math.comb(5, size)
@@ -92,10 +80,10 @@ def test_every_subset_is_equally_likely(size, places):
 @pytest.mark.parametrize(("n", "size"), [(2000, 1990), (2000, 1000), (2000, 10)])
 def test_a_subset_of_many_has_its_size_and_takes_all_equally_often(n, size):
     taken, rounds = np.zeros(n, np.int64), 400
-    before, draws = np.zeros(n, bool), np.zeros(n // 4 + 1, np.uint64)
+    before, words = np.zeros(n, bool), np.zeros(n // 4 + 1, np.uint64)
     for seed in range(rounds):
         stays = np.ones(n, bool)
-        random_subset(np.uint64(seed * 7919), n, n, size, stays, before, draws)
+        random_subset(np.uint64(seed * 7919), n, n, size, stays, before, words)
         assert stays.sum() == size
         taken += stays
     share = size / n
@@ -110,6 +98,6 @@ def test_permuted_is_a_permutation_and_keys_differ(n):
     assert len(orders) > min(n, 15) // 2
 
 
-def test_permuted_puts_every_place_anywhere():
+def test_permuted_puts_every_element_anywhere():
     counts = np.bincount([permuted(3, 10, key) for key in range(5000)], minlength=10)
     assert chisquare(counts).pvalue > 0.001
