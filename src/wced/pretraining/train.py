@@ -20,15 +20,7 @@ from wced.errors import WcedError
 from wced.files import whole_folder
 from wced.model import WcedModel
 from wced.model.cpu import keep_freed_memory
-from wced.model.parameters import parameters_by_part
-from wced.pretraining.build import (
-    build_model,
-    compile_layers,
-    hierarchy,
-    input_genes,
-    losses_of,
-    training_batches,
-)
+from wced.pretraining.build import build_model, compile_layers, hierarchy, input_genes, losses_of, training_batches
 from wced.pretraining.callbacks import AdaptiveChoice, GeneErrorFiles, QuietProgress, Saving
 from wced.pretraining.card import card, start_card
 from wced.pretraining.gene_errors import GeneErrors
@@ -44,7 +36,7 @@ from wced.shards.reader import ShardSet
 from wced.shards.subset import TrainingSubset
 
 AUTO = ("bf16-mixed", "32-true")
-"""What `precision: auto` may be; any device can go on in either."""
+"""Values of `precision: auto`; any device can resume a training in either."""
 
 
 def precision_of(word: str) -> str:
@@ -63,31 +55,21 @@ def pretrain(
     name: str,
     seed: int,
 ) -> dict[str, Any]:
-    """Pretrain the checkpoint `name` of a section and write its folder.
+    """Pretrain the checkpoint `name` of a section, write its folder, and return facts for the provenance.
 
     Parameters
     ----------
     output
-        Folder to make: `model/` (Hugging Face), `step_0/` (the same model before its first step, its start from
-        statistics included), `metrics.tsv`, where expression is decoded `gene_errors.parquet` and
-        `gene_error_sums.parquet`, and the training state at the end with what was trained, `last.ckpt` and
-        `section.json`, for `extend_from`.
+        Folder to make: `model/` (Hugging Face), `step_0/` (the same model before its first step, initialised from
+        statistics), `metrics.tsv`, where expression is decoded `gene_errors.parquet` and `gene_error_sums.parquet`,
+        and for `extend_from` the training state at the end with what was trained, `last.ckpt` and `section.json`.
     shard_folder
         Folder with index.json and its shards.
     state_root
-        Folder for the state from which a killed training goes on; it is removed at the end.
-    section
-        The pretraining section of the config.
-    name
-        Which of its checkpoints.
+        Folder for the state from which a killed training resumes; it is removed at the end.
     seed
         Seed of weights, order of cells, sequences and dropout, unless the checkpoint has its own; and of the share of
         cells.
-
-    Returns
-    -------
-    dict
-        Facts for the provenance: device, precision, steps, cells, parameters.
 
     Raises
     ------
@@ -96,7 +78,7 @@ def pretrain(
         does not fit, or this is not one of as many processes, each with a GPU where there are some, as the section has
         devices.
     SystemExit
-        With status 143, after SIGTERM; the same call goes on where it stopped.
+        With status 143, after SIGTERM; the same call resumes the training.
     """
     _check_processes(section.devices)
     keep_freed_memory()
@@ -108,10 +90,10 @@ def pretrain(
         shards = TrainingSubset(shards, checkpoint.cells, cells_seed)
     seed = seed if checkpoint.seed is None else checkpoint.seed
     for split in ("train", "validation"):
-        found = shards.count(split)
-        if found < section.devices:
+        n = shards.count(split)
+        if n < section.devices:
             raise WcedError(
-                f"{shard_folder}: {found or 'no'} {split} cells for {section.devices} device(s); change cells.split"
+                f"{shard_folder}: {n or 'no'} {split} cells for {section.devices} device(s); change cells.split"
             )
     _say(f"vocabulary: {len(shards.vocabulary)} genes")
     identity = {
@@ -119,7 +101,7 @@ def pretrain(
         "seed": seed, "seed of cells": cells_seed, "devices": section.devices,
     }  # fmt: skip
     index = Path(shard_folder) / "index.json"
-    state, precision, extended = _begun(state_root, identity, index, section.precision, checkpoint.extend_from)
+    state, precision, extended = _state_of(state_root, identity, index, section.precision, checkpoint.extend_from)
     graph, targets = hierarchy(shards, checkpoint)
     if state.last is None and extended is None:
         model = build_model(shards, section.model, checkpoint, graph, seed)
@@ -127,12 +109,12 @@ def pretrain(
         start_from_statistics(model, shards, values, section.model, seed)
         genes = input_genes(values, shards.vocabulary, checkpoint.input)
         start = Checkpoint(model, shards.vocabulary, shards.labels, graph, genes)
-    else:  # weights and what all training cells say are there
+    else:  # the weights at step 0 are saved, with all that depends on statistics of the training cells
         values, start = None, load((extended or state).step_0)
         model = start.model.train()
         model.config.losses, model.config.readout = checkpoint.losses, checkpoint.read_from
     model.backbone.gradient_checkpointing = checkpoint.gradient_checkpointing
-    _say("parameters: " + ", ".join(f"{part} {n:,}" for part, n in parameters_by_part(model).items()))
+    _say("parameters: " + ", ".join(f"{part} {n:,}" for part, n in model.parameters_by_part().items()))
 
     train = training_batches(shards, checkpoint, start.input_genes, seed)
     # Masked language modelling validates on the same masks each epoch; whole-cell decoding on whole inputs.
@@ -151,8 +133,7 @@ def pretrain(
     callbacks = [Saving(state.path, section.save_every_minutes * 60), errors]
     if checkpoint.mlm is not None and checkpoint.mlm.choice == "adaptive":
         callbacks.append(AdaptiveChoice(train, errors.values["mlm"].null_mae_g))
-    if checkpoint.early_stop is not None:
-        stop = checkpoint.early_stop
+    if (stop := checkpoint.early_stop) is not None:
         callbacks.append(EarlyStopping(f"validation_{stop.metric}", patience=stop.patience, mode="min"))
     trainer = L.Trainer(**_trainer_options(section.devices, precision, checkpoint, callbacks))
     share = {"rank": trainer.global_rank, "ranks": trainer.world_size}
@@ -182,22 +163,18 @@ def pretrain(
     if trainer.is_global_zero:
         with whole_folder(output) as temporary:
             (temporary / "model").mkdir()
-            metrics = module.metrics_table(name)
-            module.trained.config.extended = module.extended
-            save(
-                replace(start, model=module.trained),
-                temporary / "model",
-                card=card(name, checkpoint, module.trained, shards, metrics),
-            )
+            trained, metrics = module.trained, module.metrics_table(name)
+            trained.config.extended = module.extended
+            readme = card(name, checkpoint, trained, shards, metrics)
+            save(replace(start, model=trained), temporary / "model", card=readme)
             shutil.copytree(state.step_0, temporary / "step_0")
             for path in (state.path, state.section):
                 shutil.copy(path, temporary)
             tables.write(metrics, tables.METRICS, temporary / "metrics.tsv")
             epochs = range(1, int(metrics["epoch"].max()) + 1)
             done = [(decoder, epoch) for decoder in model.config.decoders for epoch in epochs]
-            if done:
-                joined(temporary / "gene_errors.parquet", [state.gene_errors(*which) for which in done])
-                joined(temporary / "gene_error_sums.parquet", [state.gene_error_sums(*which) for which in done])
+            for table in (tables.GENE_ERRORS, tables.GENE_ERROR_SUMS) if done else ():
+                joined(temporary / f"{table.name}.parquet", [state.gene_errors(table, *part) for part in done])
         state.finish()
     return {
         "device": str(module.device),
@@ -211,22 +188,22 @@ def pretrain(
     }
 
 
-def _begun(
+def _state_of(
     root: str | Path, identity: dict[str, Any], index: Path, word: str, extend_from: str | None
 ) -> tuple[TrainingState, str, Saved | None]:
-    """Return the state of a training, its precision, and the training that it is to go on from; say what is not used.
+    """Return the state of a training, its precision, and the training that it extends; print which states are not used.
 
-    A training with `precision: auto` that a cluster starts again on another kind of device goes on as it began.
+    A training with `precision: auto` that a cluster restarts on another kind of device keeps its first precision.
     """
     precision = precision_of(word)
     state = TrainingState(root, identity | {"precision": precision}, index)
     if state.last is not None:
         return state, precision, None
     for saved in state.others():
-        began = saved.leaves.get("precision")
-        if word == "auto" and began in AUTO and state.differences(saved).keys() == {"precision"}:
-            _say(f"precision: auto goes on in {began}, in which this training began; here it would be {precision}")
-            return TrainingState(root, identity | {"precision": began}, index), began, None
+        first = saved.leaves.get("precision")
+        if word == "auto" and first in AUTO and state.differences(saved).keys() == {"precision"}:
+            _say(f"precision: auto goes on in {first}, in which this training began; here it would be {precision}")
+            return TrainingState(root, identity | {"precision": first}, index), first, None
     if extend_from is not None:
         return state, precision, state.extended(extend_from)
     for saved in state.others():
@@ -241,7 +218,7 @@ def _say(line: str) -> None:
 
 
 def _need(model: WcedModel, checkpoint: config.Checkpoint, blocks: int) -> resources.Need:
-    """Return what the training is expected to take of this machine."""
+    """Return the memory and disk space that the training is expected to need."""
     size = model.config
     errors = resources.gene_errors(size.vocabulary_size, blocks, checkpoint.epochs, len(size.decoders))
     tokens = checkpoint.batch_size * checkpoint.input.length
@@ -252,14 +229,13 @@ def _need(model: WcedModel, checkpoint: config.Checkpoint, blocks: int) -> resou
 
 
 def _check_processes(devices: int) -> None:
-    """Raise WcedError unless this is one of `devices` processes that each find a GPU, where there are some."""
-    processes = int(os.environ["WORLD_SIZE"]) if launched() else 1
+    """Raise WcedError unless this is one of `devices` processes, each with a GPU of its own where there are some."""
+    processes, here = (int(os.environ[name]) if launched() else 1 for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     if processes != devices:
         raise WcedError(
             f"pretraining.devices: {devices}, but this is one of {processes} process(es); `wced pretrain` starts as"
             " many as there are devices"
         )
-    here = int(os.environ["LOCAL_WORLD_SIZE"]) if launched() else 1
     if torch.cuda.is_available() and torch.cuda.device_count() < here:
         raise WcedError(
             f"pretraining.devices: {here} processes on this machine, which shows {torch.cuda.device_count()} GPU(s);"
@@ -277,13 +253,13 @@ def _trainer_options(
         "num_nodes": int(os.environ["GROUP_WORLD_SIZE"]) if launched() else 1,
         # Heads may wait for their schedule. Buffers hold each process's own sums of gene errors, which must not be
         # overwritten with those of the first.
-        "strategy": (DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if devices > 1 else "auto"),
+        "strategy": DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if devices > 1 else "auto",
         "precision": precision,
         "max_epochs": checkpoint.epochs,
         "accumulate_grad_batches": checkpoint.accumulate,
         "gradient_clip_val": checkpoint.optimiser.clip,
         "callbacks": [*callbacks, RichProgressBar() if terminal else QuietProgress()],
-        # Said outright, because in a Slurm job Lightning would expect one Slurm task per GPU.
+        # Explicit, because in a Slurm job Lightning would expect one Slurm task per GPU.
         "plugins": [TorchElasticEnvironment() if launched() else LightningEnvironment(), WholeCheckpoints()],
         "logger": False,
         "enable_checkpointing": False,
