@@ -72,15 +72,9 @@ class CellEmbedding(nn.Module):
         return torch.where((row_nl >= learned).unsqueeze(-1), projected, self.gene(row_nl.clamp(max=learned - 1)))
 
     def forward(
-        self,
-        gene_nl: Tensor,
-        value_nl: Tensor,
-        masked_nl: Tensor | None = None,
-        *,
-        gene_masked_nl: Tensor | None = None,
-        gene_state_nl: Tensor | None = None,
-        metadata_nm: Tensor | None = None,
-    ) -> Tensor:
+        self, gene_nl: Tensor, value_nl: Tensor, masked_nl: Tensor | None = None, *,
+        gene_masked_nl: Tensor | None = None, gene_state_nl: Tensor | None = None, metadata_nm: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """Return input vectors, the k CLS tokens first; shape (n, k + l, d).
 
         Parameters

@@ -208,29 +208,19 @@ class WcedModel(PreTrainedModel):
             module.initialise_tokens(INPUT_STD)
 
     def encode(
-        self,
-        gene: Tensor | None = None,
-        value: Tensor | None = None,
-        length: Tensor | None = None,
-        masked: Tensor | None = None,
-        *,
-        gene_masked: Tensor | None = None,
-        gene_state: Tensor | None = None,
-        metadata: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        full: bool | None = None,
-        cls_only: bool,
-    ) -> Tensor:
+        self, gene: Tensor | None = None, value: Tensor | None = None, length: Tensor | None = None,
+        masked: Tensor | None = None, *, gene_masked: Tensor | None = None, gene_state: Tensor | None = None,
+        metadata: Tensor | None = None, inputs_embeds: Tensor | None = None, full: bool | None = None, cls_only: bool,
+    ) -> Tensor:  # fmt: skip
         """Return hidden states, the k CLS positions first: (n, k, d) with `cls_only`, else (n, k + l, d).
 
         Parameters
         ----------
-        gene, value, masked
-            (n, l): vocabulary ids, encoded values, and which values are hidden (None: none).
+        gene, value, masked, gene_masked, gene_state
+            (n, l): vocabulary ids, encoded values, which values and which genes are hidden (None: none), and the state
+            of each gene (0: none).
         length
-            (n,): genes of each cell, the other positions being padding (None: no padding).
-        gene_masked, gene_state
-            (n, l): which genes are hidden, and in which state each is (0: in none).
+            (n,): number of genes, the positions behind them being padding (None: no padding).
         metadata
             (n, M): codes of the cell-level labels of `config.metadata`, −1 for unknown (None: all unknown).
         inputs_embeds
@@ -255,30 +245,18 @@ class WcedModel(PreTrainedModel):
             return self.backbone(inputs_embeds, present, k if cls_only else None)
 
     def forward(
-        self,
-        gene: Tensor | None = None,
-        value: Tensor | None = None,
-        length: Tensor | None = None,
-        masked: Tensor | None = None,
-        *,
-        gene_masked: Tensor | None = None,
-        gene_state: Tensor | None = None,
-        metadata: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        full: bool | None = None,
-        masked_at: Tensor | None = None,
-        gene_masked_at: Tensor | None = None,
-        expressed: Tensor | None = None,
-        reversal: Mapping[str, float] | None = None,
-        decode: bool = True,
-    ) -> WcedOutput:
+        self, gene: Tensor | None = None, value: Tensor | None = None, length: Tensor | None = None,
+        masked: Tensor | None = None, *, gene_masked: Tensor | None = None, masked_at: Tensor | None = None,
+        gene_masked_at: Tensor | None = None, expressed: Tensor | None = None,
+        reversal: Mapping[str, float] | None = None, decode: bool = True, **inputs: Tensor | bool | None,
+    ) -> WcedOutput:  # fmt: skip
         """Embed cells, and with `decode` decode expression and labels; `encode` describes the other parameters.
 
         Parameters
         ----------
         masked_at, gene_masked_at
-            Int64: the flat indices (row · l + position) where values and genes are hidden. None looks for them, for
-            which a GPU must be waited for.
+            Int64: flat indices (row · l + position) of hidden values and genes. None looks for them, for which a GPU
+            must be waited for.
         expressed
             (n,): number of genes that each whole cell expresses, for a decoder that is told it (None: the geometric
             mean of the training cells).
@@ -286,10 +264,7 @@ class WcedModel(PreTrainedModel):
             By label column: what its head's gradient is multiplied by, with the sign reversed, before the encoder.
         """
         positions = decode and "mlm" in self.config.decoders and (masked is not None or gene_masked is not None)
-        hidden = self.encode(
-            gene, value, length, masked, gene_masked=gene_masked, gene_state=gene_state, metadata=metadata,
-            inputs_embeds=inputs_embeds, full=full, cls_only=not positions,
-        )  # fmt: skip
+        hidden = self.encode(gene, value, length, masked, gene_masked=gene_masked, cls_only=not positions, **inputs)
         k = self.config.cls_positions
         cls_nkd = hidden[:, :k]
         if not decode:

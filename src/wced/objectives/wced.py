@@ -42,15 +42,9 @@ def value_scale(section: Any, batch: Mapping[str, Tensor], gene: Tensor) -> Tens
 
 
 def whole_cell_terms(
-    detection_ng: Tensor,
-    value_ng: Tensor,
-    target_row: Tensor,
-    target_gene: Tensor,
-    target_value: Tensor,
-    measured_ng: Tensor,
-    value_loss: ValueLoss = "mse",
-    scale_t: Tensor | float = 1.0,
-) -> ExpressionTerms:
+    detection_ng: Tensor, value_ng: Tensor, target_row: Tensor, target_gene: Tensor, target_value: Tensor,
+    measured_ng: Tensor, value_loss: ValueLoss = "mse", scale_t: Tensor | float = 1.0,
+) -> ExpressionTerms:  # fmt: skip
     """Return the losses of detecting every measured gene, and of the value of every expressed one.
 
     With logit z of being expressed and target y, the cross-entropy is softplus(z) − y·z, so the sum over a cell

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -74,19 +73,8 @@ def blocks_of(source: CellSource, split: str) -> Blocks:
     return blocks_of_datasets(tuple(source.dataset_ids), np.flatnonzero(present))
 
 
-class _Values(NamedTuple):
-    """Values of some cells, cell after cell."""
-
-    block_n: np.ndarray
-    """int64: block of each cell."""
-    dataset_n: np.ndarray
-    """Dataset code of each cell."""
-    offsets: np.ndarray
-    """int64, (n + 1,): where the values of each cell begin."""
-    gene: np.ndarray
-    """Vocabulary ids."""
-    value: np.ndarray
-    """float32: log1p_10k, also zeros."""
+_Parts = Iterable[tuple[np.ndarray, ...]]
+"""Of n cells each: their blocks and datasets, the (n + 1) offsets of their values, vocabulary ids, and log1p_10k."""
 
 
 @dataclass(frozen=True)
@@ -155,50 +143,50 @@ def cell_values(source: CellSource, split: str, blocks: Blocks | None = None, *,
     """
     bounds, _ = source.blocks(split, _CELLS)
 
-    def values() -> Iterable[_Values]:
+    def parts() -> _Parts:
         for start, stop in pairwise(bounds):
             cells = source.views(source.places(split, start, stop))
             batch = encode(cells, source.measured_dv, Encoding(length=1), training=False)
             one = np.zeros(len(batch.dataset), np.int64)
             block_n = one if blocks is None else blocks.of(batch.dataset, batch.soma_joinid)
-            yield _Values(block_n, batch.dataset, batch.target_offsets, batch.target_gene, batch.target_value)
+            yield block_n, batch.dataset, batch.target_offsets, batch.target_gene, batch.target_value
 
     cells_bd = np.zeros((1 if blocks is None else len(blocks), len(source.measured_dv)))
     nonzero_bgs = np.zeros((len(cells_bd), source.measured_dv.shape[1], 4))
-    for part in values():
-        np.add.at(cells_bd, (part.block_n, part.dataset_n), 1)
-        _add_values(part.block_n, part.offsets, part.gene, part.value, nonzero_bgs)
+    for block_n, dataset_n, *values in parts():
+        np.add.at(cells_bd, (block_n, dataset_n), 1)
+        _add_values(block_n, *values, nonzero_bgs)
     n_bg = (cells_bd @ source.measured_dv).astype(np.int64)
-    return _with_deviations(values, ValueSums(n_bg, nonzero_bgs), null)
+    return _with_deviations(parts, ValueSums(n_bg, nonzero_bgs), null)
 
 
 def masked_values(dataset: BatchDataset, blocks: Blocks) -> ValueSums:
     """Return the sums over the masked positions of epoch 0 of a masked language modelling dataset."""
 
-    def values() -> Iterable[_Values]:
+    def parts() -> _Parts:
         for step in range(dataset.steps()):
             batch = {name: tensor.numpy() for name, tensor in dataset[0, step].items()}
             masked, offsets = batch["masked"], np.zeros(len(batch["masked"]) + 1, np.int64)
             np.cumsum(np.count_nonzero(masked, axis=1), out=offsets[1:])
             block_n = blocks.of(batch["dataset"], batch["soma_joinid"])
-            yield _Values(block_n, batch["dataset"], offsets, batch["gene"][masked], batch["position_target"][masked])
+            yield block_n, batch["dataset"], offsets, batch["gene"][masked], batch["position_target"][masked]
 
     genes = dataset.source.measured_dv.shape[1]
     n_bg, nonzero_bgs = np.zeros((len(blocks), genes), np.int64), np.zeros((len(blocks), genes, 4))
-    for part in values():
-        np.add.at(n_bg, (np.repeat(part.block_n, np.diff(part.offsets)), part.gene), 1)
-        _add_values(part.block_n, part.offsets, part.gene, part.value, nonzero_bgs)
-    return _with_deviations(values, ValueSums(n_bg, nonzero_bgs), null=True)
+    for block_n, _, offsets, gene, value in parts():
+        np.add.at(n_bg, (np.repeat(block_n, np.diff(offsets)), gene), 1)
+        _add_values(block_n, offsets, gene, value, nonzero_bgs)
+    return _with_deviations(parts, ValueSums(n_bg, nonzero_bgs), null=True)
 
 
-def _with_deviations(values: Callable[[], Iterable[_Values]], sums: ValueSums, null: bool) -> ValueSums:
+def _with_deviations(parts: Callable[[], _Parts], sums: ValueSums, null: bool) -> ValueSums:
     """Fill in the deviations from the means."""
     if not null:
         sums.nonzero_bgs[:, :, 3] = np.nan
         return sums
     mean_g = sums.mean_g
-    for part in values():
-        _add_deviations(part.block_n, part.offsets, part.gene, part.value, mean_g, sums.nonzero_bgs)
+    for block_n, _, *values in parts():
+        _add_deviations(block_n, *values, mean_g, sums.nonzero_bgs)
     return ValueSums(sums.n_bg, sums.nonzero_bgs)
 
 

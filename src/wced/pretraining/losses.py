@@ -23,33 +23,18 @@ class Losses(nn.Module):
     """
 
     def __init__(
-        self,
-        section: Checkpoint,
-        *,
-        measured_dv: np.ndarray,
-        label_columns: Sequence[str],
-        number_columns: Sequence[str],
-        leaf_targets: Mapping[str, LeafTargets],
-        standard: Mapping[str, tuple[float, float]],
-        related_cc: np.ndarray | None = None,
+        self, section: Checkpoint, *, measured_dv: np.ndarray, label_columns: Sequence[str],
+        number_columns: Sequence[str], leaf_targets: Mapping[str, LeafTargets],
+        standard: Mapping[str, tuple[float, float]], related_cc: np.ndarray | None = None,
         value_scale_g: np.ndarray | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Make the losses of a section.
 
-        Parameters
-        ----------
-        measured_dv
-            bool, datasets × genes.
-        label_columns, number_columns
-            What the columns of a batch's `labels` and `numbers` are.
-        leaf_targets
-            By column of a hierarchical head: the leaves that each class stands for.
-        standard
-            By column of a head of numbers: their mean and standard deviation in training cells.
-        related_cc
-            bool, classes × classes of the column `contrast.positives`: whose cells are positives of each other.
-        value_scale_g
-            float32: what errors of each gene's values are divided by, where the section scales them.
+        `label_columns` and `number_columns` are the columns of a batch's `labels` and `numbers`, `measured_dv` is bool,
+        datasets × genes, and `value_scale_g` has what errors of each gene's values are divided by, where the section
+        scales them; float32. By column of a head, `leaf_targets` has the leaves of its classes and `standard` the mean
+        and standard deviation of its number. `related_cc` (bool) says which classes of `contrast.positives` have cells
+        that are positives of each other.
         """
         super().__init__()
         self.section = section

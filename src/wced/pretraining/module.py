@@ -41,35 +41,15 @@ class PretrainingModule(L.LightningModule):
     """
 
     def __init__(
-        self,
-        model: WcedModel,
-        section: Checkpoint,
-        losses: Losses,
-        gene_errors: dict[str, GeneErrors],
-        *,
-        seed: int,
-        steps: int,
-        steps_per_epoch: int,
-        progress_every: int,
-        metadata_at: list[int] = (),
+        self, model: WcedModel, section: Checkpoint, losses: Losses, gene_errors: dict[str, GeneErrors], *,
+        seed: int, steps: int, steps_per_epoch: int, progress_every: int, metadata_at: list[int] = (),
         metadata_dropout: float = 0.0,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Put the parts together.
 
-        Parameters
-        ----------
-        gene_errors
-            By decoder (`wced`, `mlm`): the sums of its errors.
-        seed
-            Seed of dropout.
-        steps, steps_per_epoch
-            Optimiser steps of the whole training and of an epoch.
-        progress_every
-            Steps between rows of the training metrics.
-        metadata_at
-            Which columns of a batch's `labels` are the model's metadata.
-        metadata_dropout
-            Probability with which training hides a cell's metadata.
+        `gene_errors` has the sums of each decoder (`wced`, `mlm`). Steps are those of the optimiser: of the whole
+        training, of an epoch, and between two rows of the training metrics. `metadata_at` are the columns of a batch's
+        `labels` that are the model's metadata; training hides those of a cell with probability `metadata_dropout`.
         """
         super().__init__()
         self.model, self.section, self.losses = model, section, losses
@@ -139,8 +119,8 @@ class PretrainingModule(L.LightningModule):
         # a resumed training writes the same rows.
         if self.global_step % self.progress_every == 0 and batch_index % self.section.accumulate == 0:
             self._write_rows("train")
-        batches = self.current_epoch * (2**24) + batch_index
-        torch.manual_seed((self.seed * 2**40 + batches) * 4096 + self.global_rank & (2**63 - 1))
+        batch_number = self.current_epoch * 2**24 + batch_index
+        torch.manual_seed((self.seed * 2**40 + batch_number) * 4096 + self.global_rank & (2**63 - 1))
         output = self._forward(self.model, batch, training=True)
         terms = self.losses(batch, output)
         if self.losses.contrast is not None:
@@ -175,7 +155,7 @@ class PretrainingModule(L.LightningModule):
             self.gene_errors["mlm"].update_positions(batch, output)
 
     def on_validation_epoch_end(self) -> None:
-        """Write the epoch's validation metrics."""
+        """Write the validation metrics of the epoch."""
         self._write_rows("validation")
 
     def _collect(self, terms: dict[str, Term]) -> None:
@@ -265,14 +245,10 @@ class PretrainingModule(L.LightningModule):
         settings = self.section.optimiser
         decayed = {id(layer.weight) for layer in self.model.modules() if isinstance(layer, nn.Linear)}
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        optimiser = torch.optim.AdamW(
-            [
-                {"params": [p for p in parameters if id(p) in decayed], "weight_decay": settings.weight_decay},
-                {"params": [p for p in parameters if id(p) not in decayed], "weight_decay": 0.0},
-            ],
-            lr=settings.learning_rate,
-            betas=settings.betas,
-            fused=self._fused,
-        )
+        groups = [
+            {"params": [p for p in parameters if id(p) in decayed], "weight_decay": settings.weight_decay},
+            {"params": [p for p in parameters if id(p) not in decayed], "weight_decay": 0.0},
+        ]
+        optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=self._fused)
         schedule = LambdaLR(optimiser, lambda step: share_of_peak(settings, step, self.steps))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

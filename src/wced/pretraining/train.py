@@ -9,7 +9,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, RichProgressBar
+from lightning.pytorch.callbacks import EarlyStopping, RichProgressBar
 from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
@@ -18,7 +18,6 @@ from wced.checkpoint import Checkpoint, load, save
 from wced.config import pretraining as config
 from wced.errors import WcedError
 from wced.files import whole_folder
-from wced.model import WcedModel
 from wced.model.cpu import keep_freed_memory
 from wced.pretraining.build import build_model, compile_layers, hierarchy, input_genes, losses_of, training_batches
 from wced.pretraining.callbacks import AdaptiveChoice, GeneErrorFiles, QuietProgress, Saving
@@ -124,7 +123,13 @@ def pretrain(
     )  # fmt: skip
     errors = GeneErrorFiles(state, name, validation, model.config.decoders)
     if rank() == 0:
-        resources.check(_need(model, checkpoint, len(errors.blocks)), state_root)
+        size, tokens = model.config, checkpoint.batch_size * checkpoint.input.length
+        need = resources.pretraining(
+            model.num_parameters(), tokens, size.num_hidden_layers, size.hidden_size, size.intermediate_size,
+            resources.gene_errors(size.vocabulary_size, len(errors.blocks), checkpoint.epochs, len(size.decoders)),
+            on_gpu=torch.cuda.is_available(),
+        )  # fmt: skip
+        resources.check(need, state_root)
         if state.last is None:
             state.begin(extended, name)
         if values is not None:
@@ -135,7 +140,28 @@ def pretrain(
         callbacks.append(AdaptiveChoice(train, errors.values["mlm"].null_mae_g))
     if (stop := checkpoint.early_stop) is not None:
         callbacks.append(EarlyStopping(f"validation_{stop.metric}", patience=stop.patience, mode="min"))
-    trainer = L.Trainer(**_trainer_options(section.devices, precision, checkpoint, callbacks))
+    terminal = sys.stderr.isatty()
+    trainer = L.Trainer(
+        accelerator="auto",
+        devices=int(os.environ["LOCAL_WORLD_SIZE"]) if launched() else 1,
+        num_nodes=int(os.environ["GROUP_WORLD_SIZE"]) if launched() else 1,
+        # Heads may wait for their schedule. Buffers hold each process's own sums of gene errors, which must not be
+        # overwritten with those of the first.
+        strategy=DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if section.devices > 1 else "auto",
+        precision=precision,
+        max_epochs=checkpoint.epochs,
+        accumulate_grad_batches=checkpoint.accumulate,
+        gradient_clip_val=checkpoint.optimiser.clip,
+        callbacks=[*callbacks, RichProgressBar() if terminal else QuietProgress()],
+        # Explicit, because in a Slurm job Lightning would expect one Slurm task per GPU.
+        plugins=[TorchElasticEnvironment() if launched() else LightningEnvironment(), WholeCheckpoints()],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=terminal,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+    )
     share = {"rank": trainer.global_rank, "ranks": trainer.world_size}
     loading = {"workers": section.workers, "pin_memory": torch.cuda.is_available()}
     loaders = [BatchLoader(dataset, **share, **loading) for dataset in (train, validation)]
@@ -161,9 +187,9 @@ def pretrain(
     trainer.save_checkpoint(state.path, weights_only=False)  # a longer training may go on from its end
 
     if trainer.is_global_zero:
+        trained, metrics = module.trained, module.metrics_table(name)
         with whole_folder(output) as temporary:
             (temporary / "model").mkdir()
-            trained, metrics = module.trained, module.metrics_table(name)
             trained.config.extended = module.extended
             readme = card(name, checkpoint, trained, shards, metrics)
             save(replace(start, model=trained), temporary / "model", card=readme)
@@ -177,15 +203,10 @@ def pretrain(
                 joined(temporary / f"{table.name}.parquet", [state.gene_errors(table, *part) for part in done])
         state.finish()
     return {
-        "device": str(module.device),
-        "precision": trainer.precision,
-        "steps": trainer.global_step,
-        "train_cells": shards.count("train"),
-        "validation_cells": shards.count("validation"),
-        "parameters": model.num_parameters(),
-        "encoder_parameters": model.encoder_parameters,
-        "seed": seed,
-    }
+        "device": str(module.device), "precision": trainer.precision, "steps": trainer.global_step,
+        "train_cells": shards.count("train"), "validation_cells": shards.count("validation"),
+        "parameters": model.num_parameters(), "encoder_parameters": model.encoder_parameters, "seed": seed,
+    }  # fmt: skip
 
 
 def _state_of(
@@ -217,17 +238,6 @@ def _say(line: str) -> None:
         print(line, flush=True)
 
 
-def _need(model: WcedModel, checkpoint: config.Checkpoint, blocks: int) -> resources.Need:
-    """Return the memory and disk space that the training is expected to need."""
-    size = model.config
-    errors = resources.gene_errors(size.vocabulary_size, blocks, checkpoint.epochs, len(size.decoders))
-    tokens = checkpoint.batch_size * checkpoint.input.length
-    return resources.pretraining(
-        model.num_parameters(), tokens, size.num_hidden_layers, size.hidden_size, size.intermediate_size, errors,
-        on_gpu=torch.cuda.is_available(),
-    )  # fmt: skip
-
-
 def _check_processes(devices: int) -> None:
     """Raise WcedError unless this is one of `devices` processes, each with a GPU of its own where there are some."""
     processes, here = (int(os.environ[name]) if launched() else 1 for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
@@ -241,30 +251,3 @@ def _check_processes(devices: int) -> None:
             f"pretraining.devices: {here} processes on this machine, which shows {torch.cuda.device_count()} GPU(s);"
             " let the job have more of them, or ask for fewer devices"
         )
-
-
-def _trainer_options(
-    devices: int, precision: str, checkpoint: config.Checkpoint, callbacks: list[Callback]
-) -> dict[str, Any]:
-    terminal = sys.stderr.isatty()
-    return {
-        "accelerator": "auto",
-        "devices": int(os.environ["LOCAL_WORLD_SIZE"]) if launched() else 1,
-        "num_nodes": int(os.environ["GROUP_WORLD_SIZE"]) if launched() else 1,
-        # Heads may wait for their schedule. Buffers hold each process's own sums of gene errors, which must not be
-        # overwritten with those of the first.
-        "strategy": DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if devices > 1 else "auto",
-        "precision": precision,
-        "max_epochs": checkpoint.epochs,
-        "accumulate_grad_batches": checkpoint.accumulate,
-        "gradient_clip_val": checkpoint.optimiser.clip,
-        "callbacks": [*callbacks, RichProgressBar() if terminal else QuietProgress()],
-        # Explicit, because in a Slurm job Lightning would expect one Slurm task per GPU.
-        "plugins": [TorchElasticEnvironment() if launched() else LightningEnvironment(), WholeCheckpoints()],
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": terminal,
-        "enable_model_summary": False,
-        "use_distributed_sampler": False,
-        "num_sanity_val_steps": 0,
-    }

@@ -6,6 +6,7 @@ from a model's config.
 
 from importlib import import_module
 
+import torch
 from torch import Tensor, nn
 
 from wced.model.configuration import WcedConfig
@@ -23,8 +24,8 @@ class ValueEncoder(nn.Module):
         raise NotImplementedError
 
     def vectors(self) -> Tensor:
-        """Return v of each feature; shape (f, d)."""
-        raise NotImplementedError
+        """Return v of each feature; shape (f, d). By default weights and bias of the linear layer `project`."""
+        return torch.cat([self.project.weight.T, self.project.bias[None]])
 
     def initialise(self, std: float) -> None:
         """Initialise v at random, such that an entry of a value's vector has about this standard deviation."""

@@ -2,7 +2,6 @@
 
 import math
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,10 +21,6 @@ class Encoder(ValueEncoder):
         """Return the hidden layer and 1; shape (n, l, d + 1)."""
         hidden = F.gelu(self.hidden(value_nl.unsqueeze(-1).to(self.hidden.weight.dtype)))
         return F.pad(hidden, (0, 1), value=1.0)
-
-    def vectors(self) -> Tensor:
-        """Return W and b; shape (d + 1, d)."""
-        return torch.cat([self.project.weight.T, self.project.bias[None]])
 
     def initialise(self, std: float) -> None:
         """Initialise u with a standard deviation of 1, and W such that the sum over features has `std` at x = 1."""

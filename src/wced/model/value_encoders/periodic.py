@@ -34,10 +34,6 @@ class Encoder(ValueEncoder):
             phase = value_nl.float().unsqueeze(-1) * (2 * math.pi * self.frequency.float())
             return torch.cat([phase.sin(), phase.cos(), torch.ones_like(phase[..., :1])], dim=-1)
 
-    def vectors(self) -> Tensor:
-        """Return W and b; shape (2K + 1, d)."""
-        return torch.cat([self.project.weight.T, self.project.bias[None]])
-
     def initialise(self, std: float) -> None:
         """Initialise W; of each frequency sin² + cos² is 1."""
         nn.init.normal_(self.project.weight, std=std / math.sqrt(len(self.frequency)))

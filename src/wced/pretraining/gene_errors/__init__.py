@@ -1,8 +1,7 @@
-"""Errors of every gene, streamed over a validation epoch in memory that does not grow with its cells.
+"""Errors of every gene, summed over a validation epoch in memory that does not grow with its cells.
 
-Of each block of validation cells and gene: the summed absolute errors where the gene is expressed, and the summed
-expected values; of each gene: histograms of its detection logits. With 256 blocks and 19,000 genes that is 117 MB of
-sums in float64 and 78 MB of counts, on the CPU 20 MB more.
+There are sums for each gene and block of validation cells, and histograms of the detection logits of each gene: with
+256 blocks and 19,000 genes 117 MB of sums in float64 and 78 MB of counts, on the CPU 20 MB more.
 """
 
 from dataclasses import dataclass
@@ -71,12 +70,12 @@ def shift_of(low_g: Tensor, high_g: Tensor) -> Tensor:
 class DetectionHistograms(nn.Module):
     """Histograms of detection logits for every gene, whose bins fit themselves; buffers, so they move with the model.
 
-    A logit counts as a *code*, a whole number of steps of 1/512 from −32 to 32. A gene's bins are 2^s steps wide, s
-    being the smallest with which the gene's range of codes fits into 512 bins. Codes k with the same k >> s share a
-    bin, which has the index (k >> s) mod 512: when the range grows, bins never move, and when s grows, bins merge
-    whole. So what is counted depends only on the logits, and not on batches, their order or ranks. With normal logits
-    of a standard deviation of 0.05 or more, the AUC differs from the exact one by less than 0.0005 (of 0.02: 0.002);
-    where clusters of logits lie further apart than 100 times their own spread, it is nearer to 0.5 within them.
+    A logit counts as a *code*, a whole number of steps of 1/512 from −32 to 32. A gene's bins are 2^s steps wide, with
+    the smallest s for which the gene's range of codes fits into 512 bins. The bin of a code k has the index
+    (k >> s) mod 512: when the range grows, bins never move, and when s grows, whole bins merge. So counts depend on the
+    logits alone, not on batches, their order or ranks. With normal logits of a standard deviation of 0.05 or more, the
+    AUC differs from the exact one by less than 0.0005 (of 0.02: 0.002); where clusters of logits lie further apart than
+    100 times their own spread, it is nearer to 0.5 within them.
     """
 
     def __init__(self, vocabulary_size: int) -> None:
@@ -172,16 +171,10 @@ class GeneErrors(nn.Module):
     def update_cells(self, batch: TensorBatch, output: WcedOutput, measured_ng: Tensor) -> None:
         """Add the whole-cell predictions of a batch.
 
-        Parameters
-        ----------
-        batch
-            `dataset` and `soma_joinid` of its cells; (t,) `target_row`, `target_gene` and `target_value`: cell,
-            vocabulary id and log1p_10k of every expressed gene, cell after cell; and (n + 1,) `target_offsets`, where
-            those of each cell begin.
-        output
-            `detection_logits` and `values` of cells × genes.
-        measured_ng
-            bool, cells × genes: False where the cell's dataset never measured the gene, which then does not count.
+        It has `dataset` and `soma_joinid` of its n cells; (t,) `target_row`, `target_gene` and `target_value`: cell,
+        vocabulary id and log1p_10k of every expressed gene, cell after cell; and (n + 1,) `target_offsets`, where those
+        of each cell begin. Where `measured_ng` is False, the dataset of the cell never measured the gene, which then
+        does not count.
         """
         logit_ng, value_ng = (x.float().contiguous() for x in (output.detection_logits, output.values))
         add = self._add_compiled if logit_ng.device.type == "cpu" else self._add_plain
@@ -232,13 +225,8 @@ class GeneErrors(nn.Module):
     def update_positions(self, batch: TensorBatch, output: WcedOutput) -> None:
         """Add the predictions at the m masked positions of a batch.
 
-        Parameters
-        ----------
-        batch
-            `dataset` and `soma_joinid` of its n cells, `gene` and `position_target` (log1p_10k) of (n, l) positions,
-            and `masked_at` (m,): the masked ones in the flattened (n, l).
-        output
-            `position_logits` and `position_values`, (m,).
+        It has `dataset` and `soma_joinid` of its n cells, `gene` and `position_target` (log1p_10k) of (n, l) positions,
+        and `masked_at` (m,): the masked ones in the flattened (n, l).
         """
         at_m = batch["masked_at"]
         gene_m, target_m = batch["gene"].flatten()[at_m].long(), batch["position_target"].flatten()[at_m]

@@ -15,66 +15,37 @@ from wced.shards.vocabulary import Vocabulary
 
 
 def gene_table(
-    checkpoint: str,
-    decoder: str,
-    epoch: int,
-    vocabulary: Vocabulary,
-    errors: ErrorSums,
-    values: ValueSums,
+    checkpoint: str, decoder: str, epoch: int, vocabulary: Vocabulary, errors: ErrorSums, values: ValueSums,
     zero_fraction_g: np.ndarray,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Return the rows of `tables.GENE_ERRORS` of an epoch (from 1), for genes that were predicted at least once.
 
-    Parameters
-    ----------
-    values
-        Of the very values that the model was scored on. With masked positions these are a sample, in which
-        strongly expressed cells may be over-represented; a null of all cells would then be unfair.
-    zero_fraction_g
-        Share of the validation cells that do not express each gene, where it was measured.
-
-    Raises
-    ------
-    ValueError
-        If the errors are not those of the values: another number of them was scored.
+    `values` are those that the model was scored on: with masked positions these are a sample, in which strongly
+    expressed cells may be over-represented, so that a null of all cells would be unfair. ValueError is raised if their
+    number is not that of the errors. `zero_fraction_g` is of all validation cells, where the gene was measured.
     """
     if not (np.array_equal(errors.n_g, values.n_g) and np.array_equal(errors.n_nonzero_g, values.n_nonzero_g)):
         raise ValueError(
             f"{errors.n_g.sum()} predictions, {errors.n_nonzero_g.sum()} of expressed genes, were scored on "
             f"{values.n_g.sum()} values, {values.n_nonzero_g.sum()} of expressed genes"
         )
-    frame = pd.DataFrame(
-        {
-            "checkpoint": checkpoint,
-            "decoder": decoder,
-            "epoch": epoch,
-            "gene_id": vocabulary.gene_ids,
-            "gene_symbol": vocabulary.symbols,
-            "n": errors.n_g,
-            "n_nonzero": errors.n_nonzero_g,
-            "zero_fraction": zero_fraction_g,
-            "mean_nonzero": values.mean_g,
-            "detection_auc": errors.auc_g,
-            "nonzero_mae": errors.nonzero_mae_g,
-            "nonzero_mae_ungated": errors.nonzero_mae_ungated_g,
-            "null_mae": values.null_mae_g,
-        }
-    )
+    columns = {
+        "checkpoint": checkpoint, "decoder": decoder, "epoch": epoch, "gene_id": vocabulary.gene_ids,
+        "gene_symbol": vocabulary.symbols, "n": errors.n_g, "n_nonzero": errors.n_nonzero_g,
+        "zero_fraction": zero_fraction_g, "mean_nonzero": values.mean_g, "detection_auc": errors.auc_g,
+        "nonzero_mae": errors.nonzero_mae_g, "nonzero_mae_ungated": errors.nonzero_mae_ungated_g,
+        "null_mae": values.null_mae_g,
+    }  # fmt: skip
+    frame = pd.DataFrame(columns)
     frame["rescaled_mae"] = frame["nonzero_mae"] / frame["mean_nonzero"]
     frame["rescaled_null_mae"] = frame["null_mae"] / frame["mean_nonzero"]
     return frame[frame["n"] > 0].reset_index(drop=True)
 
 
 def write_sums(
-    path: str | Path,
-    checkpoint: str,
-    decoder: str,
-    epoch: int,
-    vocabulary: Vocabulary,
-    blocks: Blocks,
-    errors: ErrorSums,
-    values: ValueSums,
-) -> None:
+    path: str | Path, checkpoint: str, decoder: str, epoch: int, vocabulary: Vocabulary, blocks: Blocks,
+    errors: ErrorSums, values: ValueSums,
+) -> None:  # fmt: skip
     """Write the rows of `tables.GENE_ERROR_SUMS` of an epoch: every block × gene with a prediction (Parquet).
 
     There may be millions of them, so names are dictionary-encoded, and never repeated as text.
@@ -101,15 +72,9 @@ def write_sums(
         "sum_value": total,
         "sum_squared_value": squares,
     }
+    encoding = {"use_dictionary": list(columns), "column_encoding": dict.fromkeys(sums, "BYTE_STREAM_SPLIT")}
     with whole_file(path) as temporary:
-        parquet.write_table(
-            pa.table(columns | sums),
-            temporary,
-            use_dictionary=list(columns),
-            column_encoding=dict.fromkeys(sums, "BYTE_STREAM_SPLIT"),
-            compression="zstd",
-            compression_level=1,
-        )
+        parquet.write_table(pa.table(columns | sums), temporary, **encoding, compression="zstd", compression_level=1)
 
 
 def joined(path: str | Path, parts: Sequence[Path]) -> None:
