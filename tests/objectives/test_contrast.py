@@ -4,7 +4,7 @@ import torch
 from torch import multiprocessing
 
 from contrast_ranks import LABELS, of_one_process, views
-from wced.objectives import Contrast
+from wced.objectives.contrast import Contrast
 from wced.ontology import load
 
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from wced.objectives import hidden_gene_term, masked_position_terms, whole_cell_terms
+from wced.objectives.mlm import hidden_gene_term, masked_position_terms
+from wced.objectives.wced import whole_cell_terms
 
 N, G = 6, 11
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from wced.objectives import HierarchicalCrossEntropy, LeafTargets
+from wced.objectives.hierarchical import HierarchicalCrossEntropy, LeafTargets
 from wced.ontology.cut import OntologyCut
 
 # A diamond: d is a kind of b and of c, both kinds of a; e is a kind of b, f of c; g stands alone below a.
