@@ -64,13 +64,9 @@ def parent(tmp_path):
 
     def start(*words):
         # `python -m` looks into its working folder first; -P keeps the parent from doing so.
-        with (tmp_path / "said").open("w") as stream:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-c", PARENT, *words],
-                cwd=tmp_path,
-                env=os.environ | {"OMP_NUM_THREADS": "8"},
-                stderr=stream,
-            )
+        command, environment = [sys.executable, "-P", "-c", PARENT, *words], os.environ | {"OMP_NUM_THREADS": "8"}
+        with (tmp_path / "stderr").open("w") as stream:
+            process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=stream)
         started.append(process)
         return process
 
@@ -103,10 +99,10 @@ def test_the_status_of_a_process_is_that_of_the_command(parent):
     assert parent("status").wait(60) == 7
 
 
-def test_a_killed_process_is_told_of_in_one_sentence(parent, tmp_path):
+def test_a_killed_process_is_reported_in_one_sentence(parent, tmp_path):
     assert parent("killed").wait(60) == 1
-    said = (tmp_path / "said").read_text()
-    assert "wced: process 1 of the training was killed by SIGKILL" in said and "Traceback" not in said
+    log = (tmp_path / "stderr").read_text()
+    assert "wced: process 1 of the training was killed by SIGKILL" in log and "Traceback" not in log
 
 
 def test_sigterm_lets_every_process_save_even_when_it_comes_twice(parent, tmp_path):

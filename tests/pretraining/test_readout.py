@@ -1,4 +1,4 @@
-"""Where losses train: what a section says of it, against the gradients that its training has."""
+"""Which hidden states losses train: a section's `losses` against the gradients of its training."""
 
 from itertools import product
 from types import SimpleNamespace
@@ -47,7 +47,7 @@ def section(decoded, heads, **changes):
 
 @pytest.fixture(scope="module")
 def gradients(made):
-    """What gives the norms of d loss / d hidden state at each CLS position and over all genes, after every block."""
+    """Return a model and its norms of d loss / d hidden state, by CLS position and over all genes, after each block."""
     shards = ShardSet(made.shards)
 
     def gradients(section, backbone="llama"):
@@ -66,7 +66,7 @@ def gradients(made):
         states = {}
 
         def keep(block):
-            def hook(layer, given, returned):
+            def hook(layer, inputs, returned):
                 states[block] = returned if isinstance(returned, torch.Tensor) else returned[0]
                 states[block].retain_grad()
 
