@@ -19,9 +19,19 @@ def cells():
     return rng.normal(0, 3, (N, G)), rng.normal(1, 1, (N, G)), target_ng, measured_ng
 
 
-def sparse_arguments(target_ng):
+def whole(logits_ng, value_ng, target_ng, measured_ng, *loss, **scale):
+    """Whole-cell losses of dense arrays, or tensors of predictions."""
     row, gene = np.nonzero(target_ng)
-    return torch.tensor(row), torch.tensor(gene), torch.tensor(target_ng[row, gene], dtype=torch.float32)
+    target = torch.tensor(target_ng[row, gene], dtype=torch.float32)
+    predictions = (torch.as_tensor(x_ng) for x_ng in (logits_ng, value_ng))
+    measured = torch.tensor(measured_ng)
+    return whole_cell_terms(*predictions, torch.tensor(row), torch.tensor(gene), target, measured, *loss, **scale)
+
+
+def masked(logits, values, target, *loss, **scale):
+    """Losses of hidden positions, which are all entries of dense arrays or of tensors of predictions."""
+    predictions = (torch.as_tensor(x).flatten() for x in (logits, values))
+    return masked_position_terms(*predictions, torch.tensor(target.ravel(), dtype=torch.float32), *loss, **scale)
 
 
 def means(terms):
@@ -37,9 +47,7 @@ def dense(logits, values, target, counted):
 
 def test_whole_cell_losses_equal_the_dense_computation(cells):
     logits_ng, value_ng, target_ng, measured_ng = cells
-    losses = whole_cell_terms(
-        torch.tensor(logits_ng), torch.tensor(value_ng), *sparse_arguments(target_ng), torch.tensor(measured_ng)
-    )
+    losses = whole(*cells)
     assert {part.dtype for term in losses for part in term} == {torch.float32}
     assert [term.count for term in losses] == [measured_ng.sum(), (target_ng > 0).sum()]
     np.testing.assert_allclose(means(losses), dense(logits_ng, value_ng, target_ng, measured_ng), rtol=1e-5)
@@ -47,54 +55,45 @@ def test_whole_cell_losses_equal_the_dense_computation(cells):
 
 def test_genes_that_were_not_measured_do_not_count(cells):
     logits_ng, value_ng, target_ng, measured_ng = cells
-    arguments = *sparse_arguments(target_ng), torch.tensor(measured_ng)
     logits = torch.tensor(logits_ng, requires_grad=True)
-    before = whole_cell_terms(logits, torch.tensor(value_ng), *arguments)
+    before = whole(logits, value_ng, target_ng, measured_ng)
     before.detection.mean.backward()
     assert (logits.grad[3:, 8:] == 0).all() and (logits.grad[:3, 8:] != 0).all()
-    changed = torch.tensor(np.where(measured_ng, logits_ng, 50.0))
-    assert whole_cell_terms(changed, torch.tensor(value_ng), *arguments).detection == before.detection
+    changed_ng = np.where(measured_ng, logits_ng, 50.0)
+    assert whole(changed_ng, value_ng, target_ng, measured_ng).detection == before.detection
 
 
 def test_extreme_logits_give_finite_losses_and_gradients(cells):
     _, value_ng, target_ng, measured_ng = cells
     for sign in (-1, 1):
         logits = torch.full((N, G), sign * 1e4, requires_grad=True)
-        losses = whole_cell_terms(
-            logits, torch.tensor(value_ng), *sparse_arguments(target_ng), torch.tensor(measured_ng)
-        )
+        losses = whole(logits, value_ng, target_ng, measured_ng)
         losses.detection.mean.backward()
         assert torch.isfinite(losses.detection.mean) and torch.isfinite(logits.grad).all()
 
 
 def test_cells_without_expression_have_a_value_loss_of_zero():
     logits, values = torch.zeros(2, G, requires_grad=True), torch.ones(2, G, requires_grad=True)
-    none = torch.zeros(0, dtype=torch.long)
-    losses = whole_cell_terms(logits, values, none, none, torch.zeros(0), torch.ones(2, G, dtype=torch.bool))
+    losses = whole(logits, values, np.zeros((2, G)), np.ones((2, G), bool))
     assert losses.value.mean == 0 and losses.detection.mean.item() == pytest.approx(np.log(2))
     sum(term.mean for term in losses).backward()
     assert torch.isfinite(logits.grad).all() and (values.grad == 0).all()
 
 
 def test_nothing_measured_gives_zero():
-    none = torch.zeros(0, dtype=torch.long)
-    nothing = torch.zeros(2, G, dtype=torch.bool)
-    losses = whole_cell_terms(torch.randn(2, G), torch.randn(2, G), none, none, torch.zeros(0), nothing)
+    losses = whole(torch.randn(2, G), torch.randn(2, G), np.zeros((2, G)), np.zeros((2, G), bool))
     assert means(losses) == [0, 0]
 
 
 def test_masked_position_losses_equal_the_dense_computation(cells):
-    logits, values, target = (array.ravel() for array in cells[:3])
-    losses = masked_position_terms(
-        torch.tensor(logits), torch.tensor(values), torch.tensor(target, dtype=torch.float32)
-    )
-    np.testing.assert_allclose(means(losses), dense(logits, values, target, np.ones(len(target), bool)), rtol=1e-5)
+    expected = dense(*cells[:3], np.ones((N, G), bool))
+    np.testing.assert_allclose(means(masked(*cells[:3])), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("m", [0, 3], ids=["no_position", "zeros_only"])
 def test_masked_positions_without_anything_to_predict(m):
     logits, values = torch.zeros(m, requires_grad=True), torch.ones(m, requires_grad=True)
-    losses = masked_position_terms(logits, values, torch.zeros(m))
+    losses = masked(logits, values, np.zeros(m))
     sum(term.mean for term in losses).backward()
     assert losses.value.mean == 0 and losses.detection.mean.item() == pytest.approx(np.log(2) if m else 0)
     assert (values.grad == 0).all() and torch.isfinite(logits.grad).all()
@@ -103,16 +102,10 @@ def test_masked_positions_without_anything_to_predict(m):
 def test_zero_inflated_error_is_that_of_the_expected_value_everywhere(cells):
     logits_ng, value_ng, target_ng, measured_ng = cells
     expected_ng = value_ng / (1 + np.exp(-logits_ng))
-    whole = whole_cell_terms(
-        torch.tensor(logits_ng), torch.tensor(value_ng), *sparse_arguments(target_ng), torch.tensor(measured_ng),
-        "zero_inflated_mse",
-    ).value  # fmt: skip
-    assert whole.count == measured_ng.sum()
-    np.testing.assert_allclose(whole.mean, ((expected_ng - target_ng) ** 2)[measured_ng].mean(), rtol=1e-5)
-    positions = masked_position_terms(
-        *(torch.tensor(array.ravel(), dtype=torch.float32) for array in (logits_ng, value_ng, target_ng)),
-        "zero_inflated_mse",
-    ).value  # fmt: skip
+    everywhere = whole(*cells, "zero_inflated_mse").value
+    assert everywhere.count == measured_ng.sum()
+    np.testing.assert_allclose(everywhere.mean, ((expected_ng - target_ng) ** 2)[measured_ng].mean(), rtol=1e-5)
+    positions = masked(logits_ng.astype(np.float32), value_ng.astype(np.float32), target_ng, "zero_inflated_mse").value
     np.testing.assert_allclose(positions.mean, ((expected_ng - target_ng) ** 2).mean(), rtol=1e-5)
 
 
@@ -121,15 +114,11 @@ def test_scaled_errors_and_their_gradients_are_those_of_the_dense_computation(ce
     scale_g, expressed_ng = np.random.default_rng(1).uniform(0.1, 2, G), target_ng > 0
     error_ng = np.where(expressed_ng, (value_ng - target_ng) / scale_g, 0)
     expected, gradient_ng = (error_ng**2).sum() / expressed_ng.sum(), 2 * error_ng / scale_g / expressed_ng.sum()
-    row, gene, target = sparse_arguments(target_ng)
-    every_m = torch.tensor(np.tile(scale_g, N))
+    scale_ng = np.tile(scale_g, (N, 1))
+    scale_t, scale_m = torch.tensor(scale_ng[expressed_ng]), torch.tensor(scale_ng.ravel())
     for terms in (
-        lambda v: whole_cell_terms(
-            torch.tensor(logits_ng), v, row, gene, target, torch.tensor(measured_ng), scale_t=every_m[gene]
-        ),
-        lambda v: masked_position_terms(
-            torch.tensor(logits_ng.ravel()), v.ravel(), torch.tensor(target_ng.ravel()), scale_m=every_m
-        ),
+        lambda values: whole(logits_ng, values, target_ng, measured_ng, scale_t=scale_t),
+        lambda values: masked(logits_ng, values, target_ng, scale_m=scale_m),
     ):
         values = torch.tensor(value_ng, requires_grad=True)
         value = terms(values).value
@@ -141,12 +130,12 @@ def test_scaled_errors_and_their_gradients_are_those_of_the_dense_computation(ce
 
 def test_errors_without_a_scale_are_exactly_the_squared_errors(cells):
     logits_ng, value_ng, target_ng, measured_ng = cells
-    row, gene, target = sparse_arguments(target_ng)
     values, same = (torch.tensor(value_ng, dtype=torch.float32, requires_grad=True) for _ in range(2))
-    found = whole_cell_terms(torch.tensor(logits_ng), values, row, gene, target, torch.tensor(measured_ng)).value.total
-    expected = torch.nn.functional.mse_loss(same[row, gene], target, reduction="sum")
-    found.backward(), expected.backward()
-    assert torch.equal(found, expected) and torch.equal(values.grad, same.grad)
+    total = whole(logits_ng, values, target_ng, measured_ng).value.total
+    target_t = torch.tensor(target_ng[target_ng > 0], dtype=torch.float32)
+    expected = torch.nn.functional.mse_loss(same[torch.tensor(target_ng > 0)], target_t, reduction="sum")
+    total.backward(), expected.backward()
+    assert torch.equal(total, expected) and torch.equal(values.grad, same.grad)
 
 
 def test_hidden_genes_are_named_among_all():
