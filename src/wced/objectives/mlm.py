@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wced.objectives.term import Term, term
-from wced.objectives.wced import ExpressionTerms, ValueLoss, value_scale
+from wced.objectives.wced import value_scale
 
 
 def weights(section: Any) -> dict[str, float]:
@@ -18,36 +18,28 @@ def weights(section: Any) -> dict[str, float]:
 
 
 def terms(section: Any, batch: Mapping[str, Tensor], output: Any) -> dict[str, Term]:
-    """Return the losses of a batch."""
-    at_m, gene_nl = batch["masked_at"], batch["gene"].flatten()
-    losses = masked_position_terms(
-        output.position_logits, output.position_values, batch["position_target"].flatten()[at_m], section.value_loss,
-        value_scale(section, batch, gene_nl[at_m]),
-    )  # fmt: skip
-    by_name = {"mlm_detection": losses.detection, "mlm_value": losses.value}
-    if section.hide_genes:
-        by_name["mlm_gene"] = hidden_gene_term(output.gene_logits, gene_nl[batch["gene_masked_at"]])
-    return by_name
+    """Return the losses of `wced` at the positions with hidden values, and the cross-entropy of hidden genes.
 
-
-def masked_position_terms(
-    detection_m: Tensor, value_m: Tensor, target_m: Tensor, value_loss: ValueLoss = "mse", scale_m: Tensor | float = 1.0
-) -> ExpressionTerms:
-    """Return the losses of `whole_cell_terms` at the m positions whose values are hidden.
-
-    `detection_m` and `value_m` are logits and predicted log1p_10k, `target_m` the true ones, 0 where the gene is not
-    expressed.
+    Parameters
+    ----------
+    batch
+        `gene` and `position_target` (log1p_10k, 0 where the gene is not expressed), cells × positions, and the flat
+        indices of hidden values and genes, `masked_at` (m,) and `gene_masked_at` (h,).
+    output
+        `position_logits` and `position_values`, (m,), and `gene_logits`, h × genes.
     """
-    logits, value_m, expressed = detection_m.float(), value_m.float(), target_m > 0
-    detection = F.binary_cross_entropy_with_logits(logits, expressed.float(), reduction="sum")
-    if value_loss == "mse":
-        error = ((value_m - target_m) / scale_m).square() * expressed
-        value = term(error.sum(), expressed.sum())
+    gene_nl, at_m = batch["gene"].flatten(), batch["masked_at"]
+    target_m = batch["position_target"].flatten()[at_m]
+    logits_m, value_m, expressed_m = output.position_logits.float(), output.position_values.float(), target_m > 0
+    detection = F.binary_cross_entropy_with_logits(logits_m, expressed_m.float(), reduction="sum")
+    if section.value_loss == "mse":
+        error_m = (value_m - target_m) / value_scale(section, batch, gene_nl[at_m])
+        value = term((error_m.square() * expressed_m).sum(), expressed_m.sum())
     else:
-        value = term(F.mse_loss(torch.sigmoid(logits) * value_m, target_m, reduction="sum"), len(target_m))
-    return ExpressionTerms(term(detection, len(target_m)), value)
-
-
-def hidden_gene_term(gene_logits_hg: Tensor, gene_h: Tensor) -> Term:
-    """Return the cross-entropy of vocabulary ids at positions whose genes are hidden, among the logits of all genes."""
-    return term(F.cross_entropy(gene_logits_hg.float(), gene_h.long(), reduction="sum"), len(gene_h))
+        value = term(F.mse_loss(torch.sigmoid(logits_m) * value_m, target_m, reduction="sum"), len(target_m))
+    by_name = {"mlm_detection": term(detection, len(target_m)), "mlm_value": value}
+    if section.hide_genes:
+        gene_h = gene_nl[batch["gene_masked_at"]].long()
+        total = F.cross_entropy(output.gene_logits.float(), gene_h, reduction="sum")
+        by_name["mlm_gene"] = term(total, len(gene_h))
+    return by_name

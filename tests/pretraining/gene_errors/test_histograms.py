@@ -11,7 +11,7 @@ from wced.pretraining.gene_errors import BINS, HIGHEST, STEPS, DetectionHistogra
 def counted(parts, genes=1):
     histograms = DetectionHistograms(genes)
     for gene, logit, expressed in parts:
-        histograms.add_positions(torch.as_tensor(gene), torch.as_tensor(logit), torch.as_tensor(expressed))
+        histograms.add(torch.as_tensor(gene), torch.as_tensor(logit), torch.as_tensor(expressed))
     return histograms
 
 

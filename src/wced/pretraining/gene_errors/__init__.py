@@ -109,16 +109,8 @@ class DetectionHistograms(nn.Module):
         self.high_g.copy_(high_g)
         return new_g
 
-    def add_cells(self, logits_ng: Tensor, expressed_ng: Tensor, measured_ng: Tensor) -> None:
-        """Count logits of cells × genes where the gene was measured, with operations of torch alone."""
-        code_ng = codes_of(logits_ng)
-        low_g, high_g = code_ng.where(measured_ng, EMPTY).amin(dim=0), code_ng.where(measured_ng, -EMPTY).amax(dim=0)
-        bin_ng = (code_ng >> self.widen(low_g, high_g)) & (BINS - 1)
-        row_ng = 2 * torch.arange(code_ng.shape[1], device=code_ng.device) + expressed_ng
-        self.count_gyb.view(-1).scatter_add_(0, (row_ng * BINS + bin_ng).view(-1), measured_ng.int().view(-1))
-
-    def add_positions(self, gene_m: Tensor, logit_m: Tensor, expressed_m: Tensor) -> None:
-        """Count logits of any genes (int64)."""
+    def add(self, gene_m: Tensor, logit_m: Tensor, expressed_m: Tensor) -> None:
+        """Count logits of any genes (int64), with operations of torch alone."""
         code_m = codes_of(logit_m)
         low_g = self.low_g.scatter_reduce(0, gene_m, code_m, "amin")
         high_g = self.high_g.scatter_reduce(0, gene_m, code_m, "amax")
@@ -182,15 +174,11 @@ class GeneErrors(nn.Module):
 
     def _add_plain(self, batch: TensorBatch, logit_ng: Tensor, value_ng: Tensor, measured_ng: Tensor) -> None:
         """Add dense predictions with operations of torch alone."""
-        row_t, gene_t, block_n = batch["target_row"], batch["target_gene"].long(), self._blocks(batch)
-        expected_ng = torch.sigmoid(logit_ng).mul_(value_ng)
-        self.expected_bg.index_add_(0, block_n, expected_ng.where(measured_ng, 0.0).double())
-        self._add_errors(
-            gene_t, logit_ng[row_t, gene_t], value_ng[row_t, gene_t], batch["target_value"], block_n[row_t]
-        )
-        expressed_ng = torch.zeros_like(measured_ng)
-        expressed_ng[row_t, gene_t] = True
-        self.histograms.add_cells(logit_ng, expressed_ng, measured_ng)
+        target_ng = torch.zeros_like(value_ng)
+        target_ng[batch["target_row"], batch["target_gene"].long()] = batch["target_value"]
+        cell_m, gene_m = measured_ng.nonzero(as_tuple=True)
+        predictions = (x_ng[cell_m, gene_m] for x_ng in (logit_ng, value_ng, target_ng))
+        self._add(self._blocks(batch)[cell_m], gene_m, *predictions)
 
     def _add_compiled(self, batch: TensorBatch, logit_ng: Tensor, value_ng: Tensor, measured_ng: Tensor) -> None:
         """Add dense predictions in compiled code; their logits wait to be counted."""
@@ -231,20 +219,16 @@ class GeneErrors(nn.Module):
         at_m = batch["masked_at"]
         gene_m, target_m = batch["gene"].flatten()[at_m].long(), batch["position_target"].flatten()[at_m]
         block_m = self._blocks(batch)[at_m // batch["gene"].shape[1]]
-        logit_m, value_m = output.position_logits.float(), output.position_values.float()
-        expected_m = (torch.sigmoid(logit_m) * value_m).double()
-        self.expected_bg.view(-1).index_add_(0, self._index(block_m, gene_m), expected_m)
-        self._add_errors(gene_m, logit_m, value_m, target_m, block_m)
-        self.histograms.add_positions(gene_m, logit_m, target_m > 0)
+        self._add(block_m, gene_m, output.position_logits.float(), output.position_values.float(), target_m)
 
-    def _index(self, block_m: Tensor, gene_m: Tensor) -> Tensor:
-        return block_m * self.expected_bg.shape[1] + gene_m
-
-    def _add_errors(self, gene_m: Tensor, logit_m: Tensor, value_m: Tensor, target_m: Tensor, block_m: Tensor) -> None:
-        """Add the errors of those predictions whose target is not 0."""
+    def _add(self, block_m: Tensor, gene_m: Tensor, logit_m: Tensor, value_m: Tensor, target_m: Tensor) -> None:
+        """Add predictions of any cells and genes."""
+        at_m, expressed_m = block_m * self.expected_bg.shape[1] + gene_m, target_m > 0
+        self.expected_bg.view(-1).index_add_(0, at_m, (torch.sigmoid(logit_m) * value_m).double())
         predicted_ms = torch.stack([value_m.where(logit_m > 0, 0.0), value_m], dim=1)
-        error_ms = (predicted_ms - target_m[:, None]).abs().where(target_m[:, None] > 0, 0.0)
-        self.errors_bgs.view(-1, 2).index_add_(0, self._index(block_m, gene_m), error_ms.double())
+        error_ms = (predicted_ms - target_m[:, None]).abs().where(expressed_m[:, None], 0.0)
+        self.errors_bgs.view(-1, 2).index_add_(0, at_m, error_ms.double())
+        self.histograms.add(gene_m, logit_m, expressed_m)
 
     def sums(self) -> ErrorSums:
         """Return the sums of the epoch over all ranks, each of which must call this; valid until the next `reset`."""
