@@ -77,16 +77,8 @@ class CellEmbedding(nn.Module):
     ) -> Tensor:  # fmt: skip
         """Return input vectors, the k CLS tokens first; shape (n, k + l, d).
 
-        Parameters
-        ----------
-        gene_nl, value_nl
-            Vocabulary ids, and values as the input encoding makes them.
-        masked_nl, gene_masked_nl
-            bool: which values and which genes are hidden; None for none.
-        gene_state_nl
-            State of each gene, 1 for the first of the config's `gene_states`; 0, or None, for no state.
-        metadata_nm
-            Class of each metadata column; -1, or None, for unknown.
+        `masked_nl` and `gene_masked_nl` (bool) say which values and which genes are hidden. The state of a gene is 1
+        for the first of the config's `gene_states` and 0 for none, the class of unknown metadata is −1.
         """
         k = len(self.cls)
         # All but the gene's vector is one matrix product: features of the shown values and indicators of the tokens,

@@ -217,12 +217,11 @@ class WcedModel(PreTrainedModel):
         Parameters
         ----------
         gene, value, masked, gene_masked, gene_state
-            (n, l): vocabulary ids, encoded values, which values and which genes are hidden (None: none), and the state
-            of each gene (0: none).
+            (n, l): vocabulary ids, encoded values, which values and genes are hidden, and states of genes (0: none).
         length
             (n,): number of genes, the positions behind them being padding (None: no padding).
         metadata
-            (n, M): codes of the cell-level labels of `config.metadata`, −1 for unknown (None: all unknown).
+            (n, M): codes of the cell-level labels of `config.metadata`, −1 for unknown.
         inputs_embeds
             (n, k + l, d): input vectors as `model.embedding` makes them, in place of genes, values and metadata.
         full
@@ -252,16 +251,10 @@ class WcedModel(PreTrainedModel):
     ) -> WcedOutput:  # fmt: skip
         """Embed cells, and with `decode` decode expression and labels; `encode` describes the other parameters.
 
-        Parameters
-        ----------
-        masked_at, gene_masked_at
-            Int64: flat indices (row · l + position) of hidden values and genes. None looks for them, for which a GPU
-            must be waited for.
-        expressed
-            (n,): number of genes that each whole cell expresses, for a decoder that is told it (None: the geometric
-            mean of the training cells).
-        reversal
-            By label column: what its head's gradient is multiplied by, with the sign reversed, before the encoder.
+        `masked_at` and `gene_masked_at` are the flat indices (row · l + position) of hidden values and genes; None looks
+        for them, for which a GPU must be waited for. `expressed` (n,) is the number of genes that each whole cell
+        expresses, for a decoder that is told it (None: the geometric mean of the training cells). `reversal` has, by
+        label column, what its head's gradient is multiplied by, with the sign reversed, before it reaches the encoder.
         """
         positions = decode and "mlm" in self.config.decoders and (masked is not None or gene_masked is not None)
         hidden = self.encode(gene, value, length, masked, gene_masked=gene_masked, cls_only=not positions, **inputs)

@@ -18,15 +18,11 @@ def weights(section: Any) -> dict[str, float]:
 
 
 def terms(section: Any, batch: Mapping[str, Tensor], output: Any) -> dict[str, Term]:
-    """Return the losses of `wced` at the positions with hidden values, and the cross-entropy of hidden genes.
+    """Return the losses of `wced` at the m positions with hidden values, and the cross-entropy of h hidden genes.
 
-    Parameters
-    ----------
-    batch
-        `gene` and `position_target` (log1p_10k, 0 where the gene is not expressed), cells × positions, and the flat
-        indices of hidden values and genes, `masked_at` (m,) and `gene_masked_at` (h,).
-    output
-        `position_logits` and `position_values`, (m,), and `gene_logits`, h × genes.
+    A batch has `gene` and `position_target` (log1p_10k, 0 where the gene is not expressed), cells × positions, and the
+    flat indices `masked_at` (m,) and `gene_masked_at` (h,); the output `position_logits` and `position_values`, (m,),
+    and `gene_logits`, h × genes.
     """
     gene_nl, at_m = batch["gene"].flatten(), batch["masked_at"]
     target_m = batch["position_target"].flatten()[at_m]

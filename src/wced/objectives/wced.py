@@ -23,13 +23,9 @@ def terms(section: Any, batch: Mapping[str, Tensor], output: Any) -> dict[str, T
     genes, over their scale, or with `zero_inflated_mse` of σ(z)·v for all measured ones: with p = σ(z), (p·v − x)² is
     (p·v)² everywhere and x² − 2·p·v·x where x is not 0.
 
-    Parameters
-    ----------
-    batch
-        (t,) `target_row`, `target_gene` and `target_value`: cell, vocabulary id and log1p_10k of every expressed gene;
-        `dataset` of each cell, and `measured_dv` (bool), as a gene that its dataset never measured is no zero.
-    output
-        `detection_logits` z and `values` v, cells × genes.
+    A batch has (t,) `target_row`, `target_gene` and `target_value`: cell, vocabulary id and log1p_10k of every
+    expressed gene; the `dataset` of each cell, and `measured_dv` (bool): a gene that its dataset never measured is no
+    zero. The output has `detection_logits` z and `values` v, cells × genes.
     """
     row_t, gene_t, target_t = batch["target_row"], batch["target_gene"].long(), batch["target_value"]
     logits_ng, measured_ng = output.detection_logits.float(), batch["measured_dv"][batch["dataset"].long()]

@@ -47,13 +47,8 @@ def end_with_parent() -> None:
 def launch(command: Sequence[str], devices: int, nodes: int = 1) -> None:
     """Run a `wced` command (without the word `wced`) in `devices` processes over `nodes` machines, and wait for them.
 
-    Raises
-    ------
-    WcedError
-        If the devices do not spread evenly over the machines, several machines are used outside of a Slurm job, or a
-        process was killed.
-    SystemExit
-        With the status of the process that ended first, where it is not 0: 143 after SIGTERM.
+    WcedError is raised if the devices do not spread evenly over the machines, several machines are used outside of a
+    Slurm job, or a process was killed; SystemExit with the status of the process that ended first, where it is not 0.
     """
     if devices % nodes:
         raise WcedError(f"pretraining.devices: {devices} devices do not spread evenly over {nodes} machines (nodes)")

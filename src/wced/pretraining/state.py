@@ -95,16 +95,9 @@ class TrainingState(Saved):
     """The folder of one training's state."""
 
     def __init__(self, root: str | Path, identity: Mapping[str, Any], index: str | Path) -> None:
-        """Name the folder after a hash of what is trained.
+        """Name the folder, in the `root` of the checkpoint's states, after a hash of what is trained.
 
-        Parameters
-        ----------
-        root
-            Folder of the checkpoint's states; those of other identities stay until `finish`.
-        identity
-            Everything in the config that shapes the result.
-        index
-            The index of the shards, which holds their checksums.
+        `identity` is everything in the config that shapes the result, `index` that of the shards, with their checksums.
         """
         record = {"format version": FORMAT_VERSION, "shards/index.json": sha256(index), **identity}
         self.record = json.dumps(record, sort_keys=True)
@@ -135,17 +128,13 @@ class TrainingState(Saved):
         extend = ""
         if all(key.startswith(EXTENDABLE) for key in differences):
             extend = f", or set extend_from: {saved.folder} in the checkpoint's section"
-        return (
-            f"{start}{_listed(differences)}. It is kept until this one ends; to go on from it, set these back{extend}"
-        )
+        start += _listed(differences)
+        return f"{start}. It is kept until this one ends; to go on from it, set these back{extend}"
 
     def extended(self, folder: str | Path) -> Saved:
         """Return the training in another folder, to go on from.
 
-        Raises
-        ------
-        WcedError
-            If there is none, it is the same one, or it differs in more than its length and precision.
+        WcedError is raised if there is none, it is the same one, or it differs in more than its length and precision.
         """
         saved = Saved(folder)
         for path in (saved.path, saved.section, saved.step_0):
@@ -156,10 +145,8 @@ class TrainingState(Saved):
                 )
         differences = self.differences(saved)
         if other := {key: text for key, text in differences.items() if not key.startswith(EXTENDABLE)}:
-            raise WcedError(
-                f"extend_from: {folder} is of another training, and only epochs, early_stop and precision may differ: "
-                + _listed(other)
-            )
+            allowed = "only epochs, early_stop and precision may differ"
+            raise WcedError(f"extend_from: {folder} is of another training, and {allowed}: {_listed(other)}")
         if not differences.keys() - {"name", "checkpoint.extend_from"}:
             raise WcedError(f"extend_from: {folder} is of the same training; ask for more epochs")
         return saved

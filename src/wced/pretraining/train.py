@@ -47,35 +47,29 @@ def precision_of(word: str) -> str:
 
 
 def pretrain(
-    output: str | Path,
-    shard_folder: str | Path,
-    state_root: str | Path,
-    section: config.Pretraining,
-    name: str,
+    output: str | Path, shard_folder: str | Path, state_root: str | Path, section: config.Pretraining, name: str,
     seed: int,
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """Pretrain the checkpoint `name` of a section, write its folder, and return facts for the provenance.
 
     Parameters
     ----------
     output
-        Folder to make: `model/` (Hugging Face), `step_0/` (the same model before its first step, initialised from
-        statistics), `metrics.tsv`, where expression is decoded `gene_errors.parquet` and `gene_error_sums.parquet`,
-        and for `extend_from` the training state at the end with what was trained, `last.ckpt` and `section.json`.
+        Folder to make: `model/` (Hugging Face), `step_0/` (the same model before its first step), `metrics.tsv`, where
+        expression is decoded `gene_errors.parquet` and `gene_error_sums.parquet`, and for `extend_from` the training
+        state at the end with the record of what was trained, `last.ckpt` and `section.json`.
     shard_folder
         Folder with index.json and its shards.
     state_root
         Folder for the state from which a killed training resumes; it is removed at the end.
     seed
-        Seed of weights, order of cells, sequences and dropout, unless the checkpoint has its own; and of the share of
-        cells.
+        Seed of weights, order, sequences and dropout, unless the checkpoint has its own; and of the share of cells.
 
     Raises
     ------
     WcedError
         If the shards are damaged, there is nothing to train or validate on, a label head has no classes, `extend_from`
-        does not fit, or this is not one of as many processes, each with a GPU where there are some, as the section has
-        devices.
+        does not fit, or processes and GPUs are not as many as the section has devices.
     SystemExit
         With status 143, after SIGTERM; the same call resumes the training.
     """
@@ -155,12 +149,9 @@ def pretrain(
         callbacks=[*callbacks, RichProgressBar() if terminal else QuietProgress()],
         # Explicit, because in a Slurm job Lightning would expect one Slurm task per GPU.
         plugins=[TorchElasticEnvironment() if launched() else LightningEnvironment(), WholeCheckpoints()],
-        logger=False,
-        enable_checkpointing=False,
         enable_progress_bar=terminal,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
         num_sanity_val_steps=0,
+        **dict.fromkeys(("logger", "enable_checkpointing", "enable_model_summary", "use_distributed_sampler"), False),
     )
     share = {"rank": trainer.global_rank, "ranks": trainer.world_size}
     loading = {"workers": section.workers, "pin_memory": torch.cuda.is_available()}

@@ -18,9 +18,8 @@ class LandmarkAttention(NystromformerSelfAttention):
     """Transformers' Nyström attention over landmarks that have no padding.
 
     softmax(q k') v ≈ softmax(q k̃') · softmax(q̃ k̃')⁺ · softmax(q̃ k') v, where q̃ and k̃ are means of the queries and keys
-    of a landmark. Transformers' own averages runs of consecutive positions, padding included, starts the iterative
-    inverse with a number that depends on all cells of the batch, and adds a convolution over positions; this class does
-    none of it.
+    of a landmark. Unlike in Transformers, landmarks are no runs of consecutive positions, the iterative inverse starts
+    from a number of each matrix alone, and there is no convolution over positions.
     """
 
     def __init__(self, config: NystromformerConfig) -> None:

@@ -11,10 +11,10 @@ FEATURES_PER_WIDTH = 4
 
 
 def orthogonal_features(features: int, width: int, seed: int) -> Tensor:
-    """Return random directions, orthogonal within each `width` of them, with the lengths of normal vectors.
+    """Return random directions, orthogonal within each `width` of them; (features, width), float32.
 
-    Each direction alone is distributed as a standard normal vector; together they cover space more evenly, which
-    lowers the variance of the estimate (Choromanski et al. 2021, section 3.3). Shape (features, width), float32.
+    Each is distributed as a standard normal vector; together they cover space more evenly, which lowers the variance of
+    the estimate (Choromanski et al. 2021, section 3.3).
     """
     generator = np.random.default_rng(seed)
     q_bee, r_bee = np.linalg.qr(generator.normal(size=(-(-features // width), width, width)))
@@ -25,13 +25,9 @@ def orthogonal_features(features: int, width: int, seed: int) -> Tensor:
 
 
 def linear_attention(
-    q_nhqe: Tensor,
-    k_nhle: Tensor,
-    v_nhle: Tensor,
-    direction_fe: Tensor,
-    present_nl: Tensor | None,
+    q_nhqe: Tensor, k_nhle: Tensor, v_nhle: Tensor, direction_fe: Tensor, present_nl: Tensor | None
 ) -> Tensor:
-    """Estimate softmax attention by positive random features (FAVOR+).
+    """Return softmax attention estimated by positive random features (FAVOR+).
 
     exp(q·k) = E[φ_w(q) φ_w(k)] with φ_w(x) = exp(w·x − |x|²/2) for normal w (Choromanski et al. 2021, lemma 1), so that
     the sums over the keys are made once for all queries.
