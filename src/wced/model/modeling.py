@@ -251,10 +251,10 @@ class WcedModel(PreTrainedModel):
     ) -> WcedOutput:  # fmt: skip
         """Embed cells, and with `decode` decode expression and labels; `encode` describes the other parameters.
 
-        `masked_at` and `gene_masked_at` are the flat indices (row · l + position) of hidden values and genes; None looks
-        for them, for which a GPU must be waited for. `expressed` (n,) is the number of genes that each whole cell
-        expresses, for a decoder that is told it (None: the geometric mean of the training cells). `reversal` has, by
-        label column, what its head's gradient is multiplied by, with the sign reversed, before it reaches the encoder.
+        `masked_at` and `gene_masked_at` are the flat indices (row · l + position) of hidden values and genes; to find
+        them (None), a GPU must be waited for. `expressed` (n,) is the number of genes that each whole cell expresses,
+        for a decoder that is told it (None: the geometric mean of the training cells). `reversal` has, by label column,
+        what its head's gradient is multiplied by, with the sign reversed, before it reaches the encoder.
         """
         positions = decode and "mlm" in self.config.decoders and (masked is not None or gene_masked is not None)
         hidden = self.encode(gene, value, length, masked, gene_masked=gene_masked, cls_only=not positions, **inputs)

@@ -155,7 +155,7 @@ def cell_values(source: CellSource, split: str, blocks: Blocks | None = None, *,
     nonzero_bgs = np.zeros((len(cells_bd), source.measured_dv.shape[1], 4))
     for block_n, dataset_n, *values in parts():
         np.add.at(cells_bd, (block_n, dataset_n), 1)
-        _add_values(block_n, *values, nonzero_bgs)
+        _add(block_n, *values, np.empty(0), nonzero_bgs)
     n_bg = (cells_bd @ source.measured_dv).astype(np.int64)
     return _with_deviations(parts, ValueSums(n_bg, nonzero_bgs), null)
 
@@ -175,7 +175,7 @@ def masked_values(dataset: BatchDataset, blocks: Blocks) -> ValueSums:
     n_bg, nonzero_bgs = np.zeros((len(blocks), genes), np.int64), np.zeros((len(blocks), genes, 4))
     for block_n, _, offsets, gene, value in parts():
         np.add.at(n_bg, (np.repeat(block_n, np.diff(offsets)), gene), 1)
-        _add_values(block_n, offsets, gene, value, nonzero_bgs)
+        _add(block_n, offsets, gene, value, np.empty(0), nonzero_bgs)
     return _with_deviations(parts, ValueSums(n_bg, nonzero_bgs), null=True)
 
 
@@ -186,26 +186,19 @@ def _with_deviations(parts: Callable[[], _Parts], sums: ValueSums, null: bool) -
         return sums
     mean_g = sums.mean_g
     for block_n, _, *values in parts():
-        _add_deviations(block_n, *values, mean_g, sums.nonzero_bgs)
+        _add(block_n, *values, mean_g, sums.nonzero_bgs)
     return ValueSums(sums.n_bg, sums.nonzero_bgs)
 
 
 @numba.njit(nogil=True, cache=True)
-def _add_values(block_n, offsets, gene, value, nonzero_bgs):
-    """Add number, value and square of what is not zero."""
+def _add(block_n, offsets, gene, value, mean_g, nonzero_bgs):
+    """Add number, value and square of what is not zero or, if there are means, its deviation from the gene's mean."""
     for i in np.argsort(block_n):  # so that a block's sums stay in the cache
         for k in range(offsets[i], offsets[i + 1]):
-            if value[k] > 0:
-                x = np.float64(value[k])
+            x = np.float64(value[k])
+            if x > 0 and len(mean_g):
+                nonzero_bgs[block_n[i], gene[k], 3] += abs(x - mean_g[gene[k]])
+            elif x > 0:
                 nonzero_bgs[block_n[i], gene[k], 0] += 1
                 nonzero_bgs[block_n[i], gene[k], 1] += x
                 nonzero_bgs[block_n[i], gene[k], 2] += x * x
-
-
-@numba.njit(nogil=True, cache=True)
-def _add_deviations(block_n, offsets, gene, value, mean_g, nonzero_bgs):
-    """Add the absolute deviation from the gene's mean of what is not zero."""
-    for i in np.argsort(block_n):
-        for k in range(offsets[i], offsets[i + 1]):
-            if value[k] > 0:
-                nonzero_bgs[block_n[i], gene[k], 3] += abs(np.float64(value[k]) - mean_g[gene[k]])
