@@ -65,18 +65,12 @@ def choice_of(genes: InputGenes, measured_dv: np.ndarray, section: config.Input)
 def training_batches(shards: CellSource, section: config.Checkpoint, genes: InputGenes, seed: int) -> BatchDataset:
     """Return the training batches of a section; `genes` are those of its input, `seed` that of order and sequences."""
     columns = tuple("dataset" if column == "dataset_id" else column for column in section.order.columns)
+    order = Order(columns=columns, **section.order.model_dump(exclude={"bucket_steps", "columns"}))
     return BatchDataset(
-        shards,
-        "train",
-        encoding_of(section),
-        batch_size=section.batch_size,
-        training=True,
-        seed=seed,
-        order=Order(columns=columns, **section.order.model_dump(exclude={"bucket_steps", "columns"})),
-        bucket_steps=section.order.bucket_steps,
-        choice=choice_of(genes, shards.measured_dv, section.input),
+        shards, "train", encoding_of(section), batch_size=section.batch_size, training=True, seed=seed, order=order,
+        bucket_steps=section.order.bucket_steps, choice=choice_of(genes, shards.measured_dv, section.input),
         views=1 if section.contrast is None else 2,
-    )
+    )  # fmt: skip
 
 
 def classes_of(shards: CellSource, column: str) -> tuple[str, ...]:
@@ -129,10 +123,8 @@ def build_model(
 ) -> WcedModel:
     """Return the untrained model of a section, with random weights from `seed`.
 
-    Raises
-    ------
-    WcedError
-        If a label head or the metadata name a column that the shards lack, or the file of gene embeddings is bad.
+    WcedError is raised if a label head or the metadata name a column that the shards lack, or the file of gene
+    embeddings is bad.
     """
     given = size.gene_embeddings and _gene_embeddings(size.gene_embeddings, shards.vocabulary.gene_ids)
     torch.manual_seed(seed)
@@ -165,12 +157,9 @@ def build_model(
 
 
 def losses_of(
-    shards: CellSource,
-    values: ValueSums | None,
-    section: config.Checkpoint,
-    model: WcedModel,
+    shards: CellSource, values: ValueSums | None, section: config.Checkpoint, model: WcedModel,
     targets: dict[str, LeafTargets],
-) -> Losses:
+) -> Losses:  # fmt: skip
     """Return the losses of a section over the columns of the shards.
 
     `values` is of the training cells, None where the training state holds their scale; `targets` is from `hierarchy`.
