@@ -137,20 +137,3 @@ def count_waiting(waiting_cg, cells, low_g, high_g, count_gyb, start, stop):
                 for b in range(BINS):
                     counts[b] += seen[y * BINS + b]
             seen[:] = 0
-
-
-@numba.njit(nogil=True, cache=True)
-def auc(count_gyb, first_g, auc_g, start, stop):
-    """Write P(positive > negative) + P(tie) / 2 (Hanley & McNeil 1982).
-
-    Bins ascend from index `first_g` mod BINS on; after the last index comes the first.
-    """
-    for g in range(start, stop):
-        below, wins, positives = 0, 0.0, 0
-        for b in range(BINS):
-            index = (first_g[g] + b) & (BINS - 1)
-            negative, positive = np.int64(count_gyb[g, 0, index]), np.int64(count_gyb[g, 1, index])
-            wins += positive * (below + negative / 2)
-            below += negative
-            positives += positive
-        auc_g[g] = wins / (np.float64(below) * positives) if below and positives else np.nan
