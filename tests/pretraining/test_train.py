@@ -31,8 +31,9 @@ HEADS = [
 def section(objective="wced", **changes):
     """Four batches of training and one of validation an epoch, two epochs; a state is saved whenever it may be."""
     checkpoint = {
-        objective: {}, "input": {"length": 32, "dropout": 0.2, "zeros": "interleave"}, "label_heads": HEADS, "epochs": 2,
-        "batch_size": 128, "optimiser": {"learning_rate": 5e-3, "warmup_steps": 2, "schedule": "cosine"},
+        objective: {}, "input": {"length": 32, "dropout": 0.2, "zeros": "interleave"}, "label_heads": HEADS,
+        "epochs": 2, "batch_size": 128,
+        "optimiser": {"learning_rate": 5e-3, "warmup_steps": 2, "schedule": "cosine"},
     }  # fmt: skip
     model = {
         "hidden_size": 16, "layers": 1, "heads": 2, "intermediate_size": 16, "value_frequencies": 4,

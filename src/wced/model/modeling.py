@@ -171,10 +171,10 @@ class WcedModel(PreTrainedModel):
         return True
 
     def get_input_embeddings(self) -> nn.Embedding:
-        """Return the table of gene vectors; NotImplementedError where some were made elsewhere, and are in no table."""
+        """Return the table of gene vectors; raise NotImplementedError where some were made elsewhere."""
         if self.embedding.given_genes:
             raise NotImplementedError(
-                "this model makes the vectors of some genes from given ones, so no table has them all; "
+                "the vectors of some genes of this model come from a file, so no table has them all; "
                 "model.embedding.genes returns the vectors of genes by id"
             )
         return self.embedding.gene

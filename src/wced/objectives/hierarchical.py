@@ -62,7 +62,7 @@ class HierarchicalCrossEntropy(CellLoss):
         label_n = label_n.long()
         known_n, weight_n = self.known_c[label_n], self.weight_c[label_n]
         log_p_nl = torch.log_softmax(logits_nl.float(), dim=1)
-        # Rounding may bring the sum of all leaves above 1 by a hair.
+        # Rounding may bring the sum of all leaves slightly above 1.
         below_n = log_p_nl.masked_fill(self.outside_cl[label_n], -torch.inf).logsumexp(dim=1).clamp(max=0.0)
         residual_n = log_p_nl.gather(1, self.residual_c[label_n, None])[:, 0]
         loss_n = -(1 - weight_n) * below_n - weight_n * residual_n

@@ -126,7 +126,7 @@ def build_model(
     WcedError is raised if a label head or the metadata name a column that the shards lack, or the file of gene
     embeddings is bad.
     """
-    given = size.gene_embeddings and _gene_embeddings(size.gene_embeddings, shards.vocabulary.gene_ids)
+    vectors = size.gene_embeddings and _gene_embeddings(size.gene_embeddings, shards.vocabulary.gene_ids)
     torch.manual_seed(seed)
     model = WcedModel(
         WcedConfig(
@@ -135,8 +135,8 @@ def build_model(
             vocabulary_sha256=shards.vocabulary.sha256,
             num_hidden_layers=size.layers,
             num_attention_heads=size.heads,
-            given_genes=int(given[1].sum()) if given else 0,
-            given_width=given[0].shape[1] if given else 0,
+            given_genes=int(vectors[1].sum()) if vectors else 0,
+            given_width=vectors[0].shape[1] if vectors else 0,
             given_trainable=bool(size.gene_embeddings and size.gene_embeddings.trainable),
             metadata=[{"column": name, "classes": len(classes_of(shards, name))} for name in size.metadata],
             gene_states=[] if shards.labels.perturbations is None else ["perturbed"],
@@ -150,9 +150,8 @@ def build_model(
             losses=section.losses,
         )
     )
-    if given:
-        matrix_gw, has_row_v = map(torch.from_numpy, given)
-        model.embedding.give(matrix_gw, has_row_v, INPUT_STD)
+    if vectors:
+        model.embedding.give(*map(torch.from_numpy, vectors), INPUT_STD)
     return model
 
 
