@@ -26,10 +26,8 @@ HEADS = [
 def make(objectives=("wced",), steps=40, **changes):
     torch.manual_seed(0)
     section = Checkpoint.model_validate({key: {} for key in objectives} | {"label_heads": HEADS} | changes)
-    heads = [
-        {"column": head.column, "loss": head.loss, "classes": 1 if head.loss == "mse" else classes}
-        for head, classes in zip(section.label_heads, (3, 4), strict=True)
-    ]
+    classes = {"cell_type_ontology_term_id": 3, "donor_id": 4, "age": 1}
+    heads = [{"column": h.column, "loss": h.loss, "classes": classes[h.column]} for h in section.label_heads]
     model = WcedModel(
         WcedConfig(
             vocabulary_size=G, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=8,

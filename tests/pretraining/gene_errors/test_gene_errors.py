@@ -19,31 +19,29 @@ BLOCKS = blocks_of_datasets(DATASETS, np.array([0, 2]))
 PATHS = ["compiled", "torch"]
 
 
-def cells(n=40, genes=70, seed=0, dtype=torch.float32):
-    """Whole-cell predictions of a batch; some genes are not measured by dataset c, some are never expressed."""
+def cells(n=40, genes=70, seed=0, dtype=torch.float32, rows=slice(None)):
+    """Whole-cell predictions of a batch, of some rows of n; c does not measure some genes, no cell expresses others."""
     rng = np.random.default_rng(seed)
     dataset = rng.choice([0, 2], n)
     measured = np.ones((3, genes), bool)
     measured[2] = rng.random(genes) < 0.7
-    measured_ng = measured[dataset]
     rate = rng.choice([0, 0.05, 0.5, 0.95, 1], genes)
-    x_ng = np.where((rng.random((n, genes)) < rate) & measured_ng, rng.gamma(2, 1, (n, genes)) + 0.01, 0)
+    expressed_ng = (rng.random((n, genes)) < rate) & measured[dataset]
+    x_ng = np.where(expressed_ng, rng.gamma(2, 1, (n, genes)) + 0.01, 0)
     centre, spread = rng.uniform(-8, 3, genes), 10 ** rng.uniform(-2.5, 0.7, genes)
-    row, gene = np.nonzero(x_ng)
+    logit_ng = centre + spread * (rng.normal(size=x_ng.shape) + expressed_ng)
+    value_ng, joinid = x_ng + rng.normal(size=x_ng.shape), rng.integers(0, 2**40, n)
+    row, gene = np.nonzero(x_ng[rows])
     batch = {
-        "dataset": torch.tensor(dataset, dtype=torch.int32),
-        "soma_joinid": torch.tensor(rng.integers(0, 2**40, n)),
+        "dataset": torch.tensor(dataset[rows], dtype=torch.int32),
+        "soma_joinid": torch.tensor(joinid[rows]),
         "target_row": torch.tensor(row),
-        "target_offsets": torch.tensor(np.cumsum([0, *(x_ng > 0).sum(axis=1)])),
+        "target_offsets": torch.tensor(np.cumsum([0, *expressed_ng[rows].sum(axis=1)])),
         "target_gene": torch.tensor(gene, dtype=torch.int32),
-        "target_value": torch.tensor(x_ng[row, gene], dtype=torch.float32),
+        "target_value": torch.tensor(x_ng[rows][row, gene], dtype=torch.float32),
     }
-    logits = centre + spread * (rng.normal(size=x_ng.shape) + (x_ng > 0))
-    values = x_ng + rng.normal(size=x_ng.shape)
-    output = SimpleNamespace(
-        detection_logits=torch.tensor(logits, dtype=dtype), values=torch.tensor(values, dtype=dtype)
-    )
-    return batch, output, torch.tensor(measured_ng)
+    logits, values = (torch.tensor(predicted_ng[rows], dtype=dtype) for predicted_ng in (logit_ng, value_ng))
+    return batch, SimpleNamespace(detection_logits=logits, values=values), torch.tensor(measured[dataset[rows]])
 
 
 def positions(n=30, length=40, genes=50, seed=0, dtype=torch.float32):
@@ -156,19 +154,8 @@ def test_compiled_and_torch_sums_are_equal(seed, sizes, genes, waiting, threads)
 
 
 def test_the_batches_do_not_matter():
-    batch, output, measured = cells(60)
-    parts = []
-    for some in np.array_split(np.arange(60), 7):
-        at = torch.isin(batch["target_row"], torch.tensor(some))
-        row = torch.full((60,), -1)
-        row[torch.tensor(some)] = torch.arange(len(some))
-        part = {name: batch[name][some] for name in ("dataset", "soma_joinid")}
-        part |= {name: batch[name][at] for name in ("target_gene", "target_value")}
-        part["target_row"] = row[batch["target_row"][at]]
-        part["target_offsets"] = torch.searchsorted(part["target_row"], torch.arange(len(some) + 1))
-        one = SimpleNamespace(detection_logits=output.detection_logits[some], values=output.values[some])
-        parts.append((part, one, measured[some]))
-    whole = added(GeneErrors(70, BLOCKS), [(batch, output, measured)])
+    parts = [cells(60, rows=rows) for rows in np.array_split(np.arange(60), 7)]
+    whole = added(GeneErrors(70, BLOCKS), [cells(60)])
     # Torch's sigmoid differs in the last bit by the index of a number in its array.
     assert_same(added(GeneErrors(70, BLOCKS), parts).sums(), whole.sums(), rtol=1e-6)
 
