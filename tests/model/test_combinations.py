@@ -2,10 +2,12 @@
 
 from dataclasses import fields
 from itertools import product
+from typing import get_args
 
 import pytest
 import torch
 
+from wced.config.model import Model
 from wced.model import WcedConfig, WcedModel
 from wced.model.configuration import BACKBONES, VALUE_ENCODERS
 
@@ -62,3 +64,8 @@ def test_it_learns_and_reloads(tmp_path, backbone, encoder, decoders):
     assert all(torch.equal(weights[name], tensor) for name, tensor in model.state_dict().items())
     # At another address in memory, weights may be summed in another order.
     torch.testing.assert_close(outputs(reloaded, batch), after, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("key", "names"), [("backbone", BACKBONES), ("value_encoder", VALUE_ENCODERS)])
+def test_the_config_lists_every_module(key, names):
+    assert set(get_args(Model.model_fields[key].annotation)) == set(names)
