@@ -240,7 +240,7 @@ def test_a_model_of_the_hub_is_fetched_without_its_pickles(hub, checkpoint):
     assert not any(path.endswith(".bin") for path in hub.paths)
 
 
-def test_a_model_that_is_nowhere_is_named(hub):
+def test_a_model_that_does_not_exist_is_named(hub):
     with pytest.raises(WcedError, match=r"^lab/other: no such folder, and not on the model hub: ") as error:
         load("lab/other")
     assert "\n" not in str(error.value)

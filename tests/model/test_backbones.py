@@ -47,7 +47,7 @@ def test_order_of_genes_means_nothing(backbone, length, seed):
     order = torch.randperm(length, generator=torch.Generator().manual_seed(seed))
     hidden = backbone(x, None)
     close(backbone(x[:, order], None), hidden[:, order])
-    assert (hidden[0] - hidden[1]).abs().max() > 0.1  # and cells are told apart
+    assert (hidden[0] - hidden[1]).abs().max() > 0.1  # and cells differ
 
 
 @settings(max_examples=15, deadline=None)

@@ -112,7 +112,7 @@ def test_input_is_the_sum_of_its_parts(encoder, given_genes, seed, norm):
 
 
 @torch.no_grad()
-def test_what_is_left_out_is_not_hidden_stateless_and_unknown():
+def test_inputs_left_out_are_not_hidden_stateless_and_unknown():
     embedding = make(metadata=METADATA, gene_states=["up"])
     batch = cells(states=1)
     for name, nothing in [("masked_nl", False), ("gene_masked_nl", False), ("gene_state_nl", 0), ("metadata_nm", -1)]:

@@ -71,7 +71,7 @@ def test_order_of_genes_means_nothing(model, batch):
     order = torch.randperm(12, generator=torch.Generator().manual_seed(2))
     moved = model(batch["gene"][:1, order], batch["value"][:1, order], batch["length"][:1]).cls_embedding
     close(moved, expected[:1])
-    assert (expected[0] - expected[1]).abs().max() > 0.01  # and cells are told apart
+    assert (expected[0] - expected[1]).abs().max() > 0.01  # and cells differ
 
 
 @torch.no_grad()
@@ -252,7 +252,7 @@ def test_attention_may_be_chosen_as_in_transformers(backbone, batch, monkeypatch
 
 
 @pytest.mark.parametrize("backbone", ["nystromformer", "performer"])
-def test_an_approximation_of_attention_is_no_choice(backbone, tmp_path):
+def test_attention_that_a_backbone_approximates_cannot_be_chosen(backbone, tmp_path):
     model = make(backbone=backbone)
     model.save_pretrained(tmp_path)
     WcedModel.from_pretrained(tmp_path)
@@ -285,7 +285,7 @@ def test_gradient_checkpointing_is_switched_as_in_transformers(backbone, options
 
 
 @torch.no_grad()
-def test_input_vectors_may_be_given_instead_of_genes(batch):
+def test_input_vectors_may_replace_genes(batch):
     model = make("mlm")
     masked = hidden_at(batch, (EVERY, 0))
     expected, vectors = model(**batch, masked=masked), model.embedding(batch["gene"], batch["value"], masked)

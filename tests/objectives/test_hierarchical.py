@@ -114,7 +114,7 @@ def test_correct_is_the_most_probable_leaf_below_the_label():
     assert tuple(correct) == (3, 5)
 
 
-def test_labels_without_a_residual_leaf_cost_what_they_cost_before():
+def test_labels_without_a_residual_leaf_have_the_loss_of_the_paper():
     """To the bit, loss and gradient: labels without children, the root, unknown ones; and all labels at weight 0."""
     logits_nl = torch.randn(64, 6, generator=torch.Generator().manual_seed(3)) * 5
     label_n = torch.arange(64) % 9 - 1

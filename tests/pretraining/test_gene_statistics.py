@@ -99,7 +99,7 @@ def test_errors_are_scaled_by_the_deviation_of_genes_that_enough_cells_express()
 def test_masked_values_are_those_the_model_is_scored_on(shards, blocks, validation_ng):
     encoding = Encoding(length=40, zeros="interleave", select=1.0, mask=0.5)
     dataset = BatchDataset(shards, "validation", encoding, batch_size=16, training=True, seed=2)
-    found = masked_values(dataset, blocks)
+    values = masked_values(dataset, blocks)
     shape = (len(blocks), len(shards.vocabulary))
     n_bg, sums = np.zeros(shape, int), np.zeros((*shape, 3))
     for step in range(len(dataset)):
@@ -109,19 +109,19 @@ def test_masked_values_are_those_the_model_is_scored_on(shards, blocks, validati
             at, x = (block_n[i], batch["gene"][i, k]), float(batch["position_target"][i, k])
             n_bg[at] += 1
             sums[at] += (x > 0, x, x * x)
-    np.testing.assert_array_equal(found.n_bg, n_bg)
-    np.testing.assert_allclose(found.nonzero_bgs[..., :3], sums, rtol=1e-12)
+    np.testing.assert_array_equal(values.n_bg, n_bg)
+    np.testing.assert_allclose(values.nonzero_bgs[..., :3], sums, rtol=1e-12)
     assert 0 < n_bg.sum() <= 40 * len(validation_ng)
     with np.errstate(invalid="ignore"):
         mean_g = sums.sum(0)[:, 1] / sums.sum(0)[:, 0]
-    np.testing.assert_allclose(found.mean_g, mean_g)
+    np.testing.assert_allclose(values.mean_g, mean_g)
     deviation = np.zeros(len(mean_g))
     for step in range(len(dataset)):
         batch = dataset[0, step]
         gene, x = batch["gene"][batch["masked"]].numpy(), batch["position_target"][batch["masked"]].numpy()
         np.add.at(deviation, gene[x > 0], np.abs(x.astype(float) - mean_g[gene])[x > 0])
-    some = found.n_nonzero_g > 0
-    np.testing.assert_allclose(found.null_mae_g[some], deviation[some] / found.n_nonzero_g[some])
+    some = values.n_nonzero_g > 0
+    np.testing.assert_allclose(values.null_mae_g[some], deviation[some] / values.n_nonzero_g[some])
 
 
 def test_part_is_splitmix_of_the_joinid():

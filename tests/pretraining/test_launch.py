@@ -22,10 +22,10 @@ from pathlib import Path
 
 what, rank = sys.argv[1], os.environ["RANK"]
 if what == "save":
-    asked = []
-    signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
+    signals = []
+    signal.signal(signal.SIGTERM, lambda *_: signals.append(1))
     Path(f"ready-{rank}").touch()
-    while not asked:
+    while not signals:
         time.sleep(0.02)
     time.sleep(1)
     Path(f"saved-{rank}").touch()
@@ -137,7 +137,7 @@ def test_processes_end_when_their_parent_is_killed(parent, tmp_path):
     ],
     ids=["uneven", "no Slurm job", "a step"],
 )
-def test_machines_that_can_not_be_used_are_refused(monkeypatch, devices, environment, sentence):
+def test_machines_that_cannot_be_used_are_refused(monkeypatch, devices, environment, sentence):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -169,7 +169,7 @@ def test_reversal_follows_its_schedule():
     assert [losses.reversal(epochs) for epochs in (0, 1, 8)] == [{"donor_id": value} for value in (0.0, 0.5, 2.0)]
 
 
-def test_whole_cells_are_reconstructed_from_inputs_that_lack_genes():
+def test_targets_are_whole_cells_where_inputs_lack_genes():
     module = make()
     cells, output = trained_on(module)
     terms = module.losses(cells, output)

@@ -105,14 +105,14 @@ def test_losses_train_where_the_section_says(gradients, decoded, heads):
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_whatever_the_backbone(gradients, backbone):
+def test_losses_train_where_the_section_says_with_every_backbone(gradients, backbone):
     training = section("mlm", "second")
     _, norms = gradients(training, backbone)
     assert {word: norm > 0 for word, norm in norms.items()} == {word: trained(training, word) for word in norms}
     assert [word for word, norm in norms.items() if norm == 0] == ["cls", "cls:2"]
 
 
-def test_a_reversed_head_reaches_its_position_and_is_no_reason_to_read_it(gradients):
+def test_a_reversed_head_changes_its_position_but_does_not_train_it(gradients):
     heads = [TYPE, DONOR | {"cls_position": 2, "gradient_reversal": {"coefficient": 1.0}}]
     training = section("wced", "none", label_heads=heads)
     assert gradients(training)[1]["cls:2"] > 0

@@ -104,12 +104,12 @@ def test_a_position_decoder_is_told_the_depth_of_the_whole_cell_of_each_position
     scale, z_n = model.config.decoder_depth, torch.tensor([0.0, 2.0])
     expressed = (scale["mean"] + scale["std"] * z_n).exp()
     with torch.no_grad():
-        silent, told = (
-            model(gene, value, torch.tensor([3, 3]), masked, expressed=given).position_values
-            for given in (None, expressed)
+        without, deep = (
+            model(gene, value, torch.tensor([3, 3]), masked, expressed=counts).position_values
+            for counts in (None, expressed)
         )
     slope_g = model.decoders["mlm"].depth[1].detach()
-    torch.testing.assert_close(told - silent, torch.stack([0 * slope_g[1], 2 * slope_g[5], 2 * slope_g[6]]))
+    torch.testing.assert_close(deep - without, torch.stack([0 * slope_g[1], 2 * slope_g[5], 2 * slope_g[6]]))
 
 
 def test_without_a_number_of_genes_the_depth_is_the_mean(shards):
@@ -117,12 +117,12 @@ def test_without_a_number_of_genes_the_depth_is_the_mean(shards):
     gene, value = torch.tensor([[1, 2, 3]]), torch.tensor([[1.0, 2.0, 0.5]])
     mean = torch.tensor([np.exp(model.config.decoder_depth["mean"])])
     with torch.no_grad():
-        silent = model(gene, value, torch.tensor([3]))
-        told = model(gene, value, torch.tensor([3]), expressed=mean)
+        without = model(gene, value, torch.tensor([3]))
+        at_mean = model(gene, value, torch.tensor([3]), expressed=mean)
         deeper = model(gene, value, torch.tensor([3]), expressed=2 * mean)
-    torch.testing.assert_close(silent.detection_logits, told.detection_logits)
-    assert (deeper.detection_logits > told.detection_logits).float().mean() > 0.5
-    assert torch.equal(silent.cls_embedding, deeper.cls_embedding)
+    torch.testing.assert_close(without.detection_logits, at_mean.detection_logits)
+    assert (deeper.detection_logits > at_mean.detection_logits).float().mean() > 0.5
+    assert torch.equal(without.cls_embedding, deeper.cls_embedding)
 
 
 def test_gene_vectors_start_from_principal_components(shards):

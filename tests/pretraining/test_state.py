@@ -28,7 +28,7 @@ def saved(state):
     return state
 
 
-def test_state_begins_empty_and_ends_gone(tmp_path, index):
+def test_state_is_empty_at_first_and_removed_at_the_end(tmp_path, index):
     state = TrainingState(tmp_path / "state", IDENTITY, index)
     assert not state.folder.exists() and state.last is None
     state.begin(None, "m")
@@ -76,7 +76,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path, damage):
         files.load_checkpoint(path, weights_only=True)
 
 
-def test_a_checkpoint_that_finds_no_room_leaves_the_last_one(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     path, files = tmp_path / "last.ckpt", WholeCheckpoints()
     files.save_checkpoint({"step": 3}, path)
 
@@ -131,7 +131,7 @@ def test_other_shards_and_a_state_without_a_record_are_named(tmp_path, index):
         new.extended(old.folder)
 
 
-def test_a_training_does_not_go_on_from_itself(tmp_path, index):
+def test_a_training_does_not_extend_itself(tmp_path, index):
     old = saved(TrainingState(tmp_path / "one", WHOLE, index))
     with pytest.raises(WcedError, match="is of the same training; ask for more epochs"):
         TrainingState(tmp_path / "two", WHOLE | {"name": "other"}, index).extended(old.folder)

@@ -215,7 +215,7 @@ def test_the_seed_and_the_moving_average_change_the_weights(run, whole):
         *(("mlm_accumulated", "training_step", at, at > 3) for at in (3, 8)),  # both amid a step of three batches
     ],
 )
-def test_a_killed_training_goes_on_as_if_nothing_had_happened(run, tmp_path, whole, name, step, at, saved):
+def test_a_killed_training_resumes_to_the_same_bytes(run, tmp_path, whole, name, step, at, saved):
     with killed(step, at):
         run(section(**WHOLE[name]))
     assert not (tmp_path / "m").exists()
