@@ -183,8 +183,9 @@ class GeneErrors(nn.Module):
         """Add dense predictions with operations of torch alone."""
         target_ng = torch.zeros_like(value_ng)
         target_ng[batch["target_row"], batch["target_gene"].long()] = batch["target_value"]
+        expected_ng = torch.sigmoid(logit_ng).mul_(value_ng)
         cell_m, gene_m = measured_ng.nonzero(as_tuple=True)
-        predictions = (x_ng[cell_m, gene_m] for x_ng in (logit_ng, value_ng, target_ng))
+        predictions = (x_ng[cell_m, gene_m] for x_ng in (logit_ng, value_ng, expected_ng, target_ng))
         self._add(self._blocks(batch)[cell_m], gene_m, *predictions)
 
     def _add_compiled(self, batch: TensorBatch, logit_ng: Tensor, value_ng: Tensor, measured_ng: Tensor) -> None:
@@ -226,12 +227,15 @@ class GeneErrors(nn.Module):
         at_m = batch["masked_at"]
         gene_m, target_m = batch["gene"].flatten()[at_m].long(), batch["position_target"].flatten()[at_m]
         block_m = self._blocks(batch)[at_m // batch["gene"].shape[1]]
-        self._add(block_m, gene_m, output.position_logits.float(), output.position_values.float(), target_m)
+        logit_m, value_m = output.position_logits.float(), output.position_values.float()
+        self._add(block_m, gene_m, logit_m, value_m, torch.sigmoid(logit_m) * value_m, target_m)
 
-    def _add(self, block_m: Tensor, gene_m: Tensor, logit_m: Tensor, value_m: Tensor, target_m: Tensor) -> None:
+    def _add(
+        self, block_m: Tensor, gene_m: Tensor, logit_m: Tensor, value_m: Tensor, expected_m: Tensor, target_m: Tensor
+    ) -> None:
         """Add predictions of any cells and genes."""
         at_m, expressed_m = block_m * self.expected_bg.shape[1] + gene_m, target_m > 0
-        self.expected_bg.view(-1).index_add_(0, at_m, (torch.sigmoid(logit_m) * value_m).double())
+        self.expected_bg.view(-1).index_add_(0, at_m, expected_m.double())
         predicted_ms = torch.stack([value_m.where(logit_m > 0, 0.0), value_m], dim=1)
         error_ms = (predicted_ms - target_m[:, None]).abs().where(expressed_m[:, None], 0.0)
         self.errors_bgs.view(-1, 2).index_add_(0, at_m, error_ms.double())
