@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import distributed
 
-from wced.objectives import Contrast
+from wced.objectives.contrast import Contrast
 
 LABELS = [0, 1, -1, 0, 1, 1, -1]
 

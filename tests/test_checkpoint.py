@@ -51,17 +51,17 @@ def same_weights(left, right):
 
 
 def test_round_trip_is_exact(checkpoint, folder):
-    found = load(folder)
-    assert same_weights(found.model, checkpoint.model)
-    assert not found.model.training
-    assert (found.vocabulary, found.labels, found.ontology) == (VOCABULARY, LABELS, ONTOLOGY)
-    assert found.model.config.label_heads == checkpoint.model.config.label_heads
-    assert found.model.config.input == {"length": 3}
-    np.testing.assert_array_equal(found.input_genes.frequency_v, checkpoint.input_genes.frequency_v)
-    assert found.input_genes.groups["ribosomal"].tolist() == [True, False, False, True]
+    loaded = load(folder)
+    assert same_weights(loaded.model, checkpoint.model)
+    assert not loaded.model.training
+    assert (loaded.vocabulary, loaded.labels, loaded.ontology) == (VOCABULARY, LABELS, ONTOLOGY)
+    assert loaded.model.config.label_heads == checkpoint.model.config.label_heads
+    assert loaded.model.config.input == {"length": 3}
+    np.testing.assert_array_equal(loaded.input_genes.frequency_v, checkpoint.input_genes.frequency_v)
+    assert loaded.input_genes.groups["ribosomal"].tolist() == [True, False, False, True]
 
 
-def test_a_folder_of_before_names_is_read(checkpoint, folder):
+def test_a_folder_without_other_names_of_genes_is_read(checkpoint, folder):
     named = replace(checkpoint, vocabulary=replace(VOCABULARY, names=("A|OLD", "B", "NA", "")))
     save(named, folder)
     assert load(folder).vocabulary == named.vocabulary and load(folder).model.config.format_version == 5
@@ -124,27 +124,35 @@ def truncated(folder):
     path.write_bytes(path.read_bytes()[:-9])
 
 
+def without(name):
+    return lambda folder: (folder / name).unlink()
+
+
+def config_text(text):
+    return lambda folder: (folder / "config.json").write_text(text)
+
+
+def foreign_vocabulary(folder):
+    Vocabulary(("E1", "E2", "E4", "E3"), tuple("ABCD")).write(folder / "vocabulary.tsv")
+
+
 @pytest.mark.parametrize(
     ("damage", "file", "message"),
     [
-        (lambda folder: (folder / "config.json").unlink(), "config.json", "no such file"),
-        (lambda folder: (folder / "config.json").write_text("{"), "config.json", "not a checkpoint's config"),
-        (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors", "no such file"),
+        (without("config.json"), "config.json", "no such file"),
+        (without("model.safetensors"), "model.safetensors", "no such file"),
+        (without("vocabulary.tsv"), "vocabulary.tsv", "no such file"),
+        (without("labels.json"), "labels.json", "no such file"),
+        (without("ontology.json"), "ontology.json", "no such file"),
+        (config_text("{"), "config.json", "not a checkpoint's config"),
+        (config_text("[]"), "config.json", "not a checkpoint's config"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"12345678x"), "model.safetensors", "not whole"),
-        (lambda folder: (folder / "vocabulary.tsv").unlink(), "vocabulary.tsv", "no such file"),
-        (lambda folder: (folder / "labels.json").unlink(), "labels.json", "no such file"),
-        (lambda folder: (folder / "ontology.json").unlink(), "ontology.json", "no such file"),
-        (change_config(model_type="bert"), "config.json", "model_type is bert, not wced"),
-        (lambda folder: (folder / "config.json").write_text("[]"), "config.json", "not a checkpoint's config"),
-        (change_config(backbone="gpt"), "config.json", "'gpt' is none of llama, bert"),
-        (only_a_pickle, "model.safetensors", "no such file"),
         (truncated, "model.safetensors", "not whole"),
+        (only_a_pickle, "model.safetensors", "no such file"),
+        (foreign_vocabulary, "vocabulary.tsv", "not the vocabulary that the model was trained with"),
+        (change_config(model_type="bert"), "config.json", "model_type is bert, not wced"),
+        (change_config(backbone="gpt"), "config.json", "'gpt' is none of bert, llama"),
         (change_config(format_version=8), "config.json", "format version 8, this program reads 4 and 5"),
-        (
-            lambda folder: Vocabulary(("E1", "E2", "E4", "E3"), tuple("ABCD")).write(folder / "vocabulary.tsv"),
-            "vocabulary.tsv",
-            "not the vocabulary that the model was trained with",
-        ),
         (change_config(readout="cls"), "config.json", "readout is a list of words"),
         (change_config(losses=["wced"]), "config.json", "losses is a mapping of names to where each reads"),
         (change_config(hidden_size=16), "model.safetensors", "does not fit config.json: weights of another shape"),
@@ -152,9 +160,9 @@ def truncated(folder):
         (change_config(num_hidden_layers=1), "model.safetensors", "does not fit config.json: unexpected keys"),
     ],
     ids=[
-        "no_config", "broken_config", "no_weights", "broken_weights", "no_vocabulary", "no_labels", "no_ontology",
-        "other_model", "list", "backbone", "pickle", "truncated", "format_version", "foreign_vocabulary", "readout",
-        "losses", "other_shape", "more_layers", "fewer_layers",
+        "no_config", "no_weights", "no_vocabulary", "no_labels", "no_ontology", "broken_config", "list",
+        "broken_weights", "truncated", "pickle", "foreign_vocabulary", "other_model", "backbone", "format_version",
+        "readout", "losses", "other_shape", "more_layers", "fewer_layers",
     ],
 )  # fmt: skip
 def test_folders_that_do_not_fit_are_refused_in_one_sentence(folder, damage, file, message):
@@ -166,10 +174,10 @@ def test_folders_that_do_not_fit_are_refused_in_one_sentence(folder, damage, fil
 
 
 class Hub(BaseHTTPRequestHandler):
-    """What a model hub answers of one repository, as far as `huggingface_hub` asks."""
+    """A model hub with one repository, as far as `huggingface_hub` reads it."""
 
     files: ClassVar[dict[str, bytes]] = {}
-    asked: ClassVar[list[str]] = []
+    paths: ClassVar[list[str]] = []
     COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
     def do_HEAD(self):
@@ -180,7 +188,7 @@ class Hub(BaseHTTPRequestHandler):
 
     def _answer(self, body):
         path = unquote(self.path.partition("?")[0])
-        self.asked.append(path)
+        self.paths.append(path)
         name = path.rpartition("/")[2]
         if path.startswith("/api/models/lab/model/revision/"):
             content, kind = json.dumps({"id": "lab/model", "sha": self.COMMIT, "siblings": []}).encode(), "json"
@@ -215,7 +223,7 @@ class Hub(BaseHTTPRequestHandler):
 @pytest.fixture
 def hub(folder, tmp_path_factory, monkeypatch):
     Hub.files = {path.name: path.read_bytes() for path in folder.iterdir()} | {"pytorch_model.bin": b"a pickle"}
-    Hub.asked = []
+    Hub.paths = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
@@ -228,11 +236,11 @@ def hub(folder, tmp_path_factory, monkeypatch):
 def test_a_model_of_the_hub_is_fetched_without_its_pickles(hub, checkpoint):
     for name in ("lab/model", "lab/model@v2"):
         assert same_weights(load(name).model, checkpoint.model)
-    assert any(path.endswith("/revision/v2") for path in hub.asked)
-    assert not any(path.endswith(".bin") for path in hub.asked)
+    assert any(path.endswith("/revision/v2") for path in hub.paths)
+    assert not any(path.endswith(".bin") for path in hub.paths)
 
 
-def test_a_model_that_is_nowhere_is_named(hub):
-    with pytest.raises(WcedError, match=r"^lab/other: no such folder, and not to be had from the model hub: ") as error:
+def test_a_model_that_does_not_exist_is_named(hub):
+    with pytest.raises(WcedError, match=r"^lab/other: no such folder, and not on the model hub: ") as error:
         load("lab/other")
     assert "\n" not in str(error.value)

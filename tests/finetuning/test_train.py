@@ -50,7 +50,7 @@ def make(**changes):
     classes = CLASSES | {entry["column"]: ("m1", "m2") for entry in changes.get("metadata", ())}
     model = WcedModel(WcedConfig(**given | changes))
     # These cells express the same genes, and differ by values only.
-    model.embedding.value.draw(0.14)
+    model.embedding.value.initialise(0.14)
     with torch.no_grad():  # initial weights are so small that cells would hardly differ
         for layer in model.backbone.modules():
             if isinstance(layer, torch.nn.Linear):

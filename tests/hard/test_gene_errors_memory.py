@@ -7,7 +7,7 @@ import torch
 
 from speed.machine import usage
 from wced.pretraining.gene_errors import GeneErrors
-from wced.pretraining.gene_errors.blocks import blocks_of_datasets
+from wced.pretraining.gene_statistics import blocks_of_datasets
 
 pytestmark = pytest.mark.release(part="scale")
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from wced.model import cpu
-from wced.model.backbones.llama import Llama
+from wced.model.backbones.llama import Backbone as Llama
 
 NEEDS_ONEDNN = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")
 
@@ -28,20 +28,24 @@ def with_gradients(function, *inputs):
     return result.detach(), *torch.autograd.grad(result.square().sum(), inputs)
 
 
+def assert_near(tensors, exact_ones, tolerance):
+    for ours, exact in zip(tensors, exact_ones, strict=True):
+        assert ours.shape == exact.shape and (ours - exact).abs().max() <= tolerance * exact.abs().max()
+
+
 @NEEDS_ONEDNN
 @pytest.mark.parametrize(("width_in", "width_out"), [(24, 40), (40, 24)])
 @pytest.mark.parametrize("shape", [(7,), (3, 5)], ids=["rows", "cells"])
 def test_a_product_by_onednn_is_the_product(onednn, width_in, width_out, shape):
     torch.manual_seed(0)
     layer, x = cpu.Linear(width_in, width_out), torch.randn(*shape, width_in)
+    assert isinstance(layer, nn.Linear) and layer.bias is None
 
     def by_layer(x, weight):
         return torch.func.functional_call(layer, {"weight": weight}, (x,))
 
-    found = with_gradients(by_layer, x, layer.weight)
     expected = with_gradients(F.linear, x.double(), layer.weight.double())
-    for ours, exact in zip(found, expected, strict=True):
-        assert ours.shape == exact.shape and (ours - exact).abs().max() <= 1e-5 * exact.abs().max()
+    assert_near(with_gradients(by_layer, x, layer.weight), expected, 1e-5)
 
 
 @NEEDS_ONEDNN
@@ -55,10 +59,10 @@ def test_an_encoder_by_onednn_is_the_same(onednn, monkeypatch):
         result.square().sum().backward()
         return [result.detach(), *(parameter.grad for parameter in encoder.parameters())]
 
-    ours = passed()
+    by_onednn = passed()
     monkeypatch.setattr(cpu, "MKL_IS_SLOW", False)
-    for found, expected in zip(ours, passed(), strict=True):
-        assert (found - expected).abs().max() <= 1e-5 * max(expected.abs().max(), 1)
+    for ours, expected in zip(by_onednn, passed(), strict=True):
+        assert (ours - expected).abs().max() <= 1e-5 * max(expected.abs().max(), 1)
 
 
 @NEEDS_ONEDNN
@@ -67,10 +71,6 @@ def test_weights_that_do_not_learn_get_no_gradient(onednn):
     x = torch.randn(3, 4, requires_grad=True)
     layer(x).sum().backward()
     assert torch.allclose(x.grad, layer.weight.sum(0).expand(3, 4), atol=1e-6) and layer.weight.grad is None
-
-
-def test_layers_are_linear_layers_to_others():
-    assert isinstance(cpu.Linear(3, 4), nn.Linear) and cpu.Linear(3, 4).bias is None
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.03), (torch.float32, 1e-5)], ids=str)
@@ -85,12 +85,11 @@ def test_attention_in_bfloat16_is_attention(monkeypatch, dtype, tolerance, score
     present = torch.arange(11) < torch.tensor([11, 4, 1])[:, None] if padded else torch.ones(3, 11, dtype=torch.bool)
     asks = present[:, None, :queries, None]
     mask = present[:, None, None] if padded else None
-    found = with_gradients(lambda *qkv: asks * cpu.bfloat16_attention(*qkv, present if padded else None), q, k, v)
-    expected = with_gradients(
+    ours = with_gradients(lambda *qkv: asks * cpu.bfloat16_attention(*qkv, present if padded else None), q, k, v)
+    exact = with_gradients(
         lambda *qkv: asks * F.scaled_dot_product_attention(*qkv, attn_mask=mask), q.double(), k.double(), v.double()
     )
-    for ours, exact in zip(found, expected, strict=True):
-        assert ours.shape == exact.shape and (ours - exact).abs().max() <= tolerance * exact.abs().max()
+    assert_near(ours, exact, tolerance)
 
 
 def test_attention_computes_no_padding(monkeypatch):
@@ -98,12 +97,11 @@ def test_attention_computes_no_padding(monkeypatch):
     q = torch.randn(2, 1, 6, 4).bfloat16()
     present = torch.arange(6) < torch.tensor([6, 2])[:, None]
     k = q.masked_fill(~present[:, None, :, None], torch.nan)
-    found = cpu.bfloat16_attention(q, k, k, present)
-    assert found.isfinite().all() and (found[1, 0, 2:] == 0).all()
+    mixed = cpu.bfloat16_attention(q, k, k, present)
+    assert mixed.isfinite().all() and (mixed[1, 0, 2:] == 0).all()
 
 
-def test_attention_in_bfloat16_takes_scores_apart_as_softmax_does():
-    """A score far above the others takes all of the weight, and ones far below do no harm."""
+def test_attention_in_bfloat16_gives_a_score_far_above_the_others_all_of_the_weight():
     q = torch.full((1, 1, 1, 4), 100.0).bfloat16()
     k = torch.tensor([-1.0, 0.0, 1.0]).view(1, 1, 3, 1).expand(1, 1, 3, 4).bfloat16()
     v = torch.tensor([5.0, 6.0, 7.0]).view(1, 1, 3, 1).bfloat16()
@@ -115,8 +113,8 @@ def test_an_encoder_in_bfloat16_is_near_float32():
     encoder, x = Llama(32, 2, 2, 48), torch.randn(2, 9, 32)
     exact = encoder(x, None)
     with torch.autocast("cpu", torch.bfloat16):
-        found = encoder(x, None)
-    assert (found.float() - exact).abs().max() < 0.05 * exact.abs().max()
+        rounded = encoder(x, None)
+    assert (rounded.float() - exact).abs().max() < 0.05 * exact.abs().max()
 
 
 FAULTS = """
@@ -134,7 +132,7 @@ def faults(times):
 
 print(faults(10))
 keep_freed_memory()
-faults(10)  # until a place is found that fits
+faults(10)  # until a fitting block is allocated
 print(faults(10))
 """
 

@@ -4,7 +4,7 @@ import torch
 from torch import multiprocessing
 
 from contrast_ranks import LABELS, of_one_process, views
-from wced.objectives import Contrast
+from wced.objectives.contrast import Contrast
 from wced.ontology import load
 
 
@@ -21,7 +21,7 @@ def brute_force(first_nd, second_nd, positive_nn, temperature):
 
 
 @pytest.mark.parametrize("temperature", [0.05, 0.2, 1.0])
-def test_it_is_the_definition(temperature):
+def test_loss_equals_the_definition(temperature):
     first_nd, second_nd = views(9)
     related_cc = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1]], bool)
     label_n = np.array([0, 1, 2, 2, -1, -1, 0, 2, 1])
@@ -38,7 +38,7 @@ def test_it_is_the_definition(temperature):
     assert float(labelled.total) == pytest.approx(brute_force(first_nd, second_nd, positive_nn, temperature), rel=1e-5)
 
 
-def test_a_cell_that_a_batch_has_twice_is_no_negative_of_itself():
+def test_a_cell_duplicated_in_a_batch_is_no_negative_of_itself():
     first_nd, second_nd = views(4)
     tensors = [torch.tensor(x_nd, dtype=torch.float32) for x_nd in (first_nd, second_nd)]
     term = Contrast(0.2)(*tensors, torch.tensor([7, 8, 7, 9]))
@@ -47,7 +47,7 @@ def test_a_cell_that_a_batch_has_twice_is_no_negative_of_itself():
     assert float(term.total) == pytest.approx(brute_force(first_nd, second_nd, positive_nn, 0.2), rel=1e-5)
 
 
-def test_equal_views_of_different_cells_cost_next_to_nothing():
+def test_equal_views_of_different_cells_have_a_loss_near_zero():
     x_nd = 100 * torch.eye(5)
     assert float(Contrast(0.02)(x_nd, x_nd, torch.arange(5)).mean) < 1e-6
 

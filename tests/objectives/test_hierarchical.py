@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from wced.objectives import HierarchicalCrossEntropy, LeafTargets
+from wced.objectives.hierarchical import HierarchicalCrossEntropy, LeafTargets
 from wced.ontology.cut import OntologyCut
 
 # A diamond: d is a kind of b and of c, both kinds of a; e is a kind of b, f of c; g stands alone below a.
@@ -22,20 +22,32 @@ NAMED = LeafTargets(
 )
 
 
-def brute_force(logits_nl, label_n):
-    """Softmax over leaves, sum of descendants, −log; float64."""
+TARGETS = pytest.mark.parametrize(
+    ("targets", "weight"), [(PAPER, 0.0), (NAMED, 0.0), (NAMED, 0.25), (NAMED, 1.0)], ids=["paper", "0", "0.25", "1"]
+)
+
+
+def brute_force(logits_nl, label_n, targets=PAPER, weight=0.0):
+    """−(1 − w) log P(M) − w log P(r) from a softmax over leaves in float64; without a residual leaf −log P(M)."""
     p_nl = np.exp(logits_nl - logits_nl.max(axis=1, keepdims=True))
     p_nl /= p_nl.sum(axis=1, keepdims=True)
-    return np.array([-np.log(p_nl[i, CLASSES_CL[label]].sum()) for i, label in enumerate(label_n)])
+    loss = []
+    for p_l, label in zip(p_nl, label_n, strict=True):
+        below = -np.log(p_l[targets.descendant_leaves_cl[label]].sum())
+        residual = targets.residual_leaf_c[label]
+        loss.append((1 - weight) * below + weight * (below if residual < 0 else -np.log(p_l[residual])))
+    return np.array(loss)
 
 
+@TARGETS
 @pytest.mark.parametrize("spread", [0.01, 1.0, 10.0], ids=["flat", "usual", "peaked"])
-def test_loss_equals_brute_force(spread):
-    rng = np.random.default_rng(1)
-    logits_nl, label_n = rng.normal(0, spread, (70, 4)), np.arange(70) % 7
-    loss, _ = HierarchicalCrossEntropy(PAPER).per_cell(torch.tensor(logits_nl), torch.tensor(label_n))
+def test_loss_equals_brute_force(spread, targets, weight):
+    rng, leaves = np.random.default_rng(1), targets.descendant_leaves_cl.shape[1]
+    logits_nl, label_n = rng.normal(0, spread, (70, leaves)).astype(np.float32), np.arange(70) % 7
+    x_nl = torch.tensor(logits_nl, dtype=torch.float64)
+    loss, _ = HierarchicalCrossEntropy(targets, weight).per_cell(x_nl, torch.tensor(label_n))
     assert loss.dtype == torch.float32
-    np.testing.assert_allclose(loss, brute_force(logits_nl.astype(np.float32), label_n), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(loss, brute_force(logits_nl, label_n, targets, weight), rtol=1e-6, atol=1e-6)
 
 
 def test_shared_leaf_of_a_diamond_counts_for_both_parents():
@@ -85,16 +97,15 @@ def test_large_logits_keep_their_digits(shift):
     np.testing.assert_allclose(loss, brute_force(logits_nl, label_n), rtol=1e-6, atol=1e-6)
 
 
-def test_gradient_equals_finite_differences():
-    loss = HierarchicalCrossEntropy(PAPER)
-    logits_nl, label_n = np.random.default_rng(2).normal(0, 2, (7, 4)), np.arange(7)
+@TARGETS
+def test_gradient_equals_finite_differences(targets, weight):
+    leaves = targets.descendant_leaves_cl.shape[1]
+    logits_nl, label_n = np.random.default_rng(2).normal(0, 2, (7, leaves)), np.arange(7)
     x = torch.tensor(logits_nl, requires_grad=True)
-    loss(x, torch.tensor(label_n)).total.backward()
-    step = 1e-5
-    for leaf in range(4):
-        move = np.eye(4)[leaf] * step
-        slope = (brute_force(logits_nl + move, label_n) - brute_force(logits_nl - move, label_n)) / (2 * step)
-        np.testing.assert_allclose(x.grad[:, leaf], slope, atol=1e-5)
+    HierarchicalCrossEntropy(targets, weight)(x, torch.tensor(label_n)).total.backward()
+    for leaf, move in enumerate(np.eye(leaves) * 1e-5):
+        above, below = (brute_force(logits_nl + sign * move, label_n, targets, weight) for sign in (1, -1))
+        np.testing.assert_allclose(x.grad[:, leaf], (above - below) / 2e-5, atol=1e-5)
 
 
 def test_correct_is_the_most_probable_leaf_below_the_label():
@@ -103,51 +114,17 @@ def test_correct_is_the_most_probable_leaf_below_the_label():
     assert tuple(correct) == (3, 5)
 
 
-def brute_force_named(logits_nl, label_n, weight):
-    """−(1 − w) log P(M) − w log P(r) from a softmax over leaves in float64; without a residual leaf −log P(M)."""
-    p_nl = np.exp(logits_nl - logits_nl.max(axis=1, keepdims=True))
-    p_nl /= p_nl.sum(axis=1, keepdims=True)
-    residual = {1: 4, 2: 5}
-    loss = []
-    for p_l, label in zip(p_nl, label_n, strict=True):
-        below = -np.log(p_l[NAMED.descendant_leaves_cl[label]].sum())
-        own = -np.log(p_l[residual[label]]) if label in residual else below
-        loss.append((1 - weight) * below + weight * own)
-    return np.array(loss)
-
-
-@pytest.mark.parametrize("weight", [0.0, 0.25, 1.0])
-@pytest.mark.parametrize("spread", [0.01, 1.0, 10.0], ids=["flat", "usual", "peaked"])
-def test_loss_with_residual_leaves_equals_brute_force(spread, weight):
-    rng = np.random.default_rng(1)
-    logits_nl, label_n = rng.normal(0, spread, (70, 6)).astype(np.float32), np.arange(70) % 7
-    loss, _ = HierarchicalCrossEntropy(NAMED, weight).per_cell(torch.tensor(logits_nl), torch.tensor(label_n))
-    np.testing.assert_allclose(loss, brute_force_named(logits_nl, label_n, weight), rtol=1e-6, atol=1e-6)
-
-
-@pytest.mark.parametrize("weight", [0.0, 0.25, 1.0])
-def test_gradient_with_residual_leaves_equals_finite_differences(weight):
-    logits_nl, label_n = np.random.default_rng(2).normal(0, 2, (7, 6)), np.arange(7)
-    x = torch.tensor(logits_nl, requires_grad=True)
-    HierarchicalCrossEntropy(NAMED, weight)(x, torch.tensor(label_n)).total.backward()
-    step = 1e-5
-    for leaf in range(6):
-        move = np.eye(6)[leaf] * step
-        above, below = (brute_force_named(logits_nl + sign * move, label_n, weight) for sign in (1, -1))
-        np.testing.assert_allclose(x.grad[:, leaf], (above - below) / (2 * step), atol=1e-5)
-
-
-def test_labels_without_a_residual_leaf_cost_what_they_cost_before():
-    """To the bit, loss and gradient: those without children, the root, unknown ones; and all of them at weight 0."""
+def test_labels_without_a_residual_leaf_have_the_loss_of_the_paper():
+    """To the bit, loss and gradient: labels without children, the root, unknown ones; and all labels at weight 0."""
     logits_nl = torch.randn(64, 6, generator=torch.Generator().manual_seed(3)) * 5
     label_n = torch.arange(64) % 9 - 1
-    found = []
+    results = []
     for targets, weight in ((NAMED._replace(residual_leaf_c=np.full(8, -1)), 0.0), (NAMED, 0.0), (NAMED, 0.7)):
         x = logits_nl.clone().requires_grad_()
         loss_n, _ = HierarchicalCrossEntropy(targets, weight).per_cell(x, label_n)
         loss_n.sum().backward()
-        found.append(torch.cat([loss_n.detach()[:, None], x.grad], dim=1))
-    paper, none, named = found
+        results.append(torch.cat([loss_n.detach()[:, None], x.grad], dim=1))
+    paper, none, named = results
     assert torch.equal(none, paper)
     coarse = (label_n == 1) | (label_n == 2)
     assert torch.equal(named[~coarse], paper[~coarse]) and (named[coarse, 0] > paper[coarse, 0]).all()

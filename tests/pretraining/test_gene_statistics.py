@@ -2,11 +2,21 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from memory_source import MemorySource
 from wced.config.pretraining import Input, Masked
-from wced.pretraining.gene_errors.blocks import blocks_of
-from wced.pretraining.gene_statistics import ValueSums, cell_values, masked_values
+from wced.pretraining.gene_statistics import (
+    PARTS,
+    ValueSums,
+    blocks_of,
+    blocks_of_datasets,
+    cell_values,
+    masked_values,
+    part_of,
+)
 from wced.shards.batches import BatchDataset
+from wced.shards.counter_random import mixed
 from wced.shards.encode import Encoding
 from wced.shards.kernels import TARGET_SUM
 from wced.shards.reader import ShardSet
@@ -43,38 +53,32 @@ def by_block(block_n, values_ng, count):
 
 
 def test_sums_of_a_split_are_those_of_its_cells(shards, blocks, cells, validation_ng):
-    found = cell_values(shards, "validation", blocks)
+    values = cell_values(shards, "validation", blocks)
     codes = pd.Index(shards.dataset_ids).get_indexer(cells["dataset_id"].astype(str))
     block_n = blocks.of(codes, cells["soma_joinid"].to_numpy())
     assert len(set(block_n)) > 20
-    np.testing.assert_array_equal(found.n_bg, by_block(block_n, shards.measured_dv[codes], len(blocks)))
+    np.testing.assert_array_equal(values.n_bg, by_block(block_n, shards.measured_dv[codes], len(blocks)))
     expressed, count = validation_ng > 0, len(blocks)
     mean_g = np.array([x[x > 0].mean() if (x > 0).any() else 0 for x in validation_ng.T])
     deviation_ng = np.abs(validation_ng - mean_g) * expressed
-    np.testing.assert_array_equal(found.nonzero_bgs[..., 0], by_block(block_n, expressed, count))
-    for place, values_ng in ((1, validation_ng), (2, validation_ng**2), (3, deviation_ng)):
-        np.testing.assert_allclose(
-            found.nonzero_bgs[..., place], by_block(block_n, values_ng, count), rtol=1e-5, atol=1e-5
-        )
+    np.testing.assert_array_equal(values.nonzero_bgs[..., 0], by_block(block_n, expressed, count))
+    for i, x_ng in ((1, validation_ng), (2, validation_ng**2), (3, deviation_ng)):
+        np.testing.assert_allclose(values.nonzero_bgs[..., i], by_block(block_n, x_ng, count), rtol=1e-5, atol=1e-5)
     some = expressed.any(axis=0)
-    np.testing.assert_allclose(found.mean_g[some], mean_g[some], rtol=1e-6)
+    np.testing.assert_allclose(values.mean_g[some], mean_g[some], rtol=1e-6)
     std_g = [x[x > 0].std() for x in validation_ng.T[some]]
-    np.testing.assert_allclose(found.std_g[some], std_g, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(found.null_mae_g[some], deviation_ng.sum(0)[some] / expressed.sum(0)[some], rtol=1e-5)
-    assert np.isnan(found.mean_g[~some]).all() and np.isnan(found.null_mae_g[~some]).all() and not some.all()
+    np.testing.assert_allclose(values.std_g[some], std_g, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(values.null_mae_g[some], deviation_ng.sum(0)[some] / expressed.sum(0)[some], rtol=1e-5)
+    assert np.isnan(values.mean_g[~some]).all() and np.isnan(values.null_mae_g[~some]).all() and not some.all()
 
 
 def test_measured_genes_alone_count(shards, cells):
-    found = cell_values(shards, "validation")
-    per_dataset = cells["dataset_id"].astype(str).value_counts()
-    for place, gene in enumerate(shards.vocabulary.gene_ids):
-        measured = [name for d, name in enumerate(shards.dataset_ids) if shards.measured_dv[d, place]]
-        n = per_dataset.reindex(measured).sum()
-        assert found.n_g[place] == n, gene
-        assert found.zero_fraction_g[place] == pytest.approx(
-            1 - found.n_nonzero_g[place] / n if n else np.nan, nan_ok=True
-        )
-    assert len(set(found.n_g)) > 1
+    values = cell_values(shards, "validation")
+    per_dataset = cells["dataset_id"].astype(str).value_counts().reindex(list(shards.dataset_ids), fill_value=0)
+    np.testing.assert_array_equal(values.n_g, per_dataset.to_numpy() @ shards.measured_dv)
+    share_g = np.divide(values.n_nonzero_g, values.n_g, out=np.full(len(values.n_g), np.nan), where=values.n_g > 0)
+    np.testing.assert_allclose(values.zero_fraction_g, 1 - share_g)
+    assert len(set(values.n_g)) > 1
 
 
 def test_one_block_and_no_null(shards, blocks):
@@ -96,7 +100,7 @@ def test_errors_are_scaled_by_the_deviation_of_genes_that_enough_cells_express()
 def test_masked_values_are_those_the_model_is_scored_on(shards, blocks, validation_ng):
     encoding = Encoding(Input(length=40, zeros="interleave"), Masked(mask=0.5))
     dataset = BatchDataset(shards, "validation", encoding, batch_size=16, training=True, seed=2)
-    found = masked_values(dataset, blocks)
+    values = masked_values(dataset, blocks)
     shape = (len(blocks), len(shards.vocabulary))
     n_bg, sums = np.zeros(shape, int), np.zeros((*shape, 3))
     for step in range(len(dataset)):
@@ -106,16 +110,51 @@ def test_masked_values_are_those_the_model_is_scored_on(shards, blocks, validati
             at, x = (block_n[i], batch["gene"][i, k]), float(batch["position_target"][i, k])
             n_bg[at] += 1
             sums[at] += (x > 0, x, x * x)
-    np.testing.assert_array_equal(found.n_bg, n_bg)
-    np.testing.assert_allclose(found.nonzero_bgs[..., :3], sums, rtol=1e-12)
+    np.testing.assert_array_equal(values.n_bg, n_bg)
+    np.testing.assert_allclose(values.nonzero_bgs[..., :3], sums, rtol=1e-12)
     assert 0 < n_bg.sum() <= 40 * len(validation_ng)
     with np.errstate(invalid="ignore"):
         mean_g = sums.sum(0)[:, 1] / sums.sum(0)[:, 0]
-    np.testing.assert_allclose(found.mean_g, mean_g)
+    np.testing.assert_allclose(values.mean_g, mean_g)
     deviation = np.zeros(len(mean_g))
     for step in range(len(dataset)):
         batch = dataset[0, step]
         gene, x = batch["gene"][batch["masked"]].numpy(), batch["position_target"][batch["masked"]].numpy()
         np.add.at(deviation, gene[x > 0], np.abs(x.astype(float) - mean_g[gene])[x > 0])
-    some = found.n_nonzero_g > 0
-    np.testing.assert_allclose(found.null_mae_g[some], deviation[some] / found.n_nonzero_g[some])
+    some = values.n_nonzero_g > 0
+    np.testing.assert_allclose(values.null_mae_g[some], deviation[some] / values.n_nonzero_g[some])
+
+
+def test_part_is_splitmix_of_the_joinid():
+    joinid = np.concatenate([np.arange(300), np.random.default_rng(0).integers(0, 2**62, 300)])
+    with np.errstate(over="ignore"):
+        expected = [int(mixed.py_func(np.uint64(j)) % np.uint64(PARTS)) for j in joinid]
+    assert part_of(torch.from_numpy(joinid)).tolist() == expected
+
+
+def test_parts_of_neighbouring_cells_are_about_as_large():
+    sizes = np.bincount(part_of(torch.arange(16_000)).numpy(), minlength=PARTS)
+    assert len(sizes) == PARTS and abs(sizes - 1000).max() < 150
+
+
+@pytest.mark.parametrize(("datasets", "slots"), [(1, 1), (16, 16), (17, 16), (40, 16)])
+def test_at_most_256_blocks(datasets, slots):
+    names = tuple(f"d{i}" for i in range(datasets + 3))
+    codes = np.arange(3, datasets + 3)  # the first three datasets have no cells
+    blocks = blocks_of_datasets(names, codes)
+    assert len(blocks) == PARTS * slots and (blocks.slot_d[:3] == -1).all()
+    shared = [name.split(";") for name in blocks.names]
+    assert sorted(name for mine in shared for name in mine) == sorted(names[3:])
+    for slot, mine in enumerate(shared):
+        assert all(blocks.slot_d[names.index(name)] == slot for name in mine)
+    dataset, joinid = np.repeat(codes, 50), np.arange(50 * datasets)
+    block = blocks.of(dataset, joinid)
+    assert (block // PARTS == blocks.slot_d[dataset]).all()
+    assert (block % PARTS == part_of(torch.from_numpy(joinid)).numpy()).all()
+
+
+def test_blocks_of_a_split_are_those_of_its_datasets():
+    source = MemorySource([1, 0, 1, 0, 0], dataset=[0, 1, 2, 3, 3])
+    source.dataset_ids = ["a", "b", "c", "d"]
+    blocks = blocks_of(source, "validation")
+    assert blocks.names == ("b", "d") and blocks.slot_d.tolist() == [-1, 0, -1, 1]

@@ -22,10 +22,10 @@ from pathlib import Path
 
 what, rank = sys.argv[1], os.environ["RANK"]
 if what == "save":
-    asked = []
-    signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
+    signals = []
+    signal.signal(signal.SIGTERM, lambda *_: signals.append(1))
     Path(f"ready-{rank}").touch()
-    while not asked:
+    while not signals:
         time.sleep(0.02)
     time.sleep(1)
     Path(f"saved-{rank}").touch()
@@ -64,13 +64,9 @@ def parent(tmp_path):
 
     def start(*words):
         # `python -m` looks into its working folder first; -P keeps the parent from doing so.
-        with (tmp_path / "said").open("w") as stream:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-c", PARENT, *words],
-                cwd=tmp_path,
-                env=os.environ | {"OMP_NUM_THREADS": "8"},
-                stderr=stream,
-            )
+        command, environment = [sys.executable, "-P", "-c", PARENT, *words], os.environ | {"OMP_NUM_THREADS": "8"}
+        with (tmp_path / "stderr").open("w") as stream:
+            process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=stream)
         started.append(process)
         return process
 
@@ -103,10 +99,10 @@ def test_the_status_of_a_process_is_that_of_the_command(parent):
     assert parent("status").wait(60) == 7
 
 
-def test_a_killed_process_is_told_of_in_one_sentence(parent, tmp_path):
+def test_a_killed_process_is_reported_in_one_sentence(parent, tmp_path):
     assert parent("killed").wait(60) == 1
-    said = (tmp_path / "said").read_text()
-    assert "wced: process 1 of the training was killed by SIGKILL" in said and "Traceback" not in said
+    log = (tmp_path / "stderr").read_text()
+    assert "wced: process 1 of the training was killed by SIGKILL" in log and "Traceback" not in log
 
 
 def test_sigterm_lets_every_process_save_even_when_it_comes_twice(parent, tmp_path):
@@ -141,7 +137,7 @@ def test_processes_end_when_their_parent_is_killed(parent, tmp_path):
     ],
     ids=["uneven", "no Slurm job", "a step"],
 )
-def test_machines_that_can_not_be_used_are_refused(monkeypatch, devices, environment, sentence):
+def test_machines_that_cannot_be_used_are_refused(monkeypatch, devices, environment, sentence):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

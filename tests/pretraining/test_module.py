@@ -25,12 +25,9 @@ HEADS = [
 
 def make(objectives=("wced",), steps=40, **changes):
     torch.manual_seed(0)
-    given = {key: {} for key in objectives} | {"label_heads": HEADS} | changes
-    section = Checkpoint.model_validate(given)
-    heads = [
-        {"column": head.column, "loss": head.loss, "classes": 1 if head.loss == "mse" else classes}
-        for head, classes in zip(section.label_heads, (3, 4), strict=True)
-    ]
+    section = Checkpoint.model_validate({key: {} for key in objectives} | {"label_heads": HEADS} | changes)
+    classes = {"cell_type_ontology_term_id": 3, "donor_id": 4, "age": 1}
+    heads = [{"column": h.column, "loss": h.loss, "classes": classes[h.column]} for h in section.label_heads]
     model = WcedModel(
         WcedConfig(
             vocabulary_size=G, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=8,
@@ -43,9 +40,7 @@ def make(objectives=("wced",), steps=40, **changes):
         leaf_targets={"cell_type_ontology_term_id": LeafTargets(np.eye(3, dtype=bool), np.full(3, -1))},
         standard={"age": (50.0, 10.0)}, value_scale_g=SCALE_G,
     )  # fmt: skip
-    module = PretrainingModule(
-        model, section, losses, {}, seed=0, steps=steps, steps_per_epoch=10, progress_every=5,
-    )  # fmt: skip
+    module = PretrainingModule(model, section, losses, {}, seed=0, steps=steps, steps_per_epoch=10, progress_every=5)
     module.trainer = SimpleNamespace(precision="32-true", world_size=1, global_step=0)
     return module
 
@@ -57,13 +52,20 @@ def batch(module, labels=None, numbers=None):
     cells = from_csr(x_ng, np.arange(G, dtype=np.int32), G)
     mlm = module.section.mlm
     masks = Masked(select=0.5, mask=0.5, hide_genes=mlm.hide_genes) if mlm else None
-    made = to_tensors(encode(cells, np.ones((1, G), bool), Encoding(Input(length=20), masks), training=True, seed=1))
-    made["labels"] = torch.full((4, len(LABELS)), -1, dtype=torch.int32)
+    cells = encode(cells, np.ones((1, G), bool), Encoding(Input(length=20), masks), training=True, seed=1)
+    tensors = to_tensors(cells)
+    tensors["labels"] = torch.full((4, len(LABELS)), -1, dtype=torch.int32)
     for column, codes in (labels or {}).items():
-        made["labels"][:, LABELS.index(column)] = torch.tensor(codes, dtype=torch.int32)
+        tensors["labels"][:, LABELS.index(column)] = torch.tensor(codes, dtype=torch.int32)
     if numbers is not None:
-        made["numbers"] = torch.tensor(numbers).reshape(4, 1)
-    return module.on_before_batch_transfer(made, 0)
+        tensors["numbers"] = torch.tensor(numbers).reshape(4, 1)
+    return module.on_before_batch_transfer(tensors, 0)
+
+
+def trained_on(module, labels=None, numbers=None):
+    """A batch and what the model returns for it in training."""
+    cells = batch(module, labels, numbers)
+    return cells, module._forward(module.model, cells, training=True)
 
 
 def test_weights_of_linear_layers_decay_and_nothing_else():
@@ -92,9 +94,9 @@ def test_weights_of_linear_layers_decay_and_nothing_else():
 )
 def test_learning_rate_follows_its_schedule(schedule, warmup, expected):
     module = make(optimiser={"schedule": schedule, "warmup_steps": warmup, "learning_rate": 0.01})
-    made = module.configure_optimizers()
-    assert made["lr_scheduler"]["interval"] == "step"
-    optimiser, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
+    configured = module.configure_optimizers()
+    assert configured["lr_scheduler"]["interval"] == "step"
+    optimiser, scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
     rates = []
     for _ in range(41):
         rates.append(optimiser.param_groups[0]["lr"] / 0.01)
@@ -125,28 +127,26 @@ def test_objectives_join_ramp_and_leave_by_their_schedules():
 )  # fmt: skip
 def test_every_objective_gives_its_losses(objectives, changes, names):
     module = make(objectives, **changes)
-    made = batch(module, {"donor_id": [0, -1, 3, 1]})
-    output = module._forward(module.model, made, training=True)
-    terms = module.losses(made, output)
-    assert set(terms) == set(module.losses.names) == names | set(LABELS)
+    cells, output = trained_on(module, {"donor_id": [0, -1, 3, 1]})
+    terms = module.losses(cells, output)
+    assert set(terms) == set(module.losses.weights()) == names | set(LABELS)
     expected = nn.functional.cross_entropy(output.label_logits["donor_id"][[0, 2, 3]], torch.tensor([0, 3, 1]))
     torch.testing.assert_close(terms["donor_id"].mean, expected)
     assert terms["donor_id"].count == 3 and terms["cell_type_ontology_term_id"].count == 0
     for term in terms.values():
         assert term.total.ndim == 0 and term.total.dtype == term.count.dtype == torch.float32
         assert torch.isfinite(term.total)
-    assert module.losses.correct(made, output)["donor_id_accuracy"].count == 3
+    assert module.losses.correct(cells, output)["donor_id_accuracy"].count == 3
 
 
 def test_a_number_is_learned_standardised():
     module = make(label_heads=[HEADS[0], {"column": "age", "loss": "mse"}])
-    made = batch(module, numbers=[40.0, 60.0, float("nan"), 50.0])
-    output = module._forward(module.model, made, training=True)
+    cells, output = trained_on(module, numbers=[40.0, 60.0, float("nan"), 50.0])
     predicted = output.label_logits["age"][[0, 1, 3], 0]
-    found = module.losses(made, output)["age"]
-    assert found.count == 3
-    torch.testing.assert_close(found.mean, ((predicted - torch.tensor([-1.0, 1.0, 0.0])) ** 2).mean())
-    assert "age_accuracy" not in module.losses.correct(made, output)
+    term = module.losses(cells, output)["age"]
+    assert term.count == 3
+    torch.testing.assert_close(term.mean, ((predicted - torch.tensor([-1.0, 1.0, 0.0])) ** 2).mean())
+    assert "age_accuracy" not in module.losses.correct(cells, output)
 
 
 def test_a_reversed_gradient_reaches_the_encoder_and_not_the_head():
@@ -154,8 +154,7 @@ def test_a_reversed_gradient_reaches_the_encoder_and_not_the_head():
     for coefficient in (None, 0.5):
         reversal = None if coefficient is None else {"coefficient": coefficient}
         module = make((), label_heads=[HEADS[0], HEADS[1] | {"gradient_reversal": reversal}])
-        made = batch(module, {"donor_id": [0, 2, 3, 1]})
-        module.losses(made, module._forward(module.model, made, training=True))["donor_id"].mean.backward()
+        module.losses(*trained_on(module, {"donor_id": [0, 2, 3, 1]}))["donor_id"].mean.backward()
         head, encoder = module.model.label_heads[1], module.model.backbone
         gradients[coefficient] = [[p.grad for p in part.parameters()] for part in (head, encoder)]
     (head, encoder), (same, turned) = gradients[None], gradients[0.5]
@@ -171,13 +170,12 @@ def test_reversal_follows_its_schedule():
     assert [losses.reversal(epochs) for epochs in (0, 1, 8)] == [{"donor_id": value} for value in (0.0, 0.5, 2.0)]
 
 
-def test_whole_cells_are_reconstructed_from_inputs_that_lack_genes():
+def test_targets_are_whole_cells_where_inputs_lack_genes():
     module = make()
-    made = batch(module)
-    output = module._forward(module.model, made, training=True)
-    terms = module.losses(made, output)
+    cells, output = trained_on(module)
+    terms = module.losses(cells, output)
     target_ng = torch.zeros(4, G)
-    target_ng[made["target_row"], made["target_gene"].long()] = made["target_value"]
+    target_ng[cells["target_row"], cells["target_gene"].long()] = cells["target_value"]
     detection = nn.functional.binary_cross_entropy_with_logits(output.detection_logits, (target_ng > 0).float())
     value = ((output.values - target_ng)[target_ng > 0] ** 2).mean()
     torch.testing.assert_close(terms["wced_detection"].mean, detection)
@@ -188,17 +186,16 @@ def test_whole_cells_are_reconstructed_from_inputs_that_lack_genes():
 def test_each_decoder_scales_the_errors_of_its_genes_if_asked_to(scaled):
     parts = {name: {"value_scale": "gene_std"} if name == scaled else {} for name in ("wced", "mlm")}
     module = make(("wced", "mlm"), **parts)
-    made = batch(module)
-    output = module._forward(module.model, made, training=True)
-    found, scale_g = module.losses(made, output), torch.from_numpy(SCALE_G)
-    row, gene = made["target_row"], made["target_gene"].long()
-    error = {"wced": output.values[row, gene] - made["target_value"]}
-    target = made["position_target"][made["masked"]]
+    cells, output = trained_on(module)
+    terms, scale_g = module.losses(cells, output), torch.from_numpy(SCALE_G)
+    row, gene = cells["target_row"], cells["target_gene"].long()
+    error = {"wced": output.values[row, gene] - cells["target_value"]}
+    target = cells["position_target"][cells["masked"]]
     error["mlm"] = (output.position_values - target)[target > 0]
-    genes = {"wced": gene, "mlm": made["gene"][made["masked"]][target > 0].long()}
+    genes = {"wced": gene, "mlm": cells["gene"][cells["masked"]][target > 0].long()}
     for name in error:
         expected = error[name] / scale_g[genes[name]] if name == scaled else error[name]
-        torch.testing.assert_close(found[f"{name}_value"].mean, expected.square().mean())
+        torch.testing.assert_close(terms[f"{name}_value"].mean, expected.square().mean())
 
 
 def test_float16_has_no_fused_optimiser():
@@ -217,43 +214,39 @@ def test_two_ranks_of_half_the_batch_give_the_gradients_of_one(objectives, scale
     numbers = [40.0, 60.0, float("nan"), float("nan")]
     whole = batch(module, {"cell_type_ontology_term_id": [0, -1, 2, 1]}, numbers)
 
-    def gradients(made):
+    def gradients(cells):
         module.zero_grad()
-        terms = module.losses(made, module._forward(module.model, made, training=True))
+        terms = module.losses(cells, module._forward(module.model, cells, training=True))
         weighted_mean(module._over_ranks(terms), module.losses.weights()).backward()
         return [p.grad.clone() for p in module.model.parameters() if p.grad is not None], terms
 
     expected, _ = gradients(whole)
     halves = [half(module, whole, rows) for rows in ([0, 2, 3], [1])]
-    counts = sum(torch.stack([term.count for term in gradients(made)[1].values()]) for made in halves)
+    counts = sum(torch.stack([term.count for term in gradients(part)[1].values()]) for part in halves)
     module.trainer = SimpleNamespace(
         world_size=2, global_step=0, strategy=SimpleNamespace(reduce=lambda _, reduce_op: counts)
     )
-    for one, two, both in zip(*(gradients(made)[0] for made in halves), expected, strict=True):
+    for one, two, both in zip(*(gradients(part)[0] for part in halves), expected, strict=True):
         torch.testing.assert_close((one + two) / 2, both, rtol=1e-5, atol=1e-7)
 
 
 def half(module, whole, rows):
     """Some cells of a batch as a batch of their own."""
-    made = {
-        name: tensor[rows]
-        for name, tensor in whole.items()
-        if name in ("gene", "value", "length", "masked", "position_target", "expressed", "dataset", "labels", "numbers")
-    }
+    names = ("gene", "value", "length", "masked", "position_target", "expressed", "dataset", "labels", "numbers")
+    part = {name: whole[name][rows] for name in names if name in whole}
     if "target_offsets" in whole:
         pieces = [slice(*whole["target_offsets"][i : i + 2].tolist()) for i in rows]
-        made["target_offsets"] = torch.tensor([0, *(p.stop - p.start for p in pieces)]).cumsum(0)
+        part["target_offsets"] = torch.tensor([0, *(p.stop - p.start for p in pieces)]).cumsum(0)
         for name in ("target_gene", "target_value"):
-            made[name] = torch.cat([whole[name][piece] for piece in pieces])
-    return module.on_before_batch_transfer(made, 0)
+            part[name] = torch.cat([whole[name][piece] for piece in pieces])
+    return module.on_before_batch_transfer(part, 0)
 
 
-def test_metadata_are_hidden_in_training_now_and_then():
+def test_metadata_are_hidden_in_some_of_the_training_cells():
     module = make()
     module.metadata_at, seen = [1], []
     module.model.forward = lambda *_, metadata, **__: seen.append(metadata[:, 0].tolist())
-    made = batch(module, {"donor_id": [0, 1, 2, 3]})
     for module.metadata_dropout in (0.0, 1.0):
-        module._forward(module.model, made, training=True)
-    module._forward(module.model, made, training=False)
+        cells, _ = trained_on(module, {"donor_id": [0, 1, 2, 3]})
+    module._forward(module.model, cells, training=False)
     assert seen == [[0, 1, 2, 3], [-1] * 4, [0, 1, 2, 3]]

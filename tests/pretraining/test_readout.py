@@ -1,4 +1,4 @@
-"""Where losses train: what a section says of it, against the gradients that its training has."""
+"""Which hidden states losses train: a section's `losses` against the gradients of its training."""
 
 from itertools import product
 from types import SimpleNamespace
@@ -47,7 +47,7 @@ def section(decoded, heads, **changes):
 
 @pytest.fixture(scope="module")
 def gradients(made):
-    """What gives the norms of d loss / d hidden state at each CLS position and over all genes, after every block."""
+    """Return a model and its norms of d loss / d hidden state, by CLS position and over all genes, after each block."""
     shards = ShardSet(made.shards)
 
     def gradients(section, backbone="llama"):
@@ -66,7 +66,7 @@ def gradients(made):
         states = {}
 
         def keep(block):
-            def hook(layer, given, returned):
+            def hook(layer, inputs, returned):
                 states[block] = returned if isinstance(returned, torch.Tensor) else returned[0]
                 states[block].retain_grad()
 
@@ -105,14 +105,14 @@ def test_losses_train_where_the_section_says(gradients, decoded, heads):
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_whatever_the_backbone(gradients, backbone):
+def test_losses_train_where_the_section_says_with_every_backbone(gradients, backbone):
     training = section("mlm", "second")
     _, norms = gradients(training, backbone)
     assert {word: norm > 0 for word, norm in norms.items()} == {word: trained(training, word) for word in norms}
     assert [word for word, norm in norms.items() if norm == 0] == ["cls", "cls:2"]
 
 
-def test_a_reversed_head_reaches_its_position_and_is_no_reason_to_read_it(gradients):
+def test_a_reversed_head_changes_its_position_but_does_not_train_it(gradients):
     heads = [TYPE, DONOR | {"cls_position": 2, "gradient_reversal": {"coefficient": 1.0}}]
     training = section("wced", "none", label_heads=heads)
     assert gradients(training)[1]["cls:2"] > 0

@@ -23,13 +23,13 @@ def shards(made):
 @pytest.fixture(scope="module")
 def cells(shards):
     """Training cells, dense: values, which genes were measured, and the standardised log number of expressed genes."""
-    places = shards.places("train")
-    found = shards.take(places)
-    shape = (len(places), len(shards.vocabulary))
-    x_ng = sparse.csr_matrix((found.count.astype(float), found.gene.astype(int), found.offsets), shape).toarray()
+    rows = shards.places("train")
+    taken = shards.take(rows)
+    shape = (len(rows), len(shards.vocabulary))
+    x_ng = sparse.csr_matrix((taken.count.astype(float), taken.gene.astype(int), taken.offsets), shape).toarray()
     log_n = np.log((x_ng > 0).sum(axis=1))
     x_ng = np.log1p(1e4 * x_ng / x_ng.sum(axis=1, keepdims=True))
-    return x_ng, shards.measured_dv[shards.column("dataset", places)], (log_n - log_n.mean()) / log_n.std()
+    return x_ng, shards.measured_dv[shards.column("dataset", rows)], (log_n - log_n.mean()) / log_n.std()
 
 
 def started(shards, seed=0, components=0, objective="wced", **section):
@@ -40,8 +40,8 @@ def started(shards, seed=0, components=0, objective="wced", **section):
 
 
 def test_depth_is_standardised_over_the_training_cells(shards, cells):
-    scale, places = depth_scale(shards), shards.places("train")
-    log_n = np.log(np.diff(shards.offsets(places)))
+    scale, rows = depth_scale(shards), shards.places("train")
+    log_n = np.log(np.diff(shards.offsets(rows)))
     np.testing.assert_allclose((log_n - scale["mean"]) / scale["std"], cells[2], atol=1e-9)
 
 
@@ -104,12 +104,12 @@ def test_a_position_decoder_is_told_the_depth_of_the_whole_cell_of_each_position
     scale, z_n = model.config.decoder_depth, torch.tensor([0.0, 2.0])
     expressed = (scale["mean"] + scale["std"] * z_n).exp()
     with torch.no_grad():
-        silent, told = (
-            model(gene, value, torch.tensor([3, 3]), masked, expressed=given).position_values
-            for given in (None, expressed)
+        without, deep = (
+            model(gene, value, torch.tensor([3, 3]), masked, expressed=counts).position_values
+            for counts in (None, expressed)
         )
     slope_g = model.decoders["mlm"].depth[1].detach()
-    torch.testing.assert_close(told - silent, torch.stack([0 * slope_g[1], 2 * slope_g[5], 2 * slope_g[6]]))
+    torch.testing.assert_close(deep - without, torch.stack([0 * slope_g[1], 2 * slope_g[5], 2 * slope_g[6]]))
 
 
 def test_without_a_number_of_genes_the_depth_is_the_mean(shards):
@@ -117,21 +117,21 @@ def test_without_a_number_of_genes_the_depth_is_the_mean(shards):
     gene, value = torch.tensor([[1, 2, 3]]), torch.tensor([[1.0, 2.0, 0.5]])
     mean = torch.tensor([np.exp(model.config.decoder_depth["mean"])])
     with torch.no_grad():
-        silent = model(gene, value, torch.tensor([3]))
-        told = model(gene, value, torch.tensor([3]), expressed=mean)
+        without = model(gene, value, torch.tensor([3]))
+        at_mean = model(gene, value, torch.tensor([3]), expressed=mean)
         deeper = model(gene, value, torch.tensor([3]), expressed=2 * mean)
-    torch.testing.assert_close(silent.detection_logits, told.detection_logits)
-    assert (deeper.detection_logits > told.detection_logits).float().mean() > 0.5
-    assert torch.equal(silent.cls_embedding, deeper.cls_embedding)
+    torch.testing.assert_close(without.detection_logits, at_mean.detection_logits)
+    assert (deeper.detection_logits > at_mean.detection_logits).float().mean() > 0.5
+    assert torch.equal(without.cls_embedding, deeper.cls_embedding)
 
 
 def test_gene_vectors_start_from_principal_components(shards):
     vectors_vd = started(shards, components=8).embedding.gene.weight.detach().numpy()
     assert np.sqrt(np.square(vectors_vd).mean()) == pytest.approx(0.2, rel=1e-3)
-    # Turned and scaled, but with the angles of the whitened loadings.
+    # Rotated and scaled, but with the angles of the whitened loadings.
     _, loading_vk = principal_components(shards, 8, 100_000, 0)
-    expected_vv, found_vv = loading_vk @ loading_vk.T, vectors_vd @ vectors_vd.T
-    np.testing.assert_allclose(found_vv / np.trace(found_vv), expected_vv / np.trace(expected_vv), atol=1e-6)
+    expected_vv, inner_vv = loading_vk @ loading_vk.T, vectors_vd @ vectors_vd.T
+    np.testing.assert_allclose(inner_vv / np.trace(inner_vv), expected_vv / np.trace(expected_vv), atol=1e-6)
     again, other = (started(shards, seed, components=8).embedding.gene.weight for seed in (0, 1))
     assert np.array_equal(again.detach().numpy(), vectors_vd)
     assert not np.allclose(other.detach().numpy(), vectors_vd)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from wced import tables
 from wced.errors import WcedError
 from wced.pretraining import train
 from wced.pretraining.state import Saved, TrainingState, WholeCheckpoints
@@ -19,7 +20,15 @@ def index(tmp_path):
     return path
 
 
-def test_state_begins_empty_and_ends_gone(tmp_path, index):
+def saved(state):
+    """Let a training have saved its state."""
+    state.begin(None, "m")
+    state.step_0.mkdir()
+    state.path.write_text("x")
+    return state
+
+
+def test_state_is_empty_at_first_and_removed_at_the_end(tmp_path, index):
     state = TrainingState(tmp_path / "state", IDENTITY, index)
     assert not state.folder.exists() and state.last is None
     state.begin(None, "m")
@@ -31,21 +40,21 @@ def test_state_begins_empty_and_ends_gone(tmp_path, index):
     assert not (tmp_path / "state").exists()
 
 
-@pytest.mark.parametrize("change", ["layers", "seed", "shards"])
-def test_state_of_anything_else_is_not_used(tmp_path, index, change):
+@pytest.mark.parametrize(
+    ("change", "shards"), [({"model": {"layers": 2}}, "one"), ({"seed": 1}, "one"), ({}, "two")], ids=str
+)
+def test_state_of_anything_else_is_not_used(tmp_path, index, change, shards):
     state = saved(TrainingState(tmp_path / "state", IDENTITY, index))
-    if change == "shards":
-        index.write_text("two")
-    identity = {"layers": IDENTITY | {"model": {"layers": 2}}, "seed": IDENTITY | {"seed": 1}}.get(change, IDENTITY)
-    other = TrainingState(tmp_path / "state", identity, index)
+    index.write_text(shards)
+    other = TrainingState(tmp_path / "state", IDENTITY | change, index)
     assert other.last is None and other.folder != state.folder
     assert state.last is not None
 
 
 def test_files_of_gene_errors_sort_by_epoch(tmp_path, index):
     state = TrainingState(tmp_path / "state", IDENTITY, index)
-    for files in (state.gene_errors, state.gene_error_sums):
-        paths = [files(decoder, epoch) for decoder in ("mlm", "wced") for epoch in (1, 2, 10, 100)]
+    for table in (tables.GENE_ERRORS, tables.GENE_ERROR_SUMS):
+        paths = [state.gene_errors(table, decoder, epoch) for decoder in ("mlm", "wced") for epoch in (1, 2, 10, 100)]
         assert sorted(paths) == paths and len(set(paths)) == 8
 
 
@@ -67,7 +76,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path, damage):
         files.load_checkpoint(path, weights_only=True)
 
 
-def test_a_checkpoint_that_finds_no_room_leaves_the_last_one(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     path, files = tmp_path / "last.ckpt", WholeCheckpoints()
     files.save_checkpoint({"step": 3}, path)
 
@@ -85,16 +94,8 @@ CHECKPOINT = {"epochs": 10, "early_stop": None, "label_heads": [{"column": "a", 
 WHOLE = {"seed": 0, "precision": "32-true", "checkpoint": CHECKPOINT}
 
 
-def saved(state):
-    """Let a training have saved its state."""
-    state.begin(None, "m")
-    state.step_0.mkdir()
-    state.path.write_text("x")
-    return state
-
-
 @pytest.mark.parametrize(
-    ("changes", "said", "extendable"),
+    ("changes", "difference", "extendable"),
     [
         ({"precision": "bf16-mixed"}, 'precision: "32-true" → "bf16-mixed"', True),
         ({"checkpoint": CHECKPOINT | {"epochs": 11}}, "checkpoint.epochs: 10 → 11", True),
@@ -104,39 +105,40 @@ def saved(state):
     ],
     ids=["precision", "epochs", "head", "several"],
 )  # fmt: skip
-def test_what_differs_from_a_state_is_said(tmp_path, index, changes, said, extendable):
+def test_differences_from_a_state_are_named(tmp_path, index, changes, difference, extendable):
     old = saved(TrainingState(tmp_path / "state", WHOLE, index))
     new = TrainingState(tmp_path / "state", WHOLE | changes, index)
     assert new.last is None and [other.folder for other in new.others()] == [old.folder]
     sentence = new.unlike(*new.others())
-    assert sentence.startswith(f"{old.folder}: the training state there is not resumed") and f": {said}. " in sentence
+    assert sentence.startswith(f"{old.folder}: the training state there is not resumed")
+    assert f": {difference}. " in sentence
     assert (f"extend_from: {old.folder}" in sentence) is extendable
     if extendable:
         assert new.extended(old.folder).path == old.path
     else:
-        with pytest.raises(WcedError, match=f"only epochs, early_stop and precision may differ: {said}"):
+        with pytest.raises(WcedError, match=f"only epochs, early_stop and precision may differ: {difference}"):
             new.extended(old.folder)
 
 
-def test_another_input_and_an_unlabelled_state_are_said(tmp_path, index):
+def test_other_shards_and_a_state_without_a_record_are_named(tmp_path, index):
     old = saved(TrainingState(tmp_path / "state", WHOLE, index))
     index.write_text("two")
     new = TrainingState(tmp_path / "state", WHOLE, index)
     assert "shards/index.json: " in new.unlike(old)
     old.section.unlink()
-    assert "it does not say what it is of" in new.unlike(Saved(old.folder))
+    assert "it has no record of what was trained" in new.unlike(Saved(old.folder))
     with pytest.raises(WcedError, match=r"extend_from: .* has no section\.json; name a finished checkpoint"):
         new.extended(old.folder)
 
 
-def test_a_training_does_not_go_on_from_itself(tmp_path, index):
+def test_a_training_does_not_extend_itself(tmp_path, index):
     old = saved(TrainingState(tmp_path / "one", WHOLE, index))
     with pytest.raises(WcedError, match="is of the same training; ask for more epochs"):
         TrainingState(tmp_path / "two", WHOLE | {"name": "other"}, index).extended(old.folder)
 
 
 @pytest.mark.parametrize(
-    ("word", "here", "began", "goes_on"),
+    ("word", "here", "first", "kept"),
     [
         ("auto", "32-true", "bf16-mixed", True),
         ("auto", "bf16-mixed", "32-true", True),
@@ -144,20 +146,19 @@ def test_a_training_does_not_go_on_from_itself(tmp_path, index):
         ("32-true", "32-true", "bf16-mixed", False),
     ],
 )
-def test_auto_goes_on_as_it_began_on_another_device(tmp_path, index, monkeypatch, capsys, word, here, began, goes_on):
+def test_auto_keeps_its_precision_on_another_device(tmp_path, index, monkeypatch, capsys, word, here, first, kept):
     monkeypatch.setattr(train, "precision_of", lambda _: here)
-    old = saved(TrainingState(tmp_path / "state", WHOLE | {"precision": began}, index))
+    old = saved(TrainingState(tmp_path / "state", WHOLE | {"precision": first}, index))
     identity = {key: value for key, value in WHOLE.items() if key != "precision"}
-    state, precision, extended = train._begun(tmp_path / "state", identity, index, word, None)
-    assert (state.folder == old.folder, precision, extended) == (goes_on, began if goes_on else here, None)
-    said = capsys.readouterr().out
-    assert ("auto goes on in" in said) is goes_on and (f'precision: "{began}" → "{here}"' in said) is not goes_on
+    state, precision, extended = train._state_of(tmp_path / "state", identity, index, word, None)
+    assert (state.folder == old.folder, precision, extended) == (kept, first if kept else here, None)
+    log = capsys.readouterr().out
+    assert ("auto goes on in" in log) is kept and (f'precision: "{first}" → "{here}"' in log) is not kept
 
 
 def test_equal_checkpoints_have_the_same_bytes(tmp_path):
-    shared, files = "a string that is written once if it is shared", WholeCheckpoints()
-    files.save_checkpoint({"rows": [[shared], [shared]]}, tmp_path / "one.ckpt")
-    files.save_checkpoint({"rows": [[shared], ["".join(shared)]]}, tmp_path / "two.ckpt")
-    files.save_checkpoint({"rows": [[shared], [shared[:5] + shared[5:]]]}, tmp_path / "three.ckpt")
-    one, two, three = ((tmp_path / f"{name}.ckpt").read_bytes() for name in ("one", "two", "three"))
-    assert len(one) == len(two) == len(three)
+    shared, sizes = "a string that is written once if it is shared", set()
+    for equal in (shared, "".join(shared), shared[:5] + shared[5:]):
+        WholeCheckpoints().save_checkpoint({"rows": [[shared], [equal]]}, tmp_path / "last.ckpt")
+        sizes.add((tmp_path / "last.ckpt").stat().st_size)
+    assert len(sizes) == 1

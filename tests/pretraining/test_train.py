@@ -1,6 +1,7 @@
 import shutil
 import signal
-from pathlib import Path
+from contextlib import contextmanager
+from itertools import combinations, count
 
 import numpy as np
 import pandas as pd
@@ -30,26 +31,18 @@ HEADS = [
 def section(objective="wced", **changes):
     """Four batches of training and one of validation an epoch, two epochs; a state is saved whenever it may be."""
     checkpoint = {
-        objective: {},
-        "input": {"length": 32, "dropout": 0.2, "zeros": "interleave"},
-        "label_heads": HEADS,
-        "epochs": 2,
-        "batch_size": 128,
+        objective: {}, "input": {"length": 32, "dropout": 0.2, "zeros": "interleave"}, "label_heads": HEADS,
+        "epochs": 2, "batch_size": 128,
         "optimiser": {"learning_rate": 5e-3, "warmup_steps": 2, "schedule": "cosine"},
-    }
+    }  # fmt: skip
     model = {
         "hidden_size": 16, "layers": 1, "heads": 2, "intermediate_size": 16, "value_frequencies": 4,
         "decoder_width": 8, "head_dropout": 0.3,
     }  # fmt: skip
     return Pretraining.model_validate(
-        {
-            "model": model,
-            "checkpoints": {"m": checkpoint | changes},
-            "precision": "32-true",
-            "save_every_minutes": 1e-7,
-            "progress_every": 3,
-        }
-    )
+        {"model": model, "checkpoints": {"m": checkpoint | changes}, "precision": "32-true",
+         "save_every_minutes": 1e-7, "progress_every": 3}
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +52,31 @@ def shards(made):
 
 @pytest.fixture
 def run(made, tmp_path):
-    def run(settings, tag="m", seed=3):
-        pretrain(tmp_path / tag, made.shards, tmp_path / f"{tag}.state", settings, "m", seed)
+    """Train a section to its end; the state of a tag stays where it stops."""
+
+    def run(settings, tag="m", seed=3, name="m"):
+        run.facts = pretrain(tmp_path / tag, made.shards, tmp_path / f"{tag}.state", settings, name, seed)
         assert not (tmp_path / f"{tag}.state").exists()
         return tmp_path / tag
 
     return run
+
+
+def metrics_of(folder):
+    return tables.read(tables.METRICS, folder / "metrics.tsv")
+
+
+def errors_of(folder):
+    return tables.read(tables.GENE_ERRORS, folder / "gene_errors.parquet")
+
+
+def initialised(shards, settings, seed):
+    """The model of a section before its first step."""
+    graph, _ = hierarchy(shards, settings.checkpoints["m"])
+    model = build_model(shards, settings.model, settings.checkpoints["m"], graph, seed)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    start_from_statistics(model, shards, cell_values(shards, "train", null=False), settings.model, seed)
+    return model, before
 
 
 def contents(folder):
@@ -75,32 +87,35 @@ class Killed(BaseException):
     """Ends a training at once, as a signal would."""
 
 
-def killed(monkeypatch, step, at):
-    """Let call number `at` (from 1) of a module's step fail."""
-    calls, whole = iter(range(1, 10_000)), getattr(PretrainingModule, step)
+@contextmanager
+def before_step(step, at, act):
+    """Act before call number `at` (from 1) of a module's step; yield the counter of calls."""
+    calls, whole = count(1), getattr(PretrainingModule, step)
 
-    def dying(self, batch, batch_index):
+    def acting(self, *batch):
         if next(calls) == at:
-            raise Killed
-        return whole(self, batch, batch_index)
+            act()
+        return whole(self, *batch)
 
-    monkeypatch.setattr(PretrainingModule, step, dying)
-
-
-WHOLE = {
-    "wced": {"ema_decay": 0.8},
-    "mlm_accumulated": {
-        "wced": None,
-        "mlm": {"choice": "adaptive", "mask": 0.7, "hide_genes": 0.2, "value_scale": "gene_std"},
-        "accumulate": 3,
-    },
-}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PretrainingModule, step, acting)
+        yield calls
 
 
+@contextmanager
+def killed(step, at):
+    def die():
+        raise Killed
+
+    with before_step(step, at, die), pytest.raises(Killed):
+        yield
+
+
+MLM = {"choice": "adaptive", "mask": 0.7, "hide_genes": 0.2, "value_scale": "gene_std"}
+WHOLE = {"wced": {"ema_decay": 0.8}, "mlm_accumulated": {"wced": None, "mlm": MLM, "accumulate": 3}}
 LOSSES = {
-    "wced": {"wced_detection", "wced_value"},
-    "mlm_accumulated": {"mlm_detection", "mlm_value", "mlm_gene"},
-}
+    "wced": {"wced_detection", "wced_value"}, "mlm_accumulated": {"mlm_detection", "mlm_value", "mlm_gene"}
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -112,15 +127,10 @@ def whole(made, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", WHOLE)
-def test_the_same_training_gives_the_same_bytes(run, whole, name):
-    assert contents(run(section(**WHOLE[name]))) == contents(whole / name)
-
-
-def test_workers_change_no_byte(made, tmp_path, whole):
-    one = section(**WHOLE["wced"])
-    pretrain(tmp_path / "m", made.shards, tmp_path / "state", one.model_copy(update={"workers": 2}), "m", 3)
-    assert contents(tmp_path / "m") == contents(whole / "wced")
+@pytest.mark.parametrize(("name", "workers"), [("wced", 0), ("wced", 2), ("mlm_accumulated", 0)])
+def test_the_same_training_gives_the_same_bytes(run, whole, name, workers):
+    settings = section(**WHOLE[name]).model_copy(update={"workers": workers})
+    assert contents(run(settings)) == contents(whole / name)
 
 
 @pytest.mark.parametrize(
@@ -138,43 +148,38 @@ def test_workers_change_no_byte(made, tmp_path, whole):
     ids=["weighted", "round_robin", "one_dataset", "buckets", "ranks", "bins", "zeros", "scale"],
 )
 def test_choices_of_a_section_reach_the_training(run, whole, change, value):
-    given = {**section().checkpoints["m"].model_dump()[change], **value}
-    other = contents(run(section(**{change: given})))
+    changed = {**section().checkpoints["m"].model_dump()[change], **value}
+    other = contents(run(section(**{change: changed})))
     assert other.keys() == contents(whole / "wced").keys()
     assert other["model/model.safetensors"] != contents(whole / "wced")["model/model.safetensors"]
 
 
 @pytest.mark.parametrize("alone", [False, True], ids=["beside_wced", "alone"])
-def test_a_contrast_of_varied_inputs_is_trained_and_not_validated(made, tmp_path, alone):
+def test_a_contrast_of_varied_inputs_is_trained_and_not_validated(run, alone):
     changes = {
         "contrast": {"positives": "cell_type_ontology_term_id", "most_links": 1},
         "input": {"length": 32, "min_length": 8, "subset": "informative", "leave_out": ["mitochondrial"],
                   "thinning": {"share": 1.0}, "panels": {"share": 0.5, "groups": ["mitochondrial"], "sizes": [50]}},
         "order": {"strategy": "weighted", "batches": "one_dataset"},
     }  # fmt: skip
-    settings = section(**changes, **({"wced": None, "label_heads": []} if alone else {}))
-    pretrain(tmp_path / "m", made.shards, tmp_path / "state", settings, "m", 3)
-    metrics = tables.read(tables.METRICS, tmp_path / "m/metrics.tsv")
+    folder = run(section(**changes, **({"wced": None, "label_heads": []} if alone else {})))
+    metrics = metrics_of(folder)
     by_split = metrics.groupby("split")["metric"].unique().map(set).to_dict()
     assert "contrast" in by_split["train"] and np.isfinite(metrics["value"]).all()
-    assert by_split.get("validation", set()) == (by_split["train"] - {"contrast"} if not alone else set()) | (
-        {f"{head['column']}_accuracy" for head in HEADS if head["loss"] != "mse"} if not alone else set()
-    )
-    begun, trained = (load(tmp_path / "m" / kind).model.projection[0].weight for kind in ("step_0", "model"))
-    assert not torch.equal(begun, trained)
+    validated = by_split["train"] - {"contrast"} | {f"{head['column']}_accuracy" for head in HEADS}
+    assert by_split.get("validation", set()) == (set() if alone else validated)
+    start, trained = (load(folder / kind).model.projection[0].weight for kind in ("step_0", "model"))
+    assert not torch.equal(start, trained)
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_the_weights_before_the_first_step_stand_beside_the_trained_ones(whole, shards, name):
-    settings = section(**WHOLE[name])
-    graph, _ = hierarchy(shards, settings.checkpoints["m"])
-    model = build_model(shards, settings.model, settings.checkpoints["m"], graph, 3)
-    start_from_statistics(model, shards, cell_values(shards, "train", null=False), settings.model, 3)
-    begun, trained = (load(whole / name / kind) for kind in ("step_0", "model"))
-    weights = begun.model.state_dict()
+def test_the_weights_before_the_first_step_are_beside_the_trained_ones(whole, shards, name):
+    model, _ = initialised(shards, section(**WHOLE[name]), 3)
+    start, trained = (load(whole / name / kind) for kind in ("step_0", "model"))
+    weights = start.model.state_dict()
     assert weights.keys() == trained.model.state_dict().keys()
     assert all(torch.equal(weights[key], value) for key, value in model.state_dict().items())
-    assert not torch.equal(begun.model.embedding.cls, trained.model.embedding.cls)
+    assert not torch.equal(start.model.embedding.cls, trained.model.embedding.cls)
     files = {kind: contents(whole / name / kind) for kind in ("step_0", "model")}
     assert files["step_0"].keys() == files["model"].keys()
     same = {file for file, data in files["model"].items() if files["step_0"][file] == data}
@@ -184,10 +189,10 @@ def test_the_weights_before_the_first_step_stand_beside_the_trained_ones(whole, 
 
 def test_heads_may_read_their_own_cls_positions(run, whole):
     head = {"column": "cell_type_ontology_term_id", "loss": "hierarchical", "cls_position": 1}
-    given = section().model_dump()
-    given["checkpoints"]["m"]["label_heads"] = [head]
-    given["model"]["cls_positions"] = 2
-    checkpoint = load(run(Pretraining.model_validate(given)) / "model")
+    settings = section().model_dump()
+    settings["checkpoints"]["m"]["label_heads"] = [head]
+    settings["model"]["cls_positions"] = 2
+    checkpoint = load(run(Pretraining.model_validate(settings)) / "model")
     assert checkpoint.model.embedding.cls.shape[0] == 2
     assert checkpoint.model.config.label_heads[0]["cls_position"] == 1
     assert checkpoint.model.config.losses == {"wced": "cls", "cell_type_ontology_term_id": "cls:1"}
@@ -196,184 +201,125 @@ def test_heads_may_read_their_own_cls_positions(run, whole):
         section(label_heads=[head])
 
 
-def test_another_seed_gives_another_model(run, whole):
-    other = run(section(), seed=4)
-    assert contents(other)["model/model.safetensors"] != contents(whole / "wced")["model/model.safetensors"]
+def test_the_seed_and_the_moving_average_change_the_weights(run, whole):
+    folders = run(section()), run(section(), "other", seed=4), whole / "wced"
+    tokens = [load(folder / "model").model.embedding.cls for folder in folders]
+    assert not any(torch.equal(*pair) for pair in combinations(tokens, 2))
 
 
 @pytest.mark.parametrize(
     ("name", "step", "at", "saved"),
     [
-        ("wced", "training_step", 1, False),
-        ("wced", "training_step", 3, True),
-        ("wced", "training_step", 4, True),
-        ("wced", "validation_step", 1, True),
-        ("wced", "training_step", 5, True),
-        ("wced", "training_step", 7, True),
-        ("wced", "validation_step", 2, True),
-        ("mlm_accumulated", "training_step", 3, False),
-        ("mlm_accumulated", "training_step", 8, True),
+        *(("wced", "training_step", at, at > 1) for at in (1, 3, 4, 5, 7)),  # batches 4 and 8 end an epoch
+        *(("wced", "validation_step", at, True) for at in (1, 2)),
+        *(("mlm_accumulated", "training_step", at, at > 3) for at in (3, 8)),  # both amid a step of three batches
     ],
-    ids=[
-        "at_once", "mid_epoch", "last_batch", "validation", "second_epoch", "second_mid_epoch", "last_validation",
-        "mid_step", "second_mid_step",
-    ],
-)  # fmt: skip
-def test_a_killed_training_goes_on_as_if_nothing_had_happened(
-    made, tmp_path, whole, monkeypatch, name, step, at, saved
-):
-    settings, state = section(**WHOLE[name]), tmp_path / "state"
-    with monkeypatch.context() as patch:
-        killed(patch, step, at)
-        with pytest.raises(Killed):
-            pretrain(tmp_path / "m", made.shards, state, settings, "m", 3)
+)
+def test_a_killed_training_resumes_to_the_same_bytes(run, tmp_path, whole, name, step, at, saved):
+    with killed(step, at):
+        run(section(**WHOLE[name]))
     assert not (tmp_path / "m").exists()
-    assert bool(list(state.glob("*/last.ckpt"))) is saved
-    steps, whole_step = [], PretrainingModule.training_step
-    monkeypatch.setattr(
-        PretrainingModule, "training_step", lambda self, *batch: steps.append(1) or whole_step(self, *batch)
-    )
-    pretrain(tmp_path / "m", made.shards, state, settings, "m", 3)
-    assert (len(steps) < 8) is saved
-    assert not state.exists()
-    assert contents(tmp_path / "m") == contents(whole / name)
+    assert bool(list(tmp_path.glob("m.state/*/last.ckpt"))) is saved
+    with before_step("training_step", 0, None) as calls:
+        assert contents(run(section(**WHOLE[name]))) == contents(whole / name)
+    assert (next(calls) <= 8) is saved
 
 
-def test_sigterm_saves_the_state_at_the_end_of_the_step(made, tmp_path, whole, monkeypatch):
+def terminate():
+    signal.raise_signal(signal.SIGTERM)
+
+
+def test_sigterm_saves_the_state_at_the_end_of_the_step(run, whole):
     settings = section(**WHOLE["mlm_accumulated"]).model_copy(update={"save_every_minutes": 60.0})
-    state = tmp_path / "state"
-    calls, whole_step = iter(range(1, 100)), PretrainingModule.training_step
-
-    def interrupted(self, *batch):
-        if next(calls) == 6:  # the second batch of the first step of the second epoch
-            signal.raise_signal(signal.SIGTERM)
-        return whole_step(self, *batch)
-
     before = signal.getsignal(signal.SIGTERM)
-    with monkeypatch.context() as patch:
-        patch.setattr(PretrainingModule, "training_step", interrupted)
-        with pytest.raises(SystemExit) as stopped:
-            pretrain(tmp_path / "m", made.shards, state, settings, "m", 3)
+    # The sixth batch is the second one of the first step of the second epoch.
+    with before_step("training_step", 6, terminate) as calls, pytest.raises(SystemExit) as stopped:
+        run(settings)
     assert stopped.value.code == STOPPED
     assert signal.getsignal(signal.SIGTERM) == before
     assert next(calls) == 8  # one more batch, which completed the step
-    pretrain(tmp_path / "m", made.shards, state, settings, "m", 3)
-    assert contents(tmp_path / "m") == contents(whole / "mlm_accumulated")
+    assert contents(run(settings)) == contents(whole / "mlm_accumulated")
 
 
-def test_sigterm_ends_a_validation_at_once(made, tmp_path, whole, monkeypatch):
-    whole_step = PretrainingModule.validation_step
-
-    def interrupted(self, *batch):
-        signal.raise_signal(signal.SIGTERM)
-        return whole_step(self, *batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(PretrainingModule, "validation_step", interrupted)
-        with pytest.raises(SystemExit):
-            pretrain(tmp_path / "m", made.shards, tmp_path / "s", section(**WHOLE["wced"]), "m", 3)
-    pretrain(tmp_path / "m", made.shards, tmp_path / "s", section(**WHOLE["wced"]), "m", 3)
-    assert contents(tmp_path / "m") == contents(whole / "wced")
+def test_sigterm_ends_a_validation_at_once(run, whole):
+    with before_step("validation_step", 1, terminate), pytest.raises(SystemExit):
+        run(section(**WHOLE["wced"]))
+    assert contents(run(section(**WHOLE["wced"]))) == contents(whole / "wced")
 
 
 def test_training_ends_when_it_no_longer_gets_better(run):
     settings = {"epochs": 9, "early_stop": {"metric": "wced_value", "patience": 1}, "optimiser": {"learning_rate": 1.0}}
     folder = run(section(**settings))
-    metrics = tables.read(tables.METRICS, folder / "metrics.tsv")
+    metrics = metrics_of(folder)
     values = metrics[(metrics["split"] == "validation") & (metrics["metric"] == "wced_value")]["value"].tolist()
     assert len(values) < 9 and values[-1] >= min(values[:-1]) and (np.diff(values[:-1]) < 0).all()
-    assert tables.read(tables.GENE_ERRORS, folder / "gene_errors.parquet")["epoch"].max() == len(values)
+    assert errors_of(folder)["epoch"].max() == len(values)
     more = settings | {"early_stop": {"metric": "wced_value", "patience": 2}, "extend_from": str(folder)}
-    longer = tables.read(tables.METRICS, run(section(**more), "longer") / "metrics.tsv")
-    assert longer["epoch"].max() > len(values)  # what ended by its patience goes on with a larger one
+    # A training that ended by its patience goes on with a larger one.
+    assert metrics_of(run(section(**more), "longer"))["epoch"].max() > len(values)
 
 
-def test_the_moving_average_is_what_is_written(run, whole):
-    plain = load(run(section()) / "model").model
-    averaged = load(whole / "wced" / "model").model
-    assert not torch.equal(plain.embedding.cls, averaged.embedding.cls)
-
-
-def test_gradient_checkpointing_changes_no_weight(run):
-    one, other = (run(section(gradient_checkpointing=on), tag=str(on)) for on in (False, True))
-    left, right = (load(folder / "model").model.state_dict() for folder in (one, other))
-    for name, tensor in left.items():
-        torch.testing.assert_close(right[name], tensor, rtol=1e-4, atol=1e-5)
-
-
-def test_all_objectives_together(run):
+def test_all_objectives_can_be_learned_together(run):
     heads = [*HEADS, {"column": "tissue_ontology_term_id", "loss": "cross_entropy", "gradient_reversal": {}}]
     folder = run(section(mlm={"select": 0.5}, label_heads=heads))
-    errors = tables.read(tables.GENE_ERRORS, folder / "gene_errors.parquet")
-    assert set(errors["decoder"]) == {"wced", "mlm"}
+    assert set(errors_of(folder)["decoder"]) == {"wced", "mlm"}
     config = load(folder / "model").model.config
-    assert config.decoders == ["wced", "mlm"] and [head["column"] for head in config.label_heads][2:] == [
-        "tissue_ontology_term_id"
-    ]
+    assert config.decoders == ["wced", "mlm"] and config.label_heads[2]["column"] == "tissue_ontology_term_id"
 
 
 def test_labels_alone_can_be_learned(run):
     folder = run(section(wced=None))
     assert not (folder / "gene_errors.parquet").exists()
-    metrics = tables.read(tables.METRICS, folder / "metrics.tsv")
-    assert set(metrics["metric"]) >= {"loss", "cell_type_ontology_term_id_accuracy"}
+    assert set(metrics_of(folder)["metric"]) >= {"loss", "cell_type_ontology_term_id_accuracy"}
 
 
-def test_state_of_another_section_is_not_used(made, tmp_path, whole, monkeypatch, capsys):
-    other = section(optimiser={"learning_rate": 1e-4})
-    with monkeypatch.context() as patch:
-        killed(patch, "training_step", 4)
-        with pytest.raises(Killed):
-            pretrain(tmp_path / "m", made.shards, tmp_path / "state", other, "m", 3)
-    (saved,) = (tmp_path / "state").glob("*/last.ckpt")
-    pretrain(tmp_path / "m", made.shards, tmp_path / "state", section(**WHOLE["wced"]), "m", 3)
-    assert contents(tmp_path / "m") == contents(whole / "wced")
-    assert not (tmp_path / "state").exists()
-    said = capsys.readouterr().out
-    assert f"{saved.parent}: the training state there is not resumed, this training begins anew: " in said
-    assert "checkpoint.ema_decay: null → 0.8; checkpoint.optimiser.learning_rate: 0.0001 → 0.005" in said
+def test_state_of_another_section_is_not_used(run, tmp_path, whole, capsys):
+    with killed("training_step", 4):
+        run(section(optimiser={"learning_rate": 1e-4}))
+    (saved,) = tmp_path.glob("m.state/*/last.ckpt")
+    assert contents(run(section(**WHOLE["wced"]))) == contents(whole / "wced")
+    log = capsys.readouterr().out
+    assert f"{saved.parent}: the training state there is not resumed, this training begins anew: " in log
+    assert "checkpoint.ema_decay: null → 0.8; checkpoint.optimiser.learning_rate: 0.0001 → 0.005" in log
 
 
 @pytest.mark.parametrize("source", ["finished", "state"])
-def test_a_longer_training_goes_on_as_if_it_had_been_asked_for_at_once(made, tmp_path, monkeypatch, source):
+def test_an_extended_training_is_that_of_its_whole_length(run, tmp_path, monkeypatch, source):
     changes = WHOLE["mlm_accumulated"] | {"ema_decay": 0.8, "optimiser": {"learning_rate": 5e-3, "warmup_steps": 2}}
 
     def trained(tag, name="m", **more):
         settings = section(**changes | more)
         settings = settings.model_copy(update={"checkpoints": {name: settings.checkpoints["m"]}})
-        pretrain(tmp_path / tag, made.shards, tmp_path / f"{tag}.state", settings, name, 3)
-        return contents(tmp_path / tag)
+        return contents(run(settings, tag, name=name))
 
     if source == "finished":
         before = trained("short")
         folder, step = tmp_path / "short", 4
     else:
-        with monkeypatch.context() as patch:
-            killed(patch, "training_step", 8)
-            with pytest.raises(Killed):
-                trained("short")
+        with killed("training_step", 8):
+            trained("short")
         (folder,), step = (tmp_path / "short.state").iterdir(), 3
     with monkeypatch.context() as patch:
-        patch.setattr(train, "cell_values", None)  # the training cells are not looked at again
+        patch.setattr(train, "cell_values", None)  # the training cells are not read again
         longer = trained("longer", "other", epochs=3, extend_from=str(folder))
     at_once = trained("at_once", "other", epochs=3)
     config = load(tmp_path / "longer/model").model.config
     assert config.extended == [{"step": step, "epochs": 2, "precision": "32-true"}]
     assert b"up to step" in longer["model/README.md"] and b"up to step" not in at_once["model/README.md"]
-    told = {"model/README.md", "step_0/README.md", "model/config.json", "last.ckpt", "section.json"}
+    different = {"model/README.md", "step_0/README.md", "model/config.json", "last.ckpt", "section.json"}
     if source == "finished":
         assert trained("short_again", extend_from=None) == before
     for table in (tables.GENE_ERRORS, tables.GENE_ERROR_SUMS):
         left, right = (tables.read(table, tmp_path / tag / f"{table.name}.parquet") for tag in ("longer", "at_once"))
         pd.testing.assert_frame_equal(left, right)
-        told.add(f"{table.name}.parquet")
+        different.add(f"{table.name}.parquet")
     assert longer.keys() == at_once.keys()
-    assert {name for name in longer if longer[name] != at_once[name]} <= told
+    assert {name for name in longer if longer[name] != at_once[name]} <= different
 
 
-def test_rates_of_an_extended_training_are_those_of_its_new_end(made, tmp_path, monkeypatch):
+def test_rates_of_an_extended_training_are_those_of_its_new_end(run, monkeypatch):
     cosine = {"learning_rate": 1.0, "warmup_steps": 0, "schedule": "cosine", "final_fraction": 0.0}
-    pretrain(tmp_path / "m", made.shards, tmp_path / "s", section(epochs=1, optimiser=cosine), "m", 3)
+    short = run(section(epochs=1, optimiser=cosine))
     rates, step = [], PretrainingModule.optimizer_step
 
     def spied(self, epoch, batch_index, optimizer, closure):
@@ -381,18 +327,16 @@ def test_rates_of_an_extended_training_are_those_of_its_new_end(made, tmp_path, 
         step(self, epoch, batch_index, optimizer, closure)
 
     monkeypatch.setattr(PretrainingModule, "optimizer_step", spied)
-    settings = section(epochs=2, optimiser=cosine, extend_from=str(tmp_path / "m"))
-    pretrain(tmp_path / "longer", made.shards, tmp_path / "s", settings, "m", 3)
+    longer = run(section(epochs=2, optimiser=cosine, extend_from=str(short)), "longer")
     assert [rate for (rate,) in rates] == pytest.approx((1 + np.cos(np.pi * np.arange(4, 8) / 8)) / 2)
     with pytest.raises(WcedError, match="extend_from: 8 steps are made, and 1 epochs have 4; ask for more"):
-        settings = section(epochs=1, optimiser=cosine, extend_from=str(tmp_path / "longer"))
-        pretrain(tmp_path / "shorter", made.shards, tmp_path / "s", settings, "m", 3)
+        run(section(epochs=1, optimiser=cosine, extend_from=str(longer)), "shorter")
 
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_metrics_of_a_training(whole, name):
     accumulate = section(**WHOLE[name]).checkpoints["m"].accumulate
-    metrics = tables.read(tables.METRICS, whole / name / "metrics.tsv")
+    metrics = metrics_of(whole / name)
     assert np.isfinite(metrics["value"]).all()
     per_epoch = -(-4 // accumulate)
     validation = metrics[metrics["split"] == "validation"].groupby("metric")["step"].agg(list)
@@ -405,8 +349,8 @@ def test_metrics_of_a_training(whole, name):
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_gene_errors_of_every_epoch(made, whole, shards, name):
-    errors = tables.read(tables.GENE_ERRORS, whole / name / "gene_errors.parquet")
+def test_gene_errors_of_every_epoch(whole, shards, name):
+    errors = errors_of(whole / name)
     assert sorted(set(errors["epoch"])) == [1, 2] and set(errors["checkpoint"]) == {"m"}
     assert set(errors["gene_id"]) <= set(shards.vocabulary.gene_ids)
     assert (errors["n_nonzero"] <= errors["n"]).all()
@@ -430,7 +374,7 @@ def test_the_folder_of_a_training_can_be_opened(whole, shards):
 
 
 def test_training_lowers_the_loss(run):
-    metrics = tables.read(tables.METRICS, run(section("mlm", batch_size=32, epochs=3)) / "metrics.tsv")
+    metrics = metrics_of(run(section("mlm", batch_size=32, epochs=3)))
     validation = metrics[metrics["split"] == "validation"].pivot_table("value", "metric", "epoch")
     for name in ("mlm_detection", "mlm_value", "loss"):
         assert validation.loc[name, 3] < 0.8 * validation.loc[name, 1]
@@ -458,25 +402,18 @@ def test_precision_follows_the_device(monkeypatch, cuda, processor, expected):
 
 
 def test_start_is_the_null_model(shards):
-    settings = section().checkpoints["m"]
-    graph, _ = hierarchy(shards, settings)
-    model = build_model(shards, section().model, settings, graph, 0)
-    start_from_statistics(model, shards, cell_values(shards, "train", null=False), section().model, 0)
+    model, _ = initialised(shards, section(), 0)
     train_cells = shards.take(shards.places("train"))
     expressing = np.bincount(train_cells.gene, minlength=len(shards.vocabulary))
     rate = np.clip(expressing / np.maximum(cell_values(shards, "train").n_g, 1), 1e-4, 1 - 1e-4)
-    found = torch.sigmoid(model.decoders["wced"].detection.bias.double()).detach().numpy()
-    np.testing.assert_allclose(found, rate, rtol=1e-4)
+    predicted = torch.sigmoid(model.decoders["wced"].detection.bias.double()).detach().numpy()
+    np.testing.assert_allclose(predicted, rate, rtol=1e-4)
     values = model.decoders["wced"].value.bias.detach().numpy()
     assert (values[expressing == 0] == 0).all() and (values[expressing > 0] > 0).all()
 
 
-def test_a_decoder_of_positions_starts_as_drawn(shards):
-    settings = section("mlm").checkpoints["m"]
-    graph, _ = hierarchy(shards, settings)
-    model = build_model(shards, section().model, settings, graph, 0)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    start_from_statistics(model, shards, cell_values(shards, "train", null=False), section().model, 0)
+def test_a_decoder_of_positions_starts_at_random(shards):
+    model, before = initialised(shards, section("mlm"), 0)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
@@ -534,8 +471,35 @@ def test_a_damaged_shard_is_refused_before_training(made, tmp_path):
         pretrain(tmp_path / "m", folder, tmp_path / "state", section(), "m", 0)
 
 
-def test_a_corpus_without_validation_is_refused(made, tmp_path, monkeypatch):
+def test_a_corpus_without_validation_is_refused(run, tmp_path, monkeypatch):
     monkeypatch.setattr(train.ShardSet, "count", lambda self, split: 5 if split == "train" else 0)
     with pytest.raises(WcedError, match=r"no validation cells for 1 device\(s\); change cells\.split"):
-        pretrain(tmp_path / "m", made.shards, tmp_path / "state", section(), "m", 0)
-    assert not Path(tmp_path / "m").exists()
+        run(section())
+    assert not (tmp_path / "m").exists()
+
+
+def share(**changes):
+    """A section that trains on a share of the cells, in epochs of 300 cells."""
+    return section(**{"cells": 0.3, "order": {"epoch_cells": 300}, "batch_size": 50, "label_heads": []} | changes)
+
+
+def test_shares_of_a_corpus_are_trained_on_for_the_same_steps_and_validated_on_the_same_cells(run):
+    folder, part = run(share(), "part"), run.facts
+    other, whole = run(share(cells=1.0), "whole"), run.facts
+    assert 0.2 < part["train_cells"] / whole["train_cells"] < 0.4
+    assert part["steps"] == whole["steps"] == 12 and part["validation_cells"] == whole["validation_cells"]
+    assert errors_of(folder)["n"].tolist() == errors_of(other)["n"].tolist()
+    assert f"{part['train_cells']} training" in (folder / "model" / "README.md").read_text()
+
+
+def test_a_checkpoint_may_have_its_own_seed_on_the_same_cells(run):
+    folder, first = run(share(seed=8), "first"), run.facts
+    other, second = run(share(), "second"), run.facts
+    assert (first["seed"], second["seed"]) == (8, 3) and first["train_cells"] == second["train_cells"]
+    gene = [load(path / "model").model.embedding.gene.weight for path in (folder, other)]
+    assert not gene[0].equal(gene[1])
+
+
+def test_a_share_without_any_cell_is_refused(run):
+    with pytest.raises(WcedError, match="no train cells"):
+        run(share(cells=1e-9))

@@ -1,4 +1,4 @@
-# One job per checkpoint. Its training state stands outside the outputs, which Snakemake deletes when a job fails.
+# One job per checkpoint. Its training state is outside the outputs, which Snakemake deletes when a job fails.
 from wced.pretraining import FORMAT_VERSION as PRETRAINING_VERSION
 
 
@@ -17,7 +17,7 @@ rule pretrain:
     priority: 10
     conda:
         "../../envs/wced.yaml"
-    # Each process and its makers of batches have a core.
+    # A core for each process and each thread that makes batches.
     threads: RUN.pretraining.devices * (1 + RUN.pretraining.workers)
     resources:
         mem_mb=8000,
@@ -30,8 +30,8 @@ rule pretrain:
         state=f"{OUT}/state/{{checkpoint}}",
         seed=RUN.seed,
         version=PRETRAINING_VERSION,
-    # exec: a cluster sends SIGTERM to all processes of a job, and a shell between would die of it before the training
-    # has saved its state.
+    # exec: a cluster sends SIGTERM to all processes of a job, and a shell between would end before the training has
+    # saved its state.
     shell:
         "exec wced pretrain --index {input.index:q} --section {params.section:q} --name {wildcards.checkpoint:q}"
         " --state {params.state:q} --seed {params.seed:q} --nodes {resources.nodes:q} --output {output.folder:q} >"

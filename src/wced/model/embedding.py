@@ -1,7 +1,7 @@
-"""The input embedding: what enters the encoder at each position."""
+"""The input embedding: the vectors that enter the encoder."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wced.model import value_encoders
@@ -19,11 +19,11 @@ class CellEmbedding(nn.Module):
     def __init__(self, config: WcedConfig) -> None:
         super().__init__()
         width, self.given_genes = config.hidden_size, config.given_genes
-        # One row at least, so that looking genes up needs no exception when all of them are given.
+        # One row at least, so that the lookup of genes needs no exception where all of them are given.
         self.gene = nn.Embedding(max(config.vocabulary_size - self.given_genes, 1), width)
         if self.given_genes:
             given_gw = torch.zeros(self.given_genes, config.given_width)
-            # What is fixed is a buffer: loading a model makes every parameter trainable again.
+            # Fixed vectors are a buffer, because loading a model makes every parameter trainable.
             if config.given_trainable:
                 self.given_gw = nn.Parameter(given_gw)
             else:
@@ -39,24 +39,18 @@ class CellEmbedding(nn.Module):
         self.metadata = nn.ModuleList(nn.Embedding(column["classes"] + 1, width) for column in config.metadata)
         self.norm = nn.LayerNorm(width) if config.embedding_norm else nn.Identity()
 
-    def draw_tokens(self, std: float) -> None:
-        """Draw the tokens that are no embedding tables, with this standard deviation."""
+    def initialise_tokens(self, std: float) -> None:
+        """Initialise the tokens that are no embedding tables at random, with this standard deviation."""
         for token in (self.zero, self.mask, self.gene_mask, self.cls, self.state):
             if token is not None:
                 nn.init.normal_(token, std=std)
 
     @torch.no_grad()
-    def give(self, matrix_gw: torch.Tensor, has_row_v: torch.Tensor, std: float) -> None:
-        """Take over vectors of genes that were made elsewhere; `read_gene_embeddings` reads them.
+    def give(self, matrix_gw: Tensor, has_row_v: Tensor, std: float) -> None:
+        """Set the vectors of genes that were made elsewhere, as `read_gene_embeddings` returns them.
 
-        Parameters
-        ----------
-        matrix_gw
-            Vectors of the genes that have one, in the order of the vocabulary.
-        has_row_v
-            bool: which genes of the vocabulary these are.
-        std
-            Standard deviation that these genes' embeddings start with, whatever the scale of the matrix.
+        `matrix_gw` has the vectors in the order of the vocabulary, `has_row_v` says which genes they are of, and `std`
+        is the standard deviation that their embeddings start with, whatever the scale of the matrix.
         """
         learned = int((~has_row_v).sum())
         self.row_v[~has_row_v] = torch.arange(learned, device=self.row_v.device)
@@ -65,7 +59,7 @@ class CellEmbedding(nn.Module):
         length = self.given_gw.square().sum(1).mean().sqrt()
         nn.init.normal_(self.given_project.weight, std=std / float(length))
 
-    def genes(self, gene_nl: torch.Tensor) -> torch.Tensor:
+    def genes(self, gene_nl: Tensor) -> Tensor:
         """Return the vectors of genes; shape (n, l) → (n, l, d)."""
         if not self.given_genes:
             return self.gene(gene_nl)
@@ -78,31 +72,17 @@ class CellEmbedding(nn.Module):
         return torch.where((row_nl >= learned).unsqueeze(-1), projected, self.gene(row_nl.clamp(max=learned - 1)))
 
     def forward(
-        self,
-        gene_nl: torch.Tensor,
-        value_nl: torch.Tensor,
-        masked_nl: torch.Tensor | None = None,
-        *,
-        gene_masked_nl: torch.Tensor | None = None,
-        gene_state_nl: torch.Tensor | None = None,
-        metadata_nm: torch.Tensor | None = None,
-    ) -> torch.Tensor:
+        self, gene_nl: Tensor, value_nl: Tensor, masked_nl: Tensor | None = None, *,
+        gene_masked_nl: Tensor | None = None, gene_state_nl: Tensor | None = None, metadata_nm: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """Return input vectors, the k CLS tokens first; shape (n, k + l, d).
 
-        Parameters
-        ----------
-        gene_nl, value_nl
-            Vocabulary ids, and values as the input encoding makes them; 0 has a token of its own.
-        masked_nl, gene_masked_nl
-            bool: which values and which genes are hidden; None for none.
-        gene_state_nl
-            State of each gene, 1 for the first of the config's `gene_states`; 0, or None, for no state.
-        metadata_nm
-            Class of each metadata column; -1, or None, for unknown.
+        `masked_nl` and `gene_masked_nl` (bool) say which values and which genes are hidden. The state of a gene is 1
+        for the first of the config's `gene_states` and 0 for none, the class of unknown metadata is −1.
         """
         k = len(self.cls)
         # All but the gene's vector is one matrix product: features of the shown values and indicators of the tokens,
-        # times their vectors. Rows of zeros stand at the CLS tokens, so nothing of size n × l × d is concatenated.
+        # times their vectors. The rows of the CLS tokens are zeros, so nothing of size n × l × d is concatenated.
         zero_nl, none_nl = value_nl == 0, torch.zeros_like(value_nl, dtype=torch.bool)
         masked_nl = none_nl if masked_nl is None else masked_nl
         gene_masked_nl = none_nl if gene_masked_nl is None else gene_masked_nl
@@ -120,12 +100,11 @@ class CellEmbedding(nn.Module):
         if gene_masked_nl is not none_nl:
             x_nld.masked_fill_(F.pad(gene_masked_nl, (k, 0)).unsqueeze(-1), 0)
         x_nld += features_nlf @ vectors_fd
-        x_nld[:, :k] = self.cls + self._metadata(metadata_nm).unsqueeze(1)
+        cls_nkd = self.cls
+        if self.metadata:
+            unknown_1m = torch.full((1, len(self.metadata)), -1, device=value_nl.device)
+            code_mn = (unknown_1m if metadata_nm is None else metadata_nm).T
+            vectors = [table(code_n + 1) for table, code_n in zip(self.metadata, code_mn, strict=True)]
+            cls_nkd = cls_nkd + sum(vectors).unsqueeze(1)
+        x_nld[:, :k] = cls_nkd
         return self.norm(x_nld)
-
-    def _metadata(self, metadata_nm: torch.Tensor | None) -> torch.Tensor:
-        """Return the sum of the metadata columns' vectors; shape (n, d), or (1, d) when it is the same for all."""
-        if metadata_nm is None:
-            metadata_nm = self.cls.new_full((1, len(self.metadata)), -1, dtype=torch.long)
-        found = [table(code_n + 1) for table, code_n in zip(self.metadata, metadata_nm.T, strict=True)]
-        return sum(found) if found else self.cls.new_zeros(1, self.cls.shape[1])

@@ -1,22 +1,24 @@
-"""Losses, one module each, and their sum. Every one is a `Term`: a total and what it is divided by."""
+"""Losses, each of them a `Term`: a total and what it is divided by.
 
-from wced.objectives.classification import FlatLabelLoss
-from wced.objectives.combination import weighted_mean
-from wced.objectives.contrast import Contrast
-from wced.objectives.expression import hidden_gene_term, masked_position_terms, whole_cell_terms
-from wced.objectives.hierarchical import HierarchicalCrossEntropy, LeafTargets
-from wced.objectives.regression import NumberLoss
-from wced.objectives.term import Term
+A module named as a key of a checkpoint's section makes the losses of that key (`wced`, `mlm`) by two functions:
+`weights(section)` returns the full weight of each loss by its name in metrics.tsv, `terms(section, batch, output)` the
+losses of a batch by the same names. Losses of label heads (`labels`, `hierarchical`) and of two views of a cell
+(`contrast`) are classes, because they keep something of the corpus.
+"""
 
-__all__ = [
-    "Contrast",
-    "FlatLabelLoss",
-    "HierarchicalCrossEntropy",
-    "LeafTargets",
-    "NumberLoss",
-    "Term",
-    "hidden_gene_term",
-    "masked_position_terms",
-    "weighted_mean",
-    "whole_cell_terms",
-]
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+
+from wced.objectives.hierarchical import LeafTargets
+from wced.objectives.term import Term, weighted_mean
+
+__all__ = ["LeafTargets", "Term", "objective", "weighted_mean"]
+
+
+def objective(key: str) -> ModuleType | None:
+    """Return the module that makes the losses of a key of a checkpoint's section; None for all other keys."""
+    if find_spec(f"{__name__}.{key}") is None:
+        return None
+    module = import_module(f"{__name__}.{key}")
+    return module if hasattr(module, "terms") else None

@@ -1,8 +1,8 @@
-"""Contrast of two views of the same cells: the embedding keeps what both tell, and forgets what differs by chance."""
+"""Contrast of two views of the same cells: the embedding keeps what they share, and forgets what differs by chance."""
 
 import numpy as np
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 from torch.distributed.nn import functional as over_ranks
 from torch.nn import functional as F
 
@@ -24,55 +24,36 @@ class Contrast(nn.Module):
     """
 
     def __init__(self, temperature: float, related_cc: np.ndarray | None = None) -> None:
-        """Take the settings.
-
-        Parameters
-        ----------
-        temperature
-            What cosines are divided by.
-        related_cc
-            bool, classes × classes, symmetric: labels whose cells are positives of each other; None for none.
-        """
+        """Keep the temperature and the labels whose cells are positives (bool, classes × classes, symmetric)."""
         super().__init__()
         self.temperature = temperature
-        if related_cc is not None:  # the last row and column, which code −1 finds, stand for unknown: related to none
-            related_cc = np.pad(related_cc, (0, 1))
-            self.register_buffer("related_cc", torch.from_numpy(related_cc), persistent=False)
+        # The last row and column, which code −1 indexes, are unknown: related to none.
+        related = None if related_cc is None else torch.from_numpy(np.pad(related_cc, (0, 1)))
+        self.register_buffer("related_cc", related, persistent=False)
 
-    def forward(
-        self, first_nd: torch.Tensor, second_nd: torch.Tensor, cell_n: torch.Tensor, label_n: torch.Tensor | None = None
-    ) -> Term:
+    def forward(self, first_nd: Tensor, second_nd: Tensor, cell_n: Tensor, label_n: Tensor | None = None) -> Term:
         """Return the sum over the cells of this process, in both directions.
 
-        Parameters
-        ----------
-        first_nd, second_nd
-            Projections of the two views, cells × dimensions.
-        cell_n
-            Identity of each cell.
-        label_n
-            Class codes, −1 for unknown; where there are related labels.
+        `first_nd` and `second_nd` are projections of the two views, `cell_n` identifies the cells, and `label_n` has
+        their class codes, −1 for unknown, where there are related labels.
         """
         first_nd, second_nd = (F.normalize(view_nd.float(), dim=1) for view_nd in (first_nd, second_nd))
         all_first_md, all_second_md = _gathered(first_nd), _gathered(second_nd)
         positive_nm = cell_n[:, None] == _gathered(cell_n[:, None])[:, 0]
-        if hasattr(self, "related_cc"):
+        if self.related_cc is not None:
             positive_nm |= self.related_cc[label_n.long()[:, None], _gathered(label_n.long()[:, None])[:, 0]]
-        total = self._one_way(first_nd, all_second_md, positive_nm) + self._one_way(
-            second_nd, all_first_md, positive_nm
-        )
+        total = 0.0
+        for from_nd, to_md in ((first_nd, all_second_md), (second_nd, all_first_md)):
+            log_p_nm = torch.log_softmax(from_nd @ to_md.T / self.temperature, dim=1)
+            total = total - ((log_p_nm * positive_nm).sum(dim=1) / positive_nm.sum(dim=1)).sum()
         return term(total, 2 * len(first_nd))
 
-    def _one_way(self, from_nd: torch.Tensor, to_md: torch.Tensor, positive_nm: torch.Tensor) -> torch.Tensor:
-        log_p_nm = torch.log_softmax(from_nd @ to_md.T / self.temperature, dim=1)
-        return -((log_p_nm * positive_nm).sum(dim=1) / positive_nm.sum(dim=1)).sum()
 
-
-def _gathered(own_nd: torch.Tensor) -> torch.Tensor:
+def _gathered(own_nd: Tensor) -> Tensor:
     """Return the rows of all processes, in the order of their ranks."""
     if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
         return own_nd
-    # Processes may differ by a cell, and what is gathered must have one shape.
+    # Processes may differ by a cell, and gathered tensors must have one shape.
     sizes = [torch.empty(1, dtype=torch.long, device=own_nd.device) for _ in range(distributed.get_world_size())]
     distributed.all_gather(sizes, torch.tensor([len(own_nd)], device=own_nd.device))
     lengths = torch.cat(sizes).tolist()

@@ -1,4 +1,4 @@
-"""From a checkpoint's section and its shards to an untrained model."""
+"""Make an untrained model, its batches and its losses from a checkpoint's section and its shards."""
 
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,12 @@ from wced.shards.vocabulary import Vocabulary
 
 _CELLS = 65536
 
+_SHAPE = {
+    *("backbone", "hidden_size", "intermediate_size", "value_encoder", "value_frequencies", "trainable_frequencies"),
+    *("embedding_norm", "cls_positions", "decoder_width", "head_dropout"),
+}
+"""Keys of the section `model` that have the same names in a model's config."""
+
 
 def encoding_of(section: config.Checkpoint) -> Encoding:
     """Return how a checkpoint's section turns cells into sequences."""
@@ -36,7 +42,7 @@ def encoding_of(section: config.Checkpoint) -> Encoding:
 
 
 def input_genes(values: ValueSums, vocabulary: Vocabulary, section: config.Input) -> InputGenes:
-    """Return what the training cells say of the genes of the input, and which genes belong to the section's groups."""
+    """Return how often training cells express each gene, and which genes belong to the groups of an input."""
     groups = {
         name: gene_group(name, vocabulary.gene_ids, vocabulary.symbols, section.gene_groups) for name in section.groups
     }
@@ -46,20 +52,14 @@ def input_genes(values: ValueSums, vocabulary: Vocabulary, section: config.Input
 def training_batches(shards: CellSource, section: config.Checkpoint, genes: InputGenes, seed: int) -> BatchDataset:
     """Return the training batches of a section; `genes` are those of its input, `seed` that of order and sequences."""
     return BatchDataset(
-        shards,
-        "train",
-        encoding_of(section),
-        batch_size=section.batch_size,
-        training=True,
-        seed=seed,
-        order=section.order,
-        choice=gene_choice(genes, shards.measured_dv, section.input),
+        shards, "train", encoding_of(section), batch_size=section.batch_size, training=True, seed=seed,
+        order=section.order, choice=gene_choice(genes, shards.measured_dv, section.input),
         views=1 if section.contrast is None else 2,
-    )
+    )  # fmt: skip
 
 
 def classes_of(shards: CellSource, column: str) -> tuple[str, ...]:
-    """Return the classes of a label; raise WcedError if the shards lack the column or it has no class."""
+    """Return the classes of a label; raise WcedError if the shards lack the column or its classes."""
     if column not in shards.label_columns:
         raise WcedError(f"{column}: no label of the shards, which have {', '.join(shards.label_columns)}")
     classes = shards.labels.classes.get(column)
@@ -71,15 +71,12 @@ def classes_of(shards: CellSource, column: str) -> tuple[str, ...]:
 def standard_of(shards: CellSource, column: str) -> tuple[float, float]:
     """Return mean and standard deviation of a number over the training cells that have it.
 
-    Raises
-    ------
-    WcedError
-        If the shards lack the column, or its numbers are all the same or unknown.
+    WcedError is raised if the shards lack the column, or its numbers are all the same or unknown.
     """
     if column not in shards.number_columns:
         raise WcedError(f"{column}: no number of the shards; list it in shards.number_columns")
-    places = shards.places("train")
-    parts = [shards.column(column, places[start : start + _CELLS]) for start in range(0, len(places), _CELLS)]
+    rows = shards.places("train")
+    parts = [shards.column(column, rows[start : start + _CELLS]) for start in range(0, len(rows), _CELLS)]
     numbers = np.concatenate(parts).astype(np.float64)
     known = numbers[~np.isnan(numbers)]
     if not len(known) or known.std() == 0:
@@ -96,7 +93,7 @@ def hierarchy(shards: CellSource, section: config.Checkpoint) -> tuple[OntologyC
     current = {head.column: [ontology.current(term) for term in classes_of(shards, head.column)] for head in heads}
     terms = {term for classes in current.values() for term in classes if term is not None}
     graph = cut(ontology, terms, residuals=heads[0].residual_weight is not None)
-    # One row more, for classes that the ontology does not know: no leaf.
+    # The last row, without any leaf, is that of classes that are not in the ontology.
     below_tl = np.vstack([graph.descendant_leaves_tl, np.zeros((1, len(graph.leaves)), bool)])
     residual_leaf_t = np.append(graph.residual_leaf_t, -1)
     targets = {}
@@ -109,39 +106,28 @@ def hierarchy(shards: CellSource, section: config.Checkpoint) -> tuple[OntologyC
 def build_model(
     shards: CellSource, size: Model, section: config.Checkpoint, graph: OntologyCut | None, seed: int
 ) -> WcedModel:
-    """Return the untrained model of a section, its weights drawn from `seed`.
+    """Return the untrained model of a section, with random weights from `seed`.
 
-    Raises
-    ------
-    WcedError
-        If a label head or the metadata name a column that the shards lack, or the file of gene embeddings is bad.
+    WcedError is raised if a label head or the metadata name a column that the shards lack, or the file of gene
+    embeddings is bad.
     """
-    given = size.gene_embeddings and _given(size.gene_embeddings, shards.vocabulary.gene_ids)
+    vectors = size.gene_embeddings and _gene_embeddings(size.gene_embeddings, shards.vocabulary.gene_ids)
     torch.manual_seed(seed)
     model = WcedModel(
         WcedConfig(
+            **size.model_dump(include=_SHAPE),
             vocabulary_size=len(shards.vocabulary),
             vocabulary_sha256=shards.vocabulary.sha256,
-            backbone=size.backbone,
-            hidden_size=size.hidden_size,
             num_hidden_layers=size.layers,
             num_attention_heads=size.heads,
-            intermediate_size=size.intermediate_size,
-            value_encoder=size.value_encoder,
-            value_frequencies=size.value_frequencies,
-            trainable_frequencies=size.trainable_frequencies,
-            embedding_norm=size.embedding_norm,
-            given_genes=int(given[1].sum()) if given else 0,
-            given_width=given[0].shape[1] if given else 0,
+            given_genes=int(vectors[1].sum()) if vectors else 0,
+            given_width=vectors[0].shape[1] if vectors else 0,
             given_trainable=bool(size.gene_embeddings and size.gene_embeddings.trainable),
             metadata=[{"column": name, "classes": len(classes_of(shards, name))} for name in size.metadata],
             gene_states=[] if shards.labels.perturbations is None else ["perturbed"],
-            cls_positions=size.cls_positions,
             decoders=[name for name in ("wced", "mlm") if getattr(section, name) is not None],
             hidden_genes=section.mlm is not None and section.mlm.hide_genes > 0,
-            decoder_width=size.decoder_width,
             decoder_depth=depth_scale(shards) if section.depth else None,
-            head_dropout=size.head_dropout,
             contrast=section.contrast and section.contrast.model_dump(include={"width", "cls_position"}),
             label_heads=[_head(shards, head, graph) for head in section.label_heads],
             input=section.input.model_dump(),
@@ -149,23 +135,18 @@ def build_model(
             losses=section.losses,
         )
     )
-    if given:
-        matrix_gw, has_row_v = map(torch.from_numpy, given)
-        model.embedding.give(matrix_gw, has_row_v, INPUT_STD)
+    if vectors:
+        model.embedding.give(*map(torch.from_numpy, vectors), INPUT_STD)
     return model
 
 
 def losses_of(
-    shards: CellSource,
-    values: ValueSums | None,
-    section: config.Checkpoint,
-    model: WcedModel,
+    shards: CellSource, values: ValueSums | None, section: config.Checkpoint, model: WcedModel,
     targets: dict[str, LeafTargets],
-) -> Losses:
+) -> Losses:  # fmt: skip
     """Return the losses of a section over the columns of the shards.
 
-    `values` is of the training cells, None where a training state brings their scale; `targets` is what `hierarchy`
-    returned.
+    `values` is of the training cells, None where the training state holds their scale; `targets` is from `hierarchy`.
     """
     return Losses(
         section,
@@ -180,7 +161,7 @@ def losses_of(
 
 
 def compile_layers(model: WcedModel) -> None:
-    """Let torch.compile each layer of the encoder, whichever it is; names of weights stay."""
+    """Compile each layer of the encoder by torch; names of weights stay."""
     for layer in layers_of(model.backbone, model.config.num_hidden_layers):
         layer.compile()
 
@@ -205,7 +186,8 @@ def _head(shards: CellSource, head: config.LabelHead, graph: OntologyCut | None)
     return spec | {"classes": len(graph.leaves) if head.loss == "hierarchical" and graph else len(classes)}
 
 
-def _given(section: GivenGenes, gene_ids: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+def _gene_embeddings(section: GivenGenes, gene_ids: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the vectors of the genes that have one in the section's file, and which genes these are."""
     path = existing(Path(section.path), "gene embeddings")
     if section.sha256 is not None and sha256(path) != section.sha256:
         raise WcedError(f"{path}: its checksum is not the one in model.gene_embeddings.sha256")

@@ -6,15 +6,47 @@ from pydantic import BaseModel
 
 from wced.config.pretraining import Checkpoint
 from wced.model import WcedConfig, WcedModel
-from wced.model.parameters import parameters_by_part
 from wced.shards.cells import CellSource
 
-HOW_TO = """```python
+CARD = """\
+A transcriptomic foundation model of the `wced` pipeline, which implements BMFM-RNA: give it raw counts
+of human cells, it gives embeddings, the expression of every gene, and labels.
+
+```python
 import wced
 
 wced.tl.embed(adata, "path/of/this/folder")      # adata.obsm["X_wced"]
 wced.tl.annotate(adata, "path/of/this/folder")   # with a cell type head
-```"""
+```
+
+## Training
+
+- objectives: {objectives}
+{readout}
+- corpus: {train:,} training and {validation:,} validation cells of {n_datasets} datasets; {genes:,} genes
+- datasets: {datasets}
+- epochs: {epochs}; cells in a batch of one process: {batch_size}{extended}
+
+| part | parameters |
+|---|---:|
+{parameters}
+
+Last validation:
+
+| metric | value |
+|---|---:|
+{metrics}
+
+## Limits
+
+Human cells and protein-coding genes only. Labels are those of the corpus: a cell type that it lacks is
+never predicted. Embeddings carry technical differences between datasets."""
+
+STEP_0 = """\
+The weights that the training of this model began with, its start from statistics of the training cells
+included. No step has changed them; what training adds is measured against them.
+
+{readout}"""
 
 
 def sheet(name: str, lines: list[str], section: BaseModel) -> str:
@@ -33,71 +65,30 @@ def read_from(config: WcedConfig) -> str:
 
 def start_card(name: str, section: Checkpoint, model: WcedModel) -> str:
     """Return README.md of the weights before the first step."""
-    lines = [
-        "The weights that the training of this model began with, its start from statistics of the training cells",
-        "included. No step has changed them; what training adds is measured against them.",
-        "",
-        read_from(model.config),
-    ]
-    return sheet(f"{name}, step 0", lines, section)
+    return sheet(f"{name}, step 0", [STEP_0.format(readout=read_from(model.config))], section)
 
 
 def card(name: str, section: Checkpoint, model: WcedModel, shards: CellSource, metrics: pd.DataFrame) -> str:
-    """Return the text of README.md: front matter that model hubs read, then what a person wants to know.
-
-    Parameters
-    ----------
-    name, section
-        The checkpoint and how it was trained.
-    model
-        What came out.
-    shards
-        What it was trained on.
-    metrics
-        Rows of `tables.METRICS`; those of the last validation are quoted.
-    """
+    """Return README.md of a trained model; of the rows of `tables.METRICS` it quotes the last validation."""
     last = metrics[(metrics["split"] == "validation") & (metrics["epoch"] == metrics["epoch"].max())]
     objectives = [*model.config.decoders, *(f"{head.column} ({head.loss})" for head in section.label_heads)]
-    return sheet(
-        name,
-        [
-            "A transcriptomic foundation model of the `wced` pipeline, which implements BMFM-RNA: give it raw counts",
-            "of human cells, it gives embeddings, the expression of every gene, and labels.",
-            "",
-            HOW_TO,
-            "",
-            "## Training",
-            "",
-            f"- objectives: {', '.join(objectives)}",
-            read_from(model.config),
-            f"- corpus: {shards.count('train'):,} training and {shards.count('validation'):,} validation cells of "
-            f"{len(shards.dataset_ids)} datasets; {len(shards.vocabulary):,} genes",
-            f"- datasets: {', '.join(_first(shards.dataset_ids, 20))}",
-            f"- epochs: {section.epochs}; cells in a batch of one process: {section.batch_size}",
-            *(
-                f"- up to step {before['step']} a training of {before['epochs']} epochs ({before['precision']}), which "
-                "this one went on from: its learning rates were those of that end"
-                for before in model.config.extended
-            ),
-            "",
-            "| part | parameters |",
-            "|---|---:|",
-            *(f"| {part} | {count:,} |" for part, count in parameters_by_part(model).items()),
-            "",
-            "Last validation:",
-            "",
-            "| metric | value |",
-            "|---|---:|",
-            *(f"| {row.metric} | {row.value:.4g} |" for row in last.itertuples()),
-            "",
-            "## Limits",
-            "",
-            "Human cells and protein-coding genes only. Labels are those of the corpus: a cell type that it lacks is",
-            "never predicted. Embeddings carry technical differences between datasets.",
-        ],
-        section,
+    more = len(shards.dataset_ids) - 20
+    text = CARD.format(
+        objectives=", ".join(objectives),
+        readout=read_from(model.config),
+        train=shards.count("train"),
+        validation=shards.count("validation"),
+        n_datasets=len(shards.dataset_ids),
+        genes=len(shards.vocabulary),
+        datasets=", ".join([*shards.dataset_ids[:20], *([f"and {more} more"] if more > 0 else [])]),
+        epochs=section.epochs,
+        batch_size=section.batch_size,
+        extended="".join(
+            f"\n- up to step {before['step']} a training of {before['epochs']} epochs ({before['precision']}), which "
+            "this one went on from: its learning rates were those of that end"
+            for before in model.config.extended
+        ),
+        parameters="\n".join(f"| {part} | {count:,} |" for part, count in model.parameters_by_part().items()),
+        metrics="\n".join(f"| {row.metric} | {row.value:.4g} |" for row in last.itertuples()),
     )
-
-
-def _first(names: tuple[str, ...], n: int) -> list[str]:
-    return [*names[:n], *([f"and {len(names) - n} more"] if len(names) > n else [])]
+    return sheet(name, [text], section)

@@ -1,7 +1,7 @@
 """Start the processes of one training by torchrun: one per device, on one machine or on those of a Slurm job.
 
-What torchrun starts finds in its environment which process it is. A training on several machines is one step of the
-job's allocation, started by srun, with one torchrun on each of them.
+Each process reads its rank from its environment. A training on several machines is one step of the job's allocation,
+started by srun, with one torchrun on each machine.
 """
 
 import os
@@ -15,27 +15,27 @@ from contextlib import suppress
 from wced.errors import WcedError
 
 STOPPED = 143
-"""Exit status of a training that SIGTERM ended, as a shell would have it (128 + 15)."""
+"""Exit status of a training that SIGTERM ended: 128 + 15, as in a shell."""
 
 MEETING_POINT = "WCED_RENDEZVOUS"
 """Environment variable with the host and port at which the torchruns of several machines meet."""
 
 SECONDS_TO_SAVE = 120
-"""How long torchrun waits, after it has passed on SIGTERM, before it kills."""
+"""Seconds that torchrun waits after passing on SIGTERM before it kills."""
 
 
 def launched() -> bool:
-    """Return whether this process is one of a training's, started by torchrun."""
+    """Return whether torchrun has started this process."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def rank() -> int:
-    """Return the number of this process among those of the training, from 0."""
+    """Return the rank of this process among those of the training, from 0."""
     return int(os.environ["RANK"]) if launched() else 0
 
 
 def end_with_parent() -> None:
-    """Have the kernel kill this process when torchrun is killed, which could not take its processes with it."""
+    """Have the kernel kill this process when torchrun is killed, which then cannot end its processes itself."""
     from torch.multiprocessing import _prctl_pr_set_pdeathsig
 
     parent = os.environ.get("WCED_PARENT")
@@ -45,24 +45,10 @@ def end_with_parent() -> None:
 
 
 def launch(command: Sequence[str], devices: int, nodes: int = 1) -> None:
-    """Run a `wced` command in several processes, and wait for them.
+    """Run a `wced` command (without the word `wced`) in `devices` processes over `nodes` machines, and wait for them.
 
-    Parameters
-    ----------
-    command
-        The command and its options, without the word `wced`.
-    devices
-        Number of processes in all.
-    nodes
-        Number of machines, which get as many processes each.
-
-    Raises
-    ------
-    WcedError
-        If the devices do not spread evenly over the machines, several machines are asked for outside of a Slurm job,
-        or a process was killed.
-    SystemExit
-        With the status of the process that ended first, where it is not 0: 143 after SIGTERM.
+    WcedError is raised if the devices do not spread evenly over the machines, several machines are used outside of a
+    Slurm job, or a process was killed; SystemExit with the status of the process that ended first, where it is not 0.
     """
     if devices % nodes:
         raise WcedError(f"pretraining.devices: {devices} devices do not spread evenly over {nodes} machines (nodes)")
@@ -75,38 +61,38 @@ def launch(command: Sequence[str], devices: int, nodes: int = 1) -> None:
 
 
 def _on_every_machine(command: Sequence[str], nodes: int) -> int:
-    """Run a command once on every machine of this Slurm job; return the exit status."""
+    """Run a command once on every machine of this Slurm job, and return the exit status."""
     if "SLURM_JOB_ID" not in os.environ:
         raise WcedError(
             f"nodes: {nodes} machines, but this is no Slurm job, and only Slurm's srun can start a training on several;"
             " set the resource nodes of the rule pretrain to 1"
         )
     if "SLURM_STEP_ID" in os.environ:
-        # Slurm sends SIGTERM to the processes of every step, and a srun among them would kill what it has started.
+        # Slurm sends SIGTERM to the processes of every step, and an srun among them would kill what it has started.
         raise WcedError(
-            f"nodes: {nodes} machines, but this is a step of a Slurm job, which can not start another one safely; give"
+            f"nodes: {nodes} machines, but this is a step of a Slurm job, which cannot start another one safely; give"
             " the rule pretrain the resource mpi=srun, or run the command in the job's own script"
         )
     with socket.socket() as free:
         free.bind(("", 0))
         meeting_point = f"{socket.gethostname()}:{free.getsockname()[1]}"
-    # On each machine as many cores as the rule has threads, which Snakemake says here.
+    # On each machine as many cores as the rule has threads, which Snakemake puts into this variable.
     cores = os.environ.get("OMP_NUM_THREADS", "1")
     srun = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", f"--cpus-per-task={cores}"]
-    # The step hears of SIGTERM by itself.
+    # The step gets SIGTERM by itself.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     step = [*srun, "--kill-on-bad-exit=1", *command]
     return subprocess.run(step, env=os.environ | {MEETING_POINT: meeting_point}, check=False).returncode
 
 
 def _torchrun(command: Sequence[str], processes: int, nodes: int) -> int:
-    """Run torchrun in this process; return the exit status."""
+    """Run torchrun in this process, and return the exit status."""
     from torch.distributed import run as torchrun
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     if nodes == 1:
-        # Not by the machine's name, which need not resolve.
+        # Not by the name of the machine, which may not resolve.
         meeting = ["--standalone", "--local-addr=127.0.0.1"]
     else:
         meeting = [
@@ -120,7 +106,7 @@ def _torchrun(command: Sequence[str], processes: int, nodes: int) -> int:
     try:
         torchrun.run(torchrun.parse_args([*options, *command]))
     except SignalException as error:
-        # A second signal may have torn torchrun from waiting for processes that are saving the training state.
+        # A second signal may have interrupted torchrun while processes were still saving the training state.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         with suppress(ChildProcessError):
             while True:

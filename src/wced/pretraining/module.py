@@ -1,62 +1,55 @@
-"""The Lightning module: model, losses, metrics and gene errors of one checkpoint."""
+"""The Lightning module: model, losses, optimiser, metrics and gene errors of one checkpoint."""
 
+import math
 from typing import Any
 
 import lightning as L
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from wced.config.pretraining import Checkpoint
+from wced.config.pretraining import Checkpoint, Optimiser
 from wced.errors import WcedError
 from wced.model import WcedModel, WcedOutput
 from wced.objectives import Term, weighted_mean
 from wced.pretraining.gene_errors import GeneErrors
 from wced.pretraining.losses import Losses
-from wced.pretraining.optimiser import made_optimiser, share_of_peak
 from wced.shards.batches import TensorBatch
 
 
-class PretrainingModule(L.LightningModule):
-    """Train one model; per-epoch metrics are kept in `metric_rows` and travel with the training state.
+def share_of_peak(settings: Optimiser, step: int, steps: int) -> float:
+    """Return the share of the peak learning rate that a step (from 0) of a training of `steps` has.
 
-    Everything random in a step (dropout) is drawn from (seed, step, rank), so that a resumed training needs no state of
+    It follows from the step alone, so that a training that goes on for longer has the rates of its new end.
+    """
+    warmup = max(settings.warmup_steps, 1)
+    if step < settings.warmup_steps:
+        return (1 + step * (1 - 1 / warmup)) / warmup
+    if settings.schedule == "constant":
+        return 1.0
+    progress = min((step - settings.warmup_steps) / max(steps - settings.warmup_steps, 1), 1.0)
+    return settings.final_fraction + (1 - settings.final_fraction) * (1 + math.cos(math.pi * progress)) / 2
+
+
+class PretrainingModule(L.LightningModule):
+    """Train one model; metrics of each epoch are kept in `metric_rows` and are part of the training state.
+
+    Everything random in a step (dropout) follows from (seed, step, rank), so that a resumed training needs no state of
     random generators.
     """
 
     def __init__(
-        self,
-        model: WcedModel,
-        section: Checkpoint,
-        losses: Losses,
-        gene_errors: dict[str, GeneErrors],
-        *,
-        seed: int,
-        steps: int,
-        steps_per_epoch: int,
-        progress_every: int,
-        metadata_at: list[int] = (),
+        self, model: WcedModel, section: Checkpoint, losses: Losses, gene_errors: dict[str, GeneErrors], *,
+        seed: int, steps: int, steps_per_epoch: int, progress_every: int, metadata_at: list[int] = (),
         metadata_dropout: float = 0.0,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Put the parts together.
 
-        Parameters
-        ----------
-        model, section, losses
-            The model, how it is trained, and its objectives.
-        gene_errors
-            By decoder (`wced`, `mlm`): the sums of its errors.
-        seed
-            Seed of dropout.
-        steps, steps_per_epoch
-            Optimiser steps of the whole training and of an epoch.
-        progress_every
-            Steps between rows of the training metrics.
-        metadata_at
-            Which columns of a batch's `labels` are the model's metadata.
-        metadata_dropout
-            Probability with which training hides a cell's metadata.
+        `gene_errors` has the sums of each decoder (`wced`, `mlm`). Steps are those of the optimiser: of the whole
+        training, of an epoch, and between two rows of the training metrics. `metadata_at` are the columns of a batch's
+        `labels` that are the model's metadata; training hides those of a cell with probability `metadata_dropout`.
         """
         super().__init__()
         self.model, self.section, self.losses = model, section, losses
@@ -70,11 +63,11 @@ class PretrainingModule(L.LightningModule):
         self.metric_rows: list[list[Any]] = []
         self.extended: list[dict[str, Any]] = []
         self._loader: dict[str, Any] | None = None
-        self._sums: dict[str, torch.Tensor] = {}
+        self._sums: dict[str, Tensor] = {}
 
     @property
     def trained(self) -> WcedModel:
-        """What is validated and written: the moving average of the weights, where there is one."""
+        """The model that is validated and written: the moving average of the weights, where there is one."""
         return self.model if self.average is None else self.average.module
 
     @property
@@ -105,11 +98,6 @@ class PretrainingModule(L.LightningModule):
             **{name: batch[name] for name in names if name in batch},
         )  # fmt: skip
 
-    def _view(self, batch: TensorBatch) -> torch.Tensor:
-        """Return the projections of the second view of a batch's cells."""
-        view = {name: batch[f"view_{name}"] for name in ("gene", "value", "length")}
-        return self.model.projected(self.model(**view, decode=False).cls_nkd)
-
     def _over_ranks(self, terms: dict[str, Term]) -> dict[str, Term]:
         """Divide by the counts of all ranks, so that the mean of their gradients is that of the whole step's mean."""
         if self.trainer.world_size == 1:
@@ -125,18 +113,20 @@ class PretrainingModule(L.LightningModule):
         if self._loader is not None:
             self.trainer.train_dataloader.load_state_dict(self._loader)
 
-    def training_step(self, batch: TensorBatch, batch_index: int) -> torch.Tensor:
+    def training_step(self, batch: TensorBatch, batch_index: int) -> Tensor:
         """Return the weighted mean of the losses of a batch."""
         # A row is written before the batch after its last one: the training state is saved between the two, so that
         # a resumed training writes the same rows.
         if self.global_step % self.progress_every == 0 and batch_index % self.section.accumulate == 0:
             self._write_rows("train")
-        batches = self.current_epoch * (2**24) + batch_index
-        torch.manual_seed((self.seed * 2**40 + batches) * 4096 + self.global_rank & (2**63 - 1))
+        batch_number = self.current_epoch * 2**24 + batch_index
+        torch.manual_seed((self.seed * 2**40 + batch_number) * 4096 + self.global_rank & (2**63 - 1))
         output = self._forward(self.model, batch, training=True)
         terms = self.losses(batch, output)
         if self.losses.contrast is not None:
-            terms["contrast"] = self.losses.contrasted(batch, self.model.projected(output.cls_nkd), self._view(batch))
+            view = self.model(**{name: batch[f"view_{name}"] for name in ("gene", "value", "length")}, decode=False)
+            projections = (self.model.projected(cls_nkd) for cls_nkd in (output.cls_nkd, view.cls_nkd))
+            terms["contrast"] = self.losses.contrasted(batch, *projections)
         total = weighted_mean(self._over_ranks(terms), self.losses.weights(self.epochs_done))
         self._collect({"loss": Term(total, torch.ones_like(total)), **terms})
         self.log("loss", total, prog_bar=True, logger=False)
@@ -159,12 +149,13 @@ class PretrainingModule(L.LightningModule):
         output = self._forward(self.trained, batch, training=False)
         self._collect(self.losses(batch, output) | self.losses.correct(batch, output))
         if "wced" in self.gene_errors:
-            self.gene_errors["wced"].update_cells(batch, output, self.losses.measured(batch))
+            measured_ng = self.losses.measured_dv[batch["dataset"].long()]
+            self.gene_errors["wced"].update_cells(batch, output, measured_ng)
         if "mlm" in self.gene_errors:
             self.gene_errors["mlm"].update_positions(batch, output)
 
     def on_validation_epoch_end(self) -> None:
-        """Write the epoch's validation metrics."""
+        """Write the validation metrics of the epoch."""
         self._write_rows("validation")
 
     def _collect(self, terms: dict[str, Term]) -> None:
@@ -172,7 +163,7 @@ class PretrainingModule(L.LightningModule):
             pair = torch.stack([term.total.detach().double(), term.count.double()])
             self._sums[name] = self._sums[name] + pair if name in self._sums else pair
 
-    def _summed(self) -> dict[str, torch.Tensor]:
+    def _summed(self) -> dict[str, Tensor]:
         """Return the sums since the last row over all ranks; every rank has the same names, in the same order."""
         if not self._sums:
             return {}
@@ -180,11 +171,8 @@ class PretrainingModule(L.LightningModule):
         return dict(zip(self._sums, pairs, strict=True))
 
     def _write_rows(self, split: str) -> None:
-        means = {
-            name: total / count
-            for name, (total, count) in ((name, pair.tolist()) for name, pair in self._summed().items())
-            if count > 0
-        }
+        sums = {name: pair.tolist() for name, pair in self._summed().items()}
+        means = {name: total / count for name, (total, count) in sums.items() if count > 0}
         if split == "validation" and means:  # a contrast alone is not validated
             weights = {name: weight for name, weight in self.losses.weights().items() if name in means}
             means = {"loss": sum(weights[name] * means[name] for name in weights) / sum(weights.values()), **means}
@@ -206,7 +194,7 @@ class PretrainingModule(L.LightningModule):
         return frame.assign(checkpoint=checkpoint)
 
     @property
-    def _asked(self) -> dict[str, Any]:
+    def _request(self) -> dict[str, Any]:
         return {"epochs": self.section.epochs, "precision": self.trainer.precision}
 
     @property
@@ -217,7 +205,7 @@ class PretrainingModule(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put metrics into the training state: the rows, and the sums of all ranks since the last one."""
         checkpoint["wced"] = {
-            "metric_rows": self.metric_rows, "sums": self._summed(), "asked": self._asked, "extended": self.extended,
+            "metric_rows": self.metric_rows, "sums": self._summed(), "asked": self._request, "extended": self.extended,
             "loader": self.trainer.train_dataloader.state_dict(),
         }  # fmt: skip
 
@@ -225,23 +213,22 @@ class PretrainingModule(L.LightningModule):
         """Take metrics back; the sums go to the first rank, because they are those of all.
 
         A training that is extended has the learning rates of its new end from here on, and keeps in `extended` at which
-        step it went on, and what was asked for until then.
+        step it went on, and which epochs and precision its section had until then.
         """
-        kept, step = checkpoint["wced"], checkpoint["global_step"]
-        self.metric_rows, self.extended = kept["metric_rows"], kept["extended"]
-        first = self.trainer.is_global_zero
-        self._sums = {name: pair.to(self.device) * float(first) for name, pair in kept["sums"].items()}
-        self._loader = kept["loader"]
+        state, step = checkpoint["wced"], checkpoint["global_step"]
+        self.metric_rows, self.extended, self._loader = state["metric_rows"], state["extended"], state["loader"]
+        first = float(self.trainer.is_global_zero)
+        self._sums = {name: pair.to(self.device) * first for name, pair in state["sums"].items()}
         for key, callback in checkpoint["callbacks"].items():
             if key.startswith("EarlyStopping") and self.section.early_stop is not None:
                 callback["patience"] = self.section.early_stop.patience  # which Lightning takes from there
-        if kept["asked"] == self._asked:
+        if state["asked"] == self._request:
             return
         if step >= self.steps:
             raise WcedError(
                 f"extend_from: {step} steps are made, and {self.section.epochs} epochs have {self.steps}; ask for more"
             )
-        self.extended = [*self.extended, {"step": step} | kept["asked"]]
+        self.extended = [*self.extended, {"step": step} | state["asked"]]
         optimiser = self.section.optimiser
         for group in checkpoint["optimizer_states"][0]["param_groups"]:
             group["lr"] = optimiser.learning_rate * share_of_peak(optimiser, step, self.steps)
@@ -254,6 +241,14 @@ class PretrainingModule(L.LightningModule):
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), gradient_clip_val)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """Return AdamW and its schedule per step."""
-        optimiser, schedule = made_optimiser(self.model, self.section.optimiser, self.steps, fused=self._fused)
+        """Return AdamW, which decays the weights of linear layers only, and its learning rate per step."""
+        settings = self.section.optimiser
+        decayed = {id(layer.weight) for layer in self.model.modules() if isinstance(layer, nn.Linear)}
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        groups = [
+            {"params": [p for p in parameters if id(p) in decayed], "weight_decay": settings.weight_decay},
+            {"params": [p for p in parameters if id(p) not in decayed], "weight_decay": 0.0},
+        ]
+        optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=self._fused)
+        schedule = LambdaLR(optimiser, lambda step: share_of_peak(settings, step, self.steps))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,9 +1,9 @@
-"""Where a training keeps what it needs to go on after a kill: outside every rule's outputs.
+"""The training state, from which a killed training resumes; it is outside every rule's outputs.
 
 `<run>/state/<checkpoint>/<hash>/` holds Lightning's last checkpoint, the weights at step 0, the gene errors of finished
-epochs, and what is trained: the config section, the seed and the shards. The hash covers the latter, so state of
-anything else is never resumed, and it can be said what differs. The folder of a finished checkpoint has the same files,
-of its end, so a longer training can go on from either.
+epochs, and a record of the config section, the seed and the shards. The hash is of this record, so state of anything
+else is never resumed, and differences can be named. The folder of a finished checkpoint has the same files, of its end,
+so a longer training can go on from either.
 """
 
 import hashlib
@@ -14,40 +14,41 @@ import shutil
 import sys
 import zipfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
+from wced import tables
 from wced.errors import WcedError
 from wced.files import sha256, whole_file, whole_folder
 from wced.pretraining import FORMAT_VERSION
 from wced.pretraining.gene_errors.tables import adopted
 
 EXTENDABLE = ("name", "precision", "checkpoint.epochs", "checkpoint.early_stop", "checkpoint.extend_from")
-"""How keys begin that may differ between a training and the one that it goes on from by `extend_from`."""
+"""Prefixes of the keys that may differ between a training and the one that it goes on from by `extend_from`."""
 
 _MOST = 8
 """Differences between two trainings that are listed."""
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """How Lightning writes and reads its checkpoint: one that is cut off never takes the place of the last one.
+    """Lightning's checkpoints, of which an incomplete one never replaces the last complete one.
 
-    Lightning's own goes by a temporary folder that may be on another disk, from where moving takes a while.
+    Lightning itself uses a temporary folder that may be on another disk, from which moving takes a while.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write the checkpoint beside `path`, and put it there when it is whole."""
-        checkpoint = _unshared(checkpoint)
-        stream = io.BytesIO()  # torch tells of a full disk, when it writes to one itself, in words of its own
-        torch.save(checkpoint, stream)
+        """Write the checkpoint beside `path`, then move it there."""
+        stream = io.BytesIO()  # torch.save to a full disk would raise another error than OSError
+        torch.save(_unshared(checkpoint), stream)
         with whole_file(path) as temporary:
             temporary.write_bytes(stream.getbuffer())
 
     def load_checkpoint(self, path: str | Path, *arguments: Any, **options: Any) -> dict[str, Any]:
-        """Read a checkpoint; raise WcedError where it is damaged."""
+        """Return a checkpoint; raise WcedError if it is damaged."""
         damaged = WcedError(f"{path}: the training state is damaged; remove it to begin anew")
         if not zipfile.is_zipfile(path):  # torch would try its old formats
             raise damaged
@@ -58,9 +59,9 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 
 def _unshared(value: Any) -> Any:
-    """Return a value whose parts are shared only where they are equal strings: pickle writes each shared part once.
+    """Return a value whose parts are the same object only where they are equal strings.
 
-    So equal checkpoints have the same bytes, also after a training was resumed.
+    Pickle writes each object once, so equal checkpoints have the same bytes, also after a training was resumed.
     """
     if isinstance(value, dict):
         return {_unshared(key): _unshared(part) for key, part in value.items()}
@@ -70,29 +71,20 @@ def _unshared(value: Any) -> Any:
 
 
 class Saved:
-    """A folder with what a training has saved."""
+    """The folder of a training: of its state, or of its finished checkpoint."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-
-    @property
-    def path(self) -> Path:
+        self.path = self.folder / "last.ckpt"
         """Lightning's newest checkpoint."""
-        return self.folder / "last.ckpt"
-
-    @property
-    def step_0(self) -> Path:
+        self.step_0 = self.folder / "step_0"
         """The checkpoint folder with the weights before the first step."""
-        return self.folder / "step_0"
-
-    @property
-    def section(self) -> Path:
-        """What is trained, as JSON."""
-        return self.folder / "section.json"
+        self.section = self.folder / "section.json"
+        """The record of what is trained."""
 
     @property
     def leaves(self) -> dict[str, Any]:
-        """Every value of what is trained, by its keys with dots between; none where that was not kept."""
+        """Every value of the record, by its keys joined by dots; empty if there is no readable record."""
         try:
             return _leaves(json.loads(self.section.read_text()))
         except (OSError, ValueError):
@@ -103,16 +95,9 @@ class TrainingState(Saved):
     """The folder of one training's state."""
 
     def __init__(self, root: str | Path, identity: Mapping[str, Any], index: str | Path) -> None:
-        """Name the folder after what the training is.
+        """Name the folder, in the `root` of the checkpoint's states, after a hash of what is trained.
 
-        Parameters
-        ----------
-        root
-            Folder of the checkpoint's states; state of other identities in it is left alone until `finish`.
-        identity
-            Everything in the config that shapes the result.
-        index
-            The index of the shards, which holds their checksums.
+        `identity` is everything in the config that shapes the result, `index` that of the shards, with their checksums.
         """
         record = {"format version": FORMAT_VERSION, "shards/index.json": sha256(index), **identity}
         self.record = json.dumps(record, sort_keys=True)
@@ -120,7 +105,7 @@ class TrainingState(Saved):
 
     @property
     def last(self) -> Path | None:
-        """Lightning's newest checkpoint, or None when training begins."""
+        """Lightning's newest checkpoint; None before the first one."""
         return self.path if self.path.exists() else None
 
     def others(self) -> list[Saved]:
@@ -136,22 +121,20 @@ class TrainingState(Saved):
 
     def unlike(self, saved: Saved) -> str:
         """Return the sentence that says why a state is not resumed, and how its training can go on."""
-        said = f"{saved.folder}: the training state there is not resumed, this training begins anew: "
+        start = f"{saved.folder}: the training state there is not resumed, this training begins anew: "
         if not saved.leaves:
-            return f"{said}it does not say what it is of; another version of wced has written it"
+            return f"{start}it has no record of what was trained; another version of wced has written it"
         differences = self.differences(saved)
         extend = ""
         if all(key.startswith(EXTENDABLE) for key in differences):
             extend = f", or set extend_from: {saved.folder} in the checkpoint's section"
-        return f"{said}{_listed(differences)}. It is kept until this one ends; to go on from it, set these back{extend}"
+        start += _listed(differences)
+        return f"{start}. It is kept until this one ends; to go on from it, set these back{extend}"
 
     def extended(self, folder: str | Path) -> Saved:
-        """Return the training that another folder holds, to go on from.
+        """Return the training in another folder, to go on from.
 
-        Raises
-        ------
-        WcedError
-            If it holds none, the same one, or one that differs in more than its length and precision.
+        WcedError is raised if there is none, it is the same one, or it differs in more than its length and precision.
         """
         saved = Saved(folder)
         for path in (saved.path, saved.section, saved.step_0):
@@ -161,17 +144,15 @@ class TrainingState(Saved):
                     "NAME) or a training state (results/RUN/state/NAME/HASH)"
                 )
         differences = self.differences(saved)
-        if other := {key: said for key, said in differences.items() if not key.startswith(EXTENDABLE)}:
-            raise WcedError(
-                f"extend_from: {folder} is of another training, and only epochs, early_stop and precision may differ: "
-                + _listed(other)
-            )
+        if other := {key: text for key, text in differences.items() if not key.startswith(EXTENDABLE)}:
+            allowed = "only epochs, early_stop and precision may differ"
+            raise WcedError(f"extend_from: {folder} is of another training, and {allowed}: {_listed(other)}")
         if not differences.keys() - {"name", "checkpoint.extend_from"}:
             raise WcedError(f"extend_from: {folder} is of the same training; ask for more epochs")
         return saved
 
     def begin(self, extended: Saved | None, name: str) -> None:
-        """Make the folder, write down what is trained, and take over what a training that goes on has left."""
+        """Make the folder, write the record, and copy step 0 and gene errors of a training that this one extends."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with whole_file(self.section) as temporary:
             temporary.write_text(self.record + "\n")
@@ -179,17 +160,13 @@ class TrainingState(Saved):
             return
         with whole_folder(self.step_0) as temporary:
             shutil.copytree(extended.step_0, temporary, dirs_exist_ok=True)
-        for kind, part in (("gene_errors", self.gene_errors), ("gene_error_sums", self.gene_error_sums)):
-            for path in [*extended.folder.glob(f"{kind}.parquet"), *extended.folder.glob(f"{kind}-*.parquet")]:
-                adopted(path, name, part)
+        for table in (tables.GENE_ERRORS, tables.GENE_ERROR_SUMS):
+            for path in extended.folder.glob(f"{table.name}*.parquet"):
+                adopted(path, name, partial(self.gene_errors, table))
 
-    def gene_errors(self, decoder: str, epoch: int) -> Path:
-        """Where the gene errors of a decoder in an epoch (from 1) stand until all epochs are done."""
-        return self.folder / f"gene_errors-{decoder}-{epoch:04d}.parquet"
-
-    def gene_error_sums(self, decoder: str, epoch: int) -> Path:
-        """Where the sums by block behind them stand."""
-        return self.folder / f"gene_error_sums-{decoder}-{epoch:04d}.parquet"
+    def gene_errors(self, table: tables.Table, decoder: str, epoch: int) -> Path:
+        """Path of the part of a table of gene errors that is of a decoder and an epoch (from 1)."""
+        return self.folder / f"{table.name}-{decoder}-{epoch:04d}.parquet"
 
     def finish(self) -> None:
         """Remove the checkpoint's states, once its folder is written."""
@@ -212,5 +189,5 @@ def _shown(leaves: Mapping[str, Any], key: str) -> str:
 
 
 def _listed(differences: Mapping[str, str]) -> str:
-    said = [*differences.values()]
-    return "; ".join(said[:_MOST]) + (f" and {len(said) - _MOST} more" if len(said) > _MOST else "")
+    texts = [*differences.values()]
+    return "; ".join(texts[:_MOST]) + (f" and {len(texts) - _MOST} more" if len(texts) > _MOST else "")

@@ -1,5 +1,6 @@
 import copy
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,38 +12,36 @@ from sklearn.metrics import roc_auc_score
 
 from wced.pretraining import gene_errors
 from wced.pretraining.gene_errors import GeneErrors
-from wced.pretraining.gene_errors.blocks import blocks_of_datasets
+from wced.pretraining.gene_statistics import blocks_of_datasets
 
 DATASETS = ("a", "b", "c")
 BLOCKS = blocks_of_datasets(DATASETS, np.array([0, 2]))
 PATHS = ["compiled", "torch"]
 
 
-def cells(n=40, genes=70, seed=0, dtype=torch.float32):
-    """Whole-cell predictions of a batch; some genes are not measured by dataset c, some are never expressed."""
+def cells(n=40, genes=70, seed=0, dtype=torch.float32, rows=slice(None)):
+    """Whole-cell predictions of a batch, of some rows of n; c does not measure some genes, no cell expresses others."""
     rng = np.random.default_rng(seed)
     dataset = rng.choice([0, 2], n)
     measured = np.ones((3, genes), bool)
     measured[2] = rng.random(genes) < 0.7
-    measured_ng = measured[dataset]
     rate = rng.choice([0, 0.05, 0.5, 0.95, 1], genes)
-    x_ng = np.where((rng.random((n, genes)) < rate) & measured_ng, rng.gamma(2, 1, (n, genes)) + 0.01, 0)
+    expressed_ng = (rng.random((n, genes)) < rate) & measured[dataset]
+    x_ng = np.where(expressed_ng, rng.gamma(2, 1, (n, genes)) + 0.01, 0)
     centre, spread = rng.uniform(-8, 3, genes), 10 ** rng.uniform(-2.5, 0.7, genes)
-    row, gene = np.nonzero(x_ng)
+    logit_ng = centre + spread * (rng.normal(size=x_ng.shape) + expressed_ng)
+    value_ng, joinid = x_ng + rng.normal(size=x_ng.shape), rng.integers(0, 2**40, n)
+    row, gene = np.nonzero(x_ng[rows])
     batch = {
-        "dataset": torch.tensor(dataset, dtype=torch.int32),
-        "soma_joinid": torch.tensor(rng.integers(0, 2**40, n)),
+        "dataset": torch.tensor(dataset[rows], dtype=torch.int32),
+        "soma_joinid": torch.tensor(joinid[rows]),
         "target_row": torch.tensor(row),
-        "target_offsets": torch.tensor(np.cumsum([0, *(x_ng > 0).sum(axis=1)])),
+        "target_offsets": torch.tensor(np.cumsum([0, *expressed_ng[rows].sum(axis=1)])),
         "target_gene": torch.tensor(gene, dtype=torch.int32),
-        "target_value": torch.tensor(x_ng[row, gene], dtype=torch.float32),
+        "target_value": torch.tensor(x_ng[rows][row, gene], dtype=torch.float32),
     }
-    logits = centre + spread * (rng.normal(size=x_ng.shape) + (x_ng > 0))
-    values = x_ng + rng.normal(size=x_ng.shape)
-    output = SimpleNamespace(
-        detection_logits=torch.tensor(logits, dtype=dtype), values=torch.tensor(values, dtype=dtype)
-    )
-    return batch, output, torch.tensor(measured_ng)
+    logits, values = (torch.tensor(predicted_ng[rows], dtype=dtype) for predicted_ng in (logit_ng, value_ng))
+    return batch, SimpleNamespace(detection_logits=logits, values=values), torch.tensor(measured[dataset[rows]])
 
 
 def positions(n=30, length=40, genes=50, seed=0, dtype=torch.float32):
@@ -72,8 +71,7 @@ def added(errors, batches, path="compiled"):
         elif path == "compiled":
             errors.update_cells(batch, output, *measured)
         else:
-            z, v = output.detection_logits.float(), output.values.float()
-            errors._add_cells(batch, z, v, torch.sigmoid(z) * v, errors._blocks(batch), *measured)
+            errors._add_plain(batch, output.detection_logits.float(), output.values.float(), *measured)
     return errors
 
 
@@ -95,30 +93,27 @@ def flat(batch, output, measured=None):
 def check(errors, batches, genes):
     """Compare all sums with plain float64 ones."""
     block, gene, z, v, x = (np.concatenate(parts) for parts in zip(*(flat(*b) for b in batches), strict=True))
-    y, found = x > 0, errors.sums()
+    y, sums = x > 0, errors.sums()
     gated, ungated, expected = np.zeros((3, len(BLOCKS), genes))
     np.add.at(gated, (block[y], gene[y]), np.abs(np.where(z > 0, v, 0) - x)[y])
     np.add.at(ungated, (block[y], gene[y]), np.abs(v - x)[y])
     np.add.at(expected, (block, gene), v / (1 + np.exp(-z)))
-    np.testing.assert_allclose(found.errors_bgs, np.stack([gated, ungated], axis=2), rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(found.expected_bg, expected, rtol=1e-6, atol=1e-6)
-    np.testing.assert_array_equal(found.n_g, np.bincount(gene, minlength=genes))
-    np.testing.assert_array_equal(found.n_nonzero_g, np.bincount(gene[y], minlength=genes))
+    np.testing.assert_allclose(sums.errors_bgs, np.stack([gated, ungated], axis=2), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(sums.expected_bg, expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(sums.n_g, np.bincount(gene, minlength=genes))
+    np.testing.assert_array_equal(sums.n_nonzero_g, np.bincount(gene[y], minlength=genes))
     for g in range(genes):
         here = gene == g
-        if not y[here].any():
-            assert np.isnan(found.nonzero_mae_g[g]) and np.isnan(found.auc_g[g])
-        elif y[here].all():
-            assert np.isnan(found.auc_g[g])
-        else:
-            code = np.floor(z[here] * 512).astype(int)  # no logit is beyond 32
-            shift = next(s for s in range(7) if (code.max() >> s) - (code.min() >> s) < 512)
-            assert found.auc_g[g] == pytest.approx(roc_auc_score(y[here], code >> shift), abs=1e-12)
-    some = found.n_nonzero_g > 0
-    mae_g = gated.sum(axis=0)[some] / found.n_nonzero_g[some]
-    np.testing.assert_allclose(found.nonzero_mae_g[some], mae_g, rtol=1e-6)
-    mae_g = ungated.sum(axis=0)[some] / found.n_nonzero_g[some]
-    np.testing.assert_allclose(found.nonzero_mae_ungated_g[some], mae_g, rtol=1e-6)
+        assert np.isnan(sums.nonzero_mae_g[g]) == (not y[here].any())
+        if y[here].all() or not y[here].any():
+            assert np.isnan(sums.auc_g[g])
+            continue
+        code = np.floor(z[here] * 512).astype(int)  # no logit is beyond 32
+        shift = next(s for s in range(7) if (code.max() >> s) - (code.min() >> s) < 512)
+        assert sums.auc_g[g] == pytest.approx(roc_auc_score(y[here], code >> shift), abs=1e-12)
+    some = sums.n_nonzero_g > 0
+    for errors_bg, mae_g in ((gated, sums.nonzero_mae_g), (ungated, sums.nonzero_mae_ungated_g)):
+        np.testing.assert_allclose(mae_g[some], errors_bg.sum(axis=0)[some] / sums.n_nonzero_g[some], rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
@@ -146,7 +141,7 @@ def assert_same(left, right, rtol=1e-12):
     seed=st.integers(0, 2**32), sizes=st.lists(st.integers(1, 30), min_size=1, max_size=6), genes=st.integers(1, 90),
     waiting=st.integers(1, 64), threads=st.integers(1, 3),
 )  # fmt: skip
-def test_both_ways_give_the_same(seed, sizes, genes, waiting, threads):
+def test_compiled_and_torch_sums_are_equal(seed, sizes, genes, waiting, threads):
     batches = [cells(n, genes, seed + i) for i, n in enumerate(sizes)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gene_errors, "WAITING", waiting)
@@ -159,20 +154,9 @@ def test_both_ways_give_the_same(seed, sizes, genes, waiting, threads):
 
 
 def test_the_batches_do_not_matter():
-    batch, output, measured = cells(60)
-    parts = []
-    for some in np.array_split(np.arange(60), 7):
-        at = torch.isin(batch["target_row"], torch.tensor(some))
-        place = torch.full((60,), -1)
-        place[torch.tensor(some)] = torch.arange(len(some))
-        part = {name: batch[name][some] for name in ("dataset", "soma_joinid")}
-        part |= {name: batch[name][at] for name in ("target_gene", "target_value")}
-        part["target_row"] = place[batch["target_row"][at]]
-        part["target_offsets"] = torch.searchsorted(part["target_row"], torch.arange(len(some) + 1))
-        one = SimpleNamespace(detection_logits=output.detection_logits[some], values=output.values[some])
-        parts.append((part, one, measured[some]))
-    whole = added(GeneErrors(70, BLOCKS), [(batch, output, measured)])
-    # Torch's sigmoid differs in the last bit by where a number stands in its array.
+    parts = [cells(60, rows=rows) for rows in np.array_split(np.arange(60), 7)]
+    whole = added(GeneErrors(70, BLOCKS), [cells(60)])
+    # Torch's sigmoid differs in the last bit by the index of a number in its array.
     assert_same(added(GeneErrors(70, BLOCKS), parts).sums(), whole.sums(), rtol=1e-6)
 
 
@@ -196,18 +180,16 @@ def test_reset_forgets(path):
     check(added(errors, [cells(seed=2)], path), [cells(seed=2)], 70)
 
 
-def test_nothing_of_it_is_saved_with_the_model():
-    assert not GeneErrors(5, BLOCKS).state_dict()
-
-
-def test_sums_of_nothing():
-    found = GeneErrors(5, BLOCKS).sums()
-    assert not found.n_g.any() and not found.expected_bg.any()
-    assert np.isnan(found.auc_g).all() and np.isnan(found.nonzero_mae_g).all()
+def test_sums_before_any_batch():
+    errors = GeneErrors(5, BLOCKS)
+    assert not errors.state_dict()  # nothing is saved with the model
+    sums = errors.sums()
+    assert not sums.n_g.any() and not sums.expected_bg.any()
+    assert np.isnan(sums.auc_g).all() and np.isnan(sums.nonzero_mae_g).all()
 
 
 class Ranks:
-    """Threads that play the ranks of a process group: what `all_reduce` gives is reduced over all of them."""
+    """Threads as the ranks of a process group, over all of which `all_reduce` reduces."""
 
     def __init__(self, ranks):
         self.tensors, self.barrier, self.here = [None] * ranks, threading.Barrier(ranks, timeout=60), threading.local()
@@ -224,15 +206,10 @@ class Ranks:
     def run(self, work):
         def one(rank):
             self.here.rank = rank
-            results[rank] = work(rank)
+            return work(rank)
 
-        results = [None] * len(self.tensors)
-        threads = [threading.Thread(target=one, args=(rank,)) for rank in range(len(results))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return results
+        with ThreadPoolExecutor(len(self.tensors)) as pool:
+            return list(pool.map(one, range(len(self.tensors))))
 
 
 @pytest.mark.parametrize("make", [cells, positions], ids=["cells", "positions"])
@@ -249,5 +226,5 @@ def test_ranks_add_up(monkeypatch, make):
         errors.sums()
         return errors.sums()  # asking again adds nothing
 
-    for found in ranks.run(work):
-        assert_same(found, alone)
+    for sums in ranks.run(work):
+        assert_same(sums, alone)

@@ -5,13 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from wced.pretraining.gene_errors.histograms import BINS, HIGHEST, STEPS, DetectionHistograms, codes_of, shift_of
+from wced.pretraining.gene_errors import BINS, HIGHEST, STEPS, DetectionHistograms, codes_of, shift_of
 
 
 def counted(parts, genes=1):
     histograms = DetectionHistograms(genes)
     for gene, logit, expressed in parts:
-        histograms.add_positions(torch.as_tensor(gene), torch.as_tensor(logit), torch.as_tensor(expressed))
+        histograms.add(torch.as_tensor(gene), torch.as_tensor(logit), torch.as_tensor(expressed))
     return histograms
 
 
@@ -32,12 +32,12 @@ def test_shift_is_the_smallest_that_fits():
     rng = np.random.default_rng(0)
     low, high = np.sort(rng.integers(-HIGHEST, HIGHEST + 1, (2, 3000)), axis=0)
     low[:500] = high[:500] - rng.integers(0, 2000, 500).clip(0, high[:500] + HIGHEST)
-    found = shift_of(torch.from_numpy(low), torch.from_numpy(high)).numpy()
-    for a, b, shift in zip(low, high, found, strict=True):
+    shifts = shift_of(torch.from_numpy(low), torch.from_numpy(high)).numpy()
+    for a, b, shift in zip(low, high, shifts, strict=True):
         assert (b >> shift) - (a >> shift) < BINS
         assert shift == 0 or (b >> (shift - 1)) - (a >> (shift - 1)) >= BINS
     assert shift_of(torch.tensor([-HIGHEST]), torch.tensor([HIGHEST])) == 6
-    assert set(found) == set(range(7))
+    assert set(shifts) == set(range(7))
 
 
 @pytest.mark.parametrize("centre", [-6.3, 0.0, 4.1])
@@ -87,8 +87,8 @@ def test_batches_and_their_order_do_not_matter(data):
     logit = (rng.uniform(-20, 20, genes) + spread * rng.normal(size=(m, genes)))[np.arange(m), gene].astype(np.float32)
     y = rng.random(m) < 0.4
     whole = counted([(gene, logit, y)], genes)
-    places = np.array_split(rng.permutation(m), data.draw(st.integers(1, 8)))
-    parts = counted([(gene[p], logit[p], y[p]) for p in places if len(p)], genes)
+    batches = np.array_split(rng.permutation(m), data.draw(st.integers(1, 8)))
+    parts = counted([(gene[at], logit[at], y[at]) for at in batches if len(at)], genes)
     for name in ("count_gyb", "low_g", "high_g"):
         assert torch.equal(getattr(whole, name), getattr(parts, name)), name
     code = np.floor(np.clip(logit.astype(np.float64) * STEPS, -HIGHEST, HIGHEST)).astype(int)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
@@ -21,8 +21,8 @@ class Attention(nn.Module):
         self.key_value = Linear(width, 2 * width)
         self.out = Linear(width, width)
 
-    def forward(self, x_nld: torch.Tensor, present_nl: torch.Tensor | None, queries: int | None) -> torch.Tensor:
-        """Attend; only the first `queries` positions ask (None: all), every present position answers."""
+    def forward(self, x_nld: Tensor, present_nl: Tensor | None, queries: int | None) -> Tensor:
+        """Attend from the first `queries` positions (None: all) to every present position."""
         n, _, width = x_nld.shape
         q = self.query(x_nld if queries is None else x_nld[:, :queries])
         k, v = self.key_value(x_nld).chunk(2, dim=-1)
@@ -30,16 +30,16 @@ class Attention(nn.Module):
         mixed = self.mix(q, k, v, present_nl)
         return self.out(mixed.transpose(1, 2).reshape(n, -1, width))
 
-    def draw_average(self) -> None:
-        """Draw the matrices of values and of the output such that an average of the input comes out as large as it is.
+    def initialise_average(self) -> None:
+        """Initialise the matrices of values and of the output such that an average of the input keeps its length.
 
-        Attention begins as an average over the genes, and the CLS position sees the cell by nothing else.
+        Attention begins as an average over the genes, which is all that the CLS position sees of the cell.
         """
         width = self.out.in_features
         for weight in (self.key_value.weight[width:], self.out.weight):
             nn.init.normal_(weight, std=width**-0.5)
 
-    def mix(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, present_nl: torch.Tensor | None) -> torch.Tensor:
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, present_nl: Tensor | None) -> Tensor:
         """Average values by the softmax of queries times keys; each (n, heads, positions, width of a head)."""
         if q.device.type == "cpu" and q.dtype == torch.bfloat16 and not torch.compiler.is_compiling():
             return bfloat16_attention(q, k, v, present_nl)
@@ -55,7 +55,7 @@ class SwiGLU(nn.Module):
         self.gate_up = Linear(width, 2 * inner)
         self.out = Linear(inner, width)
 
-    def forward(self, x_nld: torch.Tensor) -> torch.Tensor:
+    def forward(self, x_nld: Tensor) -> Tensor:
         """Transform each position; shape is kept."""
         gate, up = self.gate_up(x_nld).chunk(2, dim=-1)
         return self.out(F.silu(gate) * up)
@@ -71,7 +71,7 @@ class Block(nn.Module):
         self.feed_forward_norm = nn.RMSNorm(width, eps=1e-6)
         self.feed_forward = SwiGLU(width, inner)
 
-    def forward(self, x_nld: torch.Tensor, present_nl: torch.Tensor | None, queries: int | None = None) -> torch.Tensor:
+    def forward(self, x_nld: Tensor, present_nl: Tensor | None, queries: int | None = None) -> Tensor:
         """Return the block's output for the first `queries` positions (None: all)."""
         residual = x_nld if queries is None else x_nld[:, :queries]
         x_nld = residual + self.attention(self.attention_norm(x_nld), present_nl, queries)
@@ -86,35 +86,26 @@ class Stack(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.RMSNorm(width, eps=1e-6)
         self.gradient_checkpointing = False
-        # Transformers sets both attributes, this one to a function with the options that it is given.
+        # Transformers sets both attributes, this one to a function with its options.
         self._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
 
-    def forward(self, x_nld: torch.Tensor, present_nl: torch.Tensor | None, queries: int | None = None) -> torch.Tensor:
-        """Encode; when only the first `queries` positions are wanted, the last block computes no others.
+    def forward(self, x_nld: Tensor, present_nl: Tensor | None, queries: int | None = None) -> Tensor:
+        """Encode vectors; shape (n, l, d).
 
-        Parameters
-        ----------
-        x_nld
-            Input vectors.
-        present_nl
-            bool: True where a position holds a token; None when all do, which needs no attention mask.
-        queries
-            Number of leading positions wanted, None for all.
+        `present_nl` is False at padding; None means no padding, and needs no attention mask. Only the first `queries`
+        positions are returned (None: all), and the last block computes no others.
         """
         for i, block in enumerate(self.blocks, 1):
-            wanted = queries if i == len(self.blocks) else None
+            some = queries if i == len(self.blocks) else None
             if self.gradient_checkpointing and self.training:
-                x_nld = self._gradient_checkpointing_func(block, x_nld, present_nl, wanted)
+                x_nld = self._gradient_checkpointing_func(block, x_nld, present_nl, some)
             else:
-                x_nld = block(x_nld, present_nl, wanted)
+                x_nld = block(x_nld, present_nl, some)
         return self.norm(x_nld)
 
 
-class Llama(Stack):
-    """The paper's encoder.
-
-    Its first block has no norm before attention, so that the magnitudes of the input embeddings reach it as they are.
-    """
+class Backbone(Stack):
+    """The paper's encoder, whose first attention sees the lengths of the input embeddings: it has no norm before it."""
 
     def __init__(self, width: int, layers: int, heads: int, inner: int) -> None:
         blocks = (Block(Attention(width, heads), width, inner, attention_norm=i > 0) for i in range(layers))

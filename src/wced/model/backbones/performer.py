@@ -2,18 +2,19 @@
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from wced.model.backbones.llama import Attention, Block, Stack
 
 FEATURES_PER_WIDTH = 4
-"""Random features per dimension of a head; docs/models.md has the error that they leave."""
+"""Random features per dimension of a head; docs/models.md has the error."""
 
 
-def orthogonal_features(features: int, width: int, seed: int) -> torch.Tensor:
-    """Return random directions, orthogonal within each `width` of them, with the lengths of normal vectors.
+def orthogonal_features(features: int, width: int, seed: int) -> Tensor:
+    """Return random directions, orthogonal within each `width` of them; (features, width), float32.
 
-    Each direction for itself is distributed as a standard normal vector; together they cover space more evenly, which
-    lowers the variance of the estimate (Choromanski et al. 2021, section 3.3). Shape (features, width), float32.
+    Each is distributed as a standard normal vector; together they cover space more evenly, which lowers the variance of
+    the estimate (Choromanski et al. 2021, section 3.3).
     """
     generator = np.random.default_rng(seed)
     q_bee, r_bee = np.linalg.qr(generator.normal(size=(-(-features // width), width, width)))
@@ -24,13 +25,9 @@ def orthogonal_features(features: int, width: int, seed: int) -> torch.Tensor:
 
 
 def linear_attention(
-    q_nhqe: torch.Tensor,
-    k_nhle: torch.Tensor,
-    v_nhle: torch.Tensor,
-    direction_fe: torch.Tensor,
-    present_nl: torch.Tensor | None,
-) -> torch.Tensor:
-    """Estimate softmax attention by positive random features (FAVOR+).
+    q_nhqe: Tensor, k_nhle: Tensor, v_nhle: Tensor, direction_fe: Tensor, present_nl: Tensor | None
+) -> Tensor:
+    """Return softmax attention estimated by positive random features (FAVOR+).
 
     exp(q·k) = E[φ_w(q) φ_w(k)] with φ_w(x) = exp(w·x − |x|²/2) for normal w (Choromanski et al. 2021, lemma 1), so that
     the sums over the keys are made once for all queries.
@@ -39,14 +36,8 @@ def linear_attention(
     values and divided by the largest product. Both cancel in the quotient, and the denominator is never below 1:
     nothing overflows, and no small constant has to be added.
 
-    Parameters
-    ----------
-    q_nhqe, k_nhle, v_nhle
-        Queries, keys and values: cells × heads × positions × width of a head.
-    direction_fe
-        The w.
-    present_nl
-        bool: which keys are there, None for all.
+    Queries, keys and values are cells × heads × positions × width of a head; `direction_fe` has the w, and `present_nl`
+    says which keys are no padding (None: all).
     """
     scale = q_nhqe.shape[-1] ** -0.25
     q_nhqe, k_nhle = q_nhqe * scale, k_nhle * scale
@@ -62,25 +53,24 @@ def linear_attention(
 
 
 class RandomFeatureAttention(Attention):
-    """Attention whose softmax is estimated by random features, drawn once and kept with the weights."""
+    """Attention whose softmax is estimated by random features, sampled once and saved with the weights."""
 
     def __init__(self, width: int, heads: int, seed: int) -> None:
         super().__init__(width, heads)
         head = width // heads
         self.register_buffer("direction_fe", orthogonal_features(FEATURES_PER_WIDTH * head, head, seed))
 
-    def mix(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, present_nl: torch.Tensor | None) -> torch.Tensor:
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, present_nl: Tensor | None) -> Tensor:
         """Average values by the estimated softmax, in float32: exponentials of random features span many orders."""
         with torch.autocast(q.device.type, enabled=False):
             mixed = linear_attention(q.float(), k.float(), v.float(), self.direction_fe.float(), present_nl)
         return mixed.to(q.dtype)
 
 
-class Performer(Stack):
-    """LLaMA's blocks with estimated attention, and a norm before every one of them.
+class Backbone(Stack):
+    """LLaMA's blocks with estimated attention and a norm before every one, as the estimate is poor for long vectors."""
 
-    The estimate is poor for long queries and keys, so here the magnitudes of the input embeddings are not let through.
-    """
+    approximates = True
 
     def __init__(self, width: int, layers: int, heads: int, inner: int) -> None:
         blocks = (Block(RandomFeatureAttention(width, heads, seed=i), width, inner) for i in range(layers))

@@ -1,21 +1,51 @@
-"""Compiled sums over dense predictions of cells × genes, for the CPU; what they mean stands in `gene_errors`.
+"""Compiled sums over dense predictions of cells × genes, for the CPU; `gene_errors` has their definitions.
 
 Counting a batch at once would bring all histograms from memory for a few counts each. So predictions wait as two bytes
 each, the logit's code and whether the gene is expressed, and many cells are counted together, gene after gene.
 
-Every function does the genes from `start` to `stop` and lets other threads run. Cells are visited in the order of
-their blocks (`order_n`), so that a block's sums stay in the cache.
+Every kernel does the genes from `start` to `stop` and releases the lock of the interpreter. Cells are visited in the
+order of their blocks (`order_n`), so that a block's sums stay in the cache.
 """
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numba
 import numpy as np
+import torch
 
-from wced.pretraining.gene_errors.histograms import BINS, HIGHEST, STEPS, WIDEST
+BINS = 512
+"""Bins of a histogram."""
+
+STEPS = 512
+"""Codes per unit of a logit."""
+
+HIGHEST = 32 * STEPS - 1
+"""Largest code; the smallest is its negative."""
+
+WIDEST = 6
+"""Largest shift s: 2^6 · 512 steps hold all codes."""
 
 UNMEASURED = -(2**15)
 """What waits for a gene that was not measured; otherwise 2 · code, plus 1 where the gene is expressed."""
 
 _TILE = 32
+
+
+def over_genes(work: Callable[[int, int], None], genes: int) -> None:
+    """Call work(start, stop) for parts of the genes, in as many threads as torch uses."""
+    threads = torch.get_num_threads()
+    cuts = [genes * part // threads for part in range(threads + 1)]
+    if threads == 1:
+        work(0, genes)
+    else:
+        list(_pool(threads).map(work, cuts[:-1], cuts[1:]))
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="genes")
 
 
 @numba.njit(nogil=True, cache=True)
@@ -27,10 +57,10 @@ def add_cells(logit_ng, expected_ng, measured_ng, block_n, order_n, waiting_cg, 
         waiting, total = waiting_cg[first + i, start:stop], expected_bg[block_n[i], start:stop]
         for j in range(len(logit)):
             steps = logit[j] * np.float32(STEPS)
-            steps = steps if steps > least else least  # and where it is not a number
+            steps = steps if steps > least else least  # also where it is not a number
             steps = steps if steps < most else most
             code = np.int32(steps)
-            code -= code > steps  # rounded down, which compilers know no quick way for
+            code -= code > steps  # rounded down, for which compilers have no quick way
             waiting[j] = np.int16(2 * code) if measured[j] else unmeasured
             total[j] += expected[j] if measured[j] else np.float32(0)
 
@@ -72,7 +102,7 @@ def _merge(count_yb, low, old, new):
 @numba.njit(nogil=True, cache=True)
 def count_waiting(waiting_cg, cells, low_g, high_g, count_gyb, start, stop):
     """Count what waits of the first cells in the histograms, merging bins where the range asks for it."""
-    place_cj, shift_j = np.empty((cells, _TILE), np.uint16), np.empty(_TILE, np.int32)
+    index_cj, shift_j = np.empty((cells, _TILE), np.uint16), np.empty(_TILE, np.int32)
     low_j, high_j, expressed_j = np.empty((3, _TILE), np.int16)
     seen = np.zeros(4 * BINS, np.uint16)  # zeros, non-zeros, and what was not measured; a batch of counts in cache
     for tile in range(start, stop, _TILE):
@@ -94,14 +124,14 @@ def count_waiting(waiting_cg, cells, low_g, high_g, count_gyb, start, stop):
                 low_g[g], high_g[g] = low, high
             shift_j[j] = _shift(low_g[g], high_g[g])
         for i in range(cells):
-            waiting, place = waiting_cg[i, tile : tile + width], place_cj[i]
+            waiting, index = waiting_cg[i, tile : tile + width], index_cj[i]
             for j in range(width):
                 bin_of = (np.int32(waiting[j]) >> (shift_j[j] + 1)) & (BINS - 1)
                 kind = 2 if waiting[j] == UNMEASURED else waiting[j] & 1
-                place[j] = kind * BINS + bin_of
+                index[j] = kind * BINS + bin_of
         for j in range(width):
             for i in range(cells):
-                seen[place_cj[i, j]] += 1
+                seen[index_cj[i, j]] += 1
             for y in range(1 + expressed_j[j]):  # memory of genes that nothing expresses is not touched
                 counts = count_gyb[tile + j, y]
                 for b in range(BINS):

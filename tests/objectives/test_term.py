@@ -24,13 +24,13 @@ def test_mean_over_losses_with_weight(weights, expected):
     assert weighted_mean(TERMS, weights).item() == pytest.approx(expected)
 
 
-def test_a_loss_with_nothing_to_say_has_no_weight():
+def test_a_loss_with_a_count_of_zero_has_no_weight():
     terms = {"a": term(2.0), "b": Term(torch.tensor(0.0), torch.tensor(0.0))}
     assert weighted_mean(terms, {"a": 0.5, "b": 100.0}).item() == 2.0
 
 
 @pytest.mark.parametrize("weights", [{"a": 0.0}, {"a": 3.0}], ids=["no_weight", "no_count"])
-def test_nothing_to_learn_gives_a_gradient_of_zero(weights):
+def test_without_an_active_loss_the_gradient_is_zero(weights):
     logits = torch.ones(3, requires_grad=True)
     total = weighted_mean({"a": Term(logits.sum() * 0, torch.tensor(0.0))}, weights)
     total.backward()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from wced.objectives import FlatLabelLoss
+from wced.objectives.labels import FlatLabelLoss
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0], ids="gamma={}".format)
