@@ -2,8 +2,8 @@ import anndata as ad
 import numpy as np
 import pytest
 from scipy import sparse
-
 from wced.embedding.corpus_pca import Components, fit
+
 from wced.errors import WcedError
 from wced.shards.reader import ShardSet
 

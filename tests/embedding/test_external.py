@@ -3,8 +3,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
-
 from wced.embedding.external import read_external
+
 from wced.errors import WcedError
 
 CELLS = pd.Index(["c0", "c1", "c2", "c3"])

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
-
 from wced.embedding.matching import match_genes, symbols_of
+
 from wced.errors import WcedError
 from wced.shards.vocabulary import Vocabulary
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from wced.config.corpus import LABEL_COLUMNS
-from wced.embedding.matching import symbols_of
+from wced.embedding.inputs import symbols_of
 from wced.errors import WcedError
 from wced.genes import gene_names
 from wced.shards.perturbations import Perturbations
