@@ -22,9 +22,8 @@ def source_of(split_n, x_ng, code_n=None):
     code_n = np.zeros(len(split_n), np.int64) if code_n is None else code_n
     labels = Labels({"batch": ("x",), "kind": ("a", "b")}, {})
     codes = {"kind": code_n, "batch": np.full(len(split_n), -1)}
-    return AnnDataSource(
-        ModelInput(cells, np.ones(G, bool), None, {}), VOCABULARY, labels, codes, np.asarray(split_n, np.int8)
-    )
+    cells = ModelInput(cells, np.ones(G, bool), None, {})
+    return AnnDataSource(cells, VOCABULARY, labels, codes, np.asarray(split_n, np.int8))
 
 
 @given(st.lists(st.tuples(st.integers(-1, 2), st.booleans()), max_size=40), st.integers(1, 7))

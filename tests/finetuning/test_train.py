@@ -46,10 +46,8 @@ def make(**changes):
         "hidden_size": 32, "num_hidden_layers": 3, "intermediate_size": 32, "value_frequencies": 4, "decoder_width": 8,
         "cls_positions": 1, "decoders": ["wced", "mlm"], "label_heads": HEADS, "input": {"length": 24, "dropout": 0.1},
     }  # fmt: skip
-    labels = Labels(classes, {})
-    checkpoint = make_checkpoint(
-        ontology=CUT, vocabulary=VOCABULARY, labels=labels, seed=2, scale=1, **sizes | changes
-    )  # fmt: skip
+    common = {"ontology": CUT, "vocabulary": VOCABULARY, "labels": Labels(classes, {}), "seed": 2, "scale": 1}
+    checkpoint = make_checkpoint(**common, **sizes | changes)
     # These cells express the same genes, and differ by values only.
     checkpoint.model.embedding.value.draw(0.14)
     with torch.no_grad():  # initial weights are so small that cells would hardly differ
