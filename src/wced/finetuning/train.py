@@ -1,7 +1,6 @@
 """Train a new head, and what of the encoder the mode trains, and compare it with methods without a model."""
 
 from dataclasses import replace
-from functools import partial
 
 import lightning as L
 import numpy as np
@@ -106,13 +105,13 @@ def finetune(
     ontology = (checkpoint.ontology if graph is None else graph) if hierarchical else None
     tuned = replace(checkpoint, model=tuning.finish(), labels=labels, ontology=ontology)
     predictions = _predictions(tuned, cells, source, labelled, column, section, obs.index)
-    scores = _scores(predictions, _simple_predictions(source, labelled, seed), column)
-    rows = [[split, tuning.epoch, tuning.step, metric, value, name] for (split, metric), value in scores.items()]
+    scores, comparison = _comparison(predictions.assign(**_simple_predictions(source, labelled, seed)), column)
+    rows = [[split, tuning.epoch, tuning.step, metric, value, name] for split, metric, value in scores]
     return Finetuned(
         checkpoint=tuned, section=section, column=column, name=name,
         metrics=pd.concat([metrics, pd.DataFrame(rows, columns=metrics.columns)]), predictions=predictions,
         best_epoch=tuning.epoch, trained_parameters=trained_parameters,
-        notes=(*labelled.notes, *_ending(metrics, tuning.epoch, section), *_comparison(scores, column)),
+        notes=(*labelled.notes, *_ending(metrics, tuning.epoch, section), *comparison),
     )  # fmt: skip
 
 
@@ -213,14 +212,19 @@ def _simple_predictions(source: AnnDataSource, labelled: LabelledCells, seed: in
     return {method: np.array(labelled.classes, object)[code] for method, code in codes.items()}
 
 
-def _scores(predictions: pd.DataFrame, simple: dict[str, np.ndarray], column: str) -> dict[tuple[str, str], float]:
-    """Return accuracy and macro F1 of every method, by split and the name of the metric."""
-    return {
-        (split, f"{column}_{method}_{metric}"): score(rows["label"], rows[method])
-        for split, rows in predictions.assign(**simple).groupby("split", sort=False)
-        for method in METHODS
-        for metric, score in (("accuracy", accuracy_score), ("macro_f1", partial(f1_score, average="macro")))
-    }
+def _comparison(predictions: pd.DataFrame, column: str) -> tuple[list[tuple[str, str, float]], list[str]]:
+    """Return split, metric and value of the scores of every method, and a note on each split."""
+    scores, notes = [], []
+    for split, table in predictions.groupby("split", sort=False):
+        parts = []
+        for method, text in METHODS.items():
+            accuracy = accuracy_score(table["label"], table[method])
+            macro_f1 = f1_score(table["label"], table[method], average="macro")
+            scores.append((split, f"{column}_{method}_accuracy", accuracy))
+            scores.append((split, f"{column}_{method}_macro_f1", macro_f1))
+            parts.append(f"{text} {macro_f1:.3f} ({accuracy:.3f})")
+        notes.append(f"macro F1 (accuracy) of {split} cells: {'; '.join(parts)}")
+    return scores, notes
 
 
 def _ending(metrics: pd.DataFrame, best_epoch: int, section: Finetuning) -> list[str]:
@@ -231,17 +235,4 @@ def _ending(metrics: pd.DataFrame, best_epoch: int, section: Finetuning) -> list
     return [
         f"the validation loss may still fall: its best epoch is {best_epoch} of {last}, the most that epochs allows; "
         "raise epochs, or optimiser.learning_rate"
-    ]
-
-
-def _comparison(scores: dict[tuple[str, str], float], column: str) -> list[str]:
-    """Return a note for each split with the scores of all methods."""
-    return [
-        f"macro F1 (accuracy) of {split} cells: "
-        + "; ".join(
-            f"{text} {scores[split, f'{column}_{method}_macro_f1']:.3f} "
-            f"({scores[split, f'{column}_{method}_accuracy']:.3f})"
-            for method, text in METHODS.items()
-        )
-        for split in dict.fromkeys(split for split, _ in scores)
     ]
