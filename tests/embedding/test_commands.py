@@ -140,8 +140,7 @@ def test_baselines_add_up_entries_of_one_gene(made, tmp_path):
 
 
 def test_corpus_pca(made, searched, tmp_path):
-    from wced.embedding.corpus_pca import fit
-
+    from wced.embedding.baselines.corpus_pca import fit
     from wced.shards.reader import ShardSet
 
     section = made.run.embedding.model_dump_json()

@@ -112,10 +112,9 @@ def read_external(path: str | Path, cells: pd.Index, dataset: str, key: str = "X
     if adata.n_obs > len(cells):
         extra = adata.obs_names[~adata.obs_names.isin(cells)]
         raise WcedError(f"{path}: cell {extra[0]} is not in {dataset}; {len(extra)} cells are too many")
-    name = key.removeprefix("obsm/")
-    if key != "X" and name not in adata.obsm:
+    values = adata.X if key == "X" else adata.obsm.get(key.removeprefix("obsm/"))
+    if key != "X" and values is None:
         raise WcedError(f"{path}: there is no {key}; obsm has {', '.join(adata.obsm) or 'nothing'}")
-    values = adata.X if key == "X" else adata.obsm[name]
     try:
         embedding_nd = np.asarray(values.toarray() if sparse.issparse(values) else values, dtype=np.float32)
     except (TypeError, ValueError):

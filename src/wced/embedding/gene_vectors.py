@@ -29,14 +29,9 @@ def input_vectors(checkpoint: Checkpoint) -> np.ndarray:
 
 
 def write_all(
-    folder: Path,
-    checkpoints: Mapping[str, Checkpoint],
-    starts: Mapping[str, Checkpoint],
-    components: Components,
-    shards: ShardSet,
-    annotation: pd.DataFrame,
-    seed: int,
-) -> list[str]:
+    folder: Path, checkpoints: Mapping[str, Checkpoint], starts: Mapping[str, Checkpoint], components: Components,
+    shards: ShardSet, annotation: pd.DataFrame, seed: int,
+) -> list[str]:  # fmt: skip
     """Write the vectors of every model as an embedding whose cells are the genes, `<model>.h5ad`; return the names.
 
     A checkpoint has its input embeddings and, if it decodes whole cells, as `<checkpoint>_decoder` the weights of the

@@ -115,17 +115,12 @@ class Pooling:
         `hidden_nld` is the output of `WcedModel.encode`: k CLS positions, then `length_n` genes (which may be left out
         if `cls_only`); `after` is the output of each of `blocks`, with all positions.
         """
-        vectors = []
+        vectors, k = [], self._model.config.cls_positions
         for part in self._parts:
             states_nld = hidden_nld if part.word.block is None else after[part.word.block]
-            vector = self._mean(states_nld, length_n) if part.position is None else states_nld[:, part.position]
+            vector = _mean(states_nld[:, k:], length_n) if part.position is None else states_nld[:, part.position]
             vectors.append((vector if part.layer is None else part.layer(vector)).float())
         return torch.cat(vectors, dim=1)
-
-    def _mean(self, hidden_nld: torch.Tensor, length_n: torch.Tensor) -> torch.Tensor:
-        gene_nld = hidden_nld[:, self._model.config.cls_positions :].float()
-        present_nl = torch.arange(gene_nld.shape[1], device=gene_nld.device) < length_n[:, None]
-        return (gene_nld * present_nl[:, :, None]).sum(dim=1) / length_n[:, None].clamp(min=1)
 
     def batches(self, obs: pd.DataFrame | None) -> np.ndarray | None:
         """Return the batch of each cell, `obs.batch` as text; None if no word is centred.
@@ -146,3 +141,8 @@ class Pooling:
         embedding_nd = embedding_nd.copy()
         embedding_nd[:, centred_d] = plain_nd - plain_nd.groupby(batch_n).transform("mean")
         return embedding_nd
+
+
+def _mean(gene_nld: torch.Tensor, length_n: torch.Tensor) -> torch.Tensor:
+    present_nl = torch.arange(gene_nld.shape[1], device=gene_nld.device) < length_n[:, None]
+    return (gene_nld.float() * present_nl[:, :, None]).sum(dim=1) / length_n[:, None].clamp(min=1)

@@ -22,23 +22,12 @@ class AnnDataSource:
     dataset_ids = ("input",)
 
     def __init__(
-        self,
-        cells: ModelInput,
-        vocabulary: Vocabulary,
-        labels: Labels,
-        codes: Mapping[str, np.ndarray],
+        self, cells: ModelInput, vocabulary: Vocabulary, labels: Labels, codes: Mapping[str, np.ndarray],
         split_n: np.ndarray,
-    ) -> None:
-        """Put together what is known of the cells.
+    ) -> None:  # fmt: skip
+        """Put together the counts of cells, their class in each column of `labels` and their split in `SPLITS`.
 
-        Parameters
-        ----------
-        vocabulary, labels
-            Genes of the model, and the classes of each column.
-        codes
-            By column of `labels`: int, (n,), the class of each cell, -1 for unknown.
-        split_n
-            int8, (n,): index of its split in `SPLITS`, -1 for a cell that is not used.
+        `codes` (by column) and `split_n` are integers, (n,), -1 for an unknown class and a cell that is not used.
         """
         self.vocabulary, self.labels, self.label_columns = vocabulary, labels, labels.columns
         self.measured_dv = cells.measured_v[None]

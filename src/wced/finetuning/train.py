@@ -34,7 +34,7 @@ from wced.pretraining.module import PretrainingModule
 from wced.pretraining.train import precision_of
 from wced.shards.batches import BatchDataset, BatchLoader
 from wced.shards.components import log1p_10k
-from wced.shards.input_genes import GeneChoice
+from wced.shards.input_genes import InputGenes
 from wced.shards.order import Order
 from wced.shards.vocabulary import Labels
 
@@ -94,8 +94,7 @@ def finetune(
     model = with_new_head(checkpoint, column, len(labelled.classes), graph, section, seed)
     tuning = Tuning(model, section)
     trained_parameters = sum(value.numel() for value in tuning.trained.values())
-    choice = choice_of(checkpoint.input_genes, source.measured_dv, training.input)
-    metrics = _fit(tuning, source, training, targets, section, seed, name, choice)
+    metrics = _fit(tuning, source, training, targets, section, checkpoint.input_genes, seed).metrics_table(name)
     labels = replace(
         old,
         classes=old.classes | {column: labelled.classes},
@@ -104,7 +103,7 @@ def finetune(
     hierarchical = any(head["loss"] == "hierarchical" for head in model.config.label_heads)
     ontology = (checkpoint.ontology if graph is None else graph) if hierarchical else None
     tuned = replace(checkpoint, model=tuning.finish(), labels=labels, ontology=ontology)
-    predictions = _predictions(tuned, cells, source, labelled, column, section, obs.index)
+    predictions = _predictions(tuned, cells, source, labelled, column, section.batch_size, obs.index)
     scores, comparison = _comparison(predictions.assign(**_simple_predictions(source, labelled, seed)), column)
     rows = [[split, tuning.epoch, tuning.step, metric, value, name] for split, metric, value in scores]
     return Finetuned(
@@ -133,18 +132,13 @@ def _training(section: Finetuning, column: str, checkpoint: Checkpoint) -> confi
 
 
 def _fit(
-    tuning: Tuning,
-    source: AnnDataSource,
-    training: config.Checkpoint,
-    targets: dict[str, LeafTargets],
-    section: Finetuning,
-    seed: int,
-    name: str,
-    choice: GeneChoice,
-) -> pd.DataFrame:
-    """Train until the validation loss no longer falls; return the metrics of all epochs."""
+    tuning: Tuning, source: AnnDataSource, training: config.Checkpoint, targets: dict[str, LeafTargets],
+    section: Finetuning, genes: InputGenes, seed: int,
+) -> PretrainingModule:  # fmt: skip
+    """Train until the validation loss no longer falls; return the module with the metrics of all epochs."""
     column, encoding = training.label_heads[0].column, encoding_of(training)
     order = Order("weighted", columns=(column,), power=section.balance) if section.balance else Order()
+    choice = choice_of(genes, source.measured_dv, training.input)
     common = {"batch_size": section.batch_size, "seed": seed, "choice": choice}
     datasets = (
         BatchDataset(source, "train", encoding, training=True, order=order, **common),
@@ -170,25 +164,20 @@ def _fit(
     trainer.fit(module, *loaders)
     if not tuning.epoch:
         raise WcedError(f"{column}: the validation loss was no number in any epoch; lower optimiser.learning_rate")
-    return module.metrics_table(name)
+    return module
 
 
 def _predictions(
-    tuned: Checkpoint,
-    cells: ModelInput,
-    source: AnnDataSource,
-    labelled: LabelledCells,
-    column: str,
-    section: Finetuning,
+    tuned: Checkpoint, cells: ModelInput, source: AnnDataSource, labelled: LabelledCells, column: str, batch_size: int,
     obs_names: pd.Index,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Return the labels that `wced annotate` gives validation and test cells, the most probable leaf of a hierarchy."""
     parts = []
     for split in SPLITS[1:]:
         rows = source.places(split)
         metadata_nm = None if cells.metadata_nm is None else cells.metadata_nm[rows]
         held_out = replace(cells, cells=source.take(rows), metadata_nm=metadata_nm)
-        table = annotate(held_out, obs_names[rows].astype(str), tuned, column=column, batch_size=section.batch_size)
+        table = annotate(held_out, obs_names[rows].astype(str), tuned, column=column, batch_size=batch_size)
         table = table.rename(columns={"predicted_term": "predicted"}).assign(split=split, label=labelled.value_n[rows])
         parts.append(table[["cell", "split", "label", "predicted", "probability"]])
     return pd.concat(parts, ignore_index=True)
