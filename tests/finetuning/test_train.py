@@ -64,7 +64,7 @@ def checkpoint():
 
 @pytest.fixture
 def adata():
-    """Cells of three types, each with eight genes of its own, of six donors; the genes stand in another order."""
+    """Cells of three types, each with eight genes of its own, of six donors; the genes are in another order."""
     rng = np.random.default_rng(3)
     kind = np.arange(N) % 3
     rate_ng = np.full((N, G), 0.1)

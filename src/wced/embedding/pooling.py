@@ -26,7 +26,7 @@ class _Part(NamedTuple):
 
 
 class Pooling:
-    """One or several of these words, whose vectors then stand side by side in the order of the words.
+    """One or several of these words, whose vectors are put side by side in the order of the words.
 
     `cls`
         The first CLS position, from which expression is decoded.
