@@ -62,9 +62,8 @@ def checkpoint():
     return make()
 
 
-@pytest.fixture
-def adata():
-    """Cells of three types, each with eight genes of its own, of six donors; the genes are in another order."""
+def make_cells():
+    """Return cells of three types, each with eight genes of its own, of six donors; the genes are in another order."""
     rng = np.random.default_rng(3)
     kind = np.arange(N) % 3
     rate_ng = np.full((N, G), 0.1)
@@ -90,6 +89,17 @@ def section(mode="full", **changes):
 
 def run(adata, checkpoint, settings, column="kind", seed=1):
     return finetune(read_cells(adata, checkpoint), adata.obs, column, checkpoint, settings, seed=seed)
+
+
+@pytest.fixture
+def adata():
+    return make_cells()
+
+
+@pytest.fixture(scope="module")
+def tuned(checkpoint):
+    """Each mode's result of two epochs."""
+    return {mode: run(make_cells(), checkpoint, section(mode)) for mode in MODES}
 
 
 def encoder(model):
@@ -152,22 +162,21 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_mode_changes_its_own_weights_and_no_others(checkpoint, adata, mode):
-    before = {name: value.clone() for name, value in checkpoint.model.state_dict().items()}
-    tuned = run(adata, checkpoint, section(mode))
-    assert changed(checkpoint.model, tuned.checkpoint.model) == set(filter(EXPECTED[mode], encoder(checkpoint.model)))
+def test_a_mode_changes_its_own_weights_and_no_others(checkpoint, tuned, mode):
+    before, model = make().model.state_dict(), tuned[mode].checkpoint.model
+    assert changed(checkpoint.model, model) == set(filter(EXPECTED[mode], encoder(checkpoint.model)))
     assert all(torch.equal(value, before[name]) for name, value in checkpoint.model.state_dict().items())
-    head = sum(p.numel() for p in tuned.checkpoint.model.label_heads[-1].parameters())
+    head = sum(p.numel() for p in model.label_heads[-1].parameters())
     blocks = checkpoint.model.backbone.blocks
     linear = [m for m in blocks.modules() if isinstance(m, torch.nn.Linear)]
     trained = {
-        "full": tuned.checkpoint.model.num_parameters(),
+        "full": model.num_parameters(),
         "frozen": head,
         "last_layers": head + sum(p.numel() for p in blocks[-1].parameters()),
         "lora": head + 8 * sum(m.in_features + m.out_features for m in linear),
     }
-    assert tuned.trained_parameters == trained[mode]
-    assert all(p.requires_grad for p in tuned.checkpoint.model.parameters())
+    assert tuned[mode].trained_parameters == trained[mode]
+    assert all(p.requires_grad for p in model.parameters())
 
 
 @pytest.mark.parametrize("backbone", ["llama", "bert", "modernbert", "nystromformer", "performer"])
@@ -226,8 +235,8 @@ def test_the_seed_decides_the_bytes(checkpoint, adata, mode, tmp_path):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_folder_is_an_ordinary_checkpoint(checkpoint, adata, mode, tmp_path):
-    tuned = run(adata, checkpoint, section(mode))
+def test_the_folder_is_an_ordinary_checkpoint(tuned, adata, mode, tmp_path):
+    tuned = tuned[mode]
     write(tuned, tmp_path / "out", base="abc")
     loaded = load(tmp_path / "out/model")
     assert (loaded.labels, loaded.ontology) == (tuned.checkpoint.labels, tuned.checkpoint.ontology)
@@ -244,8 +253,8 @@ def test_the_folder_is_an_ordinary_checkpoint(checkpoint, adata, mode, tmp_path)
     assert metrics["kind_predicted_accuracy"] == (predictions["label"] == predictions["predicted"]).mean()
 
 
-def test_only_a_frozen_encoder_keeps_other_heads_and_decoders(checkpoint, adata):
-    frozen, full = (run(adata, checkpoint, section(mode)).checkpoint for mode in ("frozen", "full"))
+def test_only_a_frozen_encoder_keeps_other_heads_and_decoders(checkpoint, tuned):
+    frozen, full = (tuned[mode].checkpoint for mode in ("frozen", "full"))
     columns = [head["column"] for head in frozen.model.config.label_heads]
     assert columns == ["cell_type_ontology_term_id", "donor_id", "kind"] and frozen.ontology == CUT
     assert [head["column"] for head in full.model.config.label_heads] == ["kind"] and full.ontology is None

@@ -67,13 +67,13 @@ def write_embedding(
         raise WcedError(f"{path}: embedding of shape {embedding_nd.shape} for {len(obs)} cells")
     _check_finite(embedding_nd, path)
     width = embedding_nd.shape[1]
-    noted = asdict(Facts(width=width, **facts))
-    if noted["source"] == HERE:
-        del noted["source"]
+    note = asdict(Facts(width=width, **facts))
+    if note["source"] == HERE:
+        del note["source"]
     if input is not None:
-        noted["input"] = dict(input)
+        note["input"] = dict(input)
     var = pd.DataFrame(index=[f"{i}" for i in range(width)])
-    adata = AnnData(X=embedding_nd, obs=obs.copy(), var=var, uns={"wced": noted})
+    adata = AnnData(X=embedding_nd, obs=obs.copy(), var=var, uns={"wced": note})
     with whole_file(path) as temporary:
         adata.write_h5ad(temporary)
 
