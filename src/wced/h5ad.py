@@ -62,18 +62,10 @@ def format_of(file: h5py.File) -> str:
 
 
 def refuse_oversized(group: h5py.Group, path: str | Path, on_disk: Collection[str] = ()) -> None:
-    """Raise WcedError naming a field that would take more memory than there is; its values are not read.
+    """Raise WcedError naming a field of `group` that would take more memory than there is; its values are not read.
 
-    A few bytes of a file can stand for any number of values, which would end in a killed process.
-
-    Parameters
-    ----------
-    group
-        An open file, or a part of it that is read as a whole.
-    path
-        The file, for the error message.
-    on_disk
-        Fields that are not read into memory.
+    A few bytes of a file can stand for any number of values, which would end in a killed process. Fields in `on_disk`
+    are not read into memory.
     """
     free = psutil.virtual_memory().available
 

@@ -28,6 +28,8 @@ def embed(
 ) -> AnnData | None:
     """Embed cells: set `obsm[key_added]` (float32, cells × width), and say in `uns["wced"][key_added]` how.
 
+    WcedError is raised if counts, genes, pooling or checkpoint do not fit.
+
     Parameters
     ----------
     adata
@@ -48,11 +50,6 @@ def embed(
         Most cells at once; it does not change the result.
     copy
         Whether to return a changed copy instead of changing `adata` and returning None.
-
-    Raises
-    ------
-    WcedError
-        If counts, genes, pooling or checkpoint do not fit.
 
     Examples
     --------

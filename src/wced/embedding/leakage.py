@@ -63,11 +63,7 @@ def find(
 
     `path` is the harmonised dataset (h5ad): raw counts as X, indexed by Ensembl id, and `observation_joinid` in obs;
     `joinids` has those of the corpus, as `wced joinids` writes them; `role` is that of the dataset in its table.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Rows of tables.LEAKAGE: one for each dataset of the corpus that any cell was found in, and one for all.
+    Returned are rows of tables.LEAKAGE: one for each dataset of the corpus that any cell was found in, and one for all.
     """
     adata = h5ad.read(path, "a harmonised dataset", backed="r")
     if "observation_joinid" not in adata.obs:

@@ -43,13 +43,9 @@ def labelled_cells(
     """Choose and divide the cells of a column of labels.
 
     Left out are cells without a label (missing, or a word for unknown), cells without any gene of the model
-    (`empty_n`, bool), and classes with fewer than `min_class_size` other cells.
-
-    Raises
-    ------
-    WcedError
-        If there is no such column, fewer than two classes are left, no cell is left to validate on, the column of the
-        split has another word than those of `SPLITS`, or no group can be held out without train losing a class.
+    (`empty_n`, bool), and classes with fewer than `min_class_size` other cells. WcedError is raised if there is no such
+    column, fewer than two classes are left, no cell is left to validate on, the column of the split has another word
+    than those of `SPLITS`, or no group can be held out without train losing a class.
     """
     value_n = _values(obs, column)
     known_n = value_n.notna().to_numpy() & ~value_n.isin(UNKNOWN).to_numpy()

@@ -62,14 +62,10 @@ def finetune(
     """Fine-tune a checkpoint, which stays as it is, on a column of obs.
 
     `cells` are those of `wced.embedding.inputs.read_cells` with the same checkpoint. The seed is that of what is held
-    out, of the head's weights, and of order, sequences and dropout; `name` is that of the result in tables.
-
-    Raises
-    ------
-    WcedError
-        If the labels or the split are not as they should be (`labelled_cells`), do not fit the checkpoint
-        (`with_new_head`), are no Cell Ontology ids for a hierarchical loss, or the validation loss was no number in any
-        epoch.
+    out, of the head's weights, and of order, sequences and dropout; `name` is that of the result in tables. WcedError
+    is raised if labels or split are not as they should be (`labelled_cells`), do not fit the checkpoint
+    (`with_new_head`), are no Cell Ontology ids for a hierarchical loss, or the validation loss was no number in any
+    epoch.
 
     Examples
     --------

@@ -18,12 +18,8 @@ def pca(adata: AnnData, n_top_genes: int, n_components: int, seed: int) -> np.nd
     """Return the principal components of `hvg`, the largest variance first; cells × components, float32.
 
     Genes are centred and not scaled to unit variance (the default of scanpy and scIB). There are at most one component
-    fewer than cells or genes. The seed starts the iteration (ARPACK); it changes the result only by rounding.
-
-    Raises
-    ------
-    WcedError
-        If there are not two cells that express two genes.
+    fewer than cells or genes. The seed starts the iteration (ARPACK); it changes the result only by rounding. WcedError
+    is raised if there are not two cells that express two genes.
     """
     from sklearn.decomposition import PCA
 
