@@ -194,8 +194,9 @@ def match_genes(var: pd.DataFrame, vocabulary: Vocabulary, gene_column: str | No
     if gene_column is not None and gene_column not in var:
         raise WcedError(f"var: there is no column {gene_column}; there are {', '.join(map(str, var)) or 'none'}")
     columns = [column for column in COLUMNS if column in var] if gene_column is None else [gene_column]
-    candidates = {"var_names": var.index} if gene_column is None else {}
-    candidates |= {f"var[{column!r}]": var[column] for column in columns}
+    candidates = {f"var[{column!r}]": var[column] for column in columns}
+    if gene_column is None:
+        candidates = {"var_names": var.index, **candidates}
     symbols = symbols_of(vocabulary)
     matches = [_match(source, names, vocabulary, symbols) for source, names in candidates.items()]
     best = max(matches, key=lambda match: ((match.id_g >= 0).sum() - match.by_symbol, match.genes))

@@ -82,20 +82,6 @@ def find(
     bounds = np.searchsorted(dataset_c[order], np.arange(len(shards.dataset_ids) + 1))
     rows, by_joinid_n, by_hash_n = [], np.zeros(adata.n_obs, bool), np.zeros(adata.n_obs, bool)
 
-    def add(corpus_dataset: str, by_joinid_n: np.ndarray, by_hash_n: np.ndarray, compared_n: np.ndarray) -> None:
-        rows.append(
-            {
-                "dataset": dataset,
-                "role": role,
-                "corpus_dataset": corpus_dataset,
-                "cells": adata.n_obs,
-                "compared": int(compared_n.sum()),
-                "by_joinid": int(by_joinid_n.sum()),
-                "by_hash": int(by_hash_n.sum()),
-                "found": int((by_joinid_n | by_hash_n).sum()),
-            }
-        )
-
     for d, name in enumerate(shards.dataset_ids):
         members = order[bounds[d] : bounds[d + 1]]
         same_id_n = joinid_n.isin(joinid_c[members])
@@ -103,9 +89,15 @@ def find(
         same_counts_n = (hash_n != 0) & np.isin(hash_n, hash_c[members])
         by_joinid_n, by_hash_n = by_joinid_n | same_id_n, by_hash_n | same_counts_n
         if (same_id_n | same_counts_n).any():
-            add(name, same_id_n, same_counts_n, hash_n != 0)
-    add(ALL, by_joinid_n, by_hash_n, (hash_mn != 0).any(axis=0))
-    return tables.checked(pd.DataFrame(rows), tables.LEAKAGE)
+            rows.append(_row(name, hash_n != 0, same_id_n, same_counts_n))
+    rows.append(_row(ALL, (hash_mn != 0).any(axis=0), by_joinid_n, by_hash_n))
+    table = pd.DataFrame(rows).assign(dataset=dataset, role=role, cells=adata.n_obs)
+    return tables.checked(table, tables.LEAKAGE)
+
+
+def _row(corpus_dataset: str, compared_n: np.ndarray, by_joinid_n: np.ndarray, by_hash_n: np.ndarray) -> dict:
+    counts = {"compared": compared_n, "by_joinid": by_joinid_n, "by_hash": by_hash_n, "found": by_joinid_n | by_hash_n}
+    return {"corpus_dataset": corpus_dataset, **{name: int(cells_n.sum()) for name, cells_n in counts.items()}}
 
 
 def _hashes_by_mask(adata: AnnData, vocabulary: Vocabulary, mask_mv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -28,18 +28,11 @@ class _Part(NamedTuple):
 class Pooling:
     """One or several of these words, whose vectors are put side by side in the order of the words.
 
-    `cls`
-        The first CLS position, from which expression is decoded.
-    `cls:2`
-        The CLS position of that index, counted from 0.
-    `mean`
-        The mean over the positions of genes; zeros for a cell without any.
-    `head:COLUMN`
-        The hidden layer of the label head of that column: a pooler that was trained to tell these labels.
-    `cls@3`, `cls:2@3`, `mean@3`
-        The same after the third block of the encoder, before any norm that follows, instead of at its end.
-    `cls-batch`, … (behind any of these)
-        Minus its mean over the cells of the same batch: obs `batch` of the cells that are embedded.
+    - `cls`, `cls:2`: the first CLS position, from which expression is decoded, or that of an index, counted from 0;
+    - `mean`: the mean over the positions of genes; zeros for a cell without any;
+    - `head:COLUMN`: the hidden layer of the label head of that column, a pooler that was trained to tell these labels;
+    - `cls@3`, `cls:2@3`, `mean@3`: the same after the third block of the encoder, before any norm that follows;
+    - `cls-batch`, … (behind any of these): minus its mean over the cells of the same batch, obs `batch`.
     """
 
     def __init__(self, words: str | Sequence[str] | None, model: WcedModel) -> None:
