@@ -20,7 +20,9 @@ from wced.config.benchmarks import Integration
 from wced.config.benchmarks.czi import Czi
 from wced.config.speedrun import Speedrun
 from wced.corpus.datasets import Dataset
-from wced.embedding import baselines, corpus_pca
+from wced.embedding.baselines import LEAKAGE, corpus_pca
+from wced.embedding.baselines.hvg import hvg
+from wced.embedding.baselines.pca import pca
 from wced.embedding.inference import embed
 from wced.embedding.inputs import ModelInput, read_cells
 from wced.embedding.pooling import Pooling
@@ -161,8 +163,8 @@ class Scorer:
         genes, components, seed = self.section.n_top_genes, self.section.n_components, self.section.seeds[0]
         linear = corpus_pca.fit(self.shards, components, MOST_CELLS, seed)
         found: dict[str, Callable[[Scored], np.ndarray]] = {
-            "hvg": lambda dataset: baselines.hvg(dataset.adata, genes),
-            "pca": lambda dataset: baselines.pca(dataset.adata, genes, components, seed),
+            "hvg": lambda dataset: hvg(dataset.adata, genes),
+            "pca": lambda dataset: pca(dataset.adata, genes, components, seed),
             "corpus_pca": lambda dataset: linear.embed(dataset.adata),
         }
         for name, embedding in found.items():
@@ -170,7 +172,7 @@ class Scorer:
                 [
                     self._scores(
                         dataset, embedding(dataset), name,
-                        dataset.leakage if name == "corpus_pca" else baselines.LEAKAGE,
+                        dataset.leakage if name == "corpus_pca" else LEAKAGE,
                     )
                     for dataset in self.datasets
                 ],

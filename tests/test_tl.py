@@ -6,53 +6,26 @@ import numpy as np
 import pandas as pd
 import pytest
 import scanpy as sc
-import torch
 from scipy import sparse
 
 import wced.tl
-from wced.checkpoint import Checkpoint, save
+from small_model import HEADS, TISSUE, make_checkpoint
+from wced.checkpoint import save
 from wced.corpus.reading import open_counts
 from wced.embedding import annotation, inference
 from wced.embedding.inputs import read_cells
 from wced.embedding.pooling import Pooling
 from wced.errors import WcedError
-from wced.model import WcedConfig, WcedModel
-from wced.ontology.cut import OntologyCut
-from wced.shards.input_genes import InputGenes
-from wced.shards.vocabulary import Labels, Vocabulary
-
-TISSUE = "tissue_ontology_term_id"
 
 
 @pytest.fixture
 def checkpoint():
-    vocabulary = Vocabulary(tuple(f"ENSG{i:011d}" for i in range(12)), tuple(f"G{i}" for i in range(12)))
-    cut = OntologyCut(("CL:0", "CL:1", "CL:2"), ("cell", "one", "two"), ((), (0,), (0,)))
-    torch.manual_seed(1)
-    config = WcedConfig(
-        vocabulary_size=12, vocabulary_sha256=vocabulary.sha256, hidden_size=8, num_hidden_layers=1,
-        num_attention_heads=2, intermediate_size=8, value_frequencies=3, decoder_width=4, input={"length": 6},
-        label_heads=[
-            {"column": "cell_type_ontology_term_id", "loss": "hierarchical", "classes": 2},
-            {"column": TISSUE, "loss": "focal", "classes": 2},
-            {"column": "donor_id", "loss": "cross_entropy", "classes": 2},
-            {"column": "age", "loss": "mse", "classes": 1, "mean": 40.0, "std": 10.0},
-        ],
-    )  # fmt: skip
-    classes = {
-        "cell_type_ontology_term_id": ("CL:1", "CL:2"), TISSUE: ("UBERON:0000178", "UBERON:0002048"),
-        "donor_id": ("d:1", "d:2"),
-    }  # fmt: skip
-    model = WcedModel(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(5)
-    return Checkpoint(model, vocabulary, Labels(classes, {}), cut, InputGenes(np.full(len(vocabulary), 0.5)))
+    return make_checkpoint(heads=[*HEADS, {"column": "donor_id", "loss": "cross_entropy", "classes": 2}])
 
 
 @pytest.fixture
 def adata(checkpoint):
-    x_ng = np.random.default_rng(2).poisson(2, (5, 12)).astype(np.float32)
+    x_ng = np.random.default_rng(2).poisson(2, (5, 20)).astype(np.float32)
     cells = ad.AnnData(sparse.csr_matrix(x_ng), var=pd.DataFrame(index=checkpoint.vocabulary.symbols))
     cells.obs_names = list("edcba")
     cells.obs["kept"] = range(5)
@@ -65,14 +38,14 @@ def expected(adata, checkpoint, pooling="cls"):
     return inference.embed(cells, checkpoint, pooling=Pooling(pooling, checkpoint.model), batch_size=5)
 
 
-def test_embedding_stands_in_obsm(checkpoint, adata, capsys):
+def test_the_embedding_is_in_obsm(checkpoint, adata, capsys):
     before = adata.copy()
     assert wced.tl.embed(adata, checkpoint) is None
     np.testing.assert_array_equal(adata.obsm["X_wced"], expected(before, checkpoint))
     assert adata.obs_names.tolist() == list("edcba") and (adata.X != before.X).nnz == 0
     note = adata.uns["wced"]["X_wced"]
-    assert note["params"] == {"pooling": "cls"} and note["input"]["by_symbol"] == 12
-    assert "5 cells; 12 of 12 genes" in capsys.readouterr().out
+    assert note["params"] == {"pooling": "cls"} and note["input"]["by_symbol"] == 20
+    assert "5 cells; 20 of 20 genes" in capsys.readouterr().out
 
 
 def test_a_copy_leaves_the_original_alone(checkpoint, adata):
@@ -95,7 +68,7 @@ def test_without_pooling_the_checkpoint_says_what_is_read(checkpoint, adata):
     np.testing.assert_allclose(means, 0, atol=1e-5)
 
 
-def test_cell_types_stand_in_obs(checkpoint, adata):
+def test_cell_types_are_in_obs(checkpoint, adata):
     wced.tl.annotate(adata, checkpoint, layer="counts")
     frame = annotation.annotate(read_cells(adata, checkpoint), adata.obs_names, checkpoint, batch_size=5)
     assert adata.obs.columns.tolist() == [
@@ -116,11 +89,11 @@ def test_other_heads_have_columns_of_their_own(checkpoint, adata):
     assert adata.obs.columns.tolist() == [
         "kept", f"m_{TISSUE}", "m_tissue", "m_tissue_probability", "m_donor_id", "m_donor_id_probability", "m_age",
     ]  # fmt: skip
-    assert set(adata.obs["m_tissue"]) <= {"blood", "lung"} and set(adata.obs["m_donor_id"]) <= {"d:1", "d:2"}
+    assert set(adata.obs["m_tissue"]) <= {"blood", "lung", "here"} and set(adata.obs["m_donor_id"]) <= {"d:1", "d:2"}
     assert sorted(adata.uns["wced"]) == ["m_age", "m_donor_id", f"m_{TISSUE}"]
 
 
-def test_a_checkpoint_is_also_a_folder_and_what_was_written_can_be_saved(checkpoint, adata, tmp_path):
+def test_a_checkpoint_may_be_a_folder_and_the_result_can_be_saved(checkpoint, adata, tmp_path):
     (tmp_path / "model").mkdir()
     save(checkpoint, tmp_path / "model")
     wced.tl.embed(adata, tmp_path / "model")
@@ -138,8 +111,8 @@ def test_cells_may_stay_on_disk(checkpoint, adata, tmp_path):
     copied = wced.tl.embed(backed, checkpoint, copy=True)
     assert not copied.isbacked and "X_wced" not in backed.obsm
     wced.tl.embed(backed, checkpoint)
-    for found in (copied, backed):
-        np.testing.assert_array_equal(found.obsm["X_wced"], expected(adata, checkpoint))
+    for cells in (copied, backed):
+        np.testing.assert_array_equal(cells.obsm["X_wced"], expected(adata, checkpoint))
     backed.file.close()
 
 
@@ -161,10 +134,10 @@ def test_embeddings_of_log1p_values_of_some_genes_are_those_of_their_counts(chec
     sc.pp.normalize_total(log, target_sum=1e4)
     sc.pp.log1p(log)
     log[:, 3:].write_h5ad(tmp_path / "log.h5ad")
-    given_back = sparse.vstack(list(open_counts(tmp_path / "log.h5ad", values="log1p_10k").counts()))
-    found = ad.AnnData(sparse.csr_matrix(given_back), var=adata.var[3:])
-    assert (adata.X[:, 3:] != found.X).nnz == 0
-    np.testing.assert_array_equal(expected(found, checkpoint), expected(adata[:, 3:], checkpoint))
+    counts = sparse.vstack(list(open_counts(tmp_path / "log.h5ad", values="log1p_10k").counts()))
+    restored = ad.AnnData(sparse.csr_matrix(counts), var=adata.var[3:])
+    assert (adata.X[:, 3:] != restored.X).nnz == 0
+    np.testing.assert_array_equal(expected(restored, checkpoint), expected(adata[:, 3:], checkpoint))
 
 
 def test_importing_it_is_light():

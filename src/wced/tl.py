@@ -26,7 +26,9 @@ def embed(
     key_added: str = "X_wced",
     copy: bool = False,
 ) -> AnnData | None:
-    """Embed cells.
+    """Embed cells: set `obsm[key_added]` (float32, cells × width), and say in `uns["wced"][key_added]` how.
+
+    WcedError is raised if counts, genes, pooling or checkpoint do not fit.
 
     Parameters
     ----------
@@ -36,37 +38,28 @@ def embed(
         Folder of a checkpoint's model, a name on the Hugging Face hub (`owner/name`), or what
         `wced.checkpoint.load` returned.
     pooling
-        `cls`, `cls:2` (any CLS position), `mean` (over genes), `head:COLUMN` (hidden layer of a label head), or several
-        of these, side by side; `wced.embedding.pooling.Pooling` has more. None takes the checkpoint's own, which its
-        losses trained; a word that none of them trained is marked `(untrained)` in uns.
+        One of the words of `wced.embedding.pooling.Pooling`, such as `cls` or `mean`, or several side by side. None
+        takes the checkpoint's own, which its losses trained.
     layer, use_raw
         Layer that holds the raw counts, or whether `adata.raw` does; by default X.
     gene_column
-        Column of var with Ensembl ids or symbols; None takes var_names or a usual column, whichever finds most genes.
+        Column of var with Ensembl ids or symbols; None takes var_names or a usual column, whichever fits best.
     min_gene_share
-        Smallest share of the model's genes that must be found.
+        Smallest share of the model's genes that must be there.
     batch_size
         Most cells at once; it does not change the result.
-    key_added
-        Key in obsm and in `uns["wced"]`.
     copy
-        Whether to return a copy instead of changing `adata`.
+        Whether to return a changed copy instead of changing `adata` and returning None.
 
-    Returns
-    -------
-    AnnData or None
-        Sets `obsm[key_added]` (float32, cells × width) and `uns["wced"][key_added]`, which says how it was made and how
-        well the genes fitted.
-
-    Raises
-    ------
-    WcedError
-        If counts, genes, pooling or checkpoint do not fit, in one sentence that says why.
+    Examples
+    --------
+    >>> wced.tl.embed(adata, "results/demo/pretraining/wced_multitask/model")
     """
     from wced.embedding import inference
     from wced.embedding.pooling import Pooling
 
-    adata, loaded, cells = _read(adata, checkpoint, copy, layer, use_raw, gene_column, min_gene_share)
+    reading = {"layer": layer, "use_raw": use_raw, "gene_column": gene_column, "min_gene_share": min_gene_share}
+    adata, loaded, cells = _read(adata, checkpoint, copy, reading)
     pooled = Pooling(pooling, loaded.model)
     adata.obsm[key_added] = inference.embed(cells, loaded, pooling=pooled, batch_size=batch_size, obs=adata.obs)
     _note(adata, key_added, {"pooling": pooled.name}, checkpoint, cells)
@@ -89,71 +82,59 @@ def annotate(
 ) -> AnnData | None:
     """Predict labels of cells: cell types of the Cell Ontology, or what another label head of the checkpoint tells.
 
+    For the Cell Ontology it sets obs `wced_cell_type` (name), `wced_cell_type_ontology_term_id` and `wced_probability`;
+    for another head of column NAME_ontology_term_id or NAME `wced_NAME` (name), `wced_NAME_ontology_term_id` and
+    `wced_NAME_probability`; for a number `wced_NAME` only. `uns["wced"]["wced_COLUMN"]` says how. Parameters that are
+    not listed, and errors, are those of `embed`.
+
     Parameters
     ----------
-    adata, checkpoint, layer, use_raw, gene_column, min_gene_share, batch_size, copy
-        As in `embed`.
     column
         Label column of the head; None for that over the Cell Ontology.
     method
         `leaf_argmax` (the most probable leaf) or `greedy` (from the root always the most probable child). A term above
         others that is predicted, such as macrophage above microglial cell, means that it is not further specified.
     key_added
-        Beginning of the names of new columns of obs, and key in `uns["wced"]` (with the column behind it).
+        What names begin with instead of `wced`.
 
-    Returns
-    -------
-    AnnData or None
-        Sets, for the Cell Ontology: obs `wced_cell_type` (name), `wced_cell_type_ontology_term_id`, `wced_probability`.
-        For another head of column NAME_ontology_term_id or NAME: `wced_NAME` (name), `wced_NAME_ontology_term_id`,
-        `wced_NAME_probability`; for a number `wced_NAME` only. And `uns["wced"]["wced_COLUMN"]`, as `embed` does.
-
-    Raises
-    ------
-    WcedError
-        If counts, genes or checkpoint do not fit, or there is no such head.
+    Examples
+    --------
+    >>> wced.tl.annotate(adata, "results/demo/pretraining/wced_multitask/model")
     """
     from wced.embedding import annotation
 
-    adata, loaded, cells = _read(adata, checkpoint, copy, layer, use_raw, gene_column, min_gene_share)
-    given, column = column, annotation.ontology_column(loaded) if column is None else column
+    reading = {"layer": layer, "use_raw": use_raw, "gene_column": gene_column, "min_gene_share": min_gene_share}
+    adata, loaded, cells = _read(adata, checkpoint, copy, reading)
+    short, column = column is None, annotation.ontology_column(loaded) if column is None else column
     frame = annotation.annotate(cells, adata.obs_names, loaded, column=column, method=method, batch_size=batch_size)
     name = column.removesuffix("_ontology_term_id")
     if "predicted_value" in frame:
         adata.obs[f"{key_added}_{name}"] = frame["predicted_value"].to_numpy()
     else:
-        probability = "probability" if given is None else f"{name}_probability"
         adata.obs[f"{key_added}_{column}"] = frame["predicted_term"].astype("category").array
         if name != column:
             adata.obs[f"{key_added}_{name}"] = frame["predicted_label"].astype("category").array
+        probability = "probability" if short else f"{name}_probability"
         adata.obs[f"{key_added}_{probability}"] = frame["probability"].to_numpy()
     _note(adata, f"{key_added}_{column}", {"column": column, "method": method}, checkpoint, cells)
     return adata if copy else None
 
 
 def _read(
-    adata: AnnData,
-    checkpoint: str | Path | Checkpoint,
-    copy: bool,
-    layer: str | None,
-    use_raw: bool,
-    gene_column: str | None,
-    min_gene_share: float,
+    adata: AnnData, checkpoint: str | Path | Checkpoint, copy: bool, reading: dict[str, Any]
 ) -> tuple[AnnData, Checkpoint, ModelInput]:
     """Return what is written to, the model, and the cells as it reads them."""
     from wced.checkpoint import load
     from wced.embedding.inputs import read_cells
     from wced.errors import WcedError
 
-    noted = getattr(adata, "uns", {}).get("wced", {})
-    if not isinstance(noted, Mapping):
+    notes = getattr(adata, "uns", {}).get("wced", {})
+    if not isinstance(notes, Mapping):
         raise WcedError(
-            f"uns['wced'] is {type(noted).__name__} and no mapping, in which wced notes what it does; rename it"
+            f"uns['wced'] is {type(notes).__name__} and no mapping, in which wced notes what it does; rename it"
         )
     loaded = load(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
-    cells = read_cells(
-        adata, loaded, layer=layer, use_raw=use_raw, gene_column=gene_column, min_gene_share=min_gene_share
-    )
+    cells = read_cells(adata, loaded, **reading)
     print(cells.summary)
     if copy:
         adata = adata.to_memory() if adata.isbacked else adata.copy()
@@ -165,6 +146,5 @@ def _note(
 ) -> None:
     """Say in uns how something was made."""
     name = str(checkpoint) if isinstance(checkpoint, str | Path) else "loaded before"
-    adata.uns["wced"] = {
-        **adata.uns.get("wced", {}), key: {"checkpoint": name, "params": params, "input": cells.facts},
-    }  # fmt: skip
+    note = {"checkpoint": name, "params": params, "input": cells.facts}
+    adata.uns["wced"] = {**adata.uns.get("wced", {}), key: note}

@@ -1,4 +1,5 @@
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -13,9 +14,9 @@ from sklearn.preprocessing import StandardScaler
 
 from clouds import clouds
 from wced.benchmarks.transfer import CLASSIFIERS, METRICS, lineages, nearest_types, score
-from wced.config.embedding import Embedding
-from wced.embedding.baselines import BASELINES, Cells
-from wced.embedding.corpus_pca import Components
+from wced.config.embedding import Baseline, Embedding
+from wced.embedding.baselines import Cells, baseline
+from wced.embedding.baselines.corpus_pca import Components
 from wced.embedding.files import concatenate, read_embedding, write_embedding
 from wced.errors import WcedError
 from wced.shards.vocabulary import Vocabulary
@@ -149,8 +150,8 @@ def embedded(tmp_path_factory):
             {"cell_type_ontology_term_id": [T, B] * 20, "batch": "x"}, index=[f"c{i}" for i in range(40)]
         )
         adata = AnnData(X=sparse.csr_matrix(counts_ng), obs=obs, var=pd.DataFrame(index=list(vocabulary.gene_ids)))
-        for name, baseline in BASELINES.items():
-            made = baseline(Cells(adata, SETTINGS, seed=0, corpus=folder / "corpus.npz"))
+        for name in get_args(Baseline):
+            made = baseline(name)(Cells(adata, SETTINGS, seed=0, corpus=folder / "corpus.npz"))
             write_embedding(
                 folder / f"{dataset}.{name}.h5ad", made.embedding_nd, obs, model=name, dataset=dataset, n_params=0,
                 leakage=made.leakage or "none", space=made.space,
@@ -158,7 +159,7 @@ def embedded(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", get_args(Baseline))
 def test_what_is_fitted_to_each_dataset_is_not_carried_over(embedded, name):
     """Harmony of one batch among them, whose note of leakage is a sentence of its own."""
     table = scored(*(read_embedding(embedded / f"{dataset}.{name}.h5ad") for dataset in ("d", "other")))

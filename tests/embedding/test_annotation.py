@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from small_model import CELL_TYPE, TISSUE
 from wced.embedding import annotation
 from wced.embedding.annotation import annotate, hierarchical, lineage_of_terms, ontology_column
 from wced.embedding.inference import label_logits
 from wced.embedding.inputs import read_cells
 from wced.errors import WcedError
 from wced.ontology.cut import OntologyCut
-
-CELL_TYPE, TISSUE = "cell_type_ontology_term_id", "tissue_ontology_term_id"
 
 #          a
 #        /   \
@@ -43,8 +42,8 @@ def test_the_most_probable_leaf(checkpoint, adata, annotated):
     assert frame["predicted_term"].tolist() == np.array(list(leaves))[p_nl.argmax(1)].tolist()
     assert frame["predicted_term"].nunique() == 2
     np.testing.assert_allclose(frame["probability"], p_nl.max(1).values, rtol=1e-5)
-    found = list(zip(frame["predicted_label"], frame["lineage"], strict=True))
-    assert found == [leaves[term] for term in frame["predicted_term"]]
+    labels = list(zip(frame["predicted_label"], frame["lineage"], strict=True))
+    assert labels == [leaves[term] for term in frame["predicted_term"]]
 
 
 @pytest.mark.parametrize("rows", [1, 2, 100])
@@ -75,7 +74,7 @@ def test_a_residual_leaf_is_called_by_its_term(make, checkpoint, adata):
         np.testing.assert_allclose(np.stack(frame["leaf_probabilities"])[0], [0.2, 0.3, 0.5], rtol=1e-6)
 
 
-def test_greedy_is_asked_for_by_its_name(annotated, monkeypatch):
+def test_the_method_is_passed_to_the_ontology(annotated, monkeypatch):
     monkeypatch.setattr(OntologyCut, "greedy", lambda self, logits: np.zeros(len(logits), np.int64))
     frame = annotated(method="greedy")
     assert (frame["predicted_term"] == "CL:0").all() and np.allclose(frame["probability"], 1)
@@ -111,12 +110,12 @@ def test_no_cell_is_no_error(checkpoint, adata):
         assert frame.shape == (0, columns)
 
 
-def test_what_the_checkpoint_cannot_tell_is_refused(annotated, make, adata):
+def test_heads_and_methods_that_do_not_exist_are_refused(annotated, make, adata):
     with pytest.raises(WcedError, match=r"^donor_id: the checkpoint has no such label head; it has cell_type"):
         annotated(column="donor_id")
     with pytest.raises(WcedError, match=r"^method: best is none of leaf_argmax, greedy$"):
         annotated(method="best")
-    with pytest.raises(WcedError, match=f"^method: greedy .* that of {TISSUE} is flat"):
+    with pytest.raises(WcedError, match=f"^method greedy: .* that of {TISSUE} is flat"):
         annotated(column=TISSUE, method="greedy")
     flat = make(heads=[{"column": "donor_id", "loss": "focal", "classes": 3}], ontology=None)
     with pytest.raises(WcedError, match=r"no head over the Cell Ontology; its label heads: donor_id$"):
@@ -126,8 +125,8 @@ def test_what_the_checkpoint_cannot_tell_is_refused(annotated, make, adata):
 def test_probabilities_of_the_leaves(checkpoint, adata, annotated):
     logits = label_logits(read_cells(adata, checkpoint), checkpoint, CELL_TYPE, batch_size=7)
     frame = annotated(probabilities=True)
-    found = np.stack(frame["leaf_probabilities"])
-    np.testing.assert_allclose(found, torch.softmax(torch.from_numpy(logits).double(), 1), rtol=1e-4)
-    assert found.dtype == np.float32 and np.allclose(found.max(1), frame["probability"], rtol=1e-4)
+    p_nl = np.stack(frame["leaf_probabilities"])
+    np.testing.assert_allclose(p_nl, torch.softmax(torch.from_numpy(logits).double(), 1), rtol=1e-4)
+    assert p_nl.dtype == np.float32 and np.allclose(p_nl.max(1), frame["probability"], rtol=1e-4)
     with pytest.raises(WcedError, match=f"^probabilities: .* that of {TISSUE} is flat$"):
         annotated(column=TISSUE, probabilities=True)

@@ -5,14 +5,13 @@ import pytest
 import torch
 from torch import nn
 
+from small_model import CELL_TYPE, TISSUE
 from wced import tables
 from wced.embedding import attribution
 from wced.embedding.attribution import attribute, position_attributions, read_target
 from wced.embedding.inference import label_logits
 from wced.embedding.inputs import read_cells
 from wced.errors import WcedError
-
-CELL_TYPE, TISSUE = "cell_type_ontology_term_id", "tissue_ontology_term_id"
 
 
 class Toy(nn.Module):
@@ -35,15 +34,15 @@ VALUES = torch.tensor([[1.0, 2.0, 5.0], [0.5, 0.0, 1.0]])
 @pytest.mark.parametrize("at_once", [1, 2, 7, 1000])
 def test_a_linear_model_is_attributed_exactly(at_once):
     toy = Toy(lambda x: x)
-    found, change, error = position_attributions(
+    attribution_np, change, error = position_attributions(
         toy, toy.layer, VALUES, (torch.tensor([7.0, 8.0]),), steps=1 if at_once == 1 else 5, at_once=at_once
     )
-    torch.testing.assert_close(found, VALUES * torch.tensor([5.0, 0.0, 0.0]))  # (3 + 2·1, -1 + 2·½, 0) · v
-    torch.testing.assert_close(change, found.sum(1))
+    torch.testing.assert_close(attribution_np, VALUES * torch.tensor([5.0, 0.0, 0.0]))  # (3 + 2·1, -1 + 2·½, 0) · v
+    torch.testing.assert_close(change, attribution_np.sum(1))
     assert error.abs().max() < 1e-6
 
 
-def test_a_square_needs_two_points_and_says_when_it_has_one():
+def test_a_fourth_power_needs_two_points_and_one_shows_in_the_error():
     toy = Toy(lambda x: x**4)
     (coarse, change, error), (fine, _, small) = (
         position_attributions(toy, toy.layer, VALUES, (0.0,), steps=steps, at_once=8) for steps in (1, 2)
@@ -79,14 +78,14 @@ def test_attributions_add_up_to_what_expression_changes(make, adata, target, mor
 
 def test_genes_get_what_their_positions_got(make, adata, monkeypatch):
     checkpoint = make(length=20)
-    given = iter(range(1, 1000))
+    sign = iter((-1) ** i for i in range(1, 1000))
 
     def numbered(forward, layer, value, others, **_):
         gene, length = others[:2]
         k = checkpoint.model.config.cls_positions
         attribution = torch.full((len(value), k + value.shape[1]), 1e6)  # CLS and padding must not be counted
         for row in range(len(value)):
-            attribution[row, k : k + length[row]] = (-1) ** next(given) * (1 + gene[row, : length[row]].float())
+            attribution[row, k : k + length[row]] = next(sign) * (1 + gene[row, : length[row]].float())
         return attribution, torch.ones(len(value)), torch.zeros(len(value))
 
     monkeypatch.setattr(attribution, "position_attributions", numbered)
@@ -104,7 +103,7 @@ def test_genes_get_what_their_positions_got(make, adata, monkeypatch):
     assert frame["gene_symbol"].tolist() == [checkpoint.vocabulary.symbols[i] for i in index]
 
 
-def test_a_gene_that_is_read_by_the_target_stands_out(checkpoint, adata):
+def test_a_gene_that_the_target_reads_has_the_attribution(checkpoint, adata):
     """With a head that only looks at one gene's vector, that gene has nearly all of the attribution."""
     cells = read_cells(adata, checkpoint)
     frame, _ = attribute(cells, checkpoint, "age", batch_size=3)
@@ -133,8 +132,8 @@ def test_a_term_is_read_as_its_log_probability(make, checkpoint, adata, residual
         label_logits = {CELL_TYPE: torch.from_numpy(logits)}
 
     for term in ("CL:1", "CL:2", "CL:3"):
-        found = read_target(f"{CELL_TYPE}={term}", checkpoint)(Output)
-        np.testing.assert_allclose(found, log_p[:, checkpoint.ontology.index[term]], atol=1e-5)
+        values = read_target(f"{CELL_TYPE}={term}", checkpoint)(Output)
+        np.testing.assert_allclose(values, log_p[:, checkpoint.ontology.index[term]], atol=1e-5)
 
 
 @pytest.mark.parametrize(

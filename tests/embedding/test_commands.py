@@ -18,7 +18,7 @@ from wced.errors import WcedError
 
 
 @pytest.fixture
-def given(checkpoint, adata, tmp_path):
+def options(checkpoint, adata, tmp_path):
     """Return options for a checkpoint and cells whose counts are in a layer."""
     (tmp_path / "model").mkdir()
     save(checkpoint, tmp_path / "model")
@@ -32,10 +32,10 @@ def run(*words):
     return CliRunner().invoke(app, list(map(str, words)), catch_exceptions=False)
 
 
-def test_embed(given, checkpoint, adata, tmp_path):
+def test_embed(options, checkpoint, adata, tmp_path):
     output = tmp_path / "e.h5ad"
-    said = run("embed", *given, "--output", output, "--pooling", "mean", "--pooling", "cls:1", "--model", "m").output
-    assert "7 cells; 17 of 20 genes" in said and "m: 7 cells × 16; " in said
+    printed = run("embed", *options, "--output", output, "--pooling=mean", "--pooling=cls:1", "--model", "m").output
+    assert "7 cells; 17 of 20 genes" in printed and "m: 7 cells × 16; " in printed
     read = read_embedding(output)
     pooling = Pooling(["mean", "cls:1"], checkpoint.model)
     cells = read_cells(adata, checkpoint, layer="counts")
@@ -47,41 +47,41 @@ def test_embed(given, checkpoint, adata, tmp_path):
     assert record["inputs"]["weights"]["sha256"] and record["input"]["gene_share"] == 0.85
 
 
-def test_embed_without_pooling_reads_where_the_checkpoint_says(checkpoint, given, adata, tmp_path):
+def test_embed_without_pooling_reads_where_the_checkpoint_says(checkpoint, options, adata, tmp_path):
     output, config = tmp_path / "e.h5ad", tmp_path / "model/config.json"
     changed = {"readout": ["mean"], "losses": {"mlm": "mean"}}
     config.write_text(json.dumps(json.loads(config.read_text()) | changed))
-    assert "read from mean, " in run("embed", *given, "--output", output).output
+    assert "read from mean, " in run("embed", *options, "--output", output).output
     read = read_embedding(output)
     cells = read_cells(adata, checkpoint, layer="counts")
     expected = inference.embed(cells, checkpoint, pooling=Pooling("mean", checkpoint.model), batch_size=4)
     np.testing.assert_allclose(read.X, expected, atol=1e-5)
     assert read.uns["wced"]["pooling"] == "mean" and read.uns["wced"]["leakage"] == "not checked"
     assert json.loads((tmp_path / "e.h5ad.provenance.json").read_text())["pooling"] == "mean"
-    run("embed", *given, "--output", output, "--pooling", "cls")
+    run("embed", *options, "--output", output, "--pooling", "cls")
     facts = read_embedding(output).uns["wced"]
     assert facts["pooling"] == "cls (untrained)"
     assert facts["leakage"] == "cls: untrained, no loss reads it; not checked"
 
 
-def test_annotate(given, tmp_path):
+def test_annotate(options, tmp_path):
     output = tmp_path / "a.parquet"
-    run("annotate", *given, "--output", output, "--method", "greedy")
+    run("annotate", *options, "--output", output, "--method", "greedy")
     frame = pd.read_parquet(output)
     assert frame.columns[:3].tolist() == ["cell", "predicted_term", "probability"] and len(frame) == 7
-    run("annotate", *given, "--output", output, "--column", "age")
+    run("annotate", *options, "--output", output, "--column", "age")
     assert pd.read_parquet(output).columns.tolist() == ["cell", "predicted_value"]
 
 
-def test_attribute(given, tmp_path):
+def test_attribute(options, tmp_path):
     output = tmp_path / "a.tsv"
     target = "cell_type_ontology_term_id=CL:2"
-    said = run("attribute", *given, "--output", output, "--target", target, "--steps", 8).output
+    printed = run("attribute", *options, "--output", output, "--target", target, "--steps", 8).output
     frame = tables.read(tables.ATTRIBUTIONS, output)
     assert (frame["target"] == target).all() and len(frame) <= 17
     record = json.loads((tmp_path / "a.tsv.provenance.json").read_text())
     assert record["steps"] == 8 and record["completeness_error_max"] >= record["completeness_error_mean"] > 0
-    assert f"completeness error {record['completeness_error_mean']:.2g} in the mean" in said
+    assert f"completeness error {record['completeness_error_mean']:.2g} in the mean" in printed
 
 
 @pytest.mark.parametrize(
@@ -97,9 +97,9 @@ def test_attribute(given, tmp_path):
     ],
     ids=["layer", "raw", "gene_column", "min_gene_share", "pooling", "target", "checkpoint"],
 )
-def test_refusals_say_why_and_leave_nothing(given, tmp_path, words, message):
+def test_refusals_say_why_and_leave_nothing(options, tmp_path, words, message):
     with pytest.raises(WcedError, match=message):
-        run(words[0], *given, *words[1:], "--output", tmp_path / "out")
+        run(words[0], *options, *words[1:], "--output", tmp_path / "out")
     assert not list(tmp_path.glob("out*"))
 
 
@@ -108,22 +108,17 @@ def searched(made, tmp_path_factory):
     """Return the folder in which a held-out dataset was looked for in the corpus."""
     path = tmp_path_factory.mktemp("searched")
     census, collection = made.run.census.model_dump_json(), made.census
-    run(
-        "joinids", "--cells", made.cells, "--census", census, "--collection", collection,
-        "--output", path / "joinids.parquet",
-    )  # fmt: skip
-    said = run(
-        "leakage", "--input", made.held_out, "--shards", made.shards, "--joinids", path / "joinids.parquet",
-        "--dataset", "held_blood", "--output", path / "leakage.tsv",
-    ).output  # fmt: skip
-    assert "held_blood: none (0 of 180 cells found in the corpus)" in said
+    ids, cells = path / "joinids.parquet", ["--dataset", "held_blood", "--input", made.held_out]
+    run("joinids", "--cells", made.cells, "--census", census, "--collection", collection, "--output", ids)
+    printed = run("leakage", *cells, "--shards", made.shards, "--joinids", ids, "--output", path / "leakage.tsv").output
+    assert "held_blood: none (0 of 180 cells found in the corpus)" in printed
     return path
 
 
-def test_leakage_table_is_quoted_by_embeddings(given, searched, tmp_path):
+def test_embeddings_quote_the_leakage_table(options, searched, tmp_path):
     table = tables.read(tables.LEAKAGE, searched / "leakage.tsv")
     assert table["corpus_dataset"].tolist() == ["all"] and table["found"].tolist() == [0]
-    run("embed", *given, "--leakage-table", searched / "leakage.tsv", "--output", tmp_path / "e.h5ad")
+    run("embed", *options, "--leakage-table", searched / "leakage.tsv", "--output", tmp_path / "e.h5ad")
     assert read_embedding(tmp_path / "e.h5ad").uns["wced"]["leakage"] == "none (0 of 180 cells found in the corpus)"
 
 
@@ -132,15 +127,15 @@ def test_baselines_add_up_entries_of_one_gene(made, tmp_path):
     x_ng = held.X
     value = np.column_stack([np.ones_like(x_ng.data), x_ng.data - 1]).ravel()
     held.X = sparse.csr_matrix((value, np.repeat(x_ng.indices, 2), 2 * x_ng.indptr), x_ng.shape)
-    held.write_h5ad(tmp_path / "twice.h5ad")
-    for name, path in (("one", made.held_out), ("two", tmp_path / "twice.h5ad")):
+    held.write_h5ad(tmp_path / "split.h5ad")
+    for name, path in (("one", made.held_out), ("two", tmp_path / "split.h5ad")):
         options = ["--section", made.run.embedding.model_dump_json(), "--model", "hvg"]
         run("embed-baseline", "--input", path, *options, "--output", tmp_path / f"{name}.h5ad")
     np.testing.assert_array_equal(*(ad.read_h5ad(tmp_path / f"{name}.h5ad").X for name in ("one", "two")))
 
 
 def test_corpus_pca(made, searched, tmp_path):
-    from wced.embedding.corpus_pca import fit
+    from wced.embedding.baselines.corpus_pca import fit
     from wced.shards.reader import ShardSet
 
     section = made.run.embedding.model_dump_json()
@@ -173,25 +168,21 @@ def test_embed_external(made, tmp_path):
     }  # fmt: skip
 
 
+EXTERNAL = ["embed-external", "--model", "theirs", "--section"]
+
+
 @pytest.mark.parametrize(
-    ("section", "message"),
+    ("words", "message"),
     [
-        ({"embeddings": "one.h5ad", "n_params": 1}, "write {dataset} where its name stands"),
-        ({"embeddings": "{dataset}.h5ad"}, "n_params: Field required"),
+        ([*EXTERNAL, '{"embeddings": "one.h5ad", "n_params": 1}'], "write {dataset} where its name stands"),
+        ([*EXTERNAL, '{"embeddings": "{dataset}.h5ad"}'], "n_params: Field required"),
+        (
+            ["embed-baseline", "--model", "tsne", "--section", '{"datasets": []}'],
+            "--model tsne: a baseline is one of hvg, pca",
+        ),
     ],
-    ids=["path", "n_params"],
+    ids=["external path", "external n_params", "baseline"],
 )
-def test_a_section_of_an_external_model_that_is_wrong(made, tmp_path, section, message):
+def test_models_that_do_not_exist_are_refused(made, tmp_path, words, message):
     with pytest.raises(WcedError, match=message):
-        run(
-            "embed-external", "--input", made.held_out, "--section", json.dumps(section), "--model", "theirs",
-            "--output", tmp_path / "e.h5ad",
-        )  # fmt: skip
-
-
-def test_a_baseline_that_nobody_knows(made, tmp_path):
-    with pytest.raises(WcedError, match="--model tsne: a baseline is one of hvg, pca"):
-        run(
-            "embed-baseline", "--input", made.held_out, "--section", made.run.embedding.model_dump_json(),
-            "--model", "tsne", "--output", tmp_path / "e.h5ad",
-        )  # fmt: skip
+        run(*words, "--input", made.held_out, "--output", tmp_path / "e.h5ad")

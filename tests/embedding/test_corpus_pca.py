@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from wced.embedding.corpus_pca import Components, fit
+from wced.embedding.baselines.corpus_pca import Components, fit
 from wced.errors import WcedError
 from wced.shards.reader import ShardSet
 
@@ -39,7 +39,7 @@ def test_components_are_those_of_a_dense_float64_svd(corpus, components):
     assert components.n_params == len(mean_v) * (K + 1)
 
 
-def test_cells_are_projected_and_genes_that_are_not_there_count_as_their_mean(made, corpus, components):
+def test_cells_are_projected_and_missing_genes_count_as_their_mean(made, corpus, components):
     held = ad.read_h5ad(made.held_out)
     rng = np.random.default_rng(0)
     held = held[:, rng.permutation(held.n_vars)[: held.n_vars * 3 // 4]].copy()
@@ -50,9 +50,9 @@ def test_cells_are_projected_and_genes_that_are_not_there_count_as_their_mean(ma
     there_v = np.isin(np.arange(counts.shape[1]), id_g)
     expected = np.where(there_v, x_nv - components.mean_v, 0) @ components.loading_vk.astype(np.float64)
     assert not there_v.all()
-    found = components.embed(held)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
-    assert found.dtype == np.float32
+    embedding_nk = components.embed(held)
+    np.testing.assert_allclose(embedding_nk, expected, rtol=1e-4, atol=1e-3)
+    assert embedding_nk.dtype == np.float32
 
 
 def test_only_some_training_cells_are_read(corpus):
@@ -79,7 +79,7 @@ def test_other_files_are_refused(tmp_path, content):
 
 def test_another_format_version_is_refused(components, tmp_path, monkeypatch):
     components.write(tmp_path / "c.npz")
-    monkeypatch.setattr("wced.embedding.corpus_pca.FORMAT_VERSION", 99)
+    monkeypatch.setattr("wced.embedding.baselines.corpus_pca.FORMAT_VERSION", 99)
     with pytest.raises(WcedError, match="this program reads 99"):
         Components.read(tmp_path / "c.npz")
 

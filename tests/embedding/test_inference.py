@@ -36,10 +36,10 @@ def test_neither_neighbours_nor_the_size_of_batches_matter(make, many, backbone,
     alone = embed(many, checkpoint, 1, pooling)  # every cell alone: no padding and no mask
     assert alone.shape == (40, 8) and alone.dtype == np.float32 and np.isfinite(alone).all()
     assert np.abs(alone[:, None] - alone[None]).max(axis=2)[np.triu_indices(40, 1)].min() > 1e-3  # cells are told apart
-    found = {size: embed(many, checkpoint, size, pooling) for size in (3, 7, 100)}
+    embeddings = [embed(many, checkpoint, size, pooling) for size in (3, 7, 100)]
     monkeypatch.setattr(inference, "plan", lambda lengths, *_: np.array_split(np.arange(len(lengths)), 4))
-    found["padded"] = embed(many, checkpoint, 10, pooling)  # batches in the order of the cells, whatever their lengths
-    for embedding in found.values():
+    embeddings.append(embed(many, checkpoint, 10, pooling))  # batches in the order of the cells, with padding
+    for embedding in embeddings:
         np.testing.assert_allclose(embedding, alone, rtol=0, atol=1e-5)
 
 
@@ -63,8 +63,9 @@ def test_the_most_expressed_genes_are_what_the_model_reads(checkpoint):
     assert np.abs(first - third).max() > 1e-3
 
 
-def seen_by(monkeypatch, *names):
-    """Return a list that what the encoder is given will be appended to."""
+@pytest.fixture
+def seen(monkeypatch):
+    """Return a list to which the inputs of the encoder are appended."""
     seen, encode = [], WcedModel.encode
 
     def listening(self, gene, value, length, *rest, **more):
@@ -75,9 +76,8 @@ def seen_by(monkeypatch, *names):
     return seen
 
 
-def test_zeros_are_included_only_where_the_file_measured_the_gene(make, adata, monkeypatch):
+def test_zeros_are_included_only_where_the_file_measured_the_gene(make, adata, seen):
     checkpoint = make(input={"length": 20, "zeros": "include"})
-    seen = seen_by(monkeypatch)
     without = adata[:, adata.var_names != checkpoint.vocabulary.gene_ids[3]].copy()
     for cells, first in ((adata, 3), (without, 4)):  # the file has none of the first three genes
         seen.clear()
@@ -86,15 +86,15 @@ def test_zeros_are_included_only_where_the_file_measured_the_gene(make, adata, m
         assert all(sorted(gene) == list(range(first, 20)) for gene in seen[0]["gene"].tolist())
 
 
-def test_metadata_and_gene_states_reach_the_encoder_beside_their_cells(make, adata, monkeypatch):
+def test_metadata_and_gene_states_reach_the_encoder_beside_their_cells(make, adata, seen):
     checkpoint = make(
         length=20, gene_states=["perturbed"], metadata=[{"column": "assay_ontology_term_id", "classes": 2}]
     )
     plain = embed(adata, checkpoint)
     adata.obs["assay_ontology_term_id"] = ["EFO:2", "EFO:1", "", "EFO:1", "EFO:2", "", ""]
     adata.obs["perturbed_gene"] = ["", "", "G8", "", "", "G9;G10", "G3"]
-    seen = seen_by(monkeypatch)
-    found = embed(adata, checkpoint, 2)
+    seen.clear()
+    marked = embed(adata, checkpoint, 2)
     order = np.concatenate(plan(np.diff(read_cells(adata, checkpoint).cells.offsets), 2, 2**12))
     codes = torch.cat([batch["metadata"] for batch in seen])[:, 0]
     assert codes.tolist() == [[1, 0, -1, 0, 1, -1, -1][i] for i in order]
@@ -103,15 +103,12 @@ def test_metadata_and_gene_states_reach_the_encoder_beside_their_cells(make, ada
         for batch in seen
         for gene, state in zip(batch["gene"], batch["gene_state"], strict=True)
     ]
-    expressed = [set(np.flatnonzero(row)) for row in dense_in_vocabulary(adata, checkpoint)]
+    x_nv = adata.to_df().reindex(columns=checkpoint.vocabulary.gene_ids, fill_value=0).to_numpy()
+    expressed = [set(np.flatnonzero(row)) for row in x_nv]
     wanted = [set(), set(), {8}, set(), set(), {9, 10}, {3}]
     assert states == [wanted[i] & expressed[i] for i in order] and any(states)
-    changed = np.abs(found - plain).max(axis=1) > 1e-3
+    changed = np.abs(marked - plain).max(axis=1) > 1e-3
     assert changed.tolist() == [True, True, bool(expressed[2] & {8}), True, True, bool(expressed[5] & {9, 10}), False]
-
-
-def dense_in_vocabulary(adata, checkpoint):
-    return adata.to_df().reindex(columns=checkpoint.vocabulary.gene_ids, fill_value=0).to_numpy()
 
 
 @given(
@@ -160,6 +157,6 @@ def test_untrained_is_another_model_of_the_same_shape(checkpoint, adata):
     fresh, again, other = untrained(checkpoint, 1), untrained(checkpoint, 1), untrained(checkpoint, 2)
     shapes = {name: value.shape for name, value in checkpoint.model.state_dict().items()}
     assert {name: value.shape for name, value in fresh.model.state_dict().items()} == shapes
-    embeddings = [embed(adata, made) for made in (checkpoint, fresh, again, other)]
+    embeddings = [embed(adata, model) for model in (checkpoint, fresh, again, other)]
     np.testing.assert_array_equal(embeddings[1], embeddings[2])
     assert all(np.abs(embeddings[1] - embeddings[i]).max() > 1e-3 for i in (0, 3))

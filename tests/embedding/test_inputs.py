@@ -5,8 +5,9 @@ import pytest
 from scipy import sparse
 
 from wced.corpus import matrices
-from wced.embedding.inputs import read_cells
+from wced.embedding.inputs import match_genes, read_cells, symbols_of
 from wced.errors import WcedError
+from wced.shards.vocabulary import Vocabulary
 
 
 def dense(cells):
@@ -71,12 +72,12 @@ def test_columns_of_one_gene_are_added_up(checkpoint, adata):
 
 def test_entries_of_one_gene_are_added_up(checkpoint, adata):
     wanted = read_cells(adata, checkpoint)
-    x_ng, twice = adata.X, adata.copy()
+    x_ng, split = adata.X, adata.copy()
     value = np.column_stack([np.ones_like(x_ng.data), x_ng.data - 1]).ravel()
-    twice.X = sparse.csr_matrix((value, np.repeat(x_ng.indices, 2), 2 * x_ng.indptr), x_ng.shape)
-    found = read_cells(twice, checkpoint)
-    np.testing.assert_array_equal(dense(found), dense(wanted))
-    assert found.facts == wanted.facts and twice.X.nnz == 2 * x_ng.nnz
+    split.X = sparse.csr_matrix((value, np.repeat(x_ng.indices, 2), 2 * x_ng.indptr), x_ng.shape)
+    cells = read_cells(split, checkpoint)
+    np.testing.assert_array_equal(dense(cells), dense(wanted))
+    assert cells.facts == wanted.facts and split.X.nnz == 2 * x_ng.nnz
 
 
 def test_antibodies_are_no_genes(checkpoint, adata):
@@ -84,10 +85,10 @@ def test_antibodies_are_no_genes(checkpoint, adata):
     proteins = ad.AnnData(adata.X[:, :5] * 100, adata.obs, adata.var[:5].copy())
     proteins.var["feature_types"], adata.var["feature_types"] = "Antibody Capture", "Gene Expression"
     both = ad.concat([proteins, adata], axis="var", merge="first")
-    found = read_cells(both, checkpoint)
-    np.testing.assert_array_equal(dense(found), dense(wanted))
-    assert found.facts == {**wanted.facts, "left_out": "5 Antibody Capture"}
-    assert "; left out features that are no genes: 5 Antibody Capture" in found.summary
+    cells = read_cells(both, checkpoint)
+    np.testing.assert_array_equal(dense(cells), dense(wanted))
+    assert cells.facts == {**wanted.facts, "left_out": "5 Antibody Capture"}
+    assert "; left out features that are no genes: 5 Antibody Capture" in cells.summary
 
 
 def test_layers_and_raw_have_counts_and_genes_of_their_own(checkpoint, adata):
@@ -101,19 +102,18 @@ def test_layers_and_raw_have_counts_and_genes_of_their_own(checkpoint, adata):
     narrow = expected(adata, checkpoint.vocabulary)
     adata.X = normalised
     np.testing.assert_array_equal(dense(read_cells(adata, checkpoint, layer="raw_counts")), narrow)
-    with pytest.raises(
-        WcedError, match=r"^X: the count of .*; layers\['raw_counts'\] and raw.X look raw: set layer to raw_c"
+    without_raw = ad.AnnData(adata.layers["raw_counts"], var=adata.var)
+    for cells, options, message in (
+        (adata, {}, r"^X: the count of .*; layers\['raw_counts'\] and raw.X look raw: set layer to raw_c"),
+        (adata, {"layer": "nothing"}, r"^layers: there is no nothing; there are raw_counts$"),
+        (adata, {"layer": "raw_counts", "use_raw": True}, "only one of them"),
+        (without_raw, {"use_raw": True}, r"^raw: the AnnData has none"),
     ):
-        read_cells(adata, checkpoint)
-    with pytest.raises(WcedError, match=r"^layers: there is no nothing; there are raw_counts$"):
-        read_cells(adata, checkpoint, layer="nothing")
-    with pytest.raises(WcedError, match="only one of them"):
-        read_cells(adata, checkpoint, layer="raw_counts", use_raw=True)
-    with pytest.raises(WcedError, match=r"^raw: the AnnData has none"):
-        read_cells(ad.AnnData(adata.layers["raw_counts"], var=adata.var), checkpoint, use_raw=True)
+        with pytest.raises(WcedError, match=message):
+            read_cells(cells, checkpoint, **options)
 
 
-def test_how_genes_fitted_is_said(checkpoint, adata):
+def test_the_summary_says_how_genes_fitted(checkpoint, adata):
     cells = read_cells(adata, checkpoint)
     known = [not name.startswith("ENSG_") for name in adata.var_names]
     share = adata.X[:, known].sum() / adata.X.sum()
@@ -127,7 +127,7 @@ def test_how_genes_fitted_is_said(checkpoint, adata):
     )
 
 
-def test_counts_that_are_none_are_said_to_be(checkpoint, adata):
+def test_the_summary_says_that_counts_were_made_of_other_values(checkpoint, adata):
     adata.uns["counts_made_of"] = "log1p_10k"
     cells = read_cells(adata, checkpoint)
     assert cells.facts["counts_made_of"] == "log1p_10k" and "; counts made of log1p_10k" in cells.summary
@@ -140,54 +140,39 @@ def test_too_few_genes_are_refused_unless_allowed(checkpoint, adata):
     assert read_cells(one, checkpoint, min_gene_share=0.05).facts["genes"] == 1
 
 
-def without_counts(adata):
-    adata.X = None
-
-
-def normalised(adata):
-    adata.X = adata.X.log1p()
-
-
-def negative(adata):
-    adata.X.data[0] = -1
-
-
-def missing(adata):
-    adata.X.data[0] = np.nan
-
-
-def infinite(adata):
-    adata.X.data[-1] = np.inf
-
-
-def too_large(adata):
-    adata.X.data[-1] = 2**32
-
-
-def binarised(adata):
-    adata._inplace_subset_obs(np.tile(np.arange(7), 30))
-    adata.X.data[:] = 1
+def spoil(adata, kind):
+    values = {"negative": (0, -1), "missing": (0, np.nan), "infinite": (-1, np.inf), "too large": (-1, 2**32)}
+    if kind == "without counts":
+        adata.X = None
+    elif kind == "normalised":
+        adata.X = adata.X.log1p()
+    elif kind == "binarised":
+        adata._inplace_subset_obs(np.tile(np.arange(7), 30))
+        adata.X.data[:] = 1
+    else:
+        at, value = values[kind]
+        adata.X.data[at] = value
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"),
+    ("kind", "message"),
     [
-        (without_counts, "^has no X, where counts were expected; no other matrix"),
+        ("without counts", "^has no X, where counts were expected; no other matrix"),
         (
-            normalised,
+            "normalised",
             "^X: the count of gene .* is not a whole number; X holds values that look log-normalised; no other",
         ),
-        (negative, "^X: the count of gene .* in cell cell.* is -1, which is negative"),
-        (missing, "^X: the count of gene .* is nan, which is not a finite number$"),
-        (infinite, "^X: the count of gene .* is inf, which is not a finite number$"),
-        (too_large, "^X: the count of gene .* which is larger than 16777216$"),
-        (binarised, "^X: holds zeros and ones only, .* are no counts; X holds zeros and ones; no other matrix"),
+        ("negative", "^X: the count of gene .* in cell cell.* is -1, which is negative"),
+        ("missing", "^X: the count of gene .* is nan, which is not a finite number$"),
+        ("infinite", "^X: the count of gene .* is inf, which is not a finite number$"),
+        ("too large", "^X: the count of gene .* which is larger than 16777216$"),
+        ("binarised", "^X: holds zeros and ones only, .* are no counts; X holds zeros and ones; no other matrix"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Observation names are not unique")
-def test_what_is_no_count_is_refused(checkpoint, adata, spoil, words):
-    spoil(adata)
-    with pytest.raises(WcedError, match=words):
+def test_what_is_no_count_is_refused(checkpoint, adata, kind, message):
+    spoil(adata, kind)
+    with pytest.raises(WcedError, match=message):
         read_cells(adata, checkpoint)
 
 
@@ -196,7 +181,7 @@ def test_what_is_no_anndata_is_refused(checkpoint):
         read_cells("cells.h5ad", checkpoint)
 
 
-def test_counts_of_genes_that_the_model_does_not_know_are_said(checkpoint, adata):
+def test_the_summary_warns_of_genes_that_the_model_does_not_know(checkpoint, adata):
     adata.X[0, list(adata.var_names).index("ENSG_other")] = 1000
     cells = read_cells(adata, checkpoint)
     assert cells.facts["count_share"] < 0.8 and cells.facts["not_known"].startswith("ENSG_other (")
@@ -230,3 +215,51 @@ def test_perturbed_genes_come_from_obs(make, adata):
     named = [sorted(set(row) - {-1}) for row in cells.cells.perturbed.tolist()]
     assert named == [[], [4], [3, 5], [], [], [], [4]] and cells.facts["perturbed_cells"] == 3
     assert read_cells(adata, make()).cells.perturbed is None
+
+
+IDS = tuple(f"ENSG0000000000{i}" for i in range(6))
+VOCABULARY = Vocabulary(IDS, ("A", "B", "C", "SAME", "SAME", ""))
+
+
+def var(names, **columns):
+    return pd.DataFrame(columns, index=pd.Index(names, dtype=object))
+
+
+@pytest.mark.parametrize(
+    ("var", "source", "ids", "by_symbol"),
+    [
+        (var([IDS[2], "x", IDS[0]]), "var_names", [2, -1, 0], 0),
+        (var([f"{IDS[2]}.14", f"{IDS[0]}.1_PAR_Y"]), "var_names", [2, 0], 0),
+        (var(["B", "A", "a"]), "var_names", [1, 0, -1], 2),
+        (var(["B", IDS[1], IDS[0]]), "var_names", [1, 1, 0], 1),
+        (var(["SAME", "", "A"]), "var_names", [-1, -1, 0], 1),
+        (var(["A", "B", "C"], gene_ids=["x", f"{IDS[3]}.2", None]), "var['gene_ids']", [-1, 3, -1], 0),
+        (var(["A", "B"], symbol=["B", "A"], feature_name=["C", "x"]), "var_names", [0, 1], 2),
+        (var(["0", "1"], feature_name=pd.Categorical(["B", "C"])), "var['feature_name']", [1, 2], 2),
+        (var(["0", "1"], unusual=["B", "C"], ensembl_id=[None, IDS[1]]), "var['ensembl_id']", [-1, 1], 0),
+    ],
+    ids=["ids", "versions", "symbols", "mixed", "ambiguous", "ids_before_symbols", "equals", "categorical", "missing"],
+)
+def test_genes_are_found_where_most_of_them_are(var, source, ids, by_symbol):
+    match = match_genes(var, VOCABULARY)
+    assert (match.source, match.id_g.tolist(), match.by_symbol) == (source, ids, by_symbol)
+    assert match.genes == len(set(ids) - {-1})
+
+
+def test_a_column_can_be_named():
+    both = var([IDS[0], IDS[1]], unusual=["C", "x"])
+    match = match_genes(both, VOCABULARY, "unusual")
+    assert (match.source, match.id_g.tolist()) == ("var['unusual']", [2, -1])
+    with pytest.raises(WcedError, match=r"^var: there is no column none; there are unusual$"):
+        match_genes(both, VOCABULARY, "none")
+
+
+def test_no_gene_at_all_is_refused():
+    with pytest.raises(WcedError, match=r"^var_names, var\['symbol'\]: none is an Ensembl id or a symbol"):
+        match_genes(var(["x", "SAME"], symbol=["y", ""]), VOCABULARY)
+
+
+def test_a_symbol_of_several_genes_is_of_none():
+    names = symbols_of(VOCABULARY)
+    assert names.ids_of(["A", "SAME", "", "other"]).tolist() == [IDS[0], "", "", ""]
+    assert names.ambiguous == {"SAME"}

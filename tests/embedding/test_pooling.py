@@ -69,13 +69,13 @@ def test_a_block_before_the_last(make, adata, backbone, word):
     pooling = Pooling(word, checkpoint.model)
     assert pooling.width == 8 and pooling.blocks == {1} and pooling.cls_only and pooling.name == word
     cells = read_cells(adata, checkpoint)
-    found = embed(cells, checkpoint, pooling=pooling, batch_size=3)
+    embedding = embed(cells, checkpoint, pooling=pooling, batch_size=3)
 
     class Stopped(Exception):
         pass
 
-    def stop(layer, given):
-        raise Stopped(given[0])  # what the second block is given is what the first one returned
+    def stop(layer, inputs):
+        raise Stopped(inputs[0])  # the input of the second block is the output of the first one
 
     layer = layers_of(checkpoint.model.backbone, 3)[1]
     handle = layer.register_forward_pre_hook(stop)
@@ -87,7 +87,7 @@ def test_a_block_before_the_last(make, adata, backbone, word):
         for row, states_ld, genes in zip(rows, hidden_nld, genes_n, strict=True):
             read = states_ld[2 : 2 + genes].sum(0) / max(genes, 1) if "mean" in word else states_ld[int(":1" in word)]
             expected[row] = read.numpy()
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(embedding, expected, rtol=1e-5, atol=1e-5)
     handle.remove()
     assert not layers_of(checkpoint.model.backbone, 3)[0]._forward_hooks
 
@@ -95,22 +95,19 @@ def test_a_block_before_the_last(make, adata, backbone, word):
 def test_vectors_centred_in_each_batch(checkpoint, adata):
     cells, words = read_cells(adata, checkpoint), ["cls", "cls:1-batch", "mean@1-batch", "head:age-batch"]
     obs = pd.DataFrame({"batch": pd.Categorical(["a", "b", "a", "b", "c", "a", "a"])}, index=adata.obs_names)
-    found = embed(cells, checkpoint, pooling=Pooling(words, checkpoint.model), batch_size=3, obs=obs)
-    plain_words = [word.removesuffix("-batch") for word in words]
-    plain = embed(cells, checkpoint, pooling=Pooling(plain_words, checkpoint.model), batch_size=3)
-    expected = plain.astype(np.float64)
+    pooling, plain = (Pooling(w, checkpoint.model) for w in (words, [word.removesuffix("-batch") for word in words]))
+    centred = embed(cells, checkpoint, pooling=pooling, batch_size=3, obs=obs)
+    expected = embed(cells, checkpoint, pooling=plain, batch_size=3).astype(np.float64)
     for rows in ([0, 2, 5, 6], [1, 3], [4]):
         expected[rows, 8:] -= expected[rows, 8:].mean(axis=0)
-    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-5)
-    assert found.dtype == np.float32 and not found[4, 8:].any()
+    np.testing.assert_allclose(centred, expected, rtol=1e-6, atol=1e-5)
+    assert centred.dtype == np.float32 and not centred[4, 8:].any()
     for without in (None, obs.drop(columns="batch")):
-        with pytest.raises(
-            WcedError, match=r"^pooling: cls:1-batch needs the batch of each cell, but obs has no column"
-        ):
-            embed(cells, checkpoint, pooling=Pooling(words, checkpoint.model), batch_size=3, obs=without)
+        with pytest.raises(WcedError, match=r"^pooling: cls:1-batch needs the batch of each cell, but obs has no"):
+            embed(cells, checkpoint, pooling=pooling, batch_size=3, obs=without)
 
 
-def test_what_no_loss_trained_and_what_knows_batches_is_said(make):
+def test_leakage_says_what_no_loss_trained_and_what_knows_batches(make):
     model = make(decoders=["mlm"], losses={"mlm": "mean", "tissue_ontology_term_id": "cls:1"}).model
     seen = "none (0 of 9 cells found in the corpus)"
     for word in ("mean", "cls:1", "cls@1", "mean@1", "head:tissue_ontology_term_id"):
@@ -118,8 +115,8 @@ def test_what_no_loss_trained_and_what_knows_batches_is_said(make):
         assert (pooling.untrained, pooling.name, pooling.leakage(seen)) == ([], word, seen)
     pooling = Pooling(["cls", "mean", "head:age"], model)
     assert pooling.name == "cls (untrained)+mean+head:age (untrained)"
-    said = "cls: untrained, no loss reads it; head:age: untrained, no loss reads it; "
-    assert pooling.leakage(seen) == said + seen
-    said = "mean-batch: fitted on these cells and their batches, unlabelled; "
-    assert Pooling("mean-batch", model).leakage(seen) == said + seen
+    notes = "cls: untrained, no loss reads it; head:age: untrained, no loss reads it; "
+    assert pooling.leakage(seen) == notes + seen
+    notes = "mean-batch: fitted on these cells and their batches, unlabelled; "
+    assert Pooling("mean-batch", model).leakage(seen) == notes + seen
     assert Pooling("cls", make(losses=None).model).untrained == []  # it is not known where its losses read

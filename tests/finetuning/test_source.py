@@ -21,23 +21,23 @@ def source_of(split_n, x_ng, code_n=None):
     cells = from_csr(x_ng, np.arange(G, dtype=np.int32), G)
     code_n = np.zeros(len(split_n), np.int64) if code_n is None else code_n
     labels = Labels({"batch": ("x",), "kind": ("a", "b")}, {})
-    given = ModelInput(cells, np.ones(G, bool), None, {})
     codes = {"kind": code_n, "batch": np.full(len(split_n), -1)}
-    return AnnDataSource(given, VOCABULARY, labels, codes, np.asarray(split_n, np.int8))
+    cells = ModelInput(cells, np.ones(G, bool), None, {})
+    return AnnDataSource(cells, VOCABULARY, labels, codes, np.asarray(split_n, np.int8))
 
 
 @given(st.lists(st.tuples(st.integers(-1, 2), st.booleans()), max_size=40), st.integers(1, 7))
-def test_blocks_hold_every_used_cell_of_a_split_once(drawn, block_cells):
-    split_n, x_ng = np.array([s for s, _ in drawn], int), np.zeros((len(drawn), G))
-    x_ng[:, 3] = [full for _, full in drawn]
+def test_blocks_hold_every_used_cell_of_a_split_once(cells, block_cells):
+    split_n, x_ng = np.array([s for s, _ in cells], int), np.zeros((len(cells), G))
+    x_ng[:, 3] = [full for _, full in cells]
     source = source_of(split_n, x_ng)
     for code, split in enumerate(SPLITS):
-        expected = [i for i, (s, full) in enumerate(drawn) if s == code and full]
-        bounds, cells = source.blocks(split, block_cells)
+        expected = [i for i, (s, full) in enumerate(cells) if s == code and full]
+        bounds, sizes = source.blocks(split, block_cells)
         blocks = [source.places(split, a, b).tolist() for a, b in pairwise(bounds)]
-        assert [place for block in blocks for place in block] == expected == source.places(split).tolist()
-        assert list(map(len, blocks)) == cells.tolist()
-        assert source.count(split) == len(expected) and set(cells[:-1].tolist()) <= {block_cells}
+        assert [row for block in blocks for row in block] == expected == source.places(split).tolist()
+        assert list(map(len, blocks)) == sizes.tolist()
+        assert source.count(split) == len(expected) and set(sizes[:-1].tolist()) <= {block_cells}
 
 
 @pytest.fixture
@@ -51,14 +51,14 @@ def source():
 
 def test_cells_come_in_the_order_asked_for(source):
     source, x_ng = source
-    places = np.array([5, 59, 7, 5, 0])
-    cells = source.take(places)
-    for i, place in enumerate(places):
+    rows = np.array([5, 59, 7, 5, 0])
+    cells = source.take(rows)
+    for i, row in enumerate(rows):
         at = slice(cells.offsets[i], cells.offsets[i + 1])
-        np.testing.assert_array_equal(cells.gene[at], np.flatnonzero(x_ng[place]))
-        np.testing.assert_array_equal(cells.count[at], x_ng[place][x_ng[place] > 0])
+        np.testing.assert_array_equal(cells.gene[at], np.flatnonzero(x_ng[row]))
+        np.testing.assert_array_equal(cells.count[at], x_ng[row][x_ng[row] > 0])
     np.testing.assert_array_equal(cells.labels, [[-1, 0], [-1, 1], [-1, 0], [-1, 0], [-1, 0]])
-    np.testing.assert_array_equal(source.column("kind", places), [0, 1, 0, 0, 0])
+    np.testing.assert_array_equal(source.column("kind", rows), [0, 1, 0, 0, 0])
 
 
 def test_batches_are_of_the_cells_that_they_name(source):
@@ -69,17 +69,17 @@ def test_batches_are_of_the_cells_that_they_name(source):
     seen = []
     for step in range(len(dataset)):
         batch = dataset[0, step]
-        for place, gene, length in zip(batch["soma_joinid"], batch["gene"], batch["length"], strict=True):
-            np.testing.assert_array_equal(gene[:length], np.flatnonzero(x_ng[place]))
+        for row, gene, length in zip(batch["soma_joinid"], batch["gene"], batch["length"], strict=True):
+            np.testing.assert_array_equal(gene[:length], np.flatnonzero(x_ng[row]))
         seen += batch["soma_joinid"].tolist()
     assert sorted(seen) == source.places("train").tolist() and 7 not in seen and seen != sorted(seen)
 
 
-def test_rare_classes_are_drawn_more_often_on_request(source):
+def test_rare_classes_are_sampled_more_often_on_request(source):
     source, _ = source
     order = Order(strategy="weighted", columns=("kind",), power=1.0)
     dataset = BatchDataset(source, "train", Encoding(Input(length=G)), batch_size=8, training=True, seed=1, order=order)
-    drawn = np.concatenate([source.column("kind", dataset.cells((0, step, 0, 1))) for step in range(len(dataset))])
+    kind = np.concatenate([source.column("kind", dataset.cells((0, step, 0, 1))) for step in range(len(dataset))])
     train = source.column("kind", source.places("train"))
-    assert len(drawn) == len(train) and (train == 1).mean() < 0.25
-    assert abs((drawn == 1).mean() - 0.5) < 0.08
+    assert len(kind) == len(train) and (train == 1).mean() < 0.25
+    assert abs((kind == 1).mean() - 0.5) < 0.08

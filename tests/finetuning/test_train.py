@@ -11,8 +11,9 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
+from small_model import make_checkpoint
 from wced import cli, tables
-from wced.checkpoint import Checkpoint, load, save
+from wced.checkpoint import load, save
 from wced.config.finetuning import Finetuning
 from wced.config.readout import cls_word
 from wced.embedding.annotation import annotate
@@ -20,11 +21,10 @@ from wced.embedding.inputs import read_cells
 from wced.embedding.pooling import Pooling
 from wced.errors import WcedError
 from wced.finetuning.model import Tuning, with_new_head
-from wced.finetuning.train import finetune, write
-from wced.model import WcedConfig, WcedModel
+from wced.finetuning.result import write
+from wced.finetuning.train import finetune
 from wced.ontology.cell_ontology import load as load_ontology
 from wced.ontology.cut import cut
-from wced.shards.input_genes import InputGenes
 from wced.shards.vocabulary import Labels, Vocabulary
 
 G, N = 40, 48
@@ -41,21 +41,20 @@ MODES = ("full", "frozen", "last_layers", "lora")
 
 
 def make(**changes):
-    torch.manual_seed(2)
-    given = {
-        "vocabulary_size": G, "vocabulary_sha256": VOCABULARY.sha256, "hidden_size": 32, "num_hidden_layers": 3,
-        "num_attention_heads": 2, "intermediate_size": 32, "value_frequencies": 4, "decoder_width": 8,
-        "decoders": ["wced", "mlm"], "label_heads": HEADS, "input": {"length": 24, "dropout": 0.1},
-    }  # fmt: skip
     classes = CLASSES | {entry["column"]: ("m1", "m2") for entry in changes.get("metadata", ())}
-    model = WcedModel(WcedConfig(**given | changes))
+    sizes = {
+        "hidden_size": 32, "num_hidden_layers": 3, "intermediate_size": 32, "value_frequencies": 4, "decoder_width": 8,
+        "cls_positions": 1, "decoders": ["wced", "mlm"], "label_heads": HEADS, "input": {"length": 24, "dropout": 0.1},
+    }  # fmt: skip
+    common = {"ontology": CUT, "vocabulary": VOCABULARY, "labels": Labels(classes, {}), "seed": 2, "scale": 1}
+    checkpoint = make_checkpoint(**common, **sizes | changes)
     # These cells express the same genes, and differ by values only.
-    model.embedding.value.initialise(0.14)
+    checkpoint.model.embedding.value.initialise(0.14)
     with torch.no_grad():  # initial weights are so small that cells would hardly differ
-        for layer in model.backbone.modules():
+        for layer in checkpoint.model.backbone.modules():
             if isinstance(layer, torch.nn.Linear):
                 layer.weight.mul_(3)
-    return Checkpoint(model, VOCABULARY, Labels(classes, {}), CUT, InputGenes(np.full(len(VOCABULARY), 0.5)))
+    return checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +62,8 @@ def checkpoint():
     return make()
 
 
-@pytest.fixture
-def adata():
-    """Cells of three types, each with eight genes of its own, of six donors; the genes stand in another order."""
+def make_cells():
+    """Return cells of three types, each with eight genes of its own, of six donors; the genes are in another order."""
     rng = np.random.default_rng(3)
     kind = np.arange(N) % 3
     rate_ng = np.full((N, G), 0.1)
@@ -82,15 +80,26 @@ def adata():
 
 
 def section(mode="full", **changes):
-    given = {
+    settings = {
         "mode": mode, "last_layers": 1, "lora": {"rank": 8}, "min_class_size": 1, "batch_size": 16, "epochs": 2,
         "optimiser": {"learning_rate": 5e-3}, "precision": "32-true", "progress_every": 3,
     }  # fmt: skip
-    return Finetuning.model_validate(given | changes)
+    return Finetuning.model_validate(settings | changes)
 
 
 def run(adata, checkpoint, settings, column="kind", seed=1):
     return finetune(read_cells(adata, checkpoint), adata.obs, column, checkpoint, settings, seed=seed)
+
+
+@pytest.fixture
+def adata():
+    return make_cells()
+
+
+@pytest.fixture(scope="module")
+def tuned(checkpoint):
+    """Each mode's result of two epochs."""
+    return {mode: run(make_cells(), checkpoint, section(mode)) for mode in MODES}
 
 
 def encoder(model):
@@ -119,7 +128,7 @@ def test_every_mode_learns_a_handful_of_cells(checkpoint, adata, mode):
     tables.checked(tuned.metrics, tables.METRICS)
 
 
-def test_methods_without_a_model_stand_beside_it(checkpoint, adata, tmp_path):
+def test_methods_without_a_model_are_compared_with_it(checkpoint, adata, tmp_path):
     tuned = run(adata, checkpoint, section("frozen", held_out=BY_COLUMN))
     assert tuned.best_epoch == 2 and any("may still fall: its best epoch is 2 of 2" in note for note in tuned.notes)
     values = {(row.split, row.metric): row.value for row in tuned.metrics.itertuples()}
@@ -130,10 +139,10 @@ def test_methods_without_a_model_stand_beside_it(checkpoint, adata, tmp_path):
     scale = x_nd[train_n].std(0)
     lr = LogisticRegression(max_iter=1000).fit(x_nd[train_n] / scale, adata.obs["kind"][train_n])
     for split in ("validation", "test"):
-        here = (adata.obs["split"] == split).to_numpy()
-        true_n = adata.obs["kind"][here]
-        said = {"pca_logistic": lr.predict(x_nd[here] / scale), "most_frequent": np.full(here.sum(), "b")}
-        for method, predicted in said.items():
+        split_n = (adata.obs["split"] == split).to_numpy()
+        true_n = adata.obs["kind"][split_n]
+        simple = {"pca_logistic": lr.predict(x_nd[split_n] / scale), "most_frequent": np.full(split_n.sum(), "b")}
+        for method, predicted in simple.items():
             assert values[split, f"kind_{method}_accuracy"] == (predicted == true_n).mean()
             expected = f1_score(true_n, predicted, average="macro")
             assert values[split, f"kind_{method}_macro_f1"] == pytest.approx(expected)
@@ -153,22 +162,21 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_mode_changes_what_it_says_and_nothing_else(checkpoint, adata, mode):
-    before = {name: value.clone() for name, value in checkpoint.model.state_dict().items()}
-    tuned = run(adata, checkpoint, section(mode))
-    assert changed(checkpoint.model, tuned.checkpoint.model) == set(filter(EXPECTED[mode], encoder(checkpoint.model)))
+def test_a_mode_changes_its_own_weights_and_no_others(checkpoint, tuned, mode):
+    before, model = make().model.state_dict(), tuned[mode].checkpoint.model
+    assert changed(checkpoint.model, model) == set(filter(EXPECTED[mode], encoder(checkpoint.model)))
     assert all(torch.equal(value, before[name]) for name, value in checkpoint.model.state_dict().items())
-    head = sum(p.numel() for p in tuned.checkpoint.model.label_heads[-1].parameters())
+    head = sum(p.numel() for p in model.label_heads[-1].parameters())
     blocks = checkpoint.model.backbone.blocks
     linear = [m for m in blocks.modules() if isinstance(m, torch.nn.Linear)]
     trained = {
-        "full": tuned.checkpoint.model.num_parameters(),
+        "full": model.num_parameters(),
         "frozen": head,
         "last_layers": head + sum(p.numel() for p in blocks[-1].parameters()),
         "lora": head + 8 * sum(m.in_features + m.out_features for m in linear),
     }
-    assert tuned.trained_parameters == trained[mode]
-    assert all(p.requires_grad for p in tuned.checkpoint.model.parameters())
+    assert tuned[mode].trained_parameters == trained[mode]
+    assert all(p.requires_grad for p in model.parameters())
 
 
 @pytest.mark.parametrize("backbone", ["llama", "bert", "modernbert", "nystromformer", "performer"])
@@ -207,13 +215,13 @@ def test_the_best_epoch_comes_back(checkpoint, adata):
     assert len(loss) == tuned.best_epoch + 4 < 30
     assert not any("may still fall" in note for note in tuned.notes)
     cells = read_cells(adata[tuned.predictions["cell"]], tuned.checkpoint)
-    said = annotate(cells, tuned.predictions["cell"], tuned.checkpoint, column="kind", batch_size=8)
+    table = annotate(cells, tuned.predictions["cell"], tuned.checkpoint, column="kind", batch_size=8)
     again = run(adata, checkpoint, settings.model_copy(update={"epochs": tuned.best_epoch}))
-    np.testing.assert_allclose(said["probability"], again.predictions["probability"], atol=1e-5)
+    np.testing.assert_allclose(table["probability"], again.predictions["probability"], atol=1e-5)
 
 
 @pytest.mark.parametrize("mode", ["full", "lora"])
-def test_the_same_seed_gives_the_same_bytes_and_another_another(checkpoint, adata, mode, tmp_path):
+def test_the_seed_decides_the_bytes(checkpoint, adata, mode, tmp_path):
     for tag, seed in (("one", 1), ("two", 1), ("other", 2)):
         write(run(adata, checkpoint, section(mode, balance=0.5), seed=seed), tmp_path / tag, base="0")
     one, two, other = (
@@ -227,8 +235,8 @@ def test_the_same_seed_gives_the_same_bytes_and_another_another(checkpoint, adat
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_folder_is_an_ordinary_checkpoint(checkpoint, adata, mode, tmp_path):
-    tuned = run(adata, checkpoint, section(mode))
+def test_the_folder_is_an_ordinary_checkpoint(tuned, adata, mode, tmp_path):
+    tuned = tuned[mode]
     write(tuned, tmp_path / "out", base="abc")
     loaded = load(tmp_path / "out/model")
     assert (loaded.labels, loaded.ontology) == (tuned.checkpoint.labels, tuned.checkpoint.ontology)
@@ -236,17 +244,17 @@ def test_the_folder_is_an_ordinary_checkpoint(checkpoint, adata, mode, tmp_path)
     predictions = pd.read_parquet(tmp_path / "out/predictions.parquet")
     pd.testing.assert_frame_equal(predictions, tuned.predictions)
     held_out = read_cells(adata[predictions["cell"]], loaded)
-    said = annotate(held_out, predictions["cell"], loaded, column="kind", batch_size=16)
-    assert said["predicted_term"].tolist() == predictions["predicted"].tolist()
-    assert said["probability"].tolist() == predictions["probability"].tolist()
+    table = annotate(held_out, predictions["cell"], loaded, column="kind", batch_size=16)
+    assert table["predicted_term"].tolist() == predictions["predicted"].tolist()
+    assert table["probability"].tolist() == predictions["probability"].tolist()
     text = (tmp_path / "out/model/README.md").read_text()
     assert f"mode: {mode};" in text and "SHA-256 abc" in text and tuned.notes[0] in text
     metrics = tables.read(tables.METRICS, tmp_path / "out/metrics.tsv").set_index("metric")["value"]
     assert metrics["kind_predicted_accuracy"] == (predictions["label"] == predictions["predicted"]).mean()
 
 
-def test_only_a_frozen_encoder_keeps_other_heads_and_decoders(checkpoint, adata):
-    frozen, full = (run(adata, checkpoint, section(mode)).checkpoint for mode in ("frozen", "full"))
+def test_only_a_frozen_encoder_keeps_other_heads_and_decoders(checkpoint, tuned):
+    frozen, full = (tuned[mode].checkpoint for mode in ("frozen", "full"))
     columns = [head["column"] for head in frozen.model.config.label_heads]
     assert columns == ["cell_type_ontology_term_id", "donor_id", "kind"] and frozen.ontology == CUT
     assert [head["column"] for head in full.model.config.label_heads] == ["kind"] and full.ontology is None
@@ -308,52 +316,43 @@ def test_metadata_of_the_model_are_read(adata):
         run(adata, checkpoint, section(), "batch")
 
 
-def without_counts(adata):
-    adata.X = adata.X.log1p()
-
-
-def one_class(adata):
-    adata.obs["kind"] = "same"
-
-
-def foreign_word(adata):
-    adata.obs["split"] = np.where(np.arange(N) == 5, "holdout", "train")
-
-
-def no_train(adata):
-    adata.obs["split"] = "test"
-
-
-def type_per_donor(adata):
-    adata.obs["donor"] = adata.obs["kind"].astype(str) + "_donor"
-
-
 @pytest.mark.parametrize(
     ("spoil", "changes", "column", "message"),
     [
-        (without_counts, {}, "kind", "X: the count of gene .* is not a whole number; X holds values that"),
-        (None, {}, "nothing", "obs: there is no column nothing; there are kind, term, donor, split"),
-        (one_class, {}, "kind", r"kind: 1 class with 1 labelled cells or more \(min_class_size\); two are needed"),
-        (None, {"min_class_size": 17}, "kind", "kind: no classes with 17 labelled cells or more"),
-        (foreign_word, {"held_out": BY_COLUMN}, "kind", "held_out.column: split has 'holdout', which is none of"),
-        (no_train, {"held_out": BY_COLUMN}, "kind", "held_out: no cell of kind is left to validate on"),
-        (None, {"held_out": {"by": "column", "column": "fold"}}, "kind", "obs: there is no column fold"),
-        (type_per_donor, {"held_out": BY_GROUP}, "kind", "held_out.column: no group of donor can be held out"),
-        (None, {"loss": "hierarchical"}, "kind", "kind: 'b' is not in the Cell Ontology"),
-        (None, {"cls_position": 1}, "kind", r"cls_position 1: the model has 1 CLS position\(s\)"),
-        (None, {"mode": "last_layers", "last_layers": 4}, "kind", "last_layers 4: the encoder has 3 layers"),
-        (None, {"optimiser": {"learning_rate": 1e30}}, "kind", "kind: the validation loss was no number"),
+        ({}, {}, "nothing", "obs: there is no column nothing; there are kind, term, donor, split"),
+        ({"kind": "a"}, {}, "kind", r"kind: 1 class with 1 labelled cells or more \(min_class_size\); two are needed"),
+        ({}, {"min_class_size": 17}, "kind", "kind: no classes with 17 labelled cells or more"),
+        (
+            {"split": ["holdout"] + ["train"] * (N - 1)}, {"held_out": BY_COLUMN}, "kind",
+            "held_out.column: split has 'holdout', which is none of",
+        ),
+        ({"split": "test"}, {"held_out": BY_COLUMN}, "kind", "held_out: no cell of kind is left to validate on"),
+        ({}, {"held_out": {"by": "column", "column": "fold"}}, "kind", "obs: there is no column fold"),
+        (
+            {"donor": lambda obs: obs["kind"].astype(str) + "_donor"}, {"held_out": BY_GROUP}, "kind",
+            "held_out.column: no group of donor can be held out",
+        ),
+        ({}, {"loss": "hierarchical"}, "kind", "kind: 'b' is not in the Cell Ontology"),
+        ({}, {"cls_position": 1}, "kind", r"cls_position 1: the model has 1 CLS position\(s\)"),
+        ({}, {"mode": "last_layers", "last_layers": 4}, "kind", "last_layers 4: the encoder has 3 layers"),
+        ({}, {"optimiser": {"learning_rate": 1e30}}, "kind", "kind: the validation loss was no number"),
     ],
     ids=[
-        "counts", "no_column", "one_class", "small_classes", "foreign_word", "no_train", "no_split_column", "groups",
+        "no_column", "one_class", "small_classes", "foreign_word", "no_train", "no_split_column", "groups",
         "no_ontology_ids", "cls_position", "layers", "diverged",
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence(checkpoint, adata, spoil, changes, column, message):
-    spoil and spoil(adata)
+    adata.obs = adata.obs.assign(**spoil)
     with pytest.raises(WcedError, match=f"^{message}") as refusal:
         run(adata, checkpoint, section(**changes), column)
     assert "\n" not in str(refusal.value)
+
+
+def test_values_that_are_no_counts_are_refused(checkpoint, adata):
+    adata.X = adata.X.log1p()
+    with pytest.raises(WcedError, match=r"^X: the count of gene .* is not a whole number; X holds values that"):
+        run(adata, checkpoint, section())
 
 
 MLM = {"cls_positions": 2, "decoders": ["mlm"], "readout": ["mean"], "label_heads": [HEADS[1] | {"cls_position": 1}]}
@@ -425,8 +424,8 @@ def test_the_command(checkpoint, adata, tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 0
-    said = capsys.readouterr().out
-    assert "40 of 40 genes" in said and "2 cells without a label are left out" in said
+    output = capsys.readouterr().out
+    assert "40 of 40 genes" in output and "2 cells without a label are left out" in output
     record = json.loads((tmp_path / "out.provenance.json").read_text())
     assert record["section"]["finetuning"]["mode"] == "frozen" and record["section"]["layer"] == "counts"
     assert record["trained_parameters"] < record["parameters"] and record["inputs"]["weights"]["sha256"]

@@ -7,7 +7,7 @@ import pytest
 
 from wced.config.corpus import LABEL_COLUMNS, SHARD_COLUMNS, Shards
 from wced.config.run import section
-from wced.embedding.matching import symbols_of
+from wced.embedding.inputs import symbols_of
 from wced.errors import WcedError
 from wced.genes import gene_names
 from wced.shards.vocabulary import (

@@ -27,7 +27,7 @@ from wced.config.benchmarks.czi import Czi
 from wced.config.pretraining import Optimiser
 from wced.config.speedrun import Speedrun
 from wced.corpus.datasets import read_datasets
-from wced.embedding import baselines
+from wced.embedding.baselines.pca import pca
 from wced.embedding.files import read_embedding, write_embedding
 from wced.errors import WcedError
 from wced.figures import save
@@ -161,9 +161,7 @@ def test_held_out_datasets_are_scored_when_asked_for(made, tmp_path, clock):
     # PCA is scored as the benchmarks score it.
     adata = h5ad.read(made.held_out)
     path = tmp_path / "pca.h5ad"
-    write_embedding(
-        path, baselines.pca(adata, 100, 5, 4), adata.obs, model="pca", dataset="held_blood", n_params=0, leakage="x"
-    )
+    write_embedding(path, pca(adata, 100, 5, 4), adata.obs, model="pca", dataset="held_blood", n_params=0, leakage="x")
     embedding = read_embedding(path)
     probe = Czi(datasets=["held_blood"], folds=2, min_class_size=4, seed=4)
     integration = job(embedding, Integration(datasets=["held_blood"]), seed=4, count=5, cluster_seeds=5)

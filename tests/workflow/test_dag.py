@@ -114,7 +114,7 @@ def test_the_report_of_snakemake_is_made_without_network(finished, tmp_path):
     ("change", "jobs"),
     [
         pytest.param(
-            {"datasets": ["added", "more"]}, {"source": 1, "embed": 3, "neighbours": 7, "score": 21}, id="dataset"
+            {"datasets": ["added", "more"]}, {"source": 1, "embed": 4, "neighbours": 7, "score": 21}, id="dataset"
         ),
         pytest.param({"baselines": ["pca", "hvg"]}, {"embed_baseline": 1, "neighbours": 1, "score": 3}, id="model"),
     ],
@@ -257,7 +257,7 @@ def test_a_checkpoint_without_an_ontology_head_is_embedded_and_not_annotated(fin
     other = tmp_path / "edited.yaml"
     other.write_text(yaml.safe_dump(edited))
     jobs = planned("--configfile", other)
-    assert (jobs["embed"], jobs["annotate"], jobs["score"]) == (3, 3, len(MODELS) * len(TASKS))
+    assert (jobs["embed"], jobs["annotate"], jobs["score"]) == (4, 3, len(MODELS) * len(TASKS))
 
 
 def test_one_table_can_be_asked_for(finished):

@@ -8,6 +8,7 @@ from wced.embedding import FORMAT_VERSION as EMBEDDING_VERSION
 READOUTS = {name: (name, []) for name in CHECKPOINTS}
 READOUTS |= {name: (readout.checkpoint, readout.pooling) for name, readout in RUN.embedding.readouts.items()}
 READOUTS |= {name: (checkpoint, []) for name, checkpoint in RUN.embedding.step_0_models.items()}
+READOUTS |= {name: (RUN.embedding.untrained, []) for name in RUN.embedding.untrained_models}
 
 
 rule joinids:
@@ -20,7 +21,6 @@ rule joinids:
         f"{OUT}/logs/joinids/all.log",
     conda:
         "../../envs/wced.yaml"
-    threads: 1
     resources:
         mem_mb=4000,
         runtime=120,
@@ -45,7 +45,6 @@ rule leakage:
         f"{OUT}/logs/leakage/{{dataset}}.log",
     conda:
         "../../envs/wced.yaml"
-    threads: 1
     resources:
         mem_mb=4000,
         runtime=120,
@@ -67,7 +66,6 @@ rule leakage_table:
         f"{OUT}/logs/leakage_table/all.log",
     conda:
         "../../envs/wced.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
@@ -80,57 +78,38 @@ rule leakage_table:
 rule embed:
     input:
         h5ad=rules.source.output.h5ad,
-        folder=lambda wildcards: f"{OUT}/pretraining/{READOUTS[wildcards.readout][0]}",
-        leakage=rules.leakage.output.table,
+        folder=lambda wildcards: f"{OUT}/pretraining/{READOUTS[wildcards.model][0]}",
+        leakage=lambda wildcards: (
+            []
+            if wildcards.model in RUN.embedding.untrained_models
+            else rules.leakage.output.table.format(dataset=wildcards.dataset)
+        ),
     output:
-        h5ad=f"{OUT}/embedding/{{dataset}}/{{readout}}.h5ad",
+        h5ad=f"{OUT}/embedding/{{dataset}}/{{model}}.h5ad",
     log:
-        f"{OUT}/logs/embed/{{dataset}}.{{readout}}.log",
+        f"{OUT}/logs/embed/{{dataset}}.{{model}}.log",
     wildcard_constraints:
-        readout="|".join(READOUTS),
+        model="|".join(READOUTS),
     conda:
         "../../envs/wced.yaml"
-    threads: 1
     resources:
         mem_mb=4000,
         runtime=120,
     params:
-        weights=lambda wildcards: weights(wildcards.readout),
+        weights=lambda wildcards: weights(wildcards.model),
         genes=min_gene_share,
-        pooling=lambda wildcards: [f"--pooling={word}" for word in READOUTS[wildcards.readout][1]],
+        pooling=lambda wildcards: [f"--pooling={word}" for word in READOUTS[wildcards.model][1]],
+        seen=lambda wildcards, input: (
+            [f"--leakage-table={input.leakage}"]
+            if input.leakage
+            else ["--untrained", "--leakage=none", f"--seed={untrained_seed(wildcards.model)}"]
+        ),
         batch_size=RUN.embedding.batch_size,
         version=EMBEDDING_VERSION,
     shell:
         "wced embed --input {input.h5ad:q} --checkpoint {input.folder:q}/{params.weights:q} --output {output.h5ad:q}"
-        " --model {wildcards.readout:q} --dataset {wildcards.dataset:q} {params.genes:q} {params.pooling:q}"
-        " --leakage-table {input.leakage:q} --batch-size {params.batch_size:q} > {log:q} 2>&1"
-
-
-rule embed_untrained:
-    input:
-        h5ad=rules.source.output.h5ad,
-        folder=f"{OUT}/pretraining/{RUN.embedding.untrained}",
-    output:
-        h5ad=f"{OUT}/embedding/{{dataset}}/{{untrained}}.h5ad",
-    log:
-        f"{OUT}/logs/embed_untrained/{{dataset}}.{{untrained}}.log",
-    wildcard_constraints:
-        untrained="|".join(RUN.embedding.untrained_models) or "none",
-    conda:
-        "../../envs/wced.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=120,
-    params:
-        genes=min_gene_share,
-        batch_size=RUN.embedding.batch_size,
-        seed=lambda wildcards: untrained_seed(wildcards.untrained),
-        version=EMBEDDING_VERSION,
-    shell:
-        "wced embed --untrained --input {input.h5ad:q} --checkpoint {input.folder:q}/model --output {output.h5ad:q}"
-        " --model {wildcards.untrained:q} --dataset {wildcards.dataset:q} --leakage none {params.genes:q}"
-        " --batch-size {params.batch_size:q} --seed {params.seed:q} > {log:q} 2>&1"
+        " --model {wildcards.model:q} --dataset {wildcards.dataset:q} {params.genes:q} {params.pooling:q}"
+        " {params.seen:q} --batch-size {params.batch_size:q} > {log:q} 2>&1"
 
 
 rule annotate:
@@ -145,7 +124,6 @@ rule annotate:
         model="|".join(ANNOTATED) or "none",
     conda:
         "../../envs/wced.yaml"
-    threads: 1
     resources:
         mem_mb=4000,
         runtime=120,
@@ -171,7 +149,6 @@ rule concat:
         f"{OUT}/logs/concat/{{dataset}}.log",
     conda:
         "../../envs/wced.yaml"
-    threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
@@ -191,7 +168,6 @@ rule fit_corpus_pca:
         f"{OUT}/logs/fit_corpus_pca/all.log",
     conda:
         "../../envs/wced.yaml"
-    threads: 1
     resources:
         mem_mb=8000,
         runtime=120,
@@ -223,7 +199,6 @@ rule embed_baseline:
         baseline="|".join(RUN.embedding.baselines) or "none",
     conda:
         "../../envs/wced.yaml"
-    threads: 1
     resources:
         mem_mb=4000,
         runtime=120,
@@ -252,7 +227,6 @@ rule embed_external:
         external="|".join(RUN.embedding.external) or "none",
     conda:
         "../../envs/wced.yaml"
-    threads: 1
     resources:
         mem_mb=4000,
         runtime=30,

@@ -137,7 +137,7 @@ def gene_embeddings(
     """Export the gene embeddings of checkpoints, beside untrained and random ones, and PCA of co-expression."""
     from wced import tables
     from wced.checkpoint import load
-    from wced.embedding.corpus_pca import Components
+    from wced.embedding.baselines.corpus_pca import Components
     from wced.embedding.gene_vectors import write_all
     from wced.shards.reader import ShardSet
 

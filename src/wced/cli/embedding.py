@@ -226,7 +226,7 @@ def fit_corpus_pca(
     seed: Annotated[int, Option("Seed of the draw of cells and of the iteration.")] = 0,
 ) -> None:
     """Find the principal components of the training cells of a corpus, for the baseline `corpus_pca`."""
-    from wced.embedding.corpus_pca import fit
+    from wced.embedding.baselines.corpus_pca import fit
     from wced.shards.reader import ShardSet
 
     with record(inputs={"shards": shards / "index.json"}):
@@ -250,11 +250,10 @@ def embed_baseline(
 
     from wced import h5ad
     from wced.corpus.reading import of_anndata
-    from wced.embedding.baselines import BASELINES, Cells
+    from wced.embedding.baselines import Cells, baseline
     from wced.embedding.files import write_embedding
 
-    if model not in BASELINES:
-        raise WcedError(f"--model {model}: a baseline is one of {', '.join(BASELINES)}")
+    method = baseline(model)
     with record(inputs={"input": input, "corpus": corpus, "leakage": leakage_table}):
         try:
             counts = of_anndata(h5ad.read(input))
@@ -262,7 +261,7 @@ def embed_baseline(
         except WcedError as error:
             raise WcedError(f"{input}: {error}") from None
         adata = AnnData(x_ng, counts.obs, counts.var)
-        made = BASELINES[model](Cells(adata, section, seed, corpus))
+        made = method(Cells(adata, section, seed, corpus))
         write_embedding(
             output, made.embedding_nd, adata.obs, model=model, dataset=dataset, n_params=made.n_params,
             leakage=_words("not checked", leakage_table) if made.leakage is None else made.leakage,
@@ -282,8 +281,7 @@ def embed_external(
 ) -> None:
     """Take in an embedding that was made elsewhere, after checking its cells one by one."""
     from wced import h5ad
-    from wced.embedding.external import read_external
-    from wced.embedding.files import write_embedding
+    from wced.embedding.files import read_external, write_embedding
 
     with record(inputs={"input": input, "embedding": section.path(dataset)}):
         obs = h5ad.read(input, backed="r").obs

@@ -69,7 +69,8 @@ def finetune(
     from wced import h5ad
     from wced.checkpoint import found, load
     from wced.embedding.inputs import read_cells
-    from wced.finetuning import train as tuning
+    from wced.finetuning.result import write
+    from wced.finetuning.train import finetune as tune
 
     folder = found(checkpoint)
     weights = folder / "model.safetensors"
@@ -81,10 +82,10 @@ def finetune(
         try:
             cells = read_cells(adata, loaded, **options)
             print(cells.summary, flush=True)
-            tuned = tuning.finetune(cells, adata.obs, column, loaded, section, seed=seed, name=name)
+            tuned = tune(cells, adata.obs, column, loaded, section, seed=seed, name=name)
         except WcedError as error:
             raise WcedError(f"{input}: {error}") from None
-        tuning.write(tuned, output, base=sha256(weights))
+        write(tuned, output, base=sha256(weights))
         facts.update(
             input=cells.facts, cells=list(tuned.notes), best_epoch=tuned.best_epoch,
             trained_parameters=tuned.trained_parameters, parameters=tuned.checkpoint.model.num_parameters(),

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from wced.config.base import Section, local_path
 
 Baseline = Literal["hvg", "pca", "harmony", "scvi", "corpus_pca"]
-"""Names of the baselines; `wced.embedding.baselines.BASELINES` has a function for each."""
+"""Names of the baselines: modules of `wced.embedding.baselines`."""
 
 
 class Scvi(Section):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from scipy.special import softmax
 
 from wced.checkpoint import Checkpoint
 from wced.embedding.inference import label_head, label_logits
@@ -40,45 +41,24 @@ def annotate(
 ) -> pd.DataFrame:
     """Return the label that a head gives each cell.
 
-    Parameters
-    ----------
-    cells
-        What `read_cells` returned with the same checkpoint.
-    obs_names
-        Names of the cells.
-    checkpoint
-        The model.
-    column
-        Label column of the head; None for that over the Cell Ontology.
-    method
-        One of `METHODS`; heads without a hierarchy know `leaf_argmax` only.
-    probabilities
-        Whether to give the probability of every leaf, too; of a hierarchical head only.
-    batch_size
-        Most cells at once.
+    `column` is that of the head, None for that over the Cell Ontology; `method` one of `METHODS`, of which heads
+    without a hierarchy have `leaf_argmax` only. `probabilities` asks for the probability of every leaf of a hierarchy.
+    WcedError is raised if the checkpoint has no such head, or the head no such method or no leaves.
 
     Returns
     -------
     pandas.DataFrame
         One row per cell, in their order: `cell`; `predicted_term` (the class), its `probability` (in a hierarchy with
         all that is below it) and `predicted_label` (its name); `lineage` of a hierarchical head: the term and its
-        ancestors, the root first, with `;` between, and if asked for `leaf_probabilities` (float32, in the order of the
+        ancestors, the root first, with `;` between; and `leaf_probabilities` if asked for (float32, in the order of the
         checkpoint's `ontology.leaves`). Of a head that predicts a number: `cell` and `predicted_value`.
-
-    Raises
-    ------
-    WcedError
-        If the checkpoint has no such head, or the head no such method or no leaves.
     """
     head = label_head(checkpoint, ontology_column(checkpoint) if column is None else column)
     if method not in METHODS:
         raise WcedError(f"method: {method} is none of {', '.join(METHODS)}")
-    if method == "greedy" and head["loss"] != "hierarchical":
-        raise WcedError(f"method: greedy is for the head over the Cell Ontology; that of {head['column']} is flat")
-    if probabilities and head["loss"] != "hierarchical":
-        raise WcedError(
-            f"probabilities: only the head over the Cell Ontology has leaves; that of {head['column']} is flat"
-        )
+    for name, value in (("method greedy", method == "greedy"), ("probabilities", probabilities)):
+        if value and head["loss"] != "hierarchical":
+            raise WcedError(f"{name}: only for the head over the Cell Ontology; that of {head['column']} is flat")
     logits_nc = label_logits(cells, checkpoint, head["column"], batch_size=batch_size)
     frame = pd.DataFrame({"cell": np.asarray(obs_names)})
     if head["loss"] == "mse":
@@ -91,36 +71,28 @@ def annotate(
             predicted_term=names[term_n], probability=probability_n, predicted_label=labels[term_n],
             lineage=lineages[term_n],
         )  # fmt: skip
-        return frame.assign(leaf_probabilities=list(_softmax(logits_nc))) if probabilities else frame
-    classes = checkpoint.labels.classes[head["column"]]
-    class_n = logits_nc.argmax(axis=1)
-    odds_nc = np.exp(logits_nc.astype(np.float64) - logits_nc.max(axis=1, keepdims=True))
-    probability_n = odds_nc.max(axis=1) / odds_nc.sum(axis=1)
+        return frame.assign(leaf_probabilities=list(softmax(logits_nc, axis=1))) if probabilities else frame
+    classes, class_n = checkpoint.labels.classes[head["column"]], logits_nc.argmax(axis=1)
     labels = np.array([label_of(term) or term for term in classes])
     return frame.assign(
-        predicted_term=np.array(classes)[class_n], probability=probability_n, predicted_label=labels[class_n]
+        predicted_term=np.array(classes)[class_n],
+        probability=softmax(logits_nc.astype(np.float64), axis=1).max(axis=1),
+        predicted_label=labels[class_n],
     )
-
-
-def _softmax(logits_nl: np.ndarray) -> np.ndarray:
-    """Return the probabilities of the leaves, float32."""
-    odds_nl = np.exp(logits_nl - logits_nl.max(axis=1, keepdims=True), dtype=np.float32)
-    return odds_nl / odds_nl.sum(axis=1, keepdims=True)
 
 
 def hierarchical(cut: OntologyCut, logits_nl: np.ndarray, method: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the index of each cell's term and its probability, from logits of the leaves; cells × leaves."""
-    decode = getattr(cut, method)
     terms, probabilities = [np.empty(0, np.int64)], [np.empty(0)]
     for start in range(0, len(logits_nl), ROWS):
-        part = logits_nl[start : start + ROWS]
-        terms.append(decode(part))
-        probabilities.append(np.take_along_axis(cut.node_probabilities(part), terms[-1][:, None], axis=1)[:, 0])
+        part_nl = logits_nl[start : start + ROWS]
+        terms.append(getattr(cut, method)(part_nl))
+        probabilities.append(np.take_along_axis(cut.node_probabilities(part_nl), terms[-1][:, None], axis=1)[:, 0])
     return np.concatenate(terms), np.concatenate(probabilities)
 
 
 def lineage_of_terms(cut: OntologyCut) -> list[str]:
-    """Return the ids of each term and all its ancestors with `;` between; an ancestor stands before its descendants."""
+    """Return the ids of each term and all its ancestors with `;` between, ancestors before their descendants."""
     depth_t = cut.ancestors_tt.sum(axis=1)  # an ancestor of a term has fewer ancestors than the term
     lineages = []
     for above_t in cut.ancestors_tt:

@@ -1,7 +1,7 @@
-"""Run a checkpoint over cells: batches without needless padding, and what is read from the encoder."""
+"""Run a checkpoint over cells: batches with little padding, and what is read from the encoder."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -22,17 +22,17 @@ from wced.shards.cells import CellViews
 from wced.shards.encode import Encoding, encode
 
 POSITIONS = {"cpu": 2**12, "cuda": 2**18}
-"""Most positions of a batch by device. More do not make it faster: a CPU's caches are full long before."""
+"""Most positions of a batch by device. More is not faster: a CPU's caches are full long before."""
 
 
 def _encoding(model: WcedModel) -> Encoding:
-    """Return the encoding of inference: that of the training, without anything that is drawn at random."""
+    """Return the encoding of inference: that of the training, without anything random."""
     return Encoding(Input(**model.config.input), cell_target=False)
 
 
-def sequence_lengths(cells: ModelInput, model: WcedModel) -> np.ndarray:
+def _sequence_lengths(cells: ModelInput, encoding: Encoding) -> np.ndarray:
     """Return how many positions each cell's sequence has, CLS not counted; int64, (n,)."""
-    encoding, length_n = _encoding(model), np.diff(cells.cells.offsets)
+    length_n = np.diff(cells.cells.offsets)
     if encoding.input.leave_out:
         kept = np.concatenate([[0], np.cumsum(cells.choice.allowed_v[cells.cells.gene])])
         length_n = np.diff(kept[cells.cells.offsets])
@@ -43,22 +43,10 @@ def sequence_lengths(cells: ModelInput, model: WcedModel) -> np.ndarray:
 
 
 def plan(length_n: np.ndarray, batch_size: int, positions: int) -> list[np.ndarray]:
-    """Return the rows of each batch: long sequences first, those of one length together.
+    """Return the rows of each batch, every row once: long sequences first, those of one length together.
 
-    Parameters
-    ----------
-    length_n
-        Positions of each cell.
-    batch_size
-        Most cells of a batch.
-    positions
-        Most positions of a batch, but for a single cell that has more.
-
-    Returns
-    -------
-    list
-        Every row once. A batch ends before its length changes if it is at least half full by then: without padding,
-        attention needs no mask.
+    A batch has at most `batch_size` cells and `positions` positions (a single cell may have more). It ends before its
+    length changes if it is at least half full by then: without padding, attention needs no mask.
     """
     order = np.argsort(-length_n, kind="stable")
     sorted_n, rows, start = -length_n[order], [], 0
@@ -75,15 +63,15 @@ def plan(length_n: np.ndarray, batch_size: int, positions: int) -> list[np.ndarr
 def batches(
     cells: ModelInput, model: WcedModel, batch_size: int
 ) -> Iterator[tuple[np.ndarray, dict[str, torch.Tensor | bool]]]:
-    """Yield the rows of each batch and what `WcedModel.encode` takes of them, on the model's device.
+    """Yield the rows of each batch and the arguments of `WcedModel.encode` for them, on the model's device.
 
     Nothing is random: of a cell with more genes than fit, the most expressed or most informative are read, and zeros
     are read only where the encoding always includes them.
     """
     encoding, views, device = _encoding(model), cells.cells.views(), model.device
     measured_dv = cells.measured_v[None]
-    for rows in plan(sequence_lengths(cells, model), batch_size, POSITIONS[device.type]):
-        batch = encode(_chosen(views, rows), measured_dv, encoding, training=False, choice=cells.choice)
+    for rows in plan(_sequence_lengths(cells, encoding), batch_size, POSITIONS[device.type]):
+        batch = encode(views_of(views, rows), measured_dv, encoding, training=False, choice=cells.choice)
         arrays = {"gene": batch.gene, "value": batch.value, "length": batch.length}
         if cells.metadata_nm is not None:
             arrays["metadata"] = cells.metadata_nm[rows]
@@ -93,9 +81,9 @@ def batches(
         yield rows, {**tensors, "full": bool((batch.length == batch.gene.shape[1]).all())}
 
 
-def _chosen(views: CellViews, rows: np.ndarray) -> CellViews:
-    """Return some of the cells, in the order of `rows`, left where they lie."""
-    lengths = np.diff(views.offsets)[rows]
+def views_of(views: CellViews, rows: np.ndarray) -> CellViews:
+    """Return the views of some of the cells, in the order of `rows`; no counts are copied."""
+    lengths = views.offsets[rows + 1] - views.offsets[rows]
     return replace(
         views,
         offsets=np.concatenate([[0], lengths.cumsum()]).astype(np.int64),
@@ -111,98 +99,70 @@ def _moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 def padded_share(cells: ModelInput, model: WcedModel, batch_size: int) -> float:
     """Return the share of a run's positions that are padding."""
-    length_n = sequence_lengths(cells, model)
+    length_n = _sequence_lengths(cells, _encoding(model))
     rows = plan(length_n, batch_size, POSITIONS[model.device.type])
-    there, all_positions = length_n.sum(), sum(int(length_n[batch].max(initial=0)) * len(batch) for batch in rows)
-    return 1 - there / all_positions if all_positions else 0.0
+    positions = sum(int(length_n[batch].max(initial=0)) * len(batch) for batch in rows)
+    return 1 - length_n.sum() / positions if positions else 0.0
 
 
 def placed(checkpoint: Checkpoint) -> WcedModel:
-    """Return the checkpoint's model in evaluation mode, moved to the GPU where there is one."""
+    """Return the checkpoint's model in evaluation mode, moved to the GPU if there is one."""
     return checkpoint.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 
 @torch.inference_mode()
-def _collected(
-    cells: ModelInput, model: WcedModel, batch_size: int, read: Callable[..., torch.Tensor], width: int, **asked: Any
+def _run(
+    cells: ModelInput, model: WcedModel, batch_size: int, read: Callable[..., torch.Tensor], width: int, cls_only: bool
 ) -> np.ndarray:
-    """Return what `read` makes of each batch's hidden states and lengths, in the order of the cells."""
+    """Return what `read` makes of hidden states and lengths, cells × `width`, in the order of the cells."""
     # It stays on the device until the end: a copy after each batch would make a GPU wait for the next batch.
-    found_nd = torch.empty((len(cells), width), device=model.device)
-    made = batches(cells, model, batch_size)
-    for rows, batch in progress(made, "model", total=len(cells), unit="cells", size=lambda made: len(made[0])):
-        found_nd[_moved(torch.from_numpy(rows), model.device)] = read(model.encode(**batch, **asked), batch["length"])
-    return found_nd.cpu().numpy()
-
-
-@contextmanager
-def _outputs_of(model: WcedModel, blocks: Iterable[int]) -> Iterator[dict[int, torch.Tensor]]:
-    """Give what some blocks of the encoder, counted from 1, returned in its last run."""
-    layers, after = layers_of(model.backbone, model.config.num_hidden_layers), {}
-
-    def keep(block: int, layer: torch.nn.Module, given: Any, returned: Any) -> None:
-        after[block] = returned if isinstance(returned, torch.Tensor) else returned[0]
-
-    with ExitStack() as hooks:
-        for block in blocks:
-            hooks.callback(layers[block - 1].register_forward_hook(partial(keep, block)).remove)
-        yield after
+    values_nd = torch.empty((len(cells), width), device=model.device)
+    steps = progress(
+        batches(cells, model, batch_size), "model", total=len(cells), unit="cells", size=lambda step: len(step[0])
+    )
+    for rows, batch in steps:
+        hidden_nld = model.encode(**batch, cls_only=cls_only)
+        values_nd[_moved(torch.from_numpy(rows), model.device)] = read(hidden_nld, batch["length"])
+    return values_nd.cpu().numpy()
 
 
 def embed(
     cells: ModelInput, checkpoint: Checkpoint, *, pooling: Pooling, batch_size: int, obs: pd.DataFrame | None = None
 ) -> np.ndarray:
-    """Return the embedding of every cell.
+    """Return the embedding of every cell; cells × `pooling.width`, float32, in the order of the cells.
 
-    Parameters
-    ----------
-    cells
-        What `read_cells` returned with the same checkpoint.
-    checkpoint
-        The model.
-    pooling
-        What the embedding is made of.
-    batch_size
-        Most cells at once; neither this nor a cell's neighbours change the result beyond rounding (1e-5).
-    obs
-        The cells' obs, of which a pooling that centres batches reads `batch`; None where none does.
-
-    Returns
-    -------
-    numpy.ndarray
-        Cells × `pooling.width`, float32, in the order of the cells. A cell without any gene of the vocabulary gets the
-        embedding of an empty cell.
-
-    Raises
-    ------
-    WcedError
-        If the pooling centres batches and obs does not say them.
+    A cell without any gene of the vocabulary gets the embedding of an empty cell. Neither the batch size nor a cell's
+    neighbours change the result beyond rounding (1e-5). A pooling that centres batches reads the column `batch` of
+    `obs`; WcedError is raised if it is missing.
     """
     model, batch_n = placed(checkpoint), pooling.batches(obs)
-    with _outputs_of(model, pooling.blocks) as after:
-        embedding_nd = _collected(
-            cells, model, batch_size, partial(pooling, after=after), pooling.width, cls_only=pooling.cls_only
-        )
+    layers, after = layers_of(model.backbone, model.config.num_hidden_layers), {}
+
+    def keep(block: int, layer: torch.nn.Module, inputs: Any, output: Any) -> None:
+        after[block] = output if isinstance(output, torch.Tensor) else output[0]
+
+    with ExitStack() as hooks:
+        for block in pooling.blocks:
+            hooks.callback(layers[block - 1].register_forward_hook(partial(keep, block)).remove)
+        read = partial(pooling, after=after)
+        embedding_nd = _run(cells, model, batch_size, read, pooling.width, pooling.cls_only)
     return embedding_nd if batch_n is None else pooling.centred(embedding_nd, batch_n)
 
 
 def label_logits(cells: ModelInput, checkpoint: Checkpoint, column: str, *, batch_size: int) -> np.ndarray:
     """Return the logits of a label head; cells × classes (leaves of the hierarchical head, 1 for a number), float32.
 
-    Raises
-    ------
-    WcedError
-        If the checkpoint has no such head.
+    WcedError is raised if the checkpoint has no such head.
     """
     model, k = placed(checkpoint), checkpoint.model.config.cls_positions
-    return _collected(
-        cells, model, batch_size, lambda hidden, _: model.label_logits(hidden[:, :k])[column].float(),
-        label_head(checkpoint, column)["classes"], cls_only=True,
-    )  # fmt: skip
+    classes = label_head(checkpoint, column)["classes"]
+    return _run(
+        cells, model, batch_size, lambda hidden, _: model.label_logits(hidden[:, :k])[column].float(), classes, True
+    )
 
 
 def label_head(checkpoint: Checkpoint, column: str) -> dict[str, Any]:
-    """Return what the config says of the head of a label column; raise WcedError if there is none."""
+    """Return the head of a label column as the config has it; raise WcedError if there is none."""
     heads = {head["column"]: head for head in checkpoint.model.config.label_heads}
     if column not in heads:
         raise WcedError(f"{column}: the checkpoint has no such label head; it has {', '.join(heads) or 'none'}")

@@ -6,12 +6,12 @@ hash: the sum, modulo 2^64, of a mixed hash of each pair, which does not depend 
 other cells, about n m / 2^64 pairs agree by chance: 2e-7 for 500,000 scored cells and a corpus of 6 million.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numba
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 
 from wced import h5ad, tables
 from wced.corpus.datasets import Role
@@ -34,20 +34,6 @@ ALL = "all"
 """Name of the row about the whole corpus."""
 
 
-@dataclass(frozen=True)
-class Scored:
-    """What of a scored dataset is compared with the corpus."""
-
-    dataset: str
-    """Its name."""
-    joinid_n: pd.Index
-    """`observation_joinid` of its cells."""
-    measured_v: np.ndarray
-    """bool, (vocabulary,): genes that it has."""
-    hash_mn: np.ndarray
-    """uint64, masks × cells: hashes of the cells' counts over the genes of each mask; 0 for cells of too few genes."""
-
-
 @numba.njit(nogil=True, cache=True)
 def count_hashes(offsets, gene, count, compared_v, min_genes):
     """Return a hash of each cell's counts of the genes in `compared_v` (bool); 0 for cells of fewer than `min_genes`.
@@ -66,124 +52,78 @@ def count_hashes(offsets, gene, count, compared_v, min_genes):
     return hash_n
 
 
-def _hashes(cells: RaggedCells, compared_v: np.ndarray, min_genes: int) -> np.ndarray:
-    return count_hashes(cells.offsets, cells.gene, cells.count, compared_v, min_genes)
+def _hashes(cells: RaggedCells, compared_v: np.ndarray) -> np.ndarray:
+    return count_hashes(cells.offsets, cells.gene, cells.count, compared_v, MIN_GENES)
 
 
-def read_scored(
-    path: str | Path, dataset: str, vocabulary: Vocabulary, measured_mv: np.ndarray, min_genes: int = MIN_GENES
-) -> Scored:
-    """Read a harmonised dataset, a block of cells at a time.
+def find(
+    path: str | Path, dataset: str, shards: ShardSet, joinids: str | Path, *, role: Role = "held_out"
+) -> pd.DataFrame:
+    """Look for the cells of a dataset among the training and validation cells of a corpus.
 
-    Parameters
-    ----------
-    path
-        h5ad with raw counts as X, indexed by Ensembl id, and `observation_joinid` in obs.
-    dataset
-        Its name.
-    vocabulary
-        Genes that are compared.
-    measured_mv
-        bool, masks × vocabulary: genes that the datasets of the corpus measured.
-    min_genes
-        See `MIN_GENES`.
+    `path` is the harmonised dataset (h5ad): raw counts as X, indexed by Ensembl id, and `observation_joinid` in obs;
+    `joinids` has those of the corpus, as `wced joinids` writes them; `role` is that of the dataset in its table.
+    Returned are rows of tables.LEAKAGE: one for each dataset of the corpus that any cell was found in, and one for all.
     """
     adata = h5ad.read(path, "a harmonised dataset", backed="r")
     if "observation_joinid" not in adata.obs:
         raise WcedError(f"{path}: obs has no column observation_joinid")
+    joinid_n = pd.Index(adata.obs["observation_joinid"].astype(str))
+    # Datasets of the corpus that measured the same genes share a mask, and so a hash of each cell.
+    mask_mv, mask_d = np.unique(shards.measured_dv, axis=0, return_inverse=True)
+    measured_v, hash_mn = _hashes_by_mask(adata, shards.vocabulary, mask_mv)
+    rows_c = np.concatenate([shards.places("train"), shards.places("validation")])
+    hash_c = np.zeros(len(rows_c), np.uint64)
+    for start in progress(range(0, len(rows_c), ROWS), "corpus", unit=f"blocks of {ROWS:,} cells"):
+        hash_c[start : start + ROWS] = _hashes(shards.take(rows_c[start : start + ROWS]), measured_v)
+    joinid_c = read_joinids(joinids, shards.column("soma_joinid", rows_c))
+    dataset_c = shards.column("dataset", rows_c)
+    order = np.argsort(dataset_c, kind="stable")
+    bounds = np.searchsorted(dataset_c[order], np.arange(len(shards.dataset_ids) + 1))
+    rows, by_joinid_n, by_hash_n = [], np.zeros(adata.n_obs, bool), np.zeros(adata.n_obs, bool)
+
+    for d, name in enumerate(shards.dataset_ids):
+        members = order[bounds[d] : bounds[d + 1]]
+        same_id_n = joinid_n.isin(joinid_c[members])
+        hash_n = hash_mn[mask_d[d]]
+        same_counts_n = (hash_n != 0) & np.isin(hash_n, hash_c[members])
+        by_joinid_n, by_hash_n = by_joinid_n | same_id_n, by_hash_n | same_counts_n
+        if (same_id_n | same_counts_n).any():
+            rows.append(_row(name, hash_n != 0, same_id_n, same_counts_n))
+    rows.append(_row(ALL, (hash_mn != 0).any(axis=0), by_joinid_n, by_hash_n))
+    table = pd.DataFrame(rows).assign(dataset=dataset, role=role, cells=adata.n_obs)
+    return tables.checked(table, tables.LEAKAGE)
+
+
+def _row(corpus_dataset: str, compared_n: np.ndarray, by_joinid_n: np.ndarray, by_hash_n: np.ndarray) -> dict:
+    counts = {"compared": compared_n, "by_joinid": by_joinid_n, "by_hash": by_hash_n, "found": by_joinid_n | by_hash_n}
+    return {"corpus_dataset": corpus_dataset, **{name: int(cells_n.sum()) for name, cells_n in counts.items()}}
+
+
+def _hashes_by_mask(adata: AnnData, vocabulary: Vocabulary, mask_mv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which genes of the vocabulary were measured, and the hash of each cell over the genes of each mask."""
     published = of_anndata(adata)
     id_g = vocabulary.ids_of(published.var.index)
     measured_v = np.zeros(len(vocabulary), bool)
     measured_v[id_g[id_g >= 0]] = True
-    hash_mn = np.zeros((len(measured_mv), adata.n_obs), np.uint64)
-    start = 0
+    hash_mn, start = np.zeros((len(mask_mv), adata.n_obs), np.uint64), 0
     for counts_ng in published.counts():
         cells = from_csr(counts_ng, id_g, len(vocabulary))
-        for m, other_v in enumerate(measured_mv):
-            hash_mn[m, start : start + len(cells)] = _hashes(cells, measured_v & other_v, min_genes)
+        for m, mask_v in enumerate(mask_mv):
+            hash_mn[m, start : start + len(cells)] = _hashes(cells, measured_v & mask_v)
         start += len(cells)
-    return Scored(dataset, pd.Index(adata.obs["observation_joinid"].astype(str)), measured_v, hash_mn)
+    return measured_v, hash_mn
 
 
-def find(
-    path: str | Path,
-    dataset: str,
-    shards: ShardSet,
-    joinids: str | Path,
-    *,
-    role: Role = "held_out",
-    min_genes: int = MIN_GENES,
-) -> pd.DataFrame:
-    """Look for the cells of a dataset among the training and validation cells of a corpus.
-
-    Parameters
-    ----------
-    path
-        The harmonised dataset (h5ad).
-    dataset
-        Its name.
-    shards
-        The corpus.
-    joinids
-        `observation_joinid` of its cells, as `wced joinids` writes them.
-    role
-        Of the scored dataset, in the table of datasets.
-    min_genes
-        See `MIN_GENES`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Rows of tables.LEAKAGE: one for each dataset of the corpus that any cell was found in, and one for all.
-    """
-    mask_mv, mask_d = np.unique(shards.measured_dv, axis=0, return_inverse=True)
-    scored = read_scored(path, dataset, shards.vocabulary, mask_mv, min_genes)
-    places = np.concatenate([shards.places("train"), shards.places("validation")])
-    hash_c = np.zeros(len(places), np.uint64)
-    for start in progress(range(0, len(places), ROWS), "corpus", unit=f"blocks of {ROWS:,} cells"):
-        cells = shards.take(places[start : start + ROWS])
-        hash_c[start : start + ROWS] = _hashes(cells, scored.measured_v, min_genes)
-    dataset_c, soma_joinid_c = shards.column("dataset", places), shards.column("soma_joinid", places)
-    joinid_c = read_joinids(joinids, soma_joinid_c)
-    order = np.argsort(dataset_c, kind="stable")
-    bounds = np.searchsorted(dataset_c[order], np.arange(len(shards.dataset_ids) + 1))
-    rows, by_joinid, by_hash = [], np.zeros(len(scored.joinid_n), bool), np.zeros(len(scored.joinid_n), bool)
-    for d, name in enumerate(shards.dataset_ids):
-        members = order[bounds[d] : bounds[d + 1]]
-        same_id = scored.joinid_n.isin(joinid_c[members])
-        hash_n = scored.hash_mn[mask_d[d]]
-        same_counts = (hash_n != 0) & np.isin(hash_n, hash_c[members])
-        by_joinid, by_hash = by_joinid | same_id, by_hash | same_counts
-        rows.append(_row(dataset, name, same_id, same_counts, hash_n != 0))
-    rows = [row for row in rows if row["found"]]
-    rows.append(_row(dataset, ALL, by_joinid, by_hash, (scored.hash_mn != 0).any(axis=0)))
-    return tables.checked(pd.DataFrame(rows).assign(role=role), tables.LEAKAGE)
-
-
-def _row(dataset: str, corpus: str, by_joinid: np.ndarray, by_hash: np.ndarray, compared: np.ndarray) -> dict:
-    return {
-        "dataset": dataset,
-        "corpus_dataset": corpus,
-        "cells": len(by_joinid),
-        "compared": int(compared.sum()),
-        "by_joinid": int(by_joinid.sum()),
-        "by_hash": int(by_hash.sum()),
-        "found": int((by_joinid | by_hash).sum()),
-    }
-
-
-def in_words(found: pd.DataFrame) -> str:
-    """Return what stands beside every score of a model of this corpus, from the rows of one dataset."""
-    development = "development data: its scores chose recipes; " if (found["role"] == "development").any() else ""
-    return development + _overlap(found)
-
-
-def _overlap(found: pd.DataFrame) -> str:
-    """Return how many cells of the dataset are in the corpus."""
-    whole = found[found["corpus_dataset"] == ALL].iloc[0]
+def in_words(table: pd.DataFrame) -> str:
+    """Return the text of the column `leakage` for models of this corpus, from the rows of one dataset."""
+    whole = table[table["corpus_dataset"] == ALL].iloc[0]
     cells, compared = int(whole["cells"]), int(whole["compared"])
     limits = {0: "; counts were not compared", cells: ""}.get(compared, f"; counts of {compared:,} were compared")
+    parts = ", ".join(table.loc[table["corpus_dataset"] != ALL, "corpus_dataset"])
     if whole["found"] == 0:
-        return f"none (0 of {cells:,} cells found in the corpus{limits})"
-    parts = ", ".join(found.loc[found["corpus_dataset"] != ALL, "corpus_dataset"])
-    return f"{whole['found']:,} of {cells:,} cells found in the corpus ({parts}{limits})"
+        overlap = f"none (0 of {cells:,} cells found in the corpus{limits})"
+    else:
+        overlap = f"{whole['found']:,} of {cells:,} cells found in the corpus ({parts}{limits})"
+    development = (table["role"] == "development").any()
+    return f"development data: its scores chose recipes; {overlap}" if development else overlap

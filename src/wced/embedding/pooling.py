@@ -1,6 +1,7 @@
-"""How a cell's embedding is made of what the encoder gives: one vector per CLS position and per gene."""
+"""How a cell's embedding is made of the encoder's output: one vector per CLS position and per gene."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,21 +14,25 @@ from wced.errors import WcedError
 from wced.model import WcedModel
 
 
-class Pooling:
-    """One or several of these words, whose vectors then stand side by side in the order of the words.
+class _Part(NamedTuple):
+    """What one word reads."""
 
-    `cls`
-        The first CLS position, from which expression is decoded.
-    `cls:2`
-        The CLS position of that index, counted from 0.
-    `mean`
-        The mean over the positions of genes; of a cell without any, zeros.
-    `head:COLUMN`
-        The hidden layer of the label head of that column: a pooler that was trained to tell these labels.
-    `cls@3`, `cls:2@3`, `mean@3`
-        The same after the third block of the encoder, before any norm that follows, instead of at its end.
-    `cls-batch`, … (behind any of these)
-        Minus its mean over the cells of the same batch: obs `batch` of the cells that are embedded.
+    word: Word
+    position: int | None
+    """CLS position; None for the mean over the genes."""
+    layer: nn.Module | None
+    """What is applied to the vector; None for nothing."""
+    width: int
+
+
+class Pooling:
+    """One or several of these words, whose vectors are put side by side in the order of the words.
+
+    - `cls`, `cls:2`: the first CLS position, from which expression is decoded, or that of an index, counted from 0;
+    - `mean`: the mean over the positions of genes; zeros for a cell without any;
+    - `head:COLUMN`: the hidden layer of the label head of that column, a pooler that was trained to tell these labels;
+    - `cls@3`, `cls:2@3`, `mean@3`: the same after the third block of the encoder, before any norm that follows;
+    - `cls-batch`, … (behind any of these): minus its mean over the cells of the same batch, obs `batch`.
     """
 
     def __init__(self, words: str | Sequence[str] | None, model: WcedModel) -> None:
@@ -35,123 +40,102 @@ class Pooling:
         if words is None:
             words = model.config.readout
         self._model, config = model, model.config
-        heads = {spec["column"]: head for spec, head in zip(config.label_heads, model.label_heads, strict=True)}
+        heads = {spec["column"]: (spec, head) for spec, head in zip(config.label_heads, model.label_heads, strict=True)}
         shape = {"cls_positions": config.cls_positions, "layers": config.num_hidden_layers, "heads": heads}
-        try:
-            self.words = [parse(word, **shape) for word in ((words,) if isinstance(words, str) else words)]
-        except ValueError as failure:
-            raise WcedError(f"pooling: {failure}") from None
-        if not self.words:
+        self._parts = []
+        for text in (words,) if isinstance(words, str) else words:
+            try:
+                word = parse(text, **shape)
+            except ValueError as failure:
+                raise WcedError(f"pooling: {failure}") from None
+            position, layer, width = word.cls, None, config.hidden_size
+            if word.head is not None:
+                spec, head = heads[word.head]
+                position, layer = spec.get("cls_position", 0), nn.Sequential(*list(head)[:-1])
+                width = layer[0].out_features
+            self._parts.append(_Part(word, position, layer, width))
+        if not self._parts:
             raise WcedError("pooling: no word is given")
-        read_by = {spec["column"]: spec.get("cls_position", 0) for spec in config.label_heads}
-        self._parts = [self._part(word, read_by, heads) for word in self.words]
-
-    @staticmethod
-    def _part(
-        word: Word, read_by: Mapping[str, int], heads: Mapping[str, nn.Module]
-    ) -> tuple[int | None, nn.Module | None]:
-        """Return the CLS position that a word reads (None: the genes) and what is applied to it (None: nothing)."""
-        if word.head is None:
-            return word.cls, None
-        return read_by[word.head], nn.Sequential(*list(heads[word.head])[:-1])
 
     @property
     def untrained(self) -> list[str]:
-        """The words that read what no loss of the model trained; none where the model does not know its losses."""
+        """The words that read what no loss of the model trained; none if the model does not know its losses."""
         losses = self._model.config.losses
-        return [] if losses is None else [word.text for word in self.words if not word.trained(losses)]
+        return [] if losses is None else [part.word.text for part in self._parts if not part.word.trained(losses)]
 
     @property
     def name(self) -> str:
         """The words with `+` between them, and `(untrained)` behind those that no loss trained."""
-        untrained = self.untrained
-        return "+".join(f"{word.text} (untrained)" if word.text in untrained else word.text for word in self.words)
+        texts, untrained = [part.word.text for part in self._parts], self.untrained
+        return "+".join(f"{text} (untrained)" if text in untrained else text for text in texts)
 
     def leakage(self, seen: str) -> str:
-        """Return what stands beside every score of the embedding, in the column `leakage`.
+        """Return the text of the column `leakage` of every score of the embedding.
 
-        Parameters
-        ----------
-        seen
-            What the model may have seen of the cells. Before it stands what makes the readout no plain one: that no
-            loss trained it, or that it is centred by the batches of the scored cells.
+        Before `seen`, what the model may have seen of the cells, come notes on words that no loss trained, or that are
+        centred by the batches of the scored cells.
         """
-        notes = [f"{word}: untrained, no loss reads it" for word in self.untrained]
-        notes += [f"{word.text}: {LEAKAGE_BATCH}" for word in self.words if word.centred]
+        notes = [f"{text}: untrained, no loss reads it" for text in self.untrained]
+        notes += [f"{part.word.text}: {LEAKAGE_BATCH}" for part in self._parts if part.word.centred]
         return "; ".join(dict.fromkeys([*notes, seen]))
 
     @property
     def blocks(self) -> set[int]:
         """Numbers of the blocks, from 1, whose output is read."""
-        return {word.block for word in self.words if word.block is not None}
+        return {part.word.block for part in self._parts if part.word.block is not None}
 
     @property
     def cls_only(self) -> bool:
         """Whether no word needs the positions of genes at the end of the encoder."""
-        parts = zip(self.words, self._parts, strict=True)
-        return all(word.block is not None or position is not None for word, (position, _) in parts)
-
-    @property
-    def widths(self) -> list[int]:
-        """Dimensions of each word."""
-        return [self._model.config.hidden_size if made is None else made[0].out_features for _, made in self._parts]
+        return all(part.word.block is not None or part.position is not None for part in self._parts)
 
     @property
     def width(self) -> int:
         """Dimensions of the embedding."""
-        return sum(self.widths)
+        return sum(part.width for part in self._parts)
 
     @property
     def n_params(self) -> int:
         """Number of parameters that make the embedding: the encoder's (all its blocks), and those of heads."""
-        heads = {word.head: made for word, (_, made) in zip(self.words, self._parts, strict=True) if made is not None}
-        return self._model.encoder_parameters + sum(p.numel() for head in heads.values() for p in head.parameters())
+        layers = {part.word.head: part.layer for part in self._parts if part.layer is not None}
+        return self._model.encoder_parameters + sum(p.numel() for layer in layers.values() for p in layer.parameters())
 
     def __call__(
         self, hidden_nld: torch.Tensor, length_n: torch.Tensor, after: Mapping[int, torch.Tensor] | None = None
     ) -> torch.Tensor:
         """Return the embeddings before any centring, cells × `width`, float32.
 
-        Parameters
-        ----------
-        hidden_nld
-            What `WcedModel.encode` gave: k CLS positions, then genes (which may be left out if `cls_only`).
-        length_n
-            Positions of genes that are there.
-        after
-            The same after each of `blocks`, with all positions.
+        `hidden_nld` is the output of `WcedModel.encode`: k CLS positions, then `length_n` genes (which may be left out
+        if `cls_only`); `after` is the output of each of `blocks`, with all positions.
         """
-        vectors = []
-        for word, (position, made) in zip(self.words, self._parts, strict=True):
-            states_nld = hidden_nld if word.block is None else after[word.block]
-            vector = self._mean(states_nld, length_n) if position is None else states_nld[:, position]
-            vectors.append((vector if made is None else made(vector)).float())
+        vectors, k = [], self._model.config.cls_positions
+        for part in self._parts:
+            states_nld = hidden_nld if part.word.block is None else after[part.word.block]
+            vector = _mean(states_nld[:, k:], length_n) if part.position is None else states_nld[:, part.position]
+            vectors.append((vector if part.layer is None else part.layer(vector)).float())
         return torch.cat(vectors, dim=1)
 
-    def _mean(self, hidden_nld: torch.Tensor, length_n: torch.Tensor) -> torch.Tensor:
-        gene_nld = hidden_nld[:, self._model.config.cls_positions :].float()
-        there_nl = torch.arange(gene_nld.shape[1], device=gene_nld.device) < length_n[:, None]
-        return (gene_nld * there_nl[:, :, None]).sum(dim=1) / length_n[:, None].clamp(min=1)
-
     def batches(self, obs: pd.DataFrame | None) -> np.ndarray | None:
-        """Return the batch of each cell, `obs.batch` as text; None where no word is centred.
+        """Return the batch of each cell, `obs.batch` as text; None if no word is centred.
 
-        Raises
-        ------
-        WcedError
-            If a word needs batches, and there is no obs or it has no column `batch`.
+        WcedError is raised if a word needs batches, and there is no obs or it has no column `batch`.
         """
-        word = next((word.text for word in self.words if word.centred), None)
-        if word is None:
+        centred = [part.word.text for part in self._parts if part.word.centred]
+        if not centred:
             return None
         if obs is None or "batch" not in obs:
-            raise WcedError(f"pooling: {word} needs the batch of each cell, but obs has no column batch")
+            raise WcedError(f"pooling: {centred[0]} needs the batch of each cell, but obs has no column batch")
         return obs["batch"].astype(str).to_numpy()
 
     def centred(self, embedding_nd: np.ndarray, batch_n: np.ndarray) -> np.ndarray:
-        """Return the embeddings of all cells, those of words in `-batch` minus their mean over the cells of a batch."""
-        chosen_d = np.repeat([word.centred for word in self.words], self.widths)
-        plain_nd = pd.DataFrame(embedding_nd[:, chosen_d].astype(np.float64))
+        """Return embeddings of which words in `-batch` have lost their mean over the cells of each batch."""
+        centred_d = np.repeat([part.word.centred for part in self._parts], [part.width for part in self._parts])
+        plain_nd = pd.DataFrame(embedding_nd[:, centred_d].astype(np.float64))
         embedding_nd = embedding_nd.copy()
-        embedding_nd[:, chosen_d] = plain_nd - plain_nd.groupby(batch_n).transform("mean")
+        embedding_nd[:, centred_d] = plain_nd - plain_nd.groupby(batch_n).transform("mean")
         return embedding_nd
+
+
+def _mean(gene_nld: torch.Tensor, length_n: torch.Tensor) -> torch.Tensor:
+    present_nl = torch.arange(gene_nld.shape[1], device=gene_nld.device) < length_n[:, None]
+    return (gene_nld.float() * present_nl[:, :, None]).sum(dim=1) / length_n[:, None].clamp(min=1)

@@ -1,4 +1,4 @@
-"""Which cells a model is fine-tuned on: those with a label, divided so that train knows every class."""
+"""Which cells a model is fine-tuned on: those with a label, divided so that train has every class."""
 
 from dataclasses import dataclass
 
@@ -26,15 +26,15 @@ class LabelledCells:
     classes: tuple[str, ...]
     """Classes that train has, sorted."""
     value_n: np.ndarray
-    """str, (n,): what obs says."""
+    """str, (n,): labels as in obs."""
     code_n: np.ndarray
-    """int32, (n,): place among the classes; -1 for none of them."""
+    """int32, (n,): index among the classes; -1 for none of them."""
     split_n: np.ndarray
-    """int8, (n,): place in `SPLITS`; -1 for cells that are left out."""
+    """int8, (n,): index in `SPLITS`; -1 for cells that are left out."""
     unseen: dict[str, int]
     """Validation and test cells of each class that train lacks; they have code -1."""
     notes: tuple[str, ...]
-    """What was left out, for people."""
+    """How many cells there are, and what was left out, for people."""
 
 
 def labelled_cells(
@@ -42,35 +42,18 @@ def labelled_cells(
 ) -> LabelledCells:
     """Choose and divide the cells of a column of labels.
 
-    Left out are cells without a label (missing, or a word for unknown), cells without any gene of the model, and
-    classes with fewer than `min_class_size` other cells.
-
-    Parameters
-    ----------
-    obs
-        One row per cell.
-    column
-        Column with the labels.
-    empty_n
-        bool, (n,): cells without any gene of the model.
-    section
-        Smallest class, and which cells are held out.
-    seed
-        Seed of the choice.
-
-    Raises
-    ------
-    WcedError
-        If there is no such column, fewer than two classes are left, no cell is left to validate on, the column of the
-        split has another word than those of `SPLITS`, or no group can be held out without train losing a class.
+    Left out are cells without a label (missing, or a word for unknown), cells without any gene of the model
+    (`empty_n`, bool), and classes with fewer than `min_class_size` other cells. WcedError is raised if there is no such
+    column, fewer than two classes are left, no cell is left to validate on, the column of the split has another word
+    than those of `SPLITS`, or no group can be held out without train losing a class.
     """
     value_n = _values(obs, column)
     known_n = value_n.notna().to_numpy() & ~value_n.isin(UNKNOWN).to_numpy()
     used_n = known_n & ~empty_n
-    number_of = value_n[used_n].value_counts().sort_index()
-    small = number_of[number_of < section.min_class_size]
+    sizes = value_n[used_n].value_counts().sort_index()
+    small = sizes[sizes < section.min_class_size]
     used_n &= ~value_n.isin(small.index).to_numpy()
-    names = number_of.index.difference(small.index)
+    names = sizes.index.difference(small.index)
     _check_two(names, column, f"with {section.min_class_size} labelled cells or more (min_class_size)")
     notes = [f"{(~known_n).sum()} cells without a label are left out"] if not known_n.all() else []
     if lost := int((known_n & empty_n).sum()):
@@ -81,16 +64,21 @@ def labelled_cells(
             f"{_some(small.index)}"
         )
 
-    rows = np.flatnonzero(used_n)
+    rows, held_out = np.flatnonzero(used_n), section.held_out
     code = names.get_indexer(pd.Index(value_n[used_n]))
     split_n = np.full(len(obs), -1, np.int8)
-    if section.held_out.by == "column":
-        split_n[rows], note = _by_column(obs.iloc[rows], code, rows, section.held_out, seed)
-        notes += note
-    elif section.held_out.by == "group":
-        split_n[rows] = _by_group(obs.iloc[rows], names, code, section.held_out, seed)
+    if held_out.by == "column":
+        split_n[rows] = _by_column(obs.iloc[rows], held_out)
+        train = rows[split_n[rows] == TRAIN]
+        if not (split_n == VALIDATION).any() and len(train):
+            split_n[train] = _by_cell(code[split_n[rows] == TRAIN], train, held_out, seed)
+            notes.append(
+                f"{held_out.column} has no validation cells: {held_out.validation:.0%} of train are taken for it"
+            )
+    elif held_out.by == "group":
+        split_n[rows] = _by_group(obs.iloc[rows], names, code, held_out, seed)
     else:
-        split_n[rows] = _by_cell(code, rows, section.held_out, seed)
+        split_n[rows] = _by_cell(code, rows, held_out, seed)
     if not (split_n == VALIDATION).any():
         raise WcedError(f"held_out: no cell of {column} is left to validate on")
 
@@ -133,8 +121,8 @@ def _by_cell(code: np.ndarray, rows: np.ndarray, held_out: HeldOut, seed: int) -
     split = np.full(len(code), TRAIN, np.int8)
     for purpose, (name, share) in enumerate(((TEST, held_out.test), (VALIDATION, held_out.validation))):
         left = np.flatnonzero(split == TRAIN)
-        draw = draws(rows[left], seed, SPLIT + purpose)
-        split[left[choose_cells(code[left], draw, share * len(code) / len(left))]] = name
+        random = draws(rows[left], seed, SPLIT + purpose)
+        split[left[choose_cells(code[left], random, share * len(code) / len(left))]] = name
     return split
 
 
@@ -144,39 +132,32 @@ def _by_group(obs: pd.DataFrame, names: pd.Index, code: np.ndarray, held_out: He
     group, groups = pd.factorize(values.where(~values.isin(UNKNOWN)), sort=True)
     counts_gc = np.zeros((len(groups), len(names)), np.int64)
     np.add.at(counts_gc, (group[group >= 0], code[group >= 0]), 1)
-    train_c = np.bincount(code, minlength=len(names))
+    train_c, seen_c = np.bincount(code, minlength=len(names)), np.zeros(len(names), bool)
     split_g = np.full(len(groups), TRAIN, np.int8)
     for name, share in ((TEST, held_out.test), (VALIDATION, held_out.validation)):
         if not share:
             continue
         left = np.flatnonzero(split_g == TRAIN)
-        here_gc = counts_gc[left]
+        left_gc = counts_gc[left]
         if len(left) > 1:
-            target, margin = share * len(code), TOLERANCE * len(code)
-            seen_c = np.zeros(len(names), bool)
-            choice = choose_units(here_gc, here_gc.sum(axis=1), train_c, seen_c, target, margin, seed)
-            moved_c = here_gc[choice.units].sum(axis=0)
+            wanted, margin = share * len(code), TOLERANCE * len(code)
+            units = choose_units(left_gc, left_gc.sum(axis=1), train_c, seen_c, wanted, margin, seed).units
+            moved_c = left_gc[units].sum(axis=0)
         if len(left) < 2 or (moved_c == train_c).any():
             raise WcedError(
                 f"held_out.column: no group of {held_out.column} can be held out for {SPLITS[name]} without train "
                 f"losing a class ({len(left)} of its {len(groups)} groups are left)"
             )
-        split_g[left[choice.units]] = name
+        split_g[left[units]] = name
         train_c = train_c - moved_c
     return np.append(split_g, np.int8(TRAIN))[group]
 
 
-def _by_column(
-    obs: pd.DataFrame, code: np.ndarray, rows: np.ndarray, held_out: HeldOut, seed: int
-) -> tuple[np.ndarray, list[str]]:
-    """Read splits from their words; single train cells become validation where there is none."""
+def _by_column(obs: pd.DataFrame, held_out: HeldOut) -> np.ndarray:
+    """Read splits from their words."""
     values = _values(obs, held_out.column)
     split = pd.Index(SPLITS).get_indexer(values).astype(np.int8)
     if (split < 0).any():
         word = values[split < 0].iloc[0]
         raise WcedError(f"held_out.column: {held_out.column} has {word!r}, which is none of {', '.join(SPLITS)}")
-    train = np.flatnonzero(split == TRAIN)
-    if (split == VALIDATION).any() or not len(train):
-        return split, []
-    split[train] = _by_cell(code[train], rows[train], held_out, seed)
-    return split, [f"{held_out.column} has no validation cells: {held_out.validation:.0%} of train are taken for it"]
+    return split
