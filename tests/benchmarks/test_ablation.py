@@ -7,8 +7,9 @@ from pydantic import ValidationError
 from scipy import stats
 
 from wced import tables
-from wced.benchmarks import ablation
-from wced.benchmarks.ablation_figures import dots
+from wced.benchmarks.ablation import METRICS
+from wced.benchmarks.ablation import score as ablation
+from wced.benchmarks.ablation.figures import dots
 from wced.config import read
 from wced.config.ablation import Ablation
 from wced.errors import WcedError
@@ -44,7 +45,7 @@ def f1(levels, i):
 def scores():
     errors = [
         rows("ablation", metric.name, lambda levels, i: 1.0 + i)[lambda frame, on=on: frame["dataset"].isin(on)]
-        for metric, on in zip(ablation.METRICS, (DATASETS, DATASETS[:1], DATASETS[:1]), strict=True)
+        for metric, on in zip(METRICS, (DATASETS, DATASETS[:1], DATASETS[:1]), strict=True)
     ]
     others = [rows("probe", "macro_f1_sgd", f1), rows("elsewhere", "macro_f1_lr", f1)]
     extra = rows("probe", "macro_f1_lr", f1).assign(model="pca")[:6]
@@ -54,7 +55,7 @@ def scores():
 
 def test_only_the_checkpoints_and_metrics_asked_for(scores):
     assert set(scores["model"]) == set(LEVELS)
-    assert set(scores["metric"]) == {"macro_f1_lr", *(metric.name for metric in ablation.METRICS)}
+    assert set(scores["metric"]) == {"macro_f1_lr", *(metric.name for metric in METRICS)}
     assert set(scores["task"]) == {"probe", "ablation"}
     with pytest.raises(WcedError, match="probe has no score macro_f1_lr of wced_with_100"):
         ablation.chosen(scores[scores["model"] != "wced_with_100"], SECTION)
@@ -143,7 +144,7 @@ def test_reconstruction_by_hand(tmp_path):
 
 
 def test_the_figure_shows_every_dot(scores, tmp_path):
-    dots(tmp_path, ablation.table(scores, SECTION), {("probe", "macro_f1_lr"): "F1"})
+    dots(tmp_path, ablation.table(scores, SECTION), SECTION.metrics)
     data = pd.read_csv(tmp_path / "ablation.tsv", sep="\t")
     assert len(data) == len(LEVELS) * len(DATASETS) and "levels of objective" in (tmp_path / "ablation.md").read_text()
     assert "objective=wced, ontology=with, corpus=100" in (tmp_path / "ablation.svg").read_text()

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from wced import tables
-from wced.benchmarks import comparison
-from wced.benchmarks.comparison import differences, ranking
-from wced.benchmarks.job import Metric
+from wced.benchmarks.comparison import statistics
+from wced.benchmarks.comparison.statistics import differences, ranking
+from wced.benchmarks.task import Metric
 
 METRICS = (
     Metric("f1", "F1"),
@@ -22,7 +22,7 @@ METRICS = (
 
 @pytest.fixture(autouse=True)
 def task(monkeypatch):
-    monkeypatch.setattr(comparison, "task_module", lambda task: SimpleNamespace(METRICS=METRICS))
+    monkeypatch.setattr(statistics, "task_module", lambda task: SimpleNamespace(METRICS=METRICS))
 
 
 def scores(value_dm, metric="f1", models="abcdefgh", source="here", split="all", reason="too few") -> pd.DataFrame:

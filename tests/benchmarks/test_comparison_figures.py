@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from wced import tables
-from wced.benchmarks.comparison import ranking
-from wced.benchmarks.comparison_figures import joint_z, on_front, write_figures
+from wced.benchmarks.comparison.figures import joint_z, on_front, write_figures
+from wced.benchmarks.comparison.statistics import ranking
 from wced.errors import WcedError
 
 SIZES = {"pca": 0, "hvg": 0, "small": 10**6, "large": 5 * 10**7}

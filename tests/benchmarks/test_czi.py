@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from clouds import clouds, job
-from wced.benchmarks.czi import METRICS, score
-from wced.config.benchmarks.czi import Czi
+from wced.benchmarks.czi import METRICS, Czi
+from wced.benchmarks.czi.score import _one_thread, score
 
 SECTION = Czi(datasets=["d"], folds=3, min_class_size=8, seed=1)
 LABELS = ["CL:1", "CL:2", "CL:3", "CL:1", "unknown"] * 55 + ["CL:9"] * 5
@@ -86,8 +86,6 @@ def test_the_same_seed_gives_the_same_scores_to_the_last_bit(table):
 
 def test_the_neighbour_search_is_put_back():
     import hnswlib
-
-    from wced.benchmarks.czi import _one_thread
 
     index = hnswlib.Index
     with pytest.raises(ValueError), _one_thread():

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from wced.benchmarks.disease_enrichment import donor_test, enrichment, explained, signature
+from wced.benchmarks.disease_subtype.enrichment import donor_test, enrichment, explained, signature
 
 VAR = pd.DataFrame({"feature_name": ["A", "B", "C", "D", "A"]}, index=[f"ENSG{i}" for i in range(5)])
 

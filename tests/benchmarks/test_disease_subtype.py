@@ -4,9 +4,9 @@ import pytest
 from anndata import AnnData
 from scipy import sparse
 
-from wced.benchmarks.disease_subtype import METRICS, cells_of, clusters, score
+from wced.benchmarks.disease_subtype import METRICS, DiseaseSubtype, Subtype
+from wced.benchmarks.disease_subtype.score import cells_of, clusters, score
 from wced.benchmarks.job import Job
-from wced.config.benchmarks.disease_subtype import DiseaseSubtype, Subtype
 from wced.errors import WcedError
 
 ASTROCYTE, OF_CORTEX, NEURON = "CL:0000127", "CL:0002605", "CL:0000540"

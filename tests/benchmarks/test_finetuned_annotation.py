@@ -11,10 +11,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.preprocessing import StandardScaler
 
-from wced.benchmarks.finetuned_annotation import score
+from wced.benchmarks.finetuned_annotation import FinetunedAnnotation
+from wced.benchmarks.finetuned_annotation.score import score
 from wced.benchmarks.job import Job
 from wced.checkpoint import Checkpoint, save
-from wced.config.benchmarks.finetuned_annotation import FinetunedAnnotation
 from wced.embedding.files import read_embedding, write_embedding
 from wced.errors import WcedError
 from wced.model import WcedConfig, WcedModel
@@ -149,7 +149,7 @@ def test_bad_input_is_refused(job):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        pytest.param({"modes": [MODES[0], MODES[0]]}, "full stands there twice", id="mode twice"),
+        pytest.param({"modes": [MODES[0], MODES[0]]}, "full is duplicated", id="mode twice"),
         pytest.param({"modes": [MODES[0] | {"min_class_size": 3}]}, "once, for all modes", id="split in a mode"),
         pytest.param({"held_out": {"by": "cell"}}, "no test cells", id="nothing to test"),
         pytest.param({"held_out_of": {"d": {"by": "cell"}}}, "d: there are no test cells", id="of one dataset"),

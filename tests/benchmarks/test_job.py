@@ -1,16 +1,20 @@
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 from clouds import clouds
-from wced.benchmarks.job import Metric, read_job, task_module
+from wced.benchmarks.czi import Czi
+from wced.benchmarks.job import Job, read_job, rows, scorer, task_module
 from wced.benchmarks.neighbours import neighbours_of, write_neighbours
-from wced.config.benchmarks import Benchmarks, Integration
-from wced.config.benchmarks.czi import Czi
-from wced.config.benchmarks.transfer import Transfer
+from wced.benchmarks.task import Metric
+from wced.benchmarks.transfer import Transfer
+from wced.benchmarks.zero_shot_integration import Integration
+from wced.config.benchmarks import Benchmarks
 from wced.embedding.files import write_embedding
 from wced.errors import WcedError
 from wced.figures import save_figure
+from wced.stats import Score, missing
 
 INTEGRATION, CLASSIFICATION = Integration(datasets=["d"]), Czi(datasets=["d"])
 
@@ -56,11 +60,27 @@ def test_what_is_not_there_is_named(folder, section, files, message):
 @pytest.mark.parametrize("task", Benchmarks.kinds())
 def test_every_benchmark_of_the_config_has_a_module_that_says_what_it_gives(task):
     module = task_module(task)
-    assert module.TITLE and callable(module.score)
+    assert module.TITLE and callable(scorer(task))
     assert all(isinstance(metric, Metric) for metric in module.METRICS)
     names = [metric.name for metric in module.METRICS]
     assert len(set(names)) == len(names) and any(metric.headline for metric in module.METRICS)
     assert all(not metric.headline or metric.ranks for metric in module.METRICS)
+
+
+def table(n=1, label="l", source="here", **scores) -> pd.DataFrame:
+    job = Job("r", 0, INTEGRATION, clouds(["CL:1"], ["x"], source=source))
+    return rows(job, "t", scores, protocol="p", split="all", n=n, label=label).set_index("metric")
+
+
+def test_a_value_that_is_not_finite_becomes_a_reason():
+    scores = table(good=Score(0.5), bad=Score(np.inf), none=missing("because"))
+    assert scores["reason"].to_dict() == {"good": "", "bad": "the metric is not finite", "none": "because"}
+    assert scores["value"].isna().tolist() == [False, True, True]
+
+
+def test_rows_say_the_source_the_label_and_the_cells_of_each_score():
+    scores = table(n=9, label="drug", source="external", all=Score(0.5), some=Score(0.5, n=3))
+    assert scores["n"].tolist() == [9, 3] and set(scores["label"]) == {"drug"} and set(scores["source"]) == {"external"}
 
 
 def test_the_same_figure_is_the_same_file_with_its_numbers_and_caption(tmp_path):

@@ -30,7 +30,7 @@ def test_cells_of_a_pair_are_counted_once():
     assert found.to_dict("list") == {
         "true": ["c", "c", "x"], "predicted": ["c", "d", "c"], "cells": [2, 1, 1], "kind": ["exact", "miss", "miss"],
     }  # fmt: skip
-    with pytest.raises(WcedError, match="predicted term nonsense is not in the Cell Ontology v0"):
+    with pytest.raises(WcedError, match="predicted terms: nonsense is not in the Cell Ontology v0"):
         pairs(["c"], ["nonsense"], ONTOLOGY)
 
 

@@ -4,9 +4,8 @@ import pytest
 from anndata import AnnData
 
 from wced.benchmarks.job import Job
-from wced.benchmarks.mechanism_of_action import METRICS, probe, responding, score, too_small
-from wced.benchmarks.moa_folds import drug_folds
-from wced.config.benchmarks.mechanism_of_action import MechanismOfAction
+from wced.benchmarks.mechanism_of_action import METRICS, MechanismOfAction
+from wced.benchmarks.mechanism_of_action.score import drug_folds, probe, responding, score, too_small
 from wced.errors import WcedError
 
 SECTION = MechanismOfAction(
@@ -207,7 +206,7 @@ def test_a_drug_of_two_classes_is_named():
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"dose": 1.0}, "dose_column and dose are given together"), ({"keep": "drugs"}, "needs viability_column")],
+    [({"dose": 1.0}, "dose_column and dose belong together"), ({"keep": "drugs"}, "needs viability_column")],
 )
 def test_settings_that_belong_together(change, words):
     with pytest.raises(ValueError, match=words):

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wced.benchmarks.moa_folds import class_of_drug, drug_folds
+from wced.benchmarks.mechanism_of_action.score import class_of_drug, drug_folds
 from wced.errors import WcedError
 
 

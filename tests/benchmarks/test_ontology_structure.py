@@ -3,10 +3,9 @@ import pandas as pd
 import pytest
 from anndata import AnnData
 
-from wced.benchmarks import ontorwr, rogi
 from wced.benchmarks.job import Job
-from wced.benchmarks.ontology_structure import METRICS, score
-from wced.config.benchmarks.ontology_structure import OntologyStructure
+from wced.benchmarks.ontology_structure import METRICS, OntologyStructure, ontorwr, rogi
+from wced.benchmarks.ontology_structure.score import score
 from wced.ontology import load
 
 TYPES = ["CL:0000084", "CL:0000236", "CL:0000540", "CL:0000235", "CL:0002062"]

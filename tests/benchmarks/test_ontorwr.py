@@ -3,7 +3,7 @@ import pytest
 from scipy.spatial.distance import cdist
 from scipy.stats import pearsonr, spearmanr
 
-from wced.benchmarks.ontorwr import agreement, centres, profiles, proximities, scores
+from wced.benchmarks.ontology_structure.ontorwr import agreement, centres, profiles, proximities, scores
 from wced.ontology import CellOntology, load
 
 CHAIN = CellOntology("v0", {name: name for name in "abc"}, {"a": (), "b": ("a",), "c": ("b",)}, {})

@@ -3,7 +3,7 @@ import pytest
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import pdist
 
-from wced.benchmarks.rogi import dispersion, roughness, scores, tree
+from wced.benchmarks.ontology_structure.rogi import dispersion, roughness, scores, tree
 from wced.stats import bootstrap_weights
 
 

@@ -12,7 +12,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from clouds import clouds
-from wced.benchmarks.transfer import CLASSIFIERS, METRICS, lineages, nearest_types, score
+from wced.benchmarks.transfer import CLASSIFIERS, METRICS
+from wced.benchmarks.transfer.score import lineages, nearest_types, score
 from wced.config.embedding import Embedding
 from wced.embedding.baselines import BASELINES, Cells
 from wced.embedding.corpus_pca import Components

@@ -6,10 +6,10 @@ import pytest
 from anndata import AnnData
 from statsmodels.stats.proportion import proportion_confint
 
-from wced.benchmarks import zero_shot_annotation
 from wced.benchmarks.job import Job
-from wced.benchmarks.zero_shot_annotation import METRICS, score
-from wced.config.benchmarks.zero_shot_annotation import ZeroShotAnnotation
+from wced.benchmarks.zero_shot_annotation import METRICS, ZeroShotAnnotation
+from wced.benchmarks.zero_shot_annotation import score as module
+from wced.benchmarks.zero_shot_annotation.score import score
 from wced.errors import WcedError
 from wced.ontology import CellOntology, cut
 
@@ -31,7 +31,7 @@ LEAVES = np.array([[0.9, 0.1, 0.0], [0.4, 0.6, 0.0], [0.45, 0.2, 0.35], [0.3, 0.
 
 @pytest.fixture(autouse=True)
 def small_ontology(monkeypatch):
-    monkeypatch.setattr(zero_shot_annotation, "load", lambda: ONTOLOGY)
+    monkeypatch.setattr(module, "load", lambda: ONTOLOGY)
 
 
 def annotation(predicted=PREDICTED, leaves=LEAVES) -> pd.DataFrame:

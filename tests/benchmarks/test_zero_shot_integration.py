@@ -6,8 +6,8 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from clouds import clouds, job
 from wced.benchmarks.scib import BATCH, BIO, Part, bio, group_means, weighted
-from wced.benchmarks.zero_shot_integration import METRICS, PURITY, score
-from wced.config.benchmarks import Integration
+from wced.benchmarks.zero_shot_integration import METRICS, Integration
+from wced.benchmarks.zero_shot_integration.score import PURITY, score
 from wced.stats import CELLS, over_cells
 
 SECTION = Integration(datasets=["d"])
@@ -103,7 +103,7 @@ def test_the_draws_of_a_composite_are_those_of_its_parts():
     a, b = Part(np.array([1.0]), np.array([1.0, 2.0, 3.0])), Part(np.array([5.0]), np.array([3.0, 2.0, 1.0]))
     made = weighted({"a": a, "b": b}, {"a": 0.5, "b": 0.5})
     # Where one goes up the other goes down: their mean does not vary at all.
-    assert made.value_c == 3 and made.drawn_s.tolist() == [2, 2, 2] and made.score.ci_low == 3
+    assert made.value_c == 3 and made.sampled_s.tolist() == [2, 2, 2] and made.score.ci_low == 3
     assert weighted({"a": a, "b": Part(reason="because")}, {"a": 1, "b": 1}).score.reason == "because"
 
 
@@ -121,7 +121,7 @@ def test_of_each_seed_the_best_resolution_counts():
     found = bio(x_nd, label_n, np.array([[poor_n, right_n, wrong_n], [shifted_n, poor_n, wrong_n]]), np.ones((3, 40)))
     assert found["nmi"].value_c == pytest.approx([1, normalized_mutual_info_score(label_n, shifted_n)])
     assert found["ari"].value_c == pytest.approx([1, adjusted_rand_score(label_n, shifted_n)])
-    assert found["ari"].drawn_s == pytest.approx([found["ari"].value_c.mean()] * 3)  # each draw has every cell once
+    assert found["ari"].sampled_s == pytest.approx([found["ari"].value_c.mean()] * 3)  # each draw has every cell once
     assert found["asw_label"].value_c.shape == (1,)
 
 

@@ -1,41 +1,24 @@
-"""What a benchmark is made of: a job to score, the metrics it gives, and figures with the numbers behind them.
+"""What a benchmark works with: a job, which is one model on one dataset, and the rows of the table of scores."""
 
-A benchmark is one module here, named as its key in the config, with `TITLE`, `METRICS` and `score(job)`.
-"""
-
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from wced.benchmarks.labels import CELL_TYPE
 from wced.benchmarks.neighbours import Neighbours, read_neighbours
-from wced.config.benchmarks import Task
+from wced.benchmarks.task import Metric, Task
 from wced.embedding.files import read_embedding
 from wced.errors import WcedError
 from wced.files import existing
-from wced.tables import read_parquet
-
-
-@dataclass(frozen=True)
-class Metric:
-    """How a metric is shown."""
-
-    name: str
-    """As in the table of scores."""
-    title: str
-    """Heading of its column."""
-    meaning: str = ""
-    """One sentence for the caption."""
-    headline: bool = False
-    """Whether the text says which model is best at it."""
-    ranks: bool = True
-    """Whether it measures the model, so that the best value is marked."""
-    higher_is_better: bool = True
-    """Which end is the best."""
+from wced.stats import Score, missing
+from wced.tables import SCORES, checked, read_parquet
 
 
 @dataclass(frozen=True)
@@ -45,18 +28,18 @@ class Job:
     run: str
     """Name of the run."""
     seed: int
-    """Seed of everything that the task draws."""
+    """Seed of everything random in the task."""
     section: Any
     """The task's section of the config."""
     embedding: AnnData
-    """As `wced.embedding.files.read_embedding` gives it: the embedding as X, the dataset's obs, what it is in uns."""
+    """As `wced.embedding.files.read_embedding` returns it: the embedding as X, the dataset's obs, its facts in uns."""
     neighbours: Neighbours | None = None
     """Graph and clusterings of the embedding; for tasks that need `neighbours`."""
     annotation: pd.DataFrame | None = None
-    """One row per cell, as `wced annotate` writes it; None too where a model has no ontology head."""
+    """One row per cell, as `wced annotate` writes it; None also for a model without an ontology head."""
     checkpoint: Path | None = None
-    """Folder of the pretrained model (config.json, model.safetensors, …). Of an untrained model the folder of the
-    checkpoint whose encoder and labels it has; None too for other baselines."""
+    """Folder of the pretrained model (config.json, model.safetensors, …). An untrained model has the folder of the
+    checkpoint whose encoder and labels it has; other baselines have none."""
     source: Path | None = None
     """The harmonised dataset, raw counts (h5ad)."""
     reference: AnnData | None = None
@@ -76,8 +59,14 @@ class Job:
 
 
 def task_module(task: str) -> ModuleType:
-    """Return the module of a benchmark, which has `TITLE`, `METRICS` and `score`."""
+    """Return the package of a benchmark, which has `TITLE` and `METRICS`."""
     return import_module(f"wced.benchmarks.{task}")
+
+
+def scorer(task: str) -> Callable[[Job], pd.DataFrame]:
+    """Return the function `score` of a benchmark: that of its `score.py`, or its own if it is one file."""
+    own = getattr(task_module(task), "score", None)
+    return own if callable(own) else import_module(f"wced.benchmarks.{task}.score").score
 
 
 def read_job(
@@ -93,20 +82,15 @@ def read_job(
     reference: str | Path | None = None,
     figures: Path | None = None,
 ) -> Job:
-    """Read the files of a job.
+    """Read the files of a job; for the parameters see `Job`.
 
-    Parameters
-    ----------
-    run, seed, section, figures
-        As in `Job`.
-    embedding, neighbours, annotation, checkpoint, source, reference
-        Files and folder. A task is always given what it needs of them, but that a model may have no ontology head and
-        no checkpoint.
+    Annotation and checkpoint may be missing although the task needs them: not every model has an ontology head or a
+    folder.
 
     Raises
     ------
     WcedError
-        If a file that the task needs is not given or not there, or is of another embedding.
+        If another file that the task needs is missing, or a file does not exist or is of another embedding.
     """
     for name, path in {"neighbours": neighbours, "source": source, "reference": reference}.items():
         if name in section.needs and path is None:
@@ -124,3 +108,47 @@ def read_job(
         reference=None if reference is None else read_embedding(reference),
         figures=figures,
     )
+
+
+def rows(
+    job: Job,
+    task: str,
+    scores: Mapping[str, Score],
+    *,
+    protocol: str,
+    split: str,
+    n: int,
+    label: str = CELL_TYPE,
+    seed: int | None = None,
+) -> pd.DataFrame:
+    """Return one row of tables.SCORES for each score of a job; a value that is not finite becomes a reason.
+
+    Parameters
+    ----------
+    job
+        Says which run, model and dataset the scores are of.
+    task, protocol, split, label
+        As in tables.SCORES.
+    scores
+        Score of each metric.
+    n
+        Number of cells, for scores that have none of their own.
+    seed
+        Where it is not the job's.
+    """
+    facts = job.embedding.uns["wced"]
+    values = []
+    for score in scores.values():
+        kept = score if score.reason or np.isfinite(score.value) else missing("the metric is not finite")
+        values.append(asdict(kept) | {"n": n if kept.n is None else kept.n})
+    table = pd.DataFrame(values).assign(
+        run=job.run, task=task, protocol=protocol, split=split, label=label, metric=list(scores),
+        seed=job.seed if seed is None else seed,
+        **{name: facts[name] for name in ("dataset", "model", "n_params", "width", "source", "leakage")},
+    )  # fmt: skip
+    return checked(table, SCORES)
+
+
+def unscored(metrics: Iterable[Metric], reason: str) -> dict[str, Score]:
+    """Return every metric without a value, for the same reason."""
+    return dict.fromkeys((metric.name for metric in metrics), missing(reason))

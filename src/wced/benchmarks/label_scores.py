@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+from scipy import sparse
 
 from wced.stats import SAMPLES, Score, bootstrap_counts, percentiles, wilson
 
@@ -27,17 +28,16 @@ class LabelScores:
         seed
             Seed of the bootstrap.
         """
-        names = list(predicted_n)
-        stacked = np.stack([np.asarray(true_n, dtype=str), *(np.asarray(predicted_n[m], dtype=str) for m in names)])
+        stacked = np.stack([np.asarray(labels, dtype=str) for labels in (true_n, *predicted_n.values())])
         classes, codes = np.unique(stacked, return_inverse=True)
-        combinations, count_u = np.unique(codes.reshape(stacked.shape), axis=1, return_counts=True)
+        (true_u, *predicted), count_u = np.unique(codes.reshape(stacked.shape), axis=1, return_counts=True)
         self.n = int(count_u.sum())
-        self._correct = {m: int(count_u[combinations[0] == combinations[1 + i]].sum()) for i, m in enumerate(names)}
         counts = [count_u[None], *np.split(bootstrap_counts(count_u, seed), SAMPLES // _CHUNK)]
-        self._f1 = {}
-        for i, method in enumerate(names):
-            parts = [_f1(part, combinations[0], combinations[1 + i], len(classes)) for part in counts]
-            self._f1[method] = {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
+        self._correct, self._f1 = {}, {}
+        for method, predicted_u in zip(predicted_n, predicted, strict=True):
+            self._correct[method] = int(count_u[true_u == predicted_u].sum())
+            parts = [_f1(part, true_u, predicted_u, len(classes)) for part in counts]
+            self._f1[method] = {average: np.concatenate([part[average] for part in parts]) for average in parts[0]}
 
     def accuracy(self, method: str) -> Score:
         """Return the share of cells whose label is right, with Wilson's 95% interval."""
@@ -46,7 +46,7 @@ class LabelScores:
     def f1(self, method: str, average: str) -> Score:
         """Return the F1 averaged over classes: `macro`, each alike, or `weighted` by their true cells.
 
-        As scikit-learn has it: the classes are those that any of the cells has or is given.
+        As in scikit-learn the classes are those that any of the cells has or is given.
         """
         return self._interval(self._f1[method][average])
 
@@ -61,16 +61,13 @@ class LabelScores:
 
 def _f1(count_bu: np.ndarray, true_u: np.ndarray, predicted_u: np.ndarray, classes: int) -> dict[str, np.ndarray]:
     """Return macro and weighted F1 of each row of counts of combinations of a true and a predicted class."""
-    from scipy import sparse
-
-    place, one = np.arange(len(true_u)), np.ones(len(true_u))
-    shape = (len(true_u), classes)
-    true_bc = count_bu @ sparse.csr_matrix((one, (place, true_u)), shape)
-    predicted_bc = count_bu @ sparse.csr_matrix((one, (place, predicted_u)), shape)
-    right_bc = count_bu @ sparse.csr_matrix(((true_u == predicted_u).astype(float), (place, true_u)), shape)
-    there_bc = true_bc + predicted_bc
-    f1_bc = 2 * right_bc / np.maximum(there_bc, 1)
+    row_u, one_u, shape = np.arange(len(true_u)), np.ones(len(true_u)), (len(true_u), classes)
+    true_bc = count_bu @ sparse.csr_matrix((one_u, (row_u, true_u)), shape)
+    predicted_bc = count_bu @ sparse.csr_matrix((one_u, (row_u, predicted_u)), shape)
+    right_bc = count_bu @ sparse.csr_matrix(((true_u == predicted_u).astype(float), (row_u, true_u)), shape)
+    either_bc = true_bc + predicted_bc
+    f1_bc = 2 * right_bc / np.maximum(either_bc, 1)
     return {
-        "macro": f1_bc.sum(axis=1) / (there_bc > 0).sum(axis=1),
+        "macro": f1_bc.sum(axis=1) / (either_bc > 0).sum(axis=1),
         "weighted": (f1_bc * true_bc).sum(axis=1) / true_bc.sum(axis=1),
     }
