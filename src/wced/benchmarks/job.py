@@ -13,7 +13,7 @@ from anndata import AnnData
 
 from wced.benchmarks.labels import CELL_TYPE
 from wced.benchmarks.neighbours import Neighbours, read_neighbours
-from wced.benchmarks.task import Metric, Task
+from wced.benchmarks.task import Input, Metric, Task
 from wced.embedding.files import read_embedding
 from wced.errors import WcedError
 from wced.files import existing
@@ -74,15 +74,10 @@ def read_job(
     seed: int,
     section: Task,
     embedding: str | Path,
-    *,
-    neighbours: str | Path | None = None,
-    annotation: str | Path | None = None,
-    checkpoint: str | Path | None = None,
-    source: str | Path | None = None,
-    reference: str | Path | None = None,
+    files: Mapping[Input, str | Path | None],
     figures: Path | None = None,
 ) -> Job:
-    """Read the files of a job; for the parameters see `Job`.
+    """Read the files of a job; `files` are those beside the embedding, by their names in `Job`.
 
     Annotation and checkpoint may be missing although the task needs them: not every model has an ontology head or a
     folder.
@@ -92,22 +87,19 @@ def read_job(
     WcedError
         If another file that the task needs is missing, or a file does not exist or is of another embedding.
     """
-    for name, path in {"neighbours": neighbours, "source": source, "reference": reference}.items():
-        if name in section.needs and path is None:
+    for name in ("neighbours", "source", "reference"):
+        if name in section.needs and files.get(name) is None:
             raise WcedError(f"{type(section).__name__} needs --{name}")
     cells = read_embedding(embedding)
-    return Job(
-        run,
-        seed,
-        section,
-        cells,
-        neighbours=None if neighbours is None else read_neighbours(neighbours, cells),
-        annotation=None if annotation is None else read_parquet(annotation, "predicted cell types"),
-        checkpoint=None if checkpoint is None else existing(checkpoint, "the folder of a model"),
-        source=None if source is None else existing(source, "a harmonised dataset"),
-        reference=None if reference is None else read_embedding(reference),
-        figures=figures,
-    )
+    readers = {
+        "neighbours": lambda path: read_neighbours(path, cells),
+        "annotation": lambda path: read_parquet(path, "predicted cell types"),
+        "checkpoint": lambda path: existing(path, "the folder of a model"),
+        "source": lambda path: existing(path, "a harmonised dataset"),
+        "reference": read_embedding,
+    }
+    contents = {name: readers[name](path) for name, path in files.items() if path is not None}
+    return Job(run, seed, section, cells, figures=figures, **contents)
 
 
 def rows(
@@ -123,18 +115,8 @@ def rows(
 ) -> pd.DataFrame:
     """Return one row of tables.SCORES for each score of a job; a value that is not finite becomes a reason.
 
-    Parameters
-    ----------
-    job
-        Says which run, model and dataset the scores are of.
-    task, protocol, split, label
-        As in tables.SCORES.
-    scores
-        Score of each metric.
-    n
-        Number of cells, for scores that have none of their own.
-    seed
-        Where it is not the job's.
+    The other parameters are columns of the table. `n` is for scores that have none of their own, `seed` the job's if it
+    is None.
     """
     facts = job.embedding.uns["wced"]
     values = []

@@ -1,7 +1,6 @@
 """Lowest common ancestor distance (LCAD): how far in the Cell Ontology a predicted cell type lies from the true one."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,54 +14,33 @@ METRICS = ("lcad_errors", "lcad", "lcad_up_errors")
 """Mean over the cells whose predicted term is not the true one; over all cells; and the first in scFM-Bench's way."""
 
 
-class Distance(NamedTuple):
-    """Where two terms meet."""
+def meeting(true: str, predicted: str, ontology: CellOntology) -> tuple[str, int, int]:
+    """Return the lowest common ancestor of two terms, and the fewest is_a links to it from the true and the predicted.
 
-    ancestor: str
-    """Their lowest common ancestor."""
-    up_true: int
-    """Fewest is_a links from the true term to it."""
-    up_predicted: int
-    """Fewest is_a links from the predicted term to it."""
-
-
-def distance(true: str, predicted: str, ontology: CellOntology) -> Distance:
-    """Return where two terms meet: at the deepest of the terms that are ancestors of both (or one of the two).
-
-    Depth is the length of the longest is_a path from the root, so a common ancestor is never deeper than one of its
-    descendants. With several parents two common ancestors may be equally deep: then the nearest to both terms counts,
-    then the nearest to the true term, then the one of the smallest id.
-
-    Raises
-    ------
-    WcedError
-        If a term is not a current one of the Cell Ontology.
+    It is the deepest of the terms that are ancestors of both (or one of the two). Depth is the length of the longest
+    is_a path from the root, so a common ancestor is never deeper than one of its descendants. With several parents two
+    common ancestors may be equally deep: then the nearest to both terms counts, then the nearest to the true term, then
+    the one of the smallest id. Raises WcedError if a term is not a current one of the Cell Ontology.
     """
     up_true, up_predicted = ontology.steps_up(true), ontology.steps_up(predicted)
     ancestor = min(
         up_true.keys() & up_predicted.keys(),
         key=lambda term: (-ontology.depths[term], up_true[term] + up_predicted[term], up_true[term], term),
     )
-    return Distance(ancestor, up_true[ancestor], up_predicted[ancestor])
+    return ancestor, up_true[ancestor], up_predicted[ancestor]
 
 
 def links(true_n: Sequence[str], predicted_n: Sequence[str], ontology: CellOntology) -> np.ndarray:
     """Return how far apart the true and the predicted cell type of each cell are: is_a links, cells × 2, int64.
 
-    With a the lowest common ancestor of both (see `distance`), the columns are the fewest is_a links d(true, a) and
-    d(predicted, a) to it, and
+    The columns are the fewest links d(true, a) and d(predicted, a) to a, where the terms meet (see `meeting`), and
 
         LCAD(true, predicted) = d(true, a) + d(predicted, a),
 
     which is 0 exactly where both are one term. The metric is of "Biology-driven insights into the power of single-cell
     foundation models" (Genome Biology 2025), whose text calls it the ontological proximity of misclassified types. Its
     code (scFM-Bench, `calculate_lcad`) counts d(true, a) only, so that a prediction that is too fine costs nothing.
-    Both are in the tables; see `scores`.
-
-    Parameters
-    ----------
-    true_n, predicted_n
-        Cell Ontology ids, one per cell; obsolete ones count as those that replace them.
+    Both are in the tables; see `scores`. Obsolete terms count as those that replace them.
 
     Raises
     ------
@@ -74,28 +52,15 @@ def links(true_n: Sequence[str], predicted_n: Sequence[str], ontology: CellOntol
     codes_2n, terms = pd.factorize(np.concatenate([np.asarray(true_n, dtype=str), np.asarray(predicted_n, dtype=str)]))
     current = [current_term(term, ontology, "LCAD") for term in terms]
     pairs, pair_n = np.unique(codes_2n.reshape(2, -1), axis=1, return_inverse=True)
-    up = [distance(current[true], current[predicted], ontology)[1:] for true, predicted in pairs.T]
+    up = [meeting(current[true], current[predicted], ontology)[1:] for true, predicted in pairs.T]
     return np.array(up, dtype=np.int64).reshape(-1, 2)[pair_n]
 
 
 def scores(true_n: Sequence[str], predicted_n: Sequence[str], ontology: CellOntology, seed: int) -> dict[str, Score]:
     """Return the mean LCAD over wrong cells, over all cells, and over wrong cells as scFM-Bench counts it.
 
-    Cells whose true or predicted label is not in the Cell Ontology have no distance and are left out; `n` counts the
-    others.
-
-    Parameters
-    ----------
-    true_n, predicted_n
-        Labels, one per cell; at least one cell.
-    seed
-        Seed of the bootstrap over cells.
-
-    Returns
-    -------
-    dict
-        `lcad_errors` and `lcad_up_errors` (empty where no cell is wrong; `n` counts the wrong ones) and `lcad`. All are
-        empty, with the reason, where no cell is left.
+    There is at least one cell. Cells whose true or predicted label is not in the Cell Ontology have no distance and are
+    left out; `n` counts the others, or the wrong ones of these. Scores say why they are empty.
     """
     true_n, predicted_n = (np.asarray(labels, dtype=str) for labels in (true_n, predicted_n))
     outside = [term for term in np.union1d(true_n, predicted_n) if ontology.current(term) is None]

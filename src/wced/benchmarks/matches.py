@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from wced.benchmarks.labels import current_term
-from wced.benchmarks.lcad import distance
+from wced.benchmarks.lcad import meeting
 from wced.benchmarks.task import LEAST_DEPTH
 from wced.ontology import CellOntology
 from wced.stats import SAMPLES, Score, percentiles, wilson
@@ -18,24 +18,10 @@ JUDGEMENTS = ("accuracy_exact", "accuracy_coarser", "finer_unverified", "wrong")
 
 
 def pairs(true_n: Sequence[str], predicted_n: Sequence[str], ontology: CellOntology) -> pd.DataFrame:
-    """Return the distinct pairs of a true and a predicted term, so that each is looked up once.
+    """Return the distinct pairs of a true and a predicted term: `true`, `predicted`, `cells` and `kind` (of `KINDS`).
 
-    Parameters
-    ----------
-    true_n
-        Current Cell Ontology id of each cell.
-    predicted_n
-        Predicted term of each cell.
-
-    Returns
-    -------
-    pd.DataFrame
-        `true`, `predicted` (current terms), `cells`, and `kind`, one of `KINDS`.
-
-    Raises
-    ------
-    WcedError
-        If a predicted term is not in the Cell Ontology.
+    True terms are current ones; predicted ones are replaced by current ones. Raises WcedError if a predicted term is
+    not in the Cell Ontology.
     """
     cells = pd.DataFrame({"true": np.asarray(true_n, dtype=str), "predicted": np.asarray(predicted_n, dtype=str)})
     current = {term: current_term(term, ontology, "predicted terms") for term in cells["predicted"].unique()}
@@ -70,10 +56,7 @@ def judged(table: pd.DataFrame, ontology: CellOntology) -> np.ndarray:
 
 
 def judgement_scores(table: pd.DataFrame, ontology: CellOntology) -> dict[str, Score]:
-    """Return the share of cells of each of `JUDGEMENTS`, and `accuracy_lineage_known`, those exact or coarser.
-
-    `table` is what `pairs` returns.
-    """
+    """Return the share of cells of each of `JUDGEMENTS`, and `accuracy_lineage_known`, those exact or coarser."""
     judged_u = judged(table, ontology)
     groups = {**{name: (name,) for name in JUDGEMENTS}, "accuracy_lineage_known": JUDGEMENTS[:2]}
     return {name: share(np.isin(judged_u, group), table["cells"]) for name, group in groups.items()}
@@ -85,17 +68,10 @@ def share(hit_u: Sequence[bool], cells_u: Sequence[int]) -> Score:
 
 
 def macro_share(hit_u: pd.Series, table: pd.DataFrame, seed: int) -> Score:
-    """Return the mean over true types of the share of a type's cells whose pair is a hit.
+    """Return the mean over true types of the share of a type's cells whose pair (of `pairs`) is a hit.
 
-    Parameters
-    ----------
-    hit_u
-        Whether each pair is a hit; bool.
-    table
-        What `pairs` returned.
-    seed
-        Seed of the bootstrap. Cells are sampled within their type, so that no type is lost; where every type's share is
-        0 or 1 nothing varies, and there is no interval.
+    The bootstrap samples cells within their type, so that no type is lost; where every type's share is 0 or 1 nothing
+    varies, and there is no interval.
     """
     types = table.assign(hits=table["cells"].where(hit_u, 0)).groupby("true")[["cells", "hits"]].sum()
     cells_k, share_k = types["cells"].to_numpy(), (types["hits"] / types["cells"]).to_numpy()
@@ -107,28 +83,17 @@ def macro_share(hit_u: pd.Series, table: pd.DataFrame, seed: int) -> Score:
 
 
 def depth_shares(table: pd.DataFrame, ontology: CellOntology) -> dict[int, Score]:
-    """Return the accuracy at every depth of the Cell Ontology, true and predicted term rolled up to it.
+    """Return the accuracy at every depth of the Cell Ontology, from 1 to that of the deepest truth.
 
     The depth of a term is the number of links of the longest is_a path from the root to it. Rolled up to depth d, a
     term becomes those of its ancestors (and itself) that have this depth; several where it has several parents. A
     prediction is right at depth d if it and the truth, rolled up, have a term in common; that is, if their lowest
     common ancestor is at least so deep. Cells whose truth is less deep than d are left out (the score's `n` counts the
-    others); a prediction that is less deep is wrong. A cell that is right at d is right at all lesser depths, and at
-    the truth's own depth right means `exact or descendant`.
-
-    Parameters
-    ----------
-    table
-        What `pairs` returned.
-
-    Returns
-    -------
-    dict
-        Depth, from 1 to that of the deepest truth, and its score.
+    others); a prediction that is less deep is wrong. At the truth's own depth right means `exact or descendant`.
     """
     true_u, cells_u = table["true"].map(ontology.depths).to_numpy(), table["cells"].to_numpy()
     terms = zip(table["true"], table["predicted"], strict=True)
-    common_u = np.array([ontology.depths[distance(true, predicted, ontology).ancestor] for true, predicted in terms])
+    common_u = np.array([ontology.depths[meeting(true, predicted, ontology)[0]] for true, predicted in terms])
     return {
         depth: share(common_u[true_u >= depth] >= depth, cells_u[true_u >= depth])
         for depth in range(1, int(true_u.max()) + 1)

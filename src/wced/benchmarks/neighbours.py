@@ -58,15 +58,8 @@ class Neighbours:
 def neighbours_of(embedding: AnnData, count: int, seed: int, cluster_seeds: int) -> Neighbours:
     """Return graph and clusterings of the labelled cells of an embedding.
 
-    Parameters
-    ----------
-    embedding
-        Cells × dimensions with the obs column `cell_type_ontology_term_id`.
-    count
-        Neighbours of a cell in the graph, itself among them.
-    seed, cluster_seeds
-        First seed of the clusterings, and how many seeds follow one another. They are of the clustering alone, never of
-        a training.
+    `count` is the number of neighbours of a cell in the graph, itself among them. The seeds of the clusterings, and of
+    nothing else, are `seed`, `seed` + 1 and so on.
     """
     if CELL_TYPE not in embedding.obs:
         raise WcedError(f"the embedding's obs has no column {CELL_TYPE}, by which cells are scored")
@@ -97,10 +90,7 @@ def nearest(x_nd: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def nearest_of_other_groups(x_nd: np.ndarray, group_n: np.ndarray, count: int) -> np.ndarray:
-    """Return the `count` nearest cells of each cell among those of all other groups than its own, int32 indices.
-
-    The search is exact, by Euclidean distances. Each cell needs at least `count` cells of other groups.
-    """
+    """Return the `count` nearest cells of each cell among those of all other groups than its own, int32 indices."""
     from sklearn.neighbors import NearestNeighbors
 
     indices_nk = np.empty((len(x_nd), count), np.int32)

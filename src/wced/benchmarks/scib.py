@@ -40,19 +40,10 @@ class Part:
 
 
 def bio(x_nd: np.ndarray, label_n: np.ndarray, clusters_crn: np.ndarray, weight_sn: np.ndarray) -> dict[str, Part]:
-    """Return NMI, ARI and ASW label.
+    """Return NMI, ARI and ASW label of cells with an embedding, labels, clusterings and bootstrap weights.
 
-    Parameters
-    ----------
-    x_nd
-        Embedding, cells × dimensions.
-    label_n
-        Label of each cell.
-    clusters_crn
-        Clusterings of the cells, as `neighbours.leiden` returns them; for each seed the resolution with the best NMI is
-        scored, as scib-metrics does for its one seed.
-    weight_sn
-        As `stats.bootstrap_weights` returns it.
+    Of the clusterings (`neighbours.leiden`), for each seed the resolution with the best NMI is scored, as scib-metrics
+    does for its one seed. Weights are those of `stats.bootstrap_weights`.
     """
     code_n, labels = pd.factorize(label_n, sort=True)
     if len(labels) == 1:
@@ -94,7 +85,7 @@ def mean_of_cells(value_n: np.ndarray, group_n: np.ndarray, weight_sn: np.ndarra
 def batch(
     x_nd: np.ndarray, label_n: np.ndarray, batch_n: np.ndarray, neighbours: Neighbours, weight_sn: np.ndarray
 ) -> dict[str, Part]:
-    """Return graph connectivity and ASW batch; see `bio` for the parameters, `batch_n` is the batch of each cell."""
+    """Return graph connectivity and ASW batch; see `bio`."""
     if len(np.unique(batch_n)) == 1:
         return dict.fromkeys(BATCH, Part(reason="the dataset has one batch"))
     code_n = pd.factorize(label_n, sort=True)[0]
@@ -147,16 +138,9 @@ def _asw_batch(x_nd: np.ndarray, code_n: np.ndarray, batch_n: np.ndarray, weight
 
 
 def group_means(value_n: np.ndarray, group_n: np.ndarray, weight_sn: np.ndarray) -> np.ndarray:
-    """Return for each bootstrap sample the mean over groups of the mean of each group's cells, (samples,).
+    """Return for each bootstrap sample the mean over groups of the mean value of each group's cells, (samples,).
 
-    Parameters
-    ----------
-    value_n
-        Value of each cell.
-    group_n
-        Group of each cell, from 0; -1 for none. A group without a cell in a sample is no part of the sample's mean.
-    weight_sn
-        As `stats.bootstrap_weights` returns it.
+    Groups count from 0, -1 is none; a group without a cell in a sample is no part of the sample's mean.
     """
     member_gn = _indicator(group_n)
     size_gs = member_gn @ weight_sn.T
@@ -171,14 +155,7 @@ def agreement(label_n: np.ndarray, cluster_n: np.ndarray, weight_sn: np.ndarray)
 
     NMI = MI(labels, clusters) / mean of the two entropies; ARI = 2 (ad - bc) / ((a + b)(b + d) + (a + c)(c + d)) on the
     pairs of cells that both (a), one (b, c) or none (d) put together: scikit-learn's, from the contingency tables of
-    all samples at once.
-
-    Parameters
-    ----------
-    label_n, cluster_n
-        Label and cluster of each cell, from 0.
-    weight_sn
-        As `stats.bootstrap_weights` returns it.
+    all samples at once. Labels and clusters count from 0.
     """
     from scipy.stats import entropy
 

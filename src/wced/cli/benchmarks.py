@@ -58,13 +58,11 @@ def score(
     from wced import tables
     from wced.benchmarks.job import read_job, scorer
 
+    files = {"neighbours": neighbours, "annotation": annotation, "checkpoint": checkpoint, "source": source}
+    files["reference"] = reference
     with record(command=f"score {task}", section=typed.model_dump(mode="json")):
         with nullcontext() if figures is None else whole_folder(figures) as folder:
-            job = read_job(
-                run, seed, typed, embedding, neighbours=neighbours, annotation=annotation, checkpoint=checkpoint,
-                source=source, reference=reference, figures=folder,
-            )  # fmt: skip
-            scores = scorer(task)(job)
+            scores = scorer(task)(read_job(run, seed, typed, embedding, files, folder))
         tables.write(scores, tables.SCORES, output)
 
 

@@ -15,14 +15,7 @@ from wced.figures.charts import name_rows, panels
 def dots(folder: Path, ablation: pd.DataFrame, metrics: Mapping[str, Sequence[str]]) -> None:
     """Plot a panel for each metric, a line for each checkpoint: a dot per dataset, a bar at their mean.
 
-    Parameters
-    ----------
-    folder
-        Folder to write `ablation` to.
-    ablation
-        Rows of tables.ABLATION.
-    metrics
-        Metrics of each task that have a panel, after that of the error of reconstruction.
+    `ablation` are rows of tables.ABLATION, `metrics` those of each task that have a panel beside reconstruction.
     """
     titles = {}
     for task, names in {"ablation": ["median_rescaled_mae"], **metrics}.items():

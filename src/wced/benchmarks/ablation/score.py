@@ -28,19 +28,9 @@ def reconstruction(folders: Sequence[str | Path], *, run: str, seed: int, min_no
     together, and the validation loss. The median is over genes with enough values in every checkpoint: MLM predicts
     frequent genes far more often than rare ones, and medians over other genes could not be compared.
 
-    Parameters
-    ----------
-    folders
-        What pretraining wrote for each checkpoint: `gene_error_sums.parquet` and `metrics.tsv`.
-    run, seed
-        Of the run.
-    min_nonzero
-        Non-zero values that a gene needs in every checkpoint.
-
-    Raises
-    ------
-    WcedError
-        If a file is missing, or a checkpoint decodes expression in two ways.
+    `folders` hold what pretraining wrote for each checkpoint, `gene_error_sums.parquet` and `metrics.tsv`. A gene needs
+    `min_nonzero` non-zero values in every checkpoint. Raises WcedError if a file is missing, or a checkpoint decodes
+    expression in two ways.
     """
     rows, errors, datasets = [], {}, set()
     for folder in map(Path, folders):
@@ -81,13 +71,7 @@ def _last_sums(path: Path) -> pd.DataFrame:
 
 
 def chosen(scores: pd.DataFrame, section: Ablation) -> pd.DataFrame:
-    """Return the scores of the ablation's checkpoints at its metrics, and those of reconstruction.
-
-    Raises
-    ------
-    WcedError
-        If a checkpoint has no score at a metric.
-    """
+    """Return the scores of the ablation's checkpoints at its metrics and of reconstruction; WcedError if one lacks."""
     metrics = section.metrics | {"ablation": [metric.name for metric in METRICS]}
     named = [metric in metrics.get(task, ()) for task, metric in zip(scores["task"], scores["metric"], strict=True)]
     scores = scores[np.array(named, bool) & scores["model"].isin(list(section.checkpoints))]

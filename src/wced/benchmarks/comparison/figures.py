@@ -30,19 +30,7 @@ def write_figures(ranking: pd.DataFrame, folder: Path) -> None:
     """Write the figures `ranking` and `pareto`, each with its numbers and caption.
 
     There is none where the CZI benchmark scored no model on all of its datasets, and no `ranking` of a single model,
-    which has no z-scores.
-
-    Parameters
-    ----------
-    ranking
-        Rows of tables.RANKING of one run.
-    folder
-        Folder to write to.
-
-    Raises
-    ------
-    WcedError
-        If the ranking is of several runs.
+    which has no z-scores. `ranking` are rows of tables.RANKING; raises WcedError if they are of several runs.
     """
     if len(runs := ranking["run"].unique()) > 1:
         raise WcedError(f"figures are of one run, but the scores are of {', '.join(runs)}")

@@ -28,11 +28,8 @@ def differences(scores: pd.DataFrame) -> pd.DataFrame:
     (Demšar 2006, Statistical comparisons of classifiers over multiple data sets, JMLR 7:1-30), corrected by Holm's
     method over all pairs of models at the metric. Of n datasets, p is 2^(1 - n) at least.
 
-    Parameters
-    ----------
-    scores
-        Rows of tables.SCORES, of several tasks and datasets. Scores of several splits of a dataset are averaged, so
-        that a dataset counts once. Left out are published scores, and metrics that their task does not rank models by.
+    `scores` are rows of tables.SCORES, of several tasks and datasets. Several splits of a dataset are averaged,
+    so that a dataset counts once. Left out are published scores, and metrics that their task does not rank models by.
     """
     rows = []
     for facts, field in _fields(scores):

@@ -19,16 +19,8 @@ def signature(
 
         s_i = mean over up of z_ig − mean over down of z_ig,   z_ig = (x_ig − mean_g) / sd_g,
 
-    where x = log1p(10,000 · count / counts of the cell). A side without such a marker adds nothing.
-
-    Parameters
-    ----------
-    counts_ng
-        Raw counts, cells × all genes.
-    var
-        The genes: the index are Ensembl ids, `feature_name` symbols.
-    up, down
-        Markers, symbols or Ensembl ids.
+    where x = log1p(10,000 · count / counts of the cell). A side without such a marker adds nothing. Markers are symbols
+    (`feature_name` of the genes) or Ensembl ids (their index).
     """
     # An Ensembl id comes before a symbol, and the first gene of a symbol before the others.
     column_of = {name: i for i, name in reversed(list(enumerate(var["feature_name"].astype(str))))}
@@ -58,10 +50,8 @@ def enrichment(
 
     Parameters
     ----------
-    cluster_n
-        Cluster of each cell, from 0.
-    signature_n
-        Signature of each cell.
+    cluster_n, signature_n
+        Cluster of each cell, from 0, and its signature.
     case_n
         bool, (cells,): cases; the others are controls. There are both.
     donor_n
@@ -75,10 +65,8 @@ def enrichment(
         One row per cluster: cluster, cells, cases, case_share, share_of_cases, share_of_controls, signature,
         signature_se (over cells), odds_ratio, odds_low, odds_high, p_cells, q_cells, donors (with cells there),
         p_donors, q_donors (NaN where there is no test).
-    int
-        Number of samples of `donor_test`.
-    str
-        Why there is no such test; empty where there is one.
+    int, str
+        Number of samples of `donor_test`, and why there is no such test; empty where there is one.
     """
     from scipy import stats
 
@@ -127,10 +115,8 @@ def donor_test(
     -------
     np.ndarray
         p of each cluster; NaN where there is no test.
-    int
-        Number of samples; 0 where donors are unknown.
-    str
-        Why there is no test.
+    int, str
+        Number of samples (0 where donors are unknown), and why there is no test.
     """
     from scipy import stats
 

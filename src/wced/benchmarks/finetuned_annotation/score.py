@@ -9,7 +9,7 @@ from wced import h5ad
 from wced.benchmarks import lcad
 from wced.benchmarks.finetuned_annotation import PROBES, REFERENCE, FinetunedAnnotation
 from wced.benchmarks.job import Job, rows
-from wced.benchmarks.label_scores import LabelScores
+from wced.benchmarks.label_scores import label_scores
 from wced.benchmarks.probe import DISTANCES
 from wced.benchmarks.probe.score import PROTOCOL, predictions
 from wced.errors import WcedError
@@ -92,14 +92,14 @@ def _unscored(job: Job, reason: str) -> pd.DataFrame:
 
 
 def _scores(true_n: np.ndarray, predicted_n: Mapping[str, np.ndarray], seed: int) -> dict[str, Score]:
-    labels, scores = LabelScores(true_n, predicted_n, seed), {}
-    for name in predicted_n:
-        scores[f"accuracy_{name}"] = labels.accuracy(name)
-        for average in ("macro", "weighted"):
-            scores[f"{average}_f1_{name}"] = labels.f1(name, average)
-            if name not in PROBES:
-                scores[f"gain_{average}_f1_{name}"] = labels.gain(name, REFERENCE, average)
-    return scores
+    labels = label_scores(true_n, predicted_n, seed, REFERENCE)
+    names = ("accuracy", "macro_f1", "gain_macro_f1", "weighted_f1", "gain_weighted_f1")
+    return {
+        f"{name}_{method}": labels[f"{name}_{method}"]
+        for method in predicted_n
+        for name in names
+        if method not in PROBES or not name.startswith("gain")
+    }
 
 
 def _distances(

@@ -7,7 +7,7 @@ import pandas as pd
 
 from wced.benchmarks.gene_level import GeneLevel
 from wced.benchmarks.job import Job, rows
-from wced.benchmarks.label_scores import LabelScores
+from wced.benchmarks.label_scores import label_scores
 from wced.benchmarks.labels import UNKNOWN, known
 from wced.stats import SAMPLES, Score, bootstrap_weights, hanley_mcneil, missing, percentiles
 
@@ -24,11 +24,8 @@ def score(job: Job) -> pd.DataFrame:
     gene-level ones of "Biology-driven insights into the power of single-cell foundation models" (Genome Biology 2025),
     tissue specificity and function, with functional families and expression programs for Gene Ontology terms.
 
-    Parameters
-    ----------
-    job
-        Its embedding is what `wced.embedding.gene_vectors.write_all` wrote: genes × dimensions with obs columns
-        `train_cells`, `family`, `program` and the two taus.
+    The job's embedding is what `wced.embedding.gene_vectors.write_all` wrote: genes × dimensions with obs columns
+    `train_cells`, `family`, `program` and the two taus.
     """
     section: GeneLevel = job.section
     x_gd, genes, folds = np.asarray(job.embedding.X, np.float64), job.embedding.obs, section.folds
@@ -47,8 +44,8 @@ def score(job: Job) -> pd.DataFrame:
     else:
         probability_gc = _probabilities(x_gd[chosen], true_g, folds, job.seed)
         predicted_g = np.unique(true_g)[probability_gc.argmax(axis=1)]
-        labels = LabelScores(true_g, {"family": predicted_g}, job.seed)
-        scores |= {"macro_f1_family": labels.f1("family", "macro"), "accuracy_family": labels.accuracy("family")}
+        labels = label_scores(true_g, {"family": predicted_g}, job.seed)
+        scores |= {name: labels[name] for name in ("macro_f1_family", "accuracy_family")}
 
     chosen = seen & known(genes["program"])
     program_g = np.where(genes["program"].astype(str)[chosen] == "identity", "identity", "other")

@@ -2,8 +2,6 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 
 import numpy as np
@@ -24,20 +22,6 @@ PROBE = ("auc", "recall", "f1")
 """What the classifier is scored by, for all classes and for each (`auc:CLASS`)."""
 STEPS = 1000
 """Most steps of the logistic regression's solver."""
-
-
-@dataclass(frozen=True)
-class Fold:
-    """One split of the cells; every drug is on one side only, and every class on both."""
-
-    repeat: int
-    """Number of the repeat, from 0."""
-    fold: int
-    """Number of the fold in its repeat, from 0."""
-    test_drugs: tuple[str, ...]
-    """Drugs that are held out, sorted."""
-    test_n: np.ndarray
-    """bool, (cells,): cells of these drugs; the others train."""
 
 
 def score(job: Job) -> pd.DataFrame:
@@ -73,14 +57,14 @@ def score(job: Job) -> pd.DataFrame:
         scores = dict.fromkeys((*PROBE, *scib.BIO, "avg_bio"), missing(f"fewer than two classes are left ({why})"))
         scores |= {f"{metric}:{name}": missing("there is no other class") for name in classes for metric in PROBE}
     else:
-        folds = list(drug_folds(drug_n, class_n, folds=section.folds, repeats=section.repeats, seed=job.seed))
-        scores, confusion_cc = probe(x_nd, class_n, folds, job.seed)
+        folds = drug_folds(drug_n, class_n, folds=section.folds, repeats=section.repeats, seed=job.seed)
+        scores, confusion_cc = probe(x_nd, drug_n, class_n, folds, job.seed)
         scores |= _conserved(x_nd, class_n, section, job.seed)
         if job.figures is not None:
             from wced.benchmarks.mechanism_of_action.figures import confusion_figure
 
             confusion_figure(job, classes, confusion_cc)
-            _write_folds(job, folds, class_of_drug(drug_n, class_n))
+            folds.to_csv(job.figures / "held_out_drugs.tsv", sep="\t", index=False)
     scores |= {f"{metric}:{name}": missing(reason) for name, reason in reasons.items() for metric in PROBE}
     return rows(
         job,
@@ -105,10 +89,7 @@ def score(job: Job) -> pd.DataFrame:
 def responding(obs: pd.DataFrame, section: MechanismOfAction) -> tuple[np.ndarray, str]:
     """Return which cells were treated and responded, bool, (cells,), and in words which were left out.
 
-    Raises
-    ------
-    WcedError
-        If a column is missing or not of numbers.
+    Raises WcedError if a column is missing or not of numbers.
     """
     columns = (section.drug_column, section.class_column, section.dose_column, section.viability_column)
     for name in filter(None, columns):
@@ -147,12 +128,9 @@ def _numbers(obs: pd.DataFrame, column: str) -> np.ndarray:
 
 
 def class_of_drug(drug_n: np.ndarray, class_n: np.ndarray) -> pd.Series:
-    """Return the class of each drug, indexed by drug, sorted.
+    """Return the class of each drug, sorted by drug; raise WcedError if a drug has several.
 
-    Raises
-    ------
-    WcedError
-        If a drug has cells of several classes: the classifier would be trained on what it is tested on.
+    The classifier would be trained on what it is tested on.
     """
     pairs = pd.DataFrame({"drug": drug_n, "class": class_n}).drop_duplicates().sort_values(["drug", "class"])
     repeated = pairs["drug"].duplicated()
@@ -176,47 +154,32 @@ def too_small(drug_n: np.ndarray, class_n: np.ndarray, section: MechanismOfActio
     return reasons
 
 
-def drug_folds(drug_n: np.ndarray, class_n: np.ndarray, *, folds: int, repeats: int, seed: int) -> Iterator[Fold]:
-    """Yield the folds of each repeat (paper, section 4.5: stratified 2-fold, repeated 5 times, whole drugs held out).
+def drug_folds(drug_n: np.ndarray, class_n: np.ndarray, *, folds: int, repeats: int, seed: int) -> pd.DataFrame:
+    """Return which drugs each fold of each repeat holds out: `repeat`, `fold`, `class` and `drug`, sorted.
 
-    In each repeat the drugs of every class are shuffled and dealt to the folds in turn, from a random fold on. So each
-    fold holds at least one whole drug of each class out and trains on at least one other, each drug is held out once a
+    In each repeat the drugs of every class, at least as many as folds, are shuffled and dealt to the folds in turn,
+    from a random fold on (paper, section 4.5: stratified 2-fold, repeated 5 times, whole drugs held out). So each fold
+    holds at least one whole drug of each class out and trains on at least one other, each drug is held out once a
     repeat, and the folds' numbers of drugs of a class differ by one at most.
-
-    Parameters
-    ----------
-    drug_n, class_n
-        Drug and class of each cell, text.
-    folds
-        Folds of a repeat, at least 2.
-    repeats
-        Number of repeats.
-    seed
-        Seed of all shuffles.
 
     Raises
     ------
     WcedError
-        If a drug has several classes, or a class has fewer drugs than there are folds.
+        If a drug has several classes.
     """
     of_drug = class_of_drug(drug_n, class_n)
-    drugs = of_drug.index.to_numpy(dtype=str)
-    drugs_of_class = {name: np.flatnonzero(of_drug == name) for name in sorted(of_drug.unique())}
-    for name, members in drugs_of_class.items():
-        if len(members) < folds:
-            raise WcedError(f"class {name}: {len(members)} drugs are too few to hold one out in each of {folds} folds")
-    rng = np.random.default_rng(seed)
+    rng, tables = np.random.default_rng(seed), []
     for repeat in range(repeats):
-        fold_of_drug = np.empty(len(drugs), np.int64)
-        for members in drugs_of_class.values():
+        fold_of_drug = np.empty(len(of_drug), np.int64)
+        for name in sorted(of_drug.unique()):
+            members = np.flatnonzero(of_drug == name)
             fold_of_drug[rng.permutation(members)] = (np.arange(len(members)) + rng.integers(folds)) % folds
-        for fold in range(folds):
-            held_out = drugs[fold_of_drug == fold]
-            yield Fold(repeat, fold, tuple(held_out.tolist()), np.isin(drug_n, held_out))
+        tables.append(pd.DataFrame({"repeat": repeat, "fold": fold_of_drug, "class": of_drug, "drug": of_drug.index}))
+    return pd.concat(tables, ignore_index=True).sort_values(["repeat", "fold", "class", "drug"], ignore_index=True)
 
 
 def probe(
-    x_nd: np.ndarray, class_n: np.ndarray, folds: Sequence[Fold], seed: int
+    x_nd: np.ndarray, drug_n: np.ndarray, class_n: np.ndarray, folds: pd.DataFrame, seed: int
 ) -> tuple[dict[str, Score], np.ndarray]:
     """Train a logistic regression on each fold's training drugs and judge it on those held out.
 
@@ -224,10 +187,10 @@ def probe(
     ----------
     x_nd
         Embedding, cells × dimensions.
-    class_n
-        Class of each cell, text; at least two classes.
+    drug_n, class_n
+        Drug and class of each cell, text; at least two classes.
     folds
-        What `drug_folds` yielded for the same cells.
+        What `drug_folds` returned for the same cells.
     seed
         Seed of the solver.
 
@@ -243,12 +206,13 @@ def probe(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    classes = np.unique(class_n)
+    classes, held_out = np.unique(class_n), [drugs for _, drugs in folds.groupby(["repeat", "fold"])["drug"]]
     value_fmc, counts_cc, ratio_f = [], np.zeros((len(classes),) * 2), []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        for fold in progress(folds, "mechanisms", unit="folds"):
-            test_n, true_n = fold.test_n, class_n[fold.test_n]
+        for drugs in progress(held_out, "mechanisms", unit="folds"):
+            test_n = np.isin(drug_n, drugs)
+            true_n = class_n[test_n]
             classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=STEPS, random_state=seed))
             probability_nc = classifier.fit(x_nd[~test_n], class_n[~test_n]).predict_proba(x_nd[test_n])
             predicted_n = classes[probability_nc.argmax(axis=1)]
@@ -259,7 +223,7 @@ def probe(
             counts_cc += confusion_matrix(true_n, predicted_n, labels=classes)
             ratio_f.append(test_n.sum() / (~test_n).sum())
     if caught:
-        logger.warning("%d warnings of %d classifiers, the first: %s", len(caught), len(folds), caught[0].message)
+        logger.warning("%d warnings of %d classifiers, the first: %s", len(caught), len(held_out), caught[0].message)
     scores = {}
     for m, metric in enumerate(PROBE):
         value_fc = np.array(value_fmc)[:, m]
@@ -287,11 +251,3 @@ def _conserved(x_nd: np.ndarray, class_n: np.ndarray, section: MechanismOfAction
     parts = scib.bio(x_nd, class_n, clusters_crn, bootstrap_weights(len(x_nd), seed))
     parts["avg_bio"] = scib.mean(parts, scib.BIO)
     return {name: part.score for name, part in parts.items()}
-
-
-def _write_folds(job: Job, folds: Sequence[Fold], of_drug: pd.Series) -> None:
-    """Write which drugs each fold held out."""
-    columns = ["repeat", "fold", "class", "drug"]
-    drugs = [(fold.repeat, fold.fold, of_drug[drug], drug) for fold in folds for drug in fold.test_drugs]
-    table = pd.DataFrame(drugs, columns=columns).sort_values(columns)
-    table.to_csv(job.figures / "held_out_drugs.tsv", sep="\t", index=False)

@@ -22,12 +22,8 @@ def proximities(ontology: CellOntology, terms: Sequence[str], restart: float) ->
 
         Q = r (I − (1 − r) W)⁻¹,
 
-    here solved exactly, where others iterate until little changes.
-
-    Returns
-    -------
-    np.ndarray
-        Starts × all terms (in the order of `ontology.terms`), float64; each row sums to 1.
+    here solved exactly, where others iterate until little changes. It is returned as starts × all terms (in the order
+    of `ontology.terms`), float64.
     """
     from scipy import sparse
     from scipy.sparse.linalg import splu
@@ -44,15 +40,10 @@ def proximities(ontology: CellOntology, terms: Sequence[str], restart: float) ->
 
 
 def profiles(ontology: CellOntology, terms: Sequence[str], restart: float) -> np.ndarray:
-    """Return a vector for each term, such that terms near in the Cell Ontology have vectors near each other.
+    """Return a vector for each term (terms × all terms), such that terms near in the Cell Ontology have near vectors.
 
     The vector is log(q + 1/T²) − log(1/T²) of the term's `proximities` q among T terms: the diffusion component
     analysis that scFM-Bench applies (there compressed to 256 dimensions by a singular value decomposition, here whole).
-
-    Returns
-    -------
-    np.ndarray
-        Terms × all terms, float64.
     """
     smallest = 1 / len(ontology.terms) ** 2
     # The solver may return a value just below zero for zero.
@@ -99,16 +90,10 @@ def scores(
 
     Parameters
     ----------
-    x_nd
-        Embedding, cells × dimensions.
-    type_n
-        Current Cell Ontology id of each cell.
-    ontology
-        The Cell Ontology.
-    restart
-        Probability of a restart in a step.
-    min_cells
-        Types with fewer cells are left out.
+    x_nd, type_n
+        Embedding, cells × dimensions, and current Cell Ontology id of each cell.
+    restart, min_cells
+        Probability of a restart in a step; types with fewer cells are left out.
     seed
         Seed of the bootstrap over types.
 

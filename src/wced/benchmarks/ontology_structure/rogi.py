@@ -12,14 +12,9 @@ _CHUNK = 20
 
 
 def tree(x_nd: np.ndarray, levels: int = LEVELS) -> tuple[np.ndarray, np.ndarray]:
-    """Return nested clusterings of cells by complete linkage, from every cell alone to all in one.
+    """Return so many nested clusterings of cells by complete linkage, from every cell alone to all in one.
 
-    Parameters
-    ----------
-    x_nd
-        Embedding, cells × dimensions; at least two cells.
-    levels
-        Number of clusterings; with fewer cells there are fewer.
+    There are at least two cells; of few cells there are fewer clusterings.
 
     Returns
     -------
@@ -47,16 +42,8 @@ def dispersion(cluster_nl: np.ndarray, property_nd: np.ndarray, weight_bn: np.nd
 
         σ² = Σ_c w_c ‖ȳ_c − ȳ‖² / Σ_c w_c,
 
-    where w_c is the weight of cluster c, ȳ_c the weighted mean of the properties of its cells and ȳ that of all.
-
-    Parameters
-    ----------
-    cluster_nl
-        Nested clusterings, as `tree` returns them.
-    property_nd
-        Property of each cell, a vector.
-    weight_bn
-        Sets of non-negative weights of the cells.
+    where w_c is the weight of cluster c, ȳ_c the weighted mean of the properties (vectors) of its cells and ȳ that of
+    all. Clusterings are those of `tree`, each row of weights is a set of weights of the cells.
     """
     from scipy import sparse
 
@@ -82,12 +69,7 @@ def dispersion(cluster_nl: np.ndarray, property_nd: np.ndarray, weight_bn: np.nd
 def roughness(sigma_bl: np.ndarray, x_l: np.ndarray) -> np.ndarray:
     """Return 1 − ∫ σ(x) / σ(0) dx over x from 0 to 1, by trapezoids, for each row of `dispersion`.
 
-    Parameters
-    ----------
-    sigma_bl
-        Dispersion at each level; the first is that of the cells one by one.
-    x_l
-        x of each level, ascending from 0; beyond the last level, up to 1, dispersion stays the same.
+    x ascends from 0, the level of the cells one by one; beyond the last level, up to 1, dispersion stays the same.
     """
     sigma_bl = np.concatenate([sigma_bl, sigma_bl[:, -1:]], axis=1)
     return 1 - np.trapezoid(sigma_bl / sigma_bl[:, :1], np.append(x_l, 1.0), axis=1)
@@ -109,19 +91,7 @@ def scores(x_nd: np.ndarray, properties: dict[str, np.ndarray], seed: int) -> di
     property is a vector and R is divided by 2σ(0), so that it is at most 1 for any labels; for a property with two
     equally frequent values it is the published one.
 
-    Parameters
-    ----------
-    x_nd
-        Embedding, cells × dimensions.
-    properties
-        Properties by their name, cells × dimensions of the property.
-    seed
-        Seed of the bootstrap over cells.
-
-    Returns
-    -------
-    dict
-        `rogi_NAME` and `rogi_xd_NAME` of each property.
+    `properties` has arrays, cells × dimensions, by their name. Scores are `rogi_NAME` and `rogi_xd_NAME` of each.
     """
     names = [f"{kind}_{name}" for name in properties for kind in ("rogi", "rogi_xd")]
     n = len(x_nd)

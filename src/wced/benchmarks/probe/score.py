@@ -10,9 +10,10 @@ import pandas as pd
 
 from wced.benchmarks import lcad
 from wced.benchmarks.job import Job, rows, unscored
-from wced.benchmarks.label_scores import LabelScores
+from wced.benchmarks.label_scores import label_scores
 from wced.benchmarks.labels import CELL_TYPE, known
 from wced.benchmarks.probe import CLASSIFIERS, DISTANCES, METRICS, Probe
+from wced.ontology import load
 from wced.progress import progress
 from wced.stats import Score
 
@@ -31,13 +32,7 @@ def score(job: Job) -> pd.DataFrame:
     Every cell is predicted once, by classifiers fitted on the cells of all groups but those of its fold (GroupKFold).
     Cells whose type no training cell of their fold has cannot be predicted: they train in other folds but are not
     scored, and `split` counts them. Intervals resample cells and take the groups as they are, so they do not show how
-    much other batches or donors would differ.
-
-    Parameters
-    ----------
-    job
-        The embedding's obs has `cell_type_ontology_term_id` and the column that the section groups by. Cells without a
-        cell type or group are left out.
+    much other batches or donors would differ. Cells without a cell type or group are left out.
     """
     section: Probe = job.section
     labels, groups = (job.embedding.obs[column].astype(str) for column in (CELL_TYPE, section.group))
@@ -68,24 +63,14 @@ def score(job: Job) -> pd.DataFrame:
         scores = unscored(METRICS, "no training cell is of any test cell's type")
         if scored_n.any():
             predicted_n = {name: label_n[scored_n] for name, label_n in predicted_n.items()}
-            scores = label_scores(true_n[scored_n], predicted_n, job.seed)
+            scores = classifier_scores(true_n[scored_n], predicted_n, job.seed)
     return rows(job, "probe", scores, protocol=PROTOCOL, split=split, n=int(scored_n.sum()))
 
 
 def predictions(
     x_train_nd: np.ndarray, true_train_n: np.ndarray, x_test_nd: np.ndarray, seed: int
 ) -> dict[str, np.ndarray]:
-    """Fit every classifier on the training cells, and return the labels that it gives the test cells.
-
-    Parameters
-    ----------
-    x_train_nd, x_test_nd
-        Embeddings, cells × dimensions.
-    true_train_n
-        Label of each training cell, text.
-    seed
-        Seed of the stochastic gradient descent.
-    """
+    """Fit every classifier on the training cells (embeddings, labels), and return the labels of the test cells."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression, SGDClassifier
     from sklearn.preprocessing import StandardScaler
@@ -105,19 +90,11 @@ def predictions(
     return predicted_n
 
 
-def label_scores(true_n: np.ndarray, predicted_n: Mapping[str, np.ndarray], seed: int) -> dict[str, Score]:
-    """Return every metric of the labels that the classifiers give the cells; there is at least one cell.
-
-    Accuracy has Wilson's interval, F1 and LCAD have those of bootstraps over cells.
-    """
-    from wced.ontology import load
-
-    labels = LabelScores(true_n, predicted_n, seed)
-    scores = {}
-    for name in predicted_n:
-        scores[f"macro_f1_{name}"] = labels.f1(name, "macro")
-        scores[f"weighted_f1_{name}"] = labels.f1(name, "weighted")
-        scores[f"accuracy_{name}"] = labels.accuracy(name)
-        distances = lcad.scores(true_n, predicted_n[name], load(), seed)
+def classifier_scores(true_n: np.ndarray, predicted_n: Mapping[str, np.ndarray], seed: int) -> dict[str, Score]:
+    """Return every metric of the labels that the classifiers give the cells; there is at least one cell."""
+    labels, scores = label_scores(true_n, predicted_n, seed), {}
+    for name, label_n in predicted_n.items():
+        distances = lcad.scores(true_n, label_n, load(), seed)
+        scores |= {f"{kind}_{name}": labels[f"{kind}_{name}"] for kind in ("macro_f1", "weighted_f1", "accuracy")}
         scores |= {f"{metric}_{name}": distances[metric] for metric in DISTANCES}
     return scores

@@ -8,7 +8,7 @@ import pandas as pd
 from wced.benchmarks import matches
 from wced.benchmarks.job import Job, rows, unscored
 from wced.benchmarks.labels import labelled
-from wced.benchmarks.probe.score import PROTOCOL, label_scores, predictions
+from wced.benchmarks.probe.score import PROTOCOL, classifier_scores, predictions
 from wced.benchmarks.task import LEAST_DEPTH
 from wced.benchmarks.transfer import LINEAGE, METRICS
 from wced.embedding.files import COMMON
@@ -32,13 +32,8 @@ def score(job: Job) -> pd.DataFrame:
     dataset lacks may still get a coarser name. Intervals are those of the probe and Wilson's.
 
     Models that embed each dataset in a space of its own have no scores: one dataset's first dimension is not the
-    other's.
-
-    Parameters
-    ----------
-    job
-        With `reference`, the same model's embedding of the dataset to train on. Both have
-        `cell_type_ontology_term_id`; cells without one are left out.
+    other's. The job's `reference` is the same model's embedding of the dataset to train on. Cells without a cell type
+    are left out.
 
     Raises
     ------
@@ -65,7 +60,8 @@ def score(job: Job) -> pd.DataFrame:
         predicted_n["knn"] = nearest_types(x_train_nd, true_train_n, x_nd)
         scores = unscored(METRICS, f"no cell is of a type that {train['dataset']} has")
         if shared.any():
-            scores |= label_scores(true_n[shared], {name: p_n[shared] for name, p_n in predicted_n.items()}, job.seed)
+            of_shared = {name: label_n[shared] for name, label_n in predicted_n.items()}
+            scores |= classifier_scores(true_n[shared], of_shared, job.seed)
         scores |= lineages(true_n, predicted_n)
     return rows(
         job,

@@ -74,14 +74,11 @@ def _flow(predictions: Predictions, job: Job) -> None:
 
 
 def label_table(predictions: Predictions) -> pd.DataFrame:
-    """Return how the cells of each label of the dataset are predicted; labels that cannot be scored are in it too.
+    """Return how the cells of each label are predicted, one row per label, the most frequent first.
 
-    Returns
-    -------
-    pd.DataFrame
-        One row per label, the most frequent first: `label`, `term` (the current one), `name`, `cells`, `mapping` (where
-        the model's ontology has it), shares `exact`, `descendant`, `ancestor`, `miss`, and the most frequent
-        prediction, `most_predicted`.
+    Columns are `label`, `term` (the current one; empty for labels that cannot be scored), `name`, `cells`, `mapping`
+    (where the model's ontology has it), the shares of `matches.KINDS` and the most frequent prediction,
+    `most_predicted`.
     """
     ontology, names, table = predictions.ontology, _names(predictions), []
     for label, cells in pd.Series(predictions.label_n).value_counts().sort_index().items():

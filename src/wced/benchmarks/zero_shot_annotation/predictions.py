@@ -50,21 +50,9 @@ class Predictions:
 
 
 def read_predictions(job: Job, ontology: CellOntology, terms: pd.Series) -> Predictions:
-    """Return the predictions of a job with an annotation.
+    """Return the predictions of a job with an annotation, whose cells have these current terms.
 
-    Parameters
-    ----------
-    job
-        With `annotation` and `checkpoint`.
-    ontology
-        The Cell Ontology.
-    terms
-        Current term of each cell, as `labels.current_terms` returns them.
-
-    Raises
-    ------
-    WcedError
-        If the annotation is of other cells than the embedding, or does not fit the model's ontology.
+    Raises WcedError if the annotation is of other cells than the embedding, or does not fit the model's ontology.
     """
     name, table = f"annotation of {job.dataset} by {job.model}", job.annotation
     if not np.array_equal(table["cell"].to_numpy(dtype=str), job.embedding.obs_names.to_numpy(dtype=str)):

@@ -31,11 +31,7 @@ def score(job: Job) -> pd.DataFrame:
     silhouette) is not made again. So they say how much other cells of the same studies or other seeds of the clustering
     would change a score, not how much another study or another training would.
 
-    Parameters
-    ----------
-    job
-        With `neighbours`. The embedding's obs has `batch` and `cell_type_ontology_term_id`; unlabelled cells are left
-        out.
+    The job has `neighbours`, and obs `batch` and `cell_type_ontology_term_id`; unlabelled cells are left out.
     """
     x_nd, label_n, batch_n = labelled(job.embedding, "batch")
     if job.neighbours.reason:
@@ -68,17 +64,6 @@ def purity(
 
     The means are over all cells, over cell types, and, with the neighbours taken from other batches than the cell's,
     over the cells whose type another batch has.
-
-    Parameters
-    ----------
-    x_nd
-        Embedding of the labelled cells, cells × dimensions.
-    label_n, batch_n
-        Type and batch of each cell.
-    neighbours
-        Exact nearest cells among all of these.
-    weight_sn
-        As `stats.bootstrap_weights` returns it.
     """
     code_n, labels = pd.factorize(label_n, sort=True)
     if len(labels) == 1:
