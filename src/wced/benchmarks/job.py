@@ -1,6 +1,10 @@
 """What a benchmark works with: a job, which is one model on one dataset, and the rows of the table of scores."""
 
-from collections.abc import Callable, Iterable, Mapping
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +23,8 @@ from wced.errors import WcedError
 from wced.files import existing
 from wced.stats import Score, missing
 from wced.tables import SCORES, checked, read_parquet
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,16 @@ def rows(
         **{name: facts[name] for name in ("dataset", "model", "n_params", "width", "source", "leakage")},
     )  # fmt: skip
     return checked(table, SCORES)
+
+
+@contextmanager
+def counted_warnings() -> Iterator[None]:
+    """Log how often each kind of warning was raised, instead of each warning."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for name, times in Counter(warning.category.__name__ for warning in caught).items():
+        logger.warning("%s: %d times", name, times)
 
 
 def unscored(metrics: Iterable[Metric], reason: str) -> dict[str, Score]:

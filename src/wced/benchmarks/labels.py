@@ -36,6 +36,12 @@ def current_terms(embedding: AnnData, ontology: CellOntology) -> tuple[pd.Series
     return terms.where(terms.notna(), None), labels[known(labels) & terms.isna()]
 
 
+def left_out(terms: pd.Series, outside: pd.Series) -> str:
+    """Return in words which cells have no current term, from what `current_terms` returned."""
+    unlabelled = terms.isna().sum() - len(outside)
+    return f"all cells but {unlabelled} without a cell type and {len(outside)} whose label is not in the Cell Ontology"
+
+
 def current_term(term: str, ontology: CellOntology, source: object) -> str:
     """Return a term, or what replaces it if it is obsolete; raise WcedError naming the source if CL has neither."""
     current = ontology.current(term)

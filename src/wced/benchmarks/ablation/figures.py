@@ -38,15 +38,8 @@ def dots(folder: Path, ablation: pd.DataFrame, metrics: Mapping[str, Sequence[st
         axis.set_title(title)
         parts.append(part)
     data = pd.concat(parts)[["levels", "checkpoint", "task", "metric", "dataset", "value"]]
-    factor = first.iloc[0].partition("=")[0]
-    save_figure(
-        folder,
-        "ablation",
-        figure,
-        title="Ablation",
-        caption=(
-            "Each line is a checkpoint, each dot its score on one dataset (the error of reconstruction: on validation "
-            f"cells of one), each bar the mean. Colours are levels of {factor}."
-        ),
-        data=data,
+    caption = (
+        "Each line is a checkpoint, each dot its score on one dataset (the error of reconstruction: on validation "
+        f"cells of one), each bar the mean. Colours are levels of {first.iloc[0].partition('=')[0]}."
     )
+    save_figure(folder, "ablation", figure, title="Ablation", caption=caption, data=data)

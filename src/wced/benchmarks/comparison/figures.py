@@ -46,31 +46,23 @@ def write_figures(ranking: pd.DataFrame, folder: Path) -> None:
     where = f"Datasets: {', '.join(datasets)}; tasks, folds and settings of cz-benchmarks.{without}"
     joint = joint_z(means)
     if joint.notna().all():
-        save_figure(
-            folder,
-            "ranking",
-            _ranking_figure(shown, joint),
-            title="Models by their joint z-score",
-            caption=(
-                "Standard deviations above (right) or below the mean of all models, on each dataset (dots) and "
-                "averaged over datasets (bars): AvgBio, the mean of ARI, NMI and silhouette (solid), and macro F1 "
-                f"(hatched). The diamond is the mean of the two bars, and orders the models. {where}"
-            ),
-            data=shown[COLUMNS].assign(joint_z=shown["model"].map(joint)),
+        figure, data = _ranking_figure(shown, joint), shown[COLUMNS].assign(joint_z=shown["model"].map(joint))
+        caption = (
+            "Standard deviations above (right) or below the mean of all models, on each dataset (dots) and averaged "
+            "over datasets (bars): AvgBio, the mean of ARI, NMI and silhouette (solid), and macro F1 (hatched). The "
+            f"diamond is the mean of the two bars, and orders the models. {where}"
         )
+        title = "Models by their joint z-score"
+        save_figure(folder, "ranking", figure, title=title, caption=caption, data=data)
     front = pd.concat([on_front(points) for _, points in means.groupby("metric", sort=False)])
-    save_figure(
-        folder,
-        "pareto",
-        _pareto_figure(means.assign(front=front)),
-        title="Score against number of parameters",
-        caption=(
-            "Mean score over datasets against the trained parameters of what embeds; baselines without trained "
-            "parameters stand at 0, left of the dotted line. Ringed and joined by the line: the Pareto front, models "
-            f"that none of as many parameters or fewer beats. {where}"
-        ),
-        data=means[COLUMNS].assign(front=front),
+    figure, data = _pareto_figure(means.assign(front=front)), means[COLUMNS].assign(front=front)
+    caption = (
+        "Mean score over datasets against the trained parameters of what embeds; baselines without trained "
+        "parameters stand at 0, left of the dotted line. Ringed and joined by the line: the Pareto front, models "
+        f"that none of as many parameters or fewer beats. {where}"
     )
+    title = "Score against number of parameters"
+    save_figure(folder, "pareto", figure, title=title, caption=caption, data=data)
 
 
 def joint_z(means: pd.DataFrame) -> pd.Series:

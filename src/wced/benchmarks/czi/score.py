@@ -1,23 +1,24 @@
 """The scores of cz-benchmarks: label prediction, and clustering, embedding and batch integration."""
 
-import logging
-import warnings
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 
+import hnswlib
 import numpy as np
 import pandas as pd
+from czbenchmarks.metrics import metrics_registry
+from czbenchmarks.metrics.types import MetricType
+from czbenchmarks.tasks.clustering import ClusteringTask, ClusteringTaskInput
+from czbenchmarks.tasks.embedding import EmbeddingTask, EmbeddingTaskInput
+from czbenchmarks.tasks.label_prediction import MetadataLabelPredictionTask, MetadataLabelPredictionTaskInput
 
 from wced.benchmarks import scib
 from wced.benchmarks.czi import Czi
-from wced.benchmarks.job import Job, rows
+from wced.benchmarks.job import Job, counted_warnings, rows
 from wced.benchmarks.labels import labelled
 from wced.stats import Score, bootstrap_weights, missing, standard_errors
-
-logger = logging.getLogger(__name__)
 
 CLASSIFIERS = ("lr", "knn", "rf")
 """Logistic regression, 5 nearest neighbours and random forest."""
@@ -74,21 +75,15 @@ def label_prediction(job: Job) -> pd.DataFrame:
             value_f = part.groupby("split")[metric.removeprefix("macro_")].mean()
             method = f"t over {section.folds} folds"
             scores[name] = standard_errors(value_f.mean(), value_f.sem(), method, freedom=section.folds - 1)
-    return rows(
-        job,
-        "czi",
-        scores,
-        protocol=(
-            f"{PACKAGE} label prediction: logistic regression (lr, at most 100 steps), nearest neighbours (knn), "
-            "both on features of unit variance; random forest (rf); without suffix the mean"
-        ),
-        split=(
-            f"{section.folds} stratified folds; left out: {_unlabelled(job)}, {(~scored).sum()} cells of "
-            f"{len(sizes) - len(common)} classes under {section.min_class_size} cells"
-        ),
-        n=int(scored.sum()),
-        seed=section.seed,
+    protocol = (
+        f"{PACKAGE} label prediction: logistic regression (lr, at most 100 steps), nearest neighbours (knn), "
+        "both on features of unit variance; random forest (rf); without suffix the mean"
     )
+    split = (
+        f"{section.folds} stratified folds; left out: {job.embedding.n_obs - len(x_nd)} cells without a cell type, "
+        f"{(~scored).sum()} cells of {len(sizes) - len(common)} classes under {section.min_class_size} cells"
+    )
+    return rows(job, "czi", scores, protocol=protocol, split=split, n=int(scored.sum()), seed=section.seed)
 
 
 def structure(job: Job) -> pd.DataFrame:
@@ -99,35 +94,23 @@ def structure(job: Job) -> pd.DataFrame:
     """
     x_nd, type_n, batch_n = labelled(job.embedding, "batch")
     seed = job.section.seed
-    with _counted_warnings():
+    with counted_warnings():
         scores = _clusters(x_nd, type_n, seed) | _batches(x_nd, type_n, batch_n, seed)
-    return rows(
-        job,
-        "czi",
-        scores,
-        protocol=(
-            f"{PACKAGE} clustering (Leiden of igraph, resolution 1, 2 iterations, {CLUSTERED} neighbours), "
-            f"embedding (silhouette), batch integration (entropy of {MIXED} neighbours by hnswlib, silhouette)"
-        ),
-        split=f"all cells but {_unlabelled(job)}",
-        n=len(x_nd),
-        seed=seed,
+    protocol = (
+        f"{PACKAGE} clustering (Leiden of igraph, resolution 1, 2 iterations, {CLUSTERED} neighbours), "
+        f"embedding (silhouette), batch integration (entropy of {MIXED} neighbours by hnswlib, silhouette)"
     )
-
-
-def _unlabelled(job: Job) -> str:
-    return f"{job.embedding.n_obs - len(labelled(job.embedding)[0])} cells without a cell type"
+    split = f"all cells but {job.embedding.n_obs - len(x_nd)} cells without a cell type"
+    return rows(job, "czi", scores, protocol=protocol, split=split, n=len(x_nd), seed=seed)
 
 
 def _folds(x_nd: np.ndarray, labels: pd.Series, section: Czi) -> pd.DataFrame:
     """Return the score of every classifier in every fold."""
-    from czbenchmarks.tasks.label_prediction import MetadataLabelPredictionTask, MetadataLabelPredictionTaskInput
-
     task_input = MetadataLabelPredictionTaskInput(
         labels=labels, n_folds=section.folds, min_class_size=section.min_class_size
     )
     task = MetadataLabelPredictionTask(random_seed=section.seed)
-    with _counted_warnings():
+    with counted_warnings():
         # `run` returns the means of these only; a test checks that they are the same.
         return pd.DataFrame(task._run_task(x_nd, task_input).results)
 
@@ -141,9 +124,6 @@ def _clusters(x_nd: np.ndarray, type_n: np.ndarray, seed: int) -> dict[str, Scor
         reason = f"all cells are of one type, {type_n[0]}"
     if reason:
         return dict.fromkeys((*AVG_BIO, "avg_bio"), missing(reason))
-    from czbenchmarks.tasks.clustering import ClusteringTask, ClusteringTaskInput
-    from czbenchmarks.tasks.embedding import EmbeddingTask, EmbeddingTaskInput
-
     labels = pd.Series(type_n, index=np.arange(len(type_n)).astype(str))
     task = ClusteringTask(random_seed=seed)
     task_input = ClusteringTaskInput(obs=pd.DataFrame(index=labels.index), input_labels=labels)
@@ -167,9 +147,6 @@ def _batches(x_nd: np.ndarray, type_n: np.ndarray, batch_n: np.ndarray, seed: in
         return dict.fromkeys(BATCH, missing("the dataset has one batch"))
     if len(x_nd) <= MIXED:
         return dict.fromkeys(BATCH, missing(f"{len(x_nd)} labelled cells are too few for {MIXED} neighbours"))
-    from czbenchmarks.metrics import metrics_registry
-    from czbenchmarks.metrics.types import MetricType
-
     # As BatchIntegrationTask calls them (a test checks that), but apart: it fails where only the entropy is defined.
     with _one_thread():
         entropy = metrics_registry.compute(MetricType.ENTROPY_PER_CELL, X=x_nd, labels=batch_n, random_seed=seed)
@@ -189,8 +166,6 @@ def _one_thread() -> Iterator[None]:
     cz-benchmarks leaves the number to hnswlib, which takes all cores; then the graph, and with it the fourth digit of
     the entropy, depends on which thread is first.
     """
-    import hnswlib
-
     index = hnswlib.Index
 
     class OneThread(index):
@@ -203,13 +178,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         hnswlib.Index = index
-
-
-@contextmanager
-def _counted_warnings() -> Iterator[None]:
-    """Log how often each kind of warning was raised, instead of each warning."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    for name, times in Counter(warning.category.__name__ for warning in caught).items():
-        logger.warning("%s was given %d times", name, times)

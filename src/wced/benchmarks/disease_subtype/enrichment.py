@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
+from scipy import sparse, stats
 
 from wced.stats import CELL_SAMPLES, Score, adjusted, bootstrap_weights, standard_errors, woolf
 
@@ -68,8 +68,6 @@ def enrichment(
     int, str
         Number of samples of `donor_test`, and why there is no such test; empty where there is one.
     """
-    from scipy import stats
-
     groups = pd.DataFrame({"signature": signature_n, "case": case_n}).groupby(cluster_n)
     cells, cases = groups.size().to_numpy(), groups["case"].sum().to_numpy()
     others, all_cases = cells - cases, case_n.sum()
@@ -118,8 +116,6 @@ def donor_test(
     int, str
         Number of samples (0 where donors are unknown), and why there is no test.
     """
-    from scipy import stats
-
     untested = np.full(cluster_n.max() + 1, np.nan)
     unknown = (donor_n == "").sum()
     if unknown:

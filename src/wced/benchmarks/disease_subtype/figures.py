@@ -3,8 +3,9 @@
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+from sklearn.decomposition import PCA
 
-from wced.benchmarks.disease_subtype import Subtype
 from wced.benchmarks.job import Job
 from wced.figures import CYAN, DOT, OTHER, ROSE, WINE, save_figure, styled
 from wced.figures.charts import intervals, legend, panels, scatter
@@ -22,8 +23,6 @@ def cells_figure(job: Job, x_nd: np.ndarray, cells: pd.DataFrame) -> None:
 
     `cells` has the name (`cell`), `cluster`, `signature` and `kind` of each cell of `x_nd`.
     """
-    from sklearn.decomposition import PCA
-
     pca, subtype = PCA(2, random_state=job.seed), job.section.of(job.dataset)
     for i, component_n in enumerate(pca.fit_transform(x_nd).T, start=1):
         cells.insert(i, f"pc_{i}", component_n)
@@ -49,19 +48,13 @@ def cells_figure(job: Job, x_nd: np.ndarray, cells: pd.DataFrame) -> None:
         axis.set_ylabel(f"PC 2 ({pca.explained_variance_ratio_[1]:.0%})")
     sides = [("mean of ", subtype.up), ("minus mean of ", subtype.down)]
     formula = " ".join(words + ", ".join(names) for words, names in sides if names)
-    save_figure(
-        job.figures,
-        "cells",
-        figure,
-        title=f"Cells of {_name(subtype)}: {job.model} on {job.dataset}",
-        caption=(
-            f"First two principal components of the embedding of {len(x_nd):,} cells"
-            + (f" ({SHOWN:,} drawn at random are shown)" if len(x_nd) > SHOWN else "")
-            + f". Clusters are numbered by size. Signature: {formula}, each marker in standard deviations "
-            f"among these cells. Cases: {', '.join(subtype.cases)}; controls: {', '.join(subtype.controls)}."
-        ),
-        data=shown.sort_index(),
+    sample = f" ({SHOWN:,} drawn at random are shown)" if len(x_nd) > SHOWN else ""
+    caption = (
+        f"First two principal components of the embedding of {len(x_nd):,} cells{sample}. Clusters are numbered by "
+        f"size. Signature: {formula}, each marker in standard deviations among these cells. Cases: "
+        f"{', '.join(subtype.cases)}; controls: {', '.join(subtype.controls)}."
     )
+    _save(job, "cells", figure, caption, shown.sort_index())
 
 
 @styled
@@ -77,19 +70,15 @@ def clusters_figure(job: Job, table: pd.DataFrame) -> None:
     for row in table.itertuples():
         axis.annotate(str(row.cluster), (row.signature, row.odds_ratio), ha="center", va="center", fontsize=7)
     axis.set(yscale="log", xlabel="mean marker signature (sd)", ylabel="odds ratio, cases over controls")
-    save_figure(
-        job.figures,
-        "clusters",
-        figure,
-        title=f"Clusters of {_name(job.section.of(job.dataset))}: {job.model} on {job.dataset}",
-        caption=(
-            "Mean marker signature of each cluster, and the odds of a cell being in it, cases over controls, with 95% "
-            "intervals over cells; the size of a point is the cluster's number of cells. Coloured is the cluster with "
-            "the highest signature."
-        ),
-        data=table,
+    caption = (
+        "Mean marker signature of each cluster, and the odds of a cell being in it, cases over controls, with 95% "
+        "intervals over cells; the size of a point is the cluster's number of cells. Coloured is the cluster with "
+        "the highest signature."
     )
+    _save(job, "clusters", figure, caption, table)
 
 
-def _name(subtype: Subtype) -> str:
-    return f"{label_of(subtype.cell_type)} ({subtype.cell_type})"
+def _save(job: Job, name: str, figure: Figure, caption: str, data: pd.DataFrame) -> None:
+    term = job.section.of(job.dataset).cell_type
+    title = f"{name.capitalize()} of {label_of(term)} ({term}): {job.model} on {job.dataset}"
+    save_figure(job.figures, name, figure, title=title, caption=caption, data=data)

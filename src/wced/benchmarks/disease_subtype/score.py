@@ -8,6 +8,7 @@ import pandas as pd
 from wced import h5ad
 from wced.benchmarks.disease_subtype import METRICS, DiseaseSubtype, Subtype
 from wced.benchmarks.disease_subtype.enrichment import enrichment, explained, signature
+from wced.benchmarks.disease_subtype.figures import cells_figure, clusters_figure
 from wced.benchmarks.job import Job, rows, unscored
 from wced.benchmarks.labels import CELL_TYPE, known
 from wced.benchmarks.neighbours import connectivities, leiden, nearest
@@ -47,39 +48,27 @@ def score(job: Job) -> pd.DataFrame:
         table, samples, untested = enrichment(cluster_n, signature_n, case_n, donor_n, job.seed)
         scores = _scores(table, samples, untested) | {"explained": explained(signature_n, cluster_n, job.seed)}
         if job.figures is not None:
-            from wced.benchmarks.disease_subtype.figures import cells_figure, clusters_figure
-
             cells = pd.DataFrame({"cell": job.embedding.obs_names[chosen_n], "cluster": cluster_n})
             cells = cells.assign(signature=signature_n, kind=np.where(case_n, "case", "control"))
             cells_figure(job, x_nd, cells)
             clusters_figure(job, table)
-    return rows(
-        job,
-        "disease_subtype",
-        scores,
-        protocol=(
-            f"scib-metrics {version('scib-metrics')} Leiden clustering, resolution {section.resolution:g}, exact graph "
-            f"of {section.neighbours} neighbours; signature of {', '.join(used)}{f', not {unused}' if unused else ''}"
-        ),
-        split=f"cells of {subtype.cell_type} and its descendants; {left_out}",
-        n=len(x_nd),
-        label=subtype.disease_column,
+    protocol = (
+        f"scib-metrics {version('scib-metrics')} Leiden clustering, resolution {section.resolution:g}, exact graph "
+        f"of {section.neighbours} neighbours; signature of {', '.join(used)}{f', not {unused}' if unused else ''}"
     )
+    split, label = f"cells of {subtype.cell_type} and its descendants; {left_out}", subtype.disease_column
+    return rows(job, "disease_subtype", scores, protocol=protocol, split=split, n=len(x_nd), label=label)
 
 
 def cells_of(obs: pd.DataFrame, subtype: Subtype, dataset: str) -> tuple[np.ndarray, np.ndarray, str]:
     """Return which cells are scored (bool, (cells,)), which of those are cases (bool), and in words what is left out.
 
-    Raises
-    ------
-    WcedError
-        If a column is missing.
+    Raises WcedError if a column is missing.
     """
     for name in (CELL_TYPE, subtype.disease_column, subtype.donor_column):
         if name not in obs:
-            raise WcedError(
-                f"dataset {dataset}: obs has no column {name}; columns beside CELLxGENE's come by extra_obs of its row"
-            )
+            remedy = "columns beside CELLxGENE's come by extra_obs of its row"
+            raise WcedError(f"dataset {dataset}: obs has no column {name}; {remedy}")
     of_type_n = obs[CELL_TYPE].astype(str).isin(load().descendants(subtype.cell_type)).to_numpy()
     disease = obs[subtype.disease_column].astype(str)
     case_n, control_n = (disease.isin(values).to_numpy() for values in (subtype.cases, subtype.controls))

@@ -15,25 +15,18 @@ from wced.stats import Score
 def methods_figure(job: Job, scores: Mapping[str, Score], methods: Sequence[str], cells: int) -> None:
     """Plot the scores of the methods on so many cells, from above, with their intervals."""
     titles = {"weighted_f1": "Weighted F1", "macro_f1": "Macro F1", "accuracy": "Accuracy"}
-    rows = [(metric, method, scores[f"{metric}_{method}"]) for metric in titles for method in methods]
-    table = pd.DataFrame(
-        [(metric, method, score.value, score.ci_low, score.ci_high) for metric, method, score in rows],
-        columns=["metric", "method", "value", "ci_low", "ci_high"],
-    )
+    keys = [(metric, method) for metric in titles for method in methods]
+    table = pd.DataFrame(keys, columns=["metric", "method"])
+    for name in ("value", "ci_low", "ci_high"):
+        table[name] = [getattr(scores[f"{metric}_{method}"], name) for metric, method in keys]
     figure, axes = panels(3, 8.5 / 3, 0.9 + 0.32 * len(methods), sharex=True, sharey=True)
     colours = [LINE if method in PROBES else INDIGO for method in methods]
     for axis, (metric, title) in zip(axes, titles.items(), strict=True):
         intervals(axis, table[table["metric"] == metric], range(len(methods)), colours)
         name_rows(axis, [MODES[method] for method in methods])
         axis.set_title(title)
-    save_figure(
-        job.figures,
-        "finetuned",
-        figure,
-        title="Fine-tuned annotation",
-        caption=(
-            f"{job.model} on {cells} test cells of {job.dataset}. Blue: fine-tuned; grey: classifiers of the frozen "
-            "embedding. Lines are 95% intervals."
-        ),
-        data=table,
+    caption = (
+        f"{job.model} on {cells} test cells of {job.dataset}. Blue: fine-tuned; grey: classifiers of the frozen "
+        "embedding. Lines are 95% intervals."
     )
+    save_figure(job.figures, "finetuned", figure, title="Fine-tuned annotation", caption=caption, data=table)

@@ -5,14 +5,18 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from wced import h5ad
+from wced import checkpoint, h5ad
 from wced.benchmarks import lcad
 from wced.benchmarks.finetuned_annotation import PROBES, REFERENCE, FinetunedAnnotation
+from wced.benchmarks.finetuned_annotation.figures import methods_figure
 from wced.benchmarks.job import Job, rows
 from wced.benchmarks.label_scores import label_scores
 from wced.benchmarks.probe import DISTANCES
 from wced.benchmarks.probe.score import PROTOCOL, predictions
+from wced.embedding.inputs import read_cells
 from wced.errors import WcedError
+from wced.finetuning.split import TEST, TRAIN, labelled_cells
+from wced.finetuning.train import finetune
 from wced.ontology import load
 from wced.stats import Score, missing
 
@@ -35,21 +39,16 @@ def score(job: Job) -> pd.DataFrame:
     WcedError
         If the embedding is of other cells than the dataset, or the dataset lacks a column that the section names.
     """
-    from wced.checkpoint import load as load_checkpoint
-    from wced.embedding.inputs import read_cells
-    from wced.finetuning.split import TEST, TRAIN, labelled_cells
-    from wced.finetuning.train import finetune
-
     section: FinetunedAnnotation = job.section
     modes = [section.tuning(mode, job.dataset) for mode in section.modes]
     held_out = modes[0].held_out
-    adata, checkpoint = h5ad.read(job.source), load_checkpoint(job.checkpoint)
+    adata, model = h5ad.read(job.source), checkpoint.load(job.checkpoint)
     if not adata.obs_names.equals(job.embedding.obs_names):
         raise WcedError(f"{job.source}: its cells are not those of the embedding by {job.model}")
     for column in (section.column, held_out.column):
         if column is not None and column not in adata.obs:
             raise WcedError(f"{job.source}: obs has no column {column}, which benchmarks.finetuned_annotation names")
-    cells = read_cells(adata, checkpoint, min_gene_share=0)  # embedding them has checked that
+    cells = read_cells(adata, model, min_gene_share=0)  # embedding them has checked that
     try:
         labelled = labelled_cells(adata.obs, section.column, np.diff(cells.cells.offsets) == 0, modes[0], job.seed)
     except WcedError as error:
@@ -60,7 +59,7 @@ def score(job: Job) -> pd.DataFrame:
 
     predicted_n = {}
     for mode in modes:
-        labels = finetune(cells, adata.obs, section.column, checkpoint, mode, seed=job.seed).predictions
+        labels = finetune(cells, adata.obs, section.column, model, mode, seed=job.seed).predictions
         labels = labels[labels["split"] == "test"].set_index("cell")["predicted"]
         predicted_n[mode.mode] = labels.loc[adata.obs_names[test_n].astype(str)].to_numpy(str)
     x_nd, label_n = np.asarray(job.embedding.X, dtype=np.float32), labelled.value_n.astype(str)
@@ -72,8 +71,6 @@ def score(job: Job) -> pd.DataFrame:
         seen = _scores(true_n[seen_n], {name: values[seen_n] for name, values in predicted_n.items()}, job.seed)
         scores |= {f"{name}_seen_types": value for name, value in seen.items()}
     if job.figures is not None:
-        from wced.benchmarks.finetuned_annotation.figures import methods_figure
-
         methods_figure(job, scores, list(predicted_n), len(true_n))
     by = {"cell": "single cells held out", "group": f"whole {held_out.column} held out"}
     split = f"{by.get(held_out.by, f'as {held_out.column} says')}: {'; '.join(labelled.notes)}"
@@ -119,6 +116,5 @@ def _distances(
 def _table(job: Job, scores: Mapping[str, Score], split: str, n: int) -> pd.DataFrame:
     epochs = ", ".join(f"{mode.epochs} ({mode.mode})" for mode in job.section.modes)
     protocol = f"fine-tuned: best epoch by validation loss of at most {epochs}; probes: {PROTOCOL}"
-    return rows(
-        job, "finetuned_annotation", scores, protocol=protocol, split=split, n=n, label=job.section.column
-    )  # fmt: skip
+    label = job.section.column
+    return rows(job, "finetuned_annotation", scores, protocol=protocol, split=split, n=n, label=label)

@@ -4,6 +4,11 @@ from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from wced.benchmarks.gene_level import GeneLevel
 from wced.benchmarks.job import Job, rows
@@ -54,20 +59,13 @@ def score(job: Job) -> pd.DataFrame:
     else:
         probability_gc = _probabilities(x_gd[chosen], program_g, folds, job.seed)
         scores["auc_identity"] = _auc(program_g == "identity", probability_gc[:, 0])
-    return rows(
-        job,
-        "gene_level",
-        scores,
-        protocol=(
-            f"scikit-learn {version('scikit-learn')} RidgeCV and LogisticRegression (C = 0.01) of standardised vectors"
-        ),
-        split=(
-            f"{folds} folds of genes that {section.min_cells} training cells or more express "
-            f"({seen.sum()} of {len(seen)}) and that are annotated; families of {section.min_family} such genes or more"
-        ),
-        n=int(seen.sum()),
-        label="gene annotation",
+    models = f"scikit-learn {version('scikit-learn')} RidgeCV and LogisticRegression (C = 0.01)"
+    split = (
+        f"{folds} folds of genes that {section.min_cells} training cells or more express "
+        f"({seen.sum()} of {len(seen)}) and that are annotated; families of {section.min_family} such genes or more"
     )
+    protocol, n = f"{models} of standardised vectors", int(seen.sum())
+    return rows(job, "gene_level", scores, protocol=protocol, split=split, n=n, label="gene annotation")
 
 
 def _too_few(label_g: np.ndarray, folds: int) -> str:
@@ -80,11 +78,6 @@ def _too_few(label_g: np.ndarray, folds: int) -> str:
 
 def _probabilities(x_gd: np.ndarray, label_g: np.ndarray, folds: int, seed: int) -> np.ndarray:
     """Return the probability of each class (sorted) for each gene, by a model that has not seen the gene."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
     split = StratifiedKFold(folds, shuffle=True, random_state=seed)
     return cross_val_predict(model, x_gd, label_g, cv=split, method="predict_proba")
@@ -92,11 +85,6 @@ def _probabilities(x_gd: np.ndarray, label_g: np.ndarray, folds: int, seed: int)
 
 def _r2(x_gd: np.ndarray, y_g: np.ndarray, folds: int, seed: int) -> Score:
     """Return R² of ridge over all held-out genes, with an interval by resampling genes."""
-    from sklearn.linear_model import RidgeCV
-    from sklearn.model_selection import KFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     n = len(y_g)
     if n < 2 * folds or np.ptp(y_g) == 0:
         return missing(f"{n} genes with {len(np.unique(y_g))} values")
@@ -111,6 +99,4 @@ def _r2(x_gd: np.ndarray, y_g: np.ndarray, folds: int, seed: int) -> Score:
 
 def _auc(positive_g: np.ndarray, value_g: np.ndarray) -> Score:
     """Return the area under the ROC curve."""
-    from sklearn.metrics import roc_auc_score
-
     return hanley_mcneil(float(roc_auc_score(positive_g, value_g)), int(positive_g.sum()), int((~positive_g).sum()))

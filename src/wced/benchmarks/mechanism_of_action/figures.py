@@ -16,14 +16,9 @@ def confusion_figure(job: Job, classes: np.ndarray, confusion_cc: np.ndarray) ->
     shares = pd.DataFrame(confusion_cc, index=pd.Index(classes, name="true"), columns=classes)
     heat_map(axis, shares, label="share of the class' cells")
     axis.set(xlabel="predicted", ylabel="true")
-    save_figure(
-        job.figures,
-        "confusion",
-        figure,
-        title=f"Mechanisms predicted for unseen drugs: {job.model} on {job.dataset}",
-        caption=(
-            "Share of the cells of each true class (row) that a logistic regression gives each class (column), over "
-            "all folds. No drug of the cells that are predicted was among those that trained it."
-        ),
-        data=shares.reset_index(),
+    title = f"Mechanisms predicted for unseen drugs: {job.model} on {job.dataset}"
+    caption = (
+        "Share of the cells of each true class (row) that a logistic regression gives each class (column), over "
+        "all folds. No drug of the cells that are predicted was among those that trained it."
     )
+    save_figure(job.figures, "confusion", figure, title=title, caption=caption, data=shares.reset_index())

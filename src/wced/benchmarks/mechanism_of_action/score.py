@@ -1,22 +1,23 @@
 """A classifier of mechanisms, cross-validated over whole drugs, and AvgBio of the mechanisms."""
 
-import logging
-import warnings
 from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import confusion_matrix, f1_score, recall_score, roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from wced.benchmarks import scib
-from wced.benchmarks.job import Job, rows
+from wced.benchmarks.job import Job, counted_warnings, rows
 from wced.benchmarks.labels import known
 from wced.benchmarks.mechanism_of_action import MechanismOfAction
+from wced.benchmarks.mechanism_of_action.figures import confusion_figure
 from wced.benchmarks.neighbours import connectivities, leiden, nearest
 from wced.errors import WcedError
 from wced.progress import progress
 from wced.stats import Score, bootstrap_weights, missing, standard_errors
-
-logger = logging.getLogger(__name__)
 
 PROBE = ("auc", "recall", "f1")
 """What the classifier is scored by, for all classes and for each (`auc:CLASS`)."""
@@ -61,29 +62,20 @@ def score(job: Job) -> pd.DataFrame:
         scores, confusion_cc = probe(x_nd, drug_n, class_n, folds, job.seed)
         scores |= _conserved(x_nd, class_n, section, job.seed)
         if job.figures is not None:
-            from wced.benchmarks.mechanism_of_action.figures import confusion_figure
-
             confusion_figure(job, classes, confusion_cc)
             folds.to_csv(job.figures / "held_out_drugs.tsv", sep="\t", index=False)
     scores |= {f"{metric}:{name}": missing(reason) for name, reason in reasons.items() for metric in PROBE}
-    return rows(
-        job,
-        "mechanism_of_action",
-        scores,
-        protocol=(
-            f"scikit-learn {version('scikit-learn')} logistic regression (features of unit variance, L2, C 1, at most "
-            f"{STEPS} steps); whole drugs held out, {section.folds} folds stratified by class, {section.repeats} "
-            f"repeats; AvgBio by scib-metrics {version('scib-metrics')}: "
-            f"{scib.clustering_words(range(job.seed, job.seed + section.cluster_seeds))}; exact graph of "
-            f"{section.neighbours} neighbours"
-        ),
-        split=(
-            f"{len(np.unique(drug_n))} drugs of {len(classes)} classes; {left_out}, {(kept_n & ~scored_n).sum()} of "
-            f"{len(reasons)} small classes"
-        ),
-        n=len(x_nd),
-        label=section.class_column,
+    protocol = (
+        f"scikit-learn {version('scikit-learn')} logistic regression (features of unit variance, L2, C 1, at most "
+        f"{STEPS} steps); whole drugs held out, {section.folds} folds stratified by class, {section.repeats} "
+        f"repeats; AvgBio by scib-metrics {version('scib-metrics')}: "
+        f"{scib.clustering_words(range(job.seed, job.seed + section.cluster_seeds))}; exact graph of "
+        f"{section.neighbours} neighbours"
     )
+    small = f"{(kept_n & ~scored_n).sum()} of {len(reasons)} small classes"
+    split = f"{len(np.unique(drug_n))} drugs of {len(classes)} classes; {left_out}, {small}"
+    label = section.class_column
+    return rows(job, "mechanism_of_action", scores, protocol=protocol, split=split, n=len(x_nd), label=label)
 
 
 def responding(obs: pd.DataFrame, section: MechanismOfAction) -> tuple[np.ndarray, str]:
@@ -201,15 +193,9 @@ def probe(
     np.ndarray
         Share of a class' held-out cells that are predicted as each class, true × predicted, over all folds; float64.
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import confusion_matrix, f1_score, recall_score, roc_auc_score
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     classes, held_out = np.unique(class_n), [drugs for _, drugs in folds.groupby(["repeat", "fold"])["drug"]]
     value_fmc, counts_cc, ratio_f = [], np.zeros((len(classes),) * 2), []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with counted_warnings():
         for drugs in progress(held_out, "mechanisms", unit="folds"):
             test_n = np.isin(drug_n, drugs)
             true_n = class_n[test_n]
@@ -222,8 +208,6 @@ def probe(
             value_fmc.append([auc_c, recall_c, f1_c])
             counts_cc += confusion_matrix(true_n, predicted_n, labels=classes)
             ratio_f.append(test_n.sum() / (~test_n).sum())
-    if caught:
-        logger.warning("%d warnings of %d classifiers, the first: %s", len(caught), len(held_out), caught[0].message)
     scores = {}
     for m, metric in enumerate(PROBE):
         value_fc = np.array(value_fmc)[:, m]

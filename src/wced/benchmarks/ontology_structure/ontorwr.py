@@ -3,6 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import splu
+from scipy.spatial.distance import cdist
+from scipy.stats import rankdata, trim_mean
 
 from wced.ontology import CellOntology
 from wced.stats import SAMPLES, Score, missing, percentiles
@@ -25,9 +29,6 @@ def proximities(ontology: CellOntology, terms: Sequence[str], restart: float) ->
     here solved exactly, where others iterate until little changes. It is returned as starts × all terms (in the order
     of `ontology.terms`), float64.
     """
-    from scipy import sparse
-    from scipy.sparse.linalg import splu
-
     index = {term: i for i, term in enumerate(ontology.terms)}
     links = np.array([(index[term], index[parent]) for term in index for parent in ontology.parents[term]])
     links = np.concatenate([links, links[:, ::-1]])
@@ -52,8 +53,6 @@ def profiles(ontology: CellOntology, terms: Sequence[str], restart: float) -> np
 
 def centres(x_nd: np.ndarray, type_n: np.ndarray, types: Sequence[str]) -> np.ndarray:
     """Return the centre of each type in an embedding: the mean of each dimension without its 20% at either end."""
-    from scipy.stats import trim_mean
-
     return np.stack([trim_mean(x_nd[type_n == label], TRIM, axis=0) for label in types])
 
 
@@ -64,9 +63,6 @@ def agreement(embedding_kd: np.ndarray, ontology_ke: np.ndarray, *, ranks: bool)
     all others. A type's distance to itself, 0 in both, is left out, unlike in the published code, where it makes every
     correlation higher. The arguments are centres and `profiles`, a row for each of at least `MIN_TYPES` types.
     """
-    from scipy.spatial.distance import cdist
-    from scipy.stats import rankdata
-
     others = ~np.eye(len(embedding_kd), dtype=bool)
     pair = [cdist(points, points)[others].reshape(len(points), -1) for points in (embedding_kd, ontology_ke)]
     if ranks:

@@ -1,6 +1,10 @@
 """Roughness index (ROGI): how much of what labels tell is lost when near cells of an embedding are taken as one."""
 
 import numpy as np
+from scipy import sparse
+from scipy.cluster.hierarchy import cut_tree, linkage
+from scipy.spatial.distance import squareform
+from sklearn.metrics import pairwise_distances
 
 from wced.stats import CELL_SAMPLES, Score, bootstrap_weights, missing, standard_errors
 
@@ -24,10 +28,6 @@ def tree(x_nd: np.ndarray, levels: int = LEVELS) -> tuple[np.ndarray, np.ndarray
         Distance up to which clusters of the level have been joined, as a share of the largest that the ranges of the
         dimensions allow (the diagonal of their box), in [0, 1]; 0 at the first level.
     """
-    from scipy.cluster.hierarchy import cut_tree, linkage
-    from scipy.spatial.distance import squareform
-    from sklearn.metrics import pairwise_distances
-
     x_nd = np.asarray(x_nd, dtype=np.float64)
     distance_nn = pairwise_distances(x_nd)
     joined = linkage(squareform(distance_nn, checks=False), method="complete")
@@ -45,8 +45,6 @@ def dispersion(cluster_nl: np.ndarray, property_nd: np.ndarray, weight_bn: np.nd
     where w_c is the weight of cluster c, ȳ_c the weighted mean of the properties (vectors) of its cells and ȳ that of
     all. Clusterings are those of `tree`, each row of weights is a set of weights of the cells.
     """
-    from scipy import sparse
-
     sigma_bl = np.empty((len(weight_bn), cluster_nl.shape[1]))
     for start in range(0, len(weight_bn), _CHUNK):
         part_bn = weight_bn[start : start + _CHUNK].astype(np.float64)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from wced.benchmarks.job import Job, rows, unscored
-from wced.benchmarks.labels import current_terms
+from wced.benchmarks.labels import current_terms, left_out
 from wced.benchmarks.ontology_structure import METRICS, OntologyStructure, ontorwr, rogi
 from wced.ontology import load
 
@@ -31,22 +31,15 @@ def score(job: Job) -> pd.DataFrame:
         types, code_n = np.unique(type_n, return_inverse=True)
         profile_kd = _rotated(ontorwr.profiles(ontology, list(types), restart))
         scores |= rogi.scores(x_nd, {"label": np.eye(len(types))[code_n], "ontology": profile_kd[code_n]}, job.seed)
-    return rows(
-        job,
-        "ontology_structure",
-        {metric.name: scores[metric.name] for metric in METRICS},
-        protocol=(
-            f"Cell Ontology {ontology.version}; OntoRWR: means trimmed by {ontorwr.TRIM:.0%}, types of "
-            f"{section.min_cells} cells or more, Euclidean distances, unweighted is_a links, restart probability "
-            f"{section.restart}; ROGI: complete linkage of Euclidean distances of at most {section.rogi_cells} cells "
-            f"drawn at random, one-hot labels, {rogi.LEVELS} levels"
-        ),
-        split=(
-            f"all cells but {(~scored_n).sum() - len(outside)} without a cell type and {len(outside)} whose label is "
-            "not in the Cell Ontology"
-        ),
-        n=int(scored_n.sum()),
+    scores = {metric.name: scores[metric.name] for metric in METRICS}
+    protocol = (
+        f"Cell Ontology {ontology.version}; OntoRWR: means trimmed by {ontorwr.TRIM:.0%}, types of "
+        f"{section.min_cells} cells or more, Euclidean distances, unweighted is_a links, restart probability "
+        f"{section.restart}; ROGI: complete linkage of Euclidean distances of at most {section.rogi_cells} cells "
+        f"drawn at random, one-hot labels, {rogi.LEVELS} levels"
     )
+    split, n = left_out(terms, outside), int(scored_n.sum())
+    return rows(job, "ontology_structure", scores, protocol=protocol, split=split, n=n)
 
 
 def _rotated(point_kd: np.ndarray) -> np.ndarray:

@@ -1,23 +1,22 @@
 """Cross-validation of linear classifiers over whole batches or donors, and the scores of their labels."""
 
-import logging
-import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
+from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.model_selection import GroupKFold
+from sklearn.preprocessing import StandardScaler
 
 from wced.benchmarks import lcad
-from wced.benchmarks.job import Job, rows, unscored
+from wced.benchmarks.job import Job, counted_warnings, rows, unscored
 from wced.benchmarks.label_scores import label_scores
 from wced.benchmarks.labels import CELL_TYPE, known
 from wced.benchmarks.probe import CLASSIFIERS, DISTANCES, METRICS, Probe
 from wced.ontology import load
 from wced.progress import progress
 from wced.stats import Score
-
-logger = logging.getLogger(__name__)
 
 PROTOCOL = (
     f"scikit-learn {version('scikit-learn')} LogisticRegression (C = 1, at most 1,000 steps) and SGDClassifier (hinge "
@@ -48,8 +47,6 @@ def score(job: Job) -> pd.DataFrame:
     if n_groups < 2:
         scores = unscored(METRICS, f"the labelled cells have {n_groups} {section.group}")
     else:
-        from sklearn.model_selection import GroupKFold
-
         folds = min(section.folds, n_groups)
         predicted_n = {name: np.empty_like(true_n) for name in CLASSIFIERS}
         held_out = GroupKFold(n_splits=folds).split(x_nd, groups=group_n)
@@ -71,21 +68,14 @@ def predictions(
     x_train_nd: np.ndarray, true_train_n: np.ndarray, x_test_nd: np.ndarray, seed: int
 ) -> dict[str, np.ndarray]:
     """Fit every classifier on the training cells (embeddings, labels), and return the labels of the test cells."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression, SGDClassifier
-    from sklearn.preprocessing import StandardScaler
-
     if len(np.unique(true_train_n)) == 1:
         return {name: np.full(len(x_test_nd), true_train_n[0]) for name in CLASSIFIERS}
     scaler = StandardScaler().fit(x_train_nd)
     classifiers = {"lr": LogisticRegression(max_iter=1000), "sgd": SGDClassifier(max_iter=100, random_state=seed)}
     predicted_n = {}
     for name, classifier in classifiers.items():
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", ConvergenceWarning)
+        with counted_warnings():
             classifier.fit(scaler.transform(x_train_nd), true_train_n)
-        if caught:
-            logger.warning("%s did not converge", type(classifier).__name__)
         predicted_n[name] = classifier.predict(scaler.transform(x_test_nd))
     return predicted_n
 

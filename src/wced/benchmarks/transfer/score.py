@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from sklearn.neighbors import KNeighborsClassifier
 
 from wced.benchmarks import matches
 from wced.benchmarks.job import Job, rows, unscored
@@ -43,10 +44,8 @@ def score(job: Job) -> pd.DataFrame:
     test, train = job.embedding.uns["wced"], job.reference.uns["wced"]
     for fact in ("model", "width"):
         if test[fact] != train[fact]:
-            raise WcedError(
-                f"transfer from {train['dataset']} to {test['dataset']}: their embeddings are of {fact} {train[fact]} "
-                f"and {test[fact]}"
-            )
+            datasets = f"transfer from {train['dataset']} to {test['dataset']}"
+            raise WcedError(f"{datasets}: their embeddings are of {fact} {train[fact]} and {test[fact]}")
     x_train_nd, true_train_n = labelled(job.reference)
     x_nd, true_n = labelled(job.embedding)
     shared = np.isin(true_n, true_train_n)
@@ -63,21 +62,16 @@ def score(job: Job) -> pd.DataFrame:
             of_shared = {name: label_n[shared] for name, label_n in predicted_n.items()}
             scores |= classifier_scores(true_n[shared], of_shared, job.seed)
         scores |= lineages(true_n, predicted_n)
-    return rows(
-        job,
-        "transfer",
-        scores,
-        protocol=(
-            f"{PROTOCOL}; KNeighborsClassifier ({NEIGHBOURS} neighbours, Euclidean) of the embedding as it is; "
-            f"lineages by Cell Ontology {load().version}, coarser terms from depth {LEAST_DEPTH} on"
-        ),
-        split=(
-            f"trained on {len(true_train_n)} cells of {train['dataset']}; left out: "
-            f"{job.embedding.n_obs - len(true_n)} cells without a cell type and, but for lineages, {(~shared).sum()} "
-            f"cells of {len(np.unique(true_n[~shared]))} types that it lacks"
-        ),
-        n=int(shared.sum()),
+    protocol = (
+        f"{PROTOCOL}; KNeighborsClassifier ({NEIGHBOURS} neighbours, Euclidean) of the embedding as it is; "
+        f"lineages by Cell Ontology {load().version}, coarser terms from depth {LEAST_DEPTH} on"
     )
+    split = (
+        f"trained on {len(true_train_n)} cells of {train['dataset']}; left out: "
+        f"{job.embedding.n_obs - len(true_n)} cells without a cell type and, but for lineages, {(~shared).sum()} "
+        f"cells of {len(np.unique(true_n[~shared]))} types that it lacks"
+    )
+    return rows(job, "transfer", scores, protocol=protocol, split=split, n=int(shared.sum()))
 
 
 def nearest_types(x_train_nd: np.ndarray, true_train_n: np.ndarray, x_test_nd: np.ndarray) -> np.ndarray:
@@ -85,8 +79,6 @@ def nearest_types(x_train_nd: np.ndarray, true_train_n: np.ndarray, x_test_nd: n
 
     With fewer training cells all of them vote. For the parameters see `wced.benchmarks.probe.score.predictions`.
     """
-    from sklearn.neighbors import KNeighborsClassifier
-
     classifier = KNeighborsClassifier(min(NEIGHBOURS, len(x_train_nd)), algorithm="brute")
     return classifier.fit(x_train_nd, true_train_n).predict(x_test_nd)
 

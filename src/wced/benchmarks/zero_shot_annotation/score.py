@@ -7,9 +7,10 @@ import pandas as pd
 
 from wced.benchmarks import lcad, matches
 from wced.benchmarks.job import Job, rows
-from wced.benchmarks.labels import current_terms
+from wced.benchmarks.labels import current_terms, left_out
 from wced.benchmarks.task import LEAST_DEPTH
 from wced.benchmarks.zero_shot_annotation import METRICS
+from wced.benchmarks.zero_shot_annotation.figures import write_figures
 from wced.benchmarks.zero_shot_annotation.predictions import Predictions, read_predictions
 from wced.ontology import CellOntology, load
 from wced.stats import Score, missing
@@ -49,24 +50,13 @@ def score(job: Job) -> pd.DataFrame:
     else:
         scores = _scores(predictions, job.seed)
         if job.figures is not None:
-            from wced.benchmarks.zero_shot_annotation.figures import write_figures
-
             write_figures(predictions, scores, job)
-    return rows(
-        job,
-        "zero_shot_annotation",
-        scores,
-        protocol=(
-            f"most probable leaf of the ontology head unless greedy; relatives, depths (longest is_a path from the "
-            f"root) and LCAD by Cell Ontology {ontology.version}; coarser terms tell something from depth "
-            f"{LEAST_DEPTH} on"
-        ),
-        split=(
-            f"all cells but {terms.isna().sum() - len(outside)} without a cell type and {len(outside)} whose label is "
-            f"not in the Cell Ontology{f' ({counts})' if counts else ''}"
-        ),
-        n=len(labelled),
+    protocol = (
+        f"most probable leaf of the ontology head unless greedy; relatives, depths (longest is_a path from the root) "
+        f"and LCAD by Cell Ontology {ontology.version}; coarser terms tell something from depth {LEAST_DEPTH} on"
     )
+    split = left_out(terms, outside) + (f" ({counts})" if counts else "")
+    return rows(job, "zero_shot_annotation", scores, protocol=protocol, split=split, n=len(labelled))
 
 
 def _names(true_n: Iterable[str], ontology: CellOntology) -> list[str]:

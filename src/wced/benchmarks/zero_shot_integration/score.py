@@ -43,18 +43,14 @@ def score(job: Job) -> pd.DataFrame:
         parts |= purity(x_nd, label_n, batch_n, job.neighbours, weight_sn)
     parts["avg_bio"], parts["avg_batch"] = scib.mean(parts, scib.BIO), scib.mean(parts, scib.BATCH)
     parts["overall"] = scib.weighted(parts, {"avg_bio": BIO_WEIGHT, "avg_batch": 1 - BIO_WEIGHT})
-    return rows(
-        job,
-        "zero_shot_integration",
-        {metric.name: parts[metric.name].score for metric in METRICS},
-        protocol=(
-            f"as scib-metrics {version('scib-metrics')}; {scib.clustering_words(job.neighbours.seed_c)}; exact graph "
-            f"of {job.neighbours.count} neighbours among the labelled cells; Euclidean distances; purity of {OTHERS} "
-            "other cells"
-        ),
-        split=f"all cells but {job.embedding.n_obs - len(x_nd)} without a cell type",
-        n=len(x_nd),
+    scores = {metric.name: parts[metric.name].score for metric in METRICS}
+    protocol = (
+        f"as scib-metrics {version('scib-metrics')}; {scib.clustering_words(job.neighbours.seed_c)}; exact graph "
+        f"of {job.neighbours.count} neighbours among the labelled cells; Euclidean distances; purity of {OTHERS} "
+        "other cells"
     )
+    split = f"all cells but {job.embedding.n_obs - len(x_nd)} without a cell type"
+    return rows(job, "zero_shot_integration", scores, protocol=protocol, split=split, n=len(x_nd))
 
 
 def purity(
