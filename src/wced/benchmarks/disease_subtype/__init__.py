@@ -62,12 +62,7 @@ class DiseaseSubtype(Task):
 SECTION = DiseaseSubtype
 TITLE = "Disease subtype"
 METRICS = (
-    Metric(
-        "signature",
-        "Signature",
-        "Of the cluster with the highest mean marker signature: that mean, in standard deviations.",
-        headline=True,
-    ),
+    Metric("signature", "Signature", "Highest mean marker signature of a cluster, in sd.", headline=True),
     Metric("explained", "η²", "Share of the signature's variance that lies between clusters.", headline=True),
     Metric("odds_ratio", "Odds ratio", "Odds of being in that cluster, cases over controls.", headline=True),
     Metric("q_cells", "q, cells", "Fisher's exact test, corrected over clusters.", ranks=False, higher_is_better=False),

@@ -24,9 +24,8 @@ METRICS = (
     Metric(
         "scgraph_ontorwr",
         "OntoRWR",
-        "OntoRWR (scGraph-OntoRWR): how the distances between the centres of cell types go with those in the Cell "
-        "Ontology by a random walk with restart; mean correlation over cell types, by values (Pearson) and by ranks "
-        "(Spearman).",
+        "OntoRWR (scGraph-OntoRWR): correlation of distances between the centres of cell types with those in the Cell "
+        "Ontology by a random walk with restart, mean over cell types; Pearson's, and by ranks Spearman's.",
         headline=True,
     ),
     Metric("scgraph_ontorwr_rank", "OntoRWR, ranks"),
@@ -34,7 +33,7 @@ METRICS = (
         "rogi_xd_label",
         "ROGI-XD",
         "ROGI and ROGI-XD: roughness, how much of the cell types is lost when near cells are taken as one, from 0 "
-        "(smooth) to 1; ROGI-XD compares embeddings of any width; distances, by which ROGI goes, depend on it.",
+        "(smooth) to 1; only ROGI-XD compares embeddings of different width.",
         headline=True,
         higher_is_better=False,
     ),

@@ -27,11 +27,7 @@ _KINDS = (
     ("macro_f1", "F1", "F1: mean over cell types, so that rare ones count as much."),
     ("weighted_f1", "Weighted F1", "Weighted F1: each cell type counts by its cells."),
     ("accuracy", "Acc.", ""),
-    (
-        "lcad_errors",
-        "LCAD",
-        "LCAD: steps in the Cell Ontology from a wrong cell's true to its predicted type; lower is better.",
-    ),
+    ("lcad_errors", "LCAD", "LCAD: steps in the Cell Ontology from a wrong cell's true to its predicted type."),
     ("lcad", "LCAD of all", "LCAD of all: the same over all cells, 0 for right ones."),
 )
 

@@ -22,14 +22,9 @@ LINEAGE = (
     (
         "accuracy_lineage_known",
         "Lineage known",
-        "Lineage known: exact or a coarser term that tells something; over all labelled cells, those of types that the "
-        "training dataset lacks among them.",
+        "Lineage known: exact or a coarser term that tells something; over all labelled cells, of any type.",
     ),
-    (
-        "accuracy_exact",
-        "Exact",
-        "Exact, coarser, finer (which the truth neither confirms nor denies) and wrong add up to 1.",
-    ),
+    ("accuracy_exact", "Exact", "Exact, coarser, finer (neither confirmed nor denied) and wrong add up to 1."),
     ("accuracy_coarser", "Coarser", ""),
     ("finer_unverified", "Finer", ""),
     ("wrong", "Wrong", ""),

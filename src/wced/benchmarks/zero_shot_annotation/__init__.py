@@ -27,50 +27,30 @@ SECTION = ZeroShotAnnotation
 TITLE = "Zero-shot annotation by the ontology head"
 METRICS = (
     Metric("accuracy_exact", "Exact", "Exact: the predicted term is the true one.", headline=True),
-    Metric(
-        "accuracy_coarser",
-        "Coarser",
-        f"Coarser: it is an ancestor of it that tells something, {LEAST_DEPTH} links or more below `cell`.",
-        ranks=False,
-    ),
-    Metric(
-        "finer_unverified",
-        "Finer",
-        "Finer: it is a kind of it, which the truth does not tell, so neither right nor wrong.",
-        ranks=False,
-    ),
+    Metric("accuracy_coarser", "Coarser", f"Coarser: an ancestor, {LEAST_DEPTH} or more below `cell`.", ranks=False),
+    Metric("finer_unverified", "Finer", "Finer: a kind of it, which the truth does not tell.", ranks=False),
     Metric("wrong", "Wrong", "Wrong: none of these; the four add up to 1.", higher_is_better=False),
     Metric("accuracy_lineage_known", "Lineage known", "Lineage known: exact or coarser.", headline=True),
-    Metric(
-        "accuracy_lineage",
-        "Any relative",
-        "Any relative: every finer and every coarser term, even `cell`, counts as right too.",
-    ),
+    Metric("accuracy_lineage", "Any relative", "Any relative: every finer or coarser term is right, even `cell`."),
     Metric("accuracy_exact_or_descendant", "Exact or finer"),
     Metric("accuracy_exact_or_ancestor", "Exact or any coarser"),
     Metric("macro_exact", "Exact, macro", "Macro: mean over cell types, so that rare ones count as much."),
     Metric("macro_exact_or_descendant", "Exact or finer, macro"),
-    Metric(
-        "greedy_exact",
-        "Exact, greedy",
-        "Greedy: from the root always the most probable child, instead of the most probable leaf.",
-    ),
+    Metric("greedy_exact", "Exact, greedy", "Greedy: from the root always the most probable child."),
     Metric("greedy_exact_or_descendant", "Exact or finer, greedy"),
     Metric("greedy_lineage_known", "Lineage known, greedy"),
     Metric("greedy_lineage", "Any relative, greedy"),
     Metric(
         "lcad_errors",
         "LCAD, errors",
-        "LCAD: is_a links between true and predicted term over their lowest common ancestor; mean over the cells whose "
-        "predicted term is not the true one, and over all cells.",
+        "LCAD: is_a links from true to predicted term over their lowest common ancestor, mean of wrong or all cells.",
         higher_is_better=False,
     ),
     Metric("lcad", "LCAD", higher_is_better=False),
     Metric(
         "reachable_exact",
         "Reachable, exact",
-        "Reachable: share of cells that the model could have got right, because its corpus held their type (or a "
-        "relative) as a finest term.",
+        "Reachable: share of cells whose type (or a relative) the corpus held as a finest term, so could be right.",
         ranks=False,
     ),
     Metric("reachable_lineage_known", "Reachable, lineage known", ranks=False),

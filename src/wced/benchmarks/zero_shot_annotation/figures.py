@@ -20,13 +20,7 @@ from wced.stats import Score
 
 COLOURS = {"exact": GREEN, "descendant": INDIGO, "ancestor": PURPLE, "miss": ROSE, "other": GREY}
 """Colour of each kind of prediction; `other` is for what is pooled or cannot be judged."""
-MEANING = {
-    "exact": "exact",
-    "descendant": "finer (a descendant)",
-    "ancestor": "coarser (an ancestor)",
-    "miss": "miss",
-    "other": "other",
-}
+MEANING = {kind: kind for kind in COLOURS} | {"descendant": "finer (a descendant)", "ancestor": "coarser (an ancestor)"}
 OTHER = "other labels"
 
 
@@ -65,9 +59,8 @@ def _flow(predictions: Predictions, job: Job) -> None:
     _save(
         job, "label_flow", figure, "Flow of true to predicted cell types",
         caption=(
-            f"Left: true labels of {pairs['cells'].sum():,} cells; right: the most probable leaf of the ontology "
-            f"head; the {most} most frequent of each, the rest as one (grey). Green: the same term; blue: a finer one; "
-            f"purple: a coarser one; red: none of these."
+            f"Left: true labels of {pairs['cells'].sum():,} cells; right: the most probable leaf of the ontology head; "
+            f"the {most} most frequent of each, the rest as one (grey)."
         ),
         data=flows.assign(source=flows["source"].map(names), target=flows["target"].map(names)).drop(columns="step"),
     )  # fmt: skip
@@ -190,9 +183,8 @@ def _nodes(predictions: Predictions, job: Job) -> None:
         job, "label_nodes", figure, f"Mean node probabilities of cells labelled {name}",
         caption=(
             f"Nodes of the Cell Ontology with a mean probability above {least:g} for the {len(cells):,} cells whose "
-            f"true label is {name}. The model predicts the leaves (bold outlines; one with children is the "
-            f"term not further specified); a node has the sum of the leaves below it. Green: the label itself; blue: "
-            f"finer; purple: its ancestors; red: misses; darker is more probable."
+            f"true label is {name}. The model predicts the leaves (bold outlines; one with children is the term not "
+            f"further specified); a node has the sum of the leaves below it; darker is more probable."
         ),
         data=nodes,
     )  # fmt: skip

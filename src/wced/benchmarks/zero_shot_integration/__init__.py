@@ -19,11 +19,7 @@ METRICS = (
     Metric("ari", "ARI"),
     Metric("asw_label", "ASW label", "ASW label: how compact cell types are (silhouette, scaled to 0–1)."),
     Metric("avg_bio", "AvgBio", "AvgBio: mean of the three before it.", headline=True),
-    Metric(
-        "graph_connectivity",
-        "Graph conn.",
-        "Graph connectivity: share of a cell type's cells in one piece of the neighbour graph.",
-    ),
+    Metric("graph_connectivity", "Graph conn.", "Graph connectivity: share of a type in one piece of the graph."),
     Metric("asw_batch", "ASW batch", "ASW batch: 1 where batches mix within cell types, 0 where they part."),
     Metric("avg_batch", "AvgBatch", "AvgBatch: mean of the two before it.", headline=True),
     Metric("overall", "Overall", "Overall: 0.6 AvgBio + 0.4 AvgBatch.", headline=True),
