@@ -170,10 +170,8 @@ def test_the_config_has_eight_checkpoints_of_the_same_compute_that_differ_as_the
     assert len({(c.epochs, c.batch_size, c.accumulate, c.order, c.input.length) for c in checkpoints.values()}) == 1
     for name, levels in run.ablation.checkpoints.items():
         trained = checkpoints[name]
-        assert (trained.mlm is None, trained.wced is None) == (
-            levels["objective"] == "WCED",
-            levels["objective"] == "MLM",
-        )
+        objective = levels["objective"]
+        assert (trained.mlm is None, trained.wced is None) == (objective == "WCED", objective == "MLM")
         assert levels["ontology loss"] == ("with" if trained.label_heads else "without")
         assert levels["corpus"] == f"{trained.cells:.0%}"
         assert trained.order.epoch_cells is not None

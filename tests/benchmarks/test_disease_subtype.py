@@ -4,6 +4,7 @@ import pytest
 from anndata import AnnData
 from scipy import sparse
 
+from clouds import embedding
 from wced.benchmarks.disease_subtype import METRICS, DiseaseSubtype, Subtype
 from wced.benchmarks.disease_subtype.score import cells_of, clusters, score
 from wced.benchmarks.job import Job
@@ -35,18 +36,9 @@ def brain(tmp_path):
         index=[f"c{i}" for i in range(180)],
     )
     obs.loc["c179", "disease"] = "glioblastoma"
-    facts = {
-        "model": "m",
-        "dataset": "d",
-        "n_params": 5,
-        "width": 4,
-        "leakage": "none",
-        "source": "here",
-        "pooling": "cls",
-    }
     var = pd.DataFrame({"feature_name": GENES}, index=["ENSG0", "ENSG1", "ENSG2"])
     AnnData(sparse.csr_matrix(counts_ng), obs=obs.copy(), var=var).write_h5ad(tmp_path / "d.h5ad")
-    return AnnData(x_nd, obs=obs, uns={"wced": facts})
+    return embedding(x_nd, obs)
 
 
 @pytest.fixture
@@ -130,8 +122,8 @@ def test_clusters_are_numbered_by_size():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"cases": ["normal"]}, "normal is among cases and controls"),
-        ({"up": ["A"], "down": ["A"]}, "A is among up and down"),
+        ({"cases": ["normal"]}, "normal is in both cases and controls"),
+        ({"up": ["A"], "down": ["A"]}, "A is in both up and down"),
         ({"up": [], "down": []}, "a signature has markers"),
     ],
 )

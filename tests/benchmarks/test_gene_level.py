@@ -1,13 +1,12 @@
 import numpy as np
 import pandas as pd
 import pytest
-from anndata import AnnData
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import f1_score, r2_score, roc_auc_score
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
-from clouds import job
+from clouds import embedding, job
 from wced.benchmarks.gene_level import METRICS, GeneLevel
 from wced.benchmarks.gene_level.score import ALPHAS, _auc, score
 
@@ -32,8 +31,7 @@ def vectors(seed=0, **changes):
         },
         index=[f"ENSG{i}" for i in range(N)],
     )  # fmt: skip
-    facts = {"model": "m", "dataset": "genes", "n_params": 9, "width": 8, "leakage": "none", "source": "here"}
-    return AnnData(x_gd, obs=obs.assign(**changes), uns={"wced": facts})
+    return embedding(x_gd, obs.assign(**changes))
 
 
 def held_out(genes, y, chosen, model, split):

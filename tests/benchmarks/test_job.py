@@ -31,10 +31,10 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_a_job_has_what_it_is_given(folder):
-    files = {"neighbours": "m.npz", "annotation": "m.parquet", "checkpoint": "model", "reference": "m.h5ad"}
-    files = {name: folder / file for name, file in files.items()}
-    job = read_job("r", 7, INTEGRATION, folder / "m.h5ad", **files)
+def test_a_job_has_its_files(folder):
+    names = {"neighbours": "m.npz", "annotation": "m.parquet", "checkpoint": "model", "reference": "m.h5ad"}
+    files = {name: folder / file for name, file in names.items()} | {"source": None}
+    job = read_job("r", 7, INTEGRATION, folder / "m.h5ad", files)
     assert (job.model, job.dataset, job.seed, job.embedding.n_obs) == ("m", "d", 7, 8)
     assert job.neighbours.indices_nk.shape == (8, 7) and len(job.annotation) == 8
     assert job.reference.n_obs == 8
@@ -54,7 +54,7 @@ def test_a_job_has_what_it_is_given(folder):
 def test_what_is_not_there_is_named(folder, section, files, message):
     files = {name: folder / file for name, file in files.items()}
     with pytest.raises(WcedError, match=message):
-        read_job("r", 0, section, folder / "m.h5ad", **files)
+        read_job("r", 0, section, folder / "m.h5ad", files)
 
 
 @pytest.mark.parametrize("task", Benchmarks.kinds())

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from wced.benchmarks.lcad import distance, links, scores
+from wced.benchmarks.lcad import links, meeting, scores
 from wced.errors import WcedError
 from wced.ontology import CellOntology, load
 
@@ -34,24 +34,16 @@ def lcad(*terms) -> np.ndarray:
     ],
 )
 def test_by_hand(true, predicted, expected):
-    assert distance(true, predicted, ONTOLOGY) == expected
+    assert meeting(true, predicted, ONTOLOGY) == expected
     assert lcad([true], [predicted], ONTOLOGY).tolist() == [expected[1] + expected[2]]
 
 
 def test_the_deepest_common_ancestor_counts_even_if_another_is_nearer():
     # t and s meet at m (depth 2), two links from each; over the shallow n they are one link away each.
-    parents = {
-        "r": (),
-        "n": ("r",),
-        "k": ("r",),
-        "m": ("k",),
-        "u": ("m",),
-        "v": ("m",),
-        "s": ("u", "n"),
-        "t": ("v", "n"),
-    }
+    parents = {"r": (), "n": ("r",), "k": ("r",), "m": ("k",), "u": ("m",), "v": ("m",)}
+    parents |= {"s": ("u", "n"), "t": ("v", "n")}
     ontology = CellOntology("v0", {name: name for name in parents}, parents, {})
-    assert distance("s", "t", ontology) == ("m", 2, 2)
+    assert meeting("s", "t", ontology) == ("m", 2, 2)
 
 
 def test_a_value_per_cell_in_their_order():
@@ -72,7 +64,7 @@ def test_symmetric_and_zero_only_for_the_same_term_on_the_real_ontology():
     forth, back = lcad(*drawn, ontology), lcad(*drawn[::-1], ontology)
     assert (forth == back).all() and ((forth == 0) == (drawn[0] == drawn[1])).all()
     for true, predicted in drawn.T[:50]:  # no deeper term is above both
-        ancestor = distance(true, predicted, ontology).ancestor
+        ancestor = meeting(true, predicted, ontology)[0]
         common = ontology.ancestors(true) & ontology.ancestors(predicted)
         assert ancestor in common
         assert ontology.depths[ancestor] == max(ontology.depths[term] for term in common)
@@ -87,10 +79,8 @@ def test_means_over_errors_and_over_all_cells():
     assert found["lcad_up_errors"].value == pytest.approx((1 + 2 + 0 + 0) / 4)
     assert [found[name].n for name in found] == [4, 8, 4]
     for score in found.values():
-        assert (
-            score.ci_low < score.value < score.ci_high
-            and score.ci_method == "percentiles of 1000 bootstraps over cells"
-        )
+        assert score.ci_low < score.value < score.ci_high
+        assert score.ci_method == "percentiles of 1000 bootstraps over cells"
 
 
 def test_the_interval_is_that_of_resampled_cells():

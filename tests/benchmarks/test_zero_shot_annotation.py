@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from anndata import AnnData
 from statsmodels.stats.proportion import proportion_confint
 
+from clouds import embedding
 from wced.benchmarks.job import Job
 from wced.benchmarks.zero_shot_annotation import METRICS, ZeroShotAnnotation
 from wced.benchmarks.zero_shot_annotation import score as module
@@ -48,10 +48,9 @@ def job(tmp_path):
         obs = pd.DataFrame(
             {"cell_type_ontology_term_id": pd.Categorical(true)}, index=[f"c{i}" for i in range(len(true))]
         )
-        facts = {"model": "m", "dataset": "d", "n_params": 5, "width": 1, "leakage": "none", "source": "here"}
-        embedding = AnnData(X=np.zeros((len(true), 1), np.float32), obs=obs, uns={"wced": facts})
-        given = {"annotation": annotation(), "checkpoint": tmp_path / "model", **changes}
-        return Job("r", 0, ZeroShotAnnotation(datasets=["d"], **(section or {})), embedding, **given)
+        files = {"annotation": annotation(), "checkpoint": tmp_path / "model", **changes}
+        cells = embedding(np.zeros((len(true), 1), np.float32), obs)
+        return Job("r", 0, ZeroShotAnnotation(datasets=["d"], **(section or {})), cells, **files)
 
     return make
 
