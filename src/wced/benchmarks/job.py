@@ -88,10 +88,8 @@ def read_job(
     Annotation and checkpoint may be missing although the task needs them: not every model has an ontology head or a
     folder.
 
-    Raises
-    ------
-    WcedError
-        If another file that the task needs is missing, or a file does not exist or is of another embedding.
+    Raises WcedError if another file that the task needs is missing, or a file does not exist or is of another
+    embedding.
     """
     for name in ("neighbours", "source", "reference"):
         if name in section.needs and files.get(name) is None:

@@ -18,18 +18,7 @@ def label_scores(
     With a reference there are also `gain_macro_f1_METHOD` and `gain_weighted_f1_METHOD`: how much higher the F1 is than
     that of the reference. Cells are resampled once for all methods, so gains are paired. Accuracy has Wilson's
     interval. F1 is averaged over classes, each alike or weighted by their true cells; as in scikit-learn the classes
-    are those that any of the cells has or is given.
-
-    Parameters
-    ----------
-    true_n
-        True labels, (n,); at least one.
-    predicted_n
-        Labels by each method, in the order of the cells.
-    seed
-        Seed of the bootstrap.
-    reference
-        Name of a method.
+    are those that any of the cells has or is given. There is at least one cell.
     """
     stacked = np.stack([np.asarray(labels, dtype=str) for labels in (true_n, *predicted_n.values())])
     classes, codes = np.unique(stacked, return_inverse=True)

@@ -42,10 +42,7 @@ def links(true_n: Sequence[str], predicted_n: Sequence[str], ontology: CellOntol
     code (scFM-Bench, `calculate_lcad`) counts d(true, a) only, so that a prediction that is too fine costs nothing.
     Both are in the tables; see `scores`. Obsolete terms count as those that replace them.
 
-    Raises
-    ------
-    WcedError
-        If a term is not in the Cell Ontology, or there are not as many true as predicted ones.
+    Raises WcedError if a term is not in the Cell Ontology, or there are not as many true as predicted ones.
     """
     if len(true_n) != len(predicted_n):
         raise WcedError(f"LCAD: {len(true_n)} true terms, but {len(predicted_n)} predicted ones")

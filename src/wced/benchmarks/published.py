@@ -16,11 +16,8 @@ LOST = "not in the text"
 def read(folder: str | Path) -> pd.DataFrame:
     """Read all tables of a folder, rows of tables.PUBLISHED in the order of the files' names.
 
-    Raises
-    ------
-    WcedError
-        If a file is no such table, if a number is in two files, or if a row has neither a number nor a note that begins
-        with `LOST`, or both.
+    Raises WcedError if a file is no such table, if a number is in two files, or if a row has neither a number nor a
+    note that begins with `LOST`, or both.
     """
     paths = sorted(existing(folder, "a folder of published tables").glob("*.tsv"))
     if not paths:

@@ -63,7 +63,13 @@ def label_prediction(job: Job) -> pd.DataFrame:
     elif len(common) == 2:
         # cz-benchmarks then takes the F1 of one class, which is not the mean over classes.
         reasons["macro_f1"] = "with two classes cz-benchmarks gives no macro F1"
-    folds = pd.DataFrame() if all(reasons.values()) else _folds(x_nd[scored], labels[scored], section)
+    if not all(reasons.values()):
+        task = MetadataLabelPredictionTask(random_seed=section.seed)
+        settings = {"n_folds": section.folds, "min_class_size": section.min_class_size}
+        task_input = MetadataLabelPredictionTaskInput(labels=labels[scored], **settings)
+        with counted_warnings():
+            # `run` returns the means of these only; a test checks that they are the same.
+            folds = pd.DataFrame(task._run_task(x_nd[scored], task_input).results)
     scores = {}
     for metric, reason in reasons.items():
         for classifier in (None, *CLASSIFIERS):
@@ -102,17 +108,6 @@ def structure(job: Job) -> pd.DataFrame:
     )
     split = f"all cells but {job.embedding.n_obs - len(x_nd)} cells without a cell type"
     return rows(job, "czi", scores, protocol=protocol, split=split, n=len(x_nd), seed=seed)
-
-
-def _folds(x_nd: np.ndarray, labels: pd.Series, section: Czi) -> pd.DataFrame:
-    """Return the score of every classifier in every fold."""
-    task_input = MetadataLabelPredictionTaskInput(
-        labels=labels, n_folds=section.folds, min_class_size=section.min_class_size
-    )
-    task = MetadataLabelPredictionTask(random_seed=section.seed)
-    with counted_warnings():
-        # `run` returns the means of these only; a test checks that they are the same.
-        return pd.DataFrame(task._run_task(x_nd, task_input).results)
 
 
 def _clusters(x_nd: np.ndarray, type_n: np.ndarray, seed: int) -> dict[str, Score]:

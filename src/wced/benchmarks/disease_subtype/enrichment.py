@@ -48,16 +48,8 @@ def enrichment(
     samples, so these p are far too small where donors differ; `donor_test` takes donors as samples. Both p are
     corrected over clusters by Benjamini and Hochberg.
 
-    Parameters
-    ----------
-    cluster_n, signature_n
-        Cluster of each cell, from 0, and its signature.
-    case_n
-        bool, (cells,): cases; the others are controls. There are both.
-    donor_n
-        Donor of each cell, text; empty for unknown.
-    seed
-        Seed of permutations, where not all are taken.
+    Clusters count from 0, `case_n` says which cells are cases and which controls (there are both), `donor_n` is empty
+    where a donor is unknown.
 
     Returns
     -------

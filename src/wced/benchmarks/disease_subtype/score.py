@@ -24,10 +24,7 @@ def score(job: Job) -> pd.DataFrame:
     choice. See `enrichment` beside this module for signature and tests. With `figures`, the table of all clusters is
     `clusters.tsv` there.
 
-    Raises
-    ------
-    WcedError
-        If obs lacks a column that the section names, or the source has other cells than the embedding.
+    Raises WcedError if obs lacks a column that the section names, or the source has other cells than the embedding.
     """
     section: DiseaseSubtype = job.section
     subtype = section.of(job.dataset)
@@ -101,13 +98,13 @@ def _scores(table: pd.DataFrame, samples: int, untested: str) -> dict[str, Score
     """Return the scores of the cluster with the highest signature; the parameters are what `enrichment` returned."""
     best = table.loc[table["signature"].idxmax()]
     cells, cases = int(best["cells"]), int(best["cases"])
+    of_signature, of_odds = (
+        "1.96 standard errors over the cluster's cells",
+        "Woolf, 0.5 added to each count, over cells",
+    )
     return {
-        "signature": standard_errors(
-            best["signature"], best["signature_se"], "1.96 standard errors over the cluster's cells", n=cells
-        ),
-        "odds_ratio": Score(
-            best["odds_ratio"], best["odds_low"], best["odds_high"], "Woolf, 0.5 added to each count, over cells"
-        ),
+        "signature": standard_errors(best["signature"], best["signature_se"], of_signature, n=cells),
+        "odds_ratio": Score(best["odds_ratio"], best["odds_low"], best["odds_high"], of_odds),
         "q_cells": Score(best["q_cells"]),
         "q_donors": missing(untested) if untested else Score(best["q_donors"], n=samples),
         "case_share": wilson(cases, cells, "Wilson, over cells"),

@@ -54,6 +54,8 @@ MODES = {"full": "fine-tuned", "lora": "LoRA", "last_layers": "last layers", "fr
 """Short names of the ways to predict: the modes of fine-tuning, and the probes."""
 REFERENCE = "probe_sgd"
 """The probe that fine-tuning is compared with, as in the paper's Figure 5."""
+_TITLES = {"weighted_f1": "Weighted F1", "macro_f1": "F1", "gain_weighted_f1": "Gain", "accuracy": "Acc."}
+_TITLES |= {"lcad_errors": "LCAD"}
 _MEANING = {
     f"weighted_f1_{REFERENCE}": "Gain: weighted F1 of fine-tuning minus that of the SGD probe on the same cells.",
     f"lcad_errors_{REFERENCE}": "LCAD: steps in the Cell Ontology from a wrong cell's true to its predicted type.",
@@ -68,13 +70,7 @@ METRICS = tuple(
         headline=(metric, mode) == ("weighted_f1", "full"),
         higher_is_better=metric != "lcad_errors",
     )
-    for metric, title in (
-        ("weighted_f1", "Weighted F1"),
-        ("macro_f1", "F1"),
-        ("gain_weighted_f1", "Gain"),
-        ("accuracy", "Acc."),
-        ("lcad_errors", "LCAD"),
-    )
+    for metric, title in _TITLES.items()
     for mode, name in MODES.items()
     if metric != "gain_weighted_f1" or mode not in PROBES
 )

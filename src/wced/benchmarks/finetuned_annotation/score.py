@@ -34,10 +34,8 @@ def score(job: Job) -> pd.DataFrame:
     `lcad_unseen_types` that of cells of types that train lacks. All are empty, with the reason, where the cells cannot
     be divided.
 
-    Raises
-    ------
-    WcedError
-        If the embedding is of other cells than the dataset, or the dataset lacks a column that the section names.
+    Raises WcedError if the embedding is of other cells than the dataset, or the dataset lacks a column that the section
+    names.
     """
     section: FinetunedAnnotation = job.section
     modes = [section.tuning(mode, job.dataset) for mode in section.modes]

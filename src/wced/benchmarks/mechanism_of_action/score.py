@@ -37,10 +37,8 @@ def score(job: Job) -> pd.DataFrame:
     Folds of repeated cross-validation share their cells, so the interval takes the corrected variance of Nadeau and
     Bengio (2003, Machine Learning 52:239-281), (1/J + test cells / training cells) · s² over J folds, with t of J − 1.
 
-    Raises
-    ------
-    WcedError
-        If obs lacks a column that the section names or has text for numbers there, or a drug has several classes.
+    Raises WcedError if obs lacks a column that the section names or has text for numbers there, or a drug has several
+    classes.
     """
     section: MechanismOfAction = job.section
     obs = job.embedding.obs
@@ -154,10 +152,7 @@ def drug_folds(drug_n: np.ndarray, class_n: np.ndarray, *, folds: int, repeats: 
     holds at least one whole drug of each class out and trains on at least one other, each drug is held out once a
     repeat, and the folds' numbers of drugs of a class differ by one at most.
 
-    Raises
-    ------
-    WcedError
-        If a drug has several classes.
+    Raises WcedError if a drug has several classes.
     """
     of_drug = class_of_drug(drug_n, class_n)
     rng, tables = np.random.default_rng(seed), []
@@ -175,16 +170,7 @@ def probe(
 ) -> tuple[dict[str, Score], np.ndarray]:
     """Train a logistic regression on each fold's training drugs and judge it on those held out.
 
-    Parameters
-    ----------
-    x_nd
-        Embedding, cells × dimensions.
-    drug_n, class_n
-        Drug and class of each cell, text; at least two classes.
-    folds
-        What `drug_folds` returned for the same cells.
-    seed
-        Seed of the solver.
+    There are at least two classes; `folds` is what `drug_folds` returned for the same cells.
 
     Returns
     -------

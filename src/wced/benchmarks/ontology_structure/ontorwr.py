@@ -84,19 +84,8 @@ def scores(
     things differ: links all weigh the same (there by the similarity of texts about both terms, which takes a language
     model), profiles are not compressed, and a type's distance to itself does not count.
 
-    Parameters
-    ----------
-    x_nd, type_n
-        Embedding, cells × dimensions, and current Cell Ontology id of each cell.
-    restart, min_cells
-        Probability of a restart in a step; types with fewer cells are left out.
-    seed
-        Seed of the bootstrap over types.
-
-    Returns
-    -------
-    dict
-        `scgraph_ontorwr` and `scgraph_ontorwr_rank`, in [−1, 1]; higher is better; `n` counts the cells of the types.
+    `type_n` are current Cell Ontology ids; types with fewer than `min_cells` cells are left out. Scores are
+    `scgraph_ontorwr` and `scgraph_ontorwr_rank`, in [−1, 1]; higher is better; `n` counts the cells of the types.
     """
     labels, count = np.unique(type_n, return_counts=True)
     types, n = labels[count >= min_cells], int(count[count >= min_cells].sum())

@@ -36,10 +36,7 @@ def score(job: Job) -> pd.DataFrame:
     other's. The job's `reference` is the same model's embedding of the dataset to train on. Cells without a cell type
     are left out.
 
-    Raises
-    ------
-    WcedError
-        If the two embeddings are of different models or widths.
+    Raises WcedError if the two embeddings are of different models or widths.
     """
     test, train = job.embedding.uns["wced"], job.reference.uns["wced"]
     for fact in ("model", "width"):

@@ -56,14 +56,12 @@ def _flow(predictions: Predictions, job: Job) -> None:
     sankey(axis, flows, orders, colours=COLOURS, names=names, wrap=44, sides=("left", "right"))
     axis.set_title("true label → most probable leaf")
     _legend(figure, flows["kind"])
-    _save(
-        job, "label_flow", figure, "Flow of true to predicted cell types",
-        caption=(
-            f"Left: true labels of {pairs['cells'].sum():,} cells; right: the most probable leaf of the ontology head; "
-            f"the {most} most frequent of each, the rest as one (grey)."
-        ),
-        data=flows.assign(source=flows["source"].map(names), target=flows["target"].map(names)).drop(columns="step"),
-    )  # fmt: skip
+    caption = (
+        f"Left: true labels of {pairs['cells'].sum():,} cells; right: the most probable leaf of the ontology head; "
+        f"the {most} most frequent of each, the rest as one (grey)."
+    )
+    data = flows.assign(source=flows["source"].map(names), target=flows["target"].map(names)).drop(columns="step")
+    _save(job, "label_flow", figure, "Flow of true to predicted cell types", caption, data)
 
 
 def label_table(predictions: Predictions) -> pd.DataFrame:
@@ -114,15 +112,12 @@ def _labels(predictions: Predictions, job: Job) -> None:
     axis.set(xlim=(0, 1), xlabel="share of the label's cells")
     _legend(figure, matches.KINDS)
     listed = ", ".join(f"{row.label} ({row.cells:,}: {row.mapping})" for row in lost.itertuples())
-    _save(
-        job, "labels", figure, "What the cells of each label were called",
-        caption=(
-            f"Shares of each label's cells (numbers of cells in brackets) whose most probable leaf is the label, "
-            f"finer, coarser, or none of these. ▲: the model knows only finer labels, so that none can be exact; ▼: "
-            f"only coarser ones; ✕: neither. Labels that cannot be mapped to the Cell Ontology: {listed or 'none'}."
-        ),
-        data=table,
-    )  # fmt: skip
+    caption = (
+        f"Shares of each label's cells (numbers of cells in brackets) whose most probable leaf is the label, "
+        f"finer, coarser, or none of these. ▲: the model knows only finer labels, so that none can be exact; ▼: "
+        f"only coarser ones; ✕: neither. Labels that cannot be mapped to the Cell Ontology: {listed or 'none'}."
+    )
+    _save(job, "labels", figure, "What the cells of each label were called", caption, table)
 
 
 def _depths(scores: Mapping[str, Score], job: Job) -> None:
@@ -144,15 +139,13 @@ def _depths(scores: Mapping[str, Score], job: Job) -> None:
     axis.set_xlabel("depth in the Cell Ontology, and cells whose true type is so deep")
     axis.set(ylabel="share right at this depth", ylim=(0, 1.03))
     axis.legend()
-    _save(
-        job, "depths", figure, "Accuracy at every depth of the ontology",
-        caption=(
-            "True and predicted type rolled up to their ancestors at each depth (longest is_a path from the root); "
-            "right are cells where these have a term in common. Cells whose true type is less deep are left out (the "
-            "second line of the axis counts the others). Bars: Wilson's 95% intervals."
-        ),
-        data=table.rename(columns={"value": "accuracy"}),
-    )  # fmt: skip
+    caption = (
+        "True and predicted type rolled up to their ancestors at each depth (longest is_a path from the root); "
+        "right are cells where these have a term in common. Cells whose true type is less deep are left out (the "
+        "second line of the axis counts the others). Bars: Wilson's 95% intervals."
+    )
+    data = table.rename(columns={"value": "accuracy"})
+    _save(job, "depths", figure, "Accuracy at every depth of the ontology", caption, data)
 
 
 def _nodes(predictions: Predictions, job: Job) -> None:
@@ -179,15 +172,12 @@ def _nodes(predictions: Predictions, job: Job) -> None:
     figure, (axis,) = panels(1, 1, 1)
     layers.draw(axis, nodes, [[index[parent] for parent in cut.parents[t]] for t in kept], COLOURS)
     _legend(figure, nodes["kind"])
-    _save(
-        job, "label_nodes", figure, f"Mean node probabilities of cells labelled {name}",
-        caption=(
-            f"Nodes of the Cell Ontology with a mean probability above {least:g} for the {len(cells):,} cells whose "
-            f"true label is {name}. The model predicts the leaves (bold outlines; one with children is the term not "
-            f"further specified); a node has the sum of the leaves below it; darker is more probable."
-        ),
-        data=nodes,
-    )  # fmt: skip
+    caption = (
+        f"Nodes of the Cell Ontology with a mean probability above {least:g} for the {len(cells):,} cells whose "
+        f"true label is {name}. The model predicts the leaves (bold outlines; one with children is the term not "
+        f"further specified); a node has the sum of the leaves below it; darker is more probable."
+    )
+    _save(job, "label_nodes", figure, f"Mean node probabilities of cells labelled {name}", caption, nodes)
 
 
 def _chosen(predictions: Predictions, job: Job) -> str:
@@ -241,15 +231,13 @@ def _descent(predictions: Predictions, job: Job) -> None:
     sankey(axis, flows, orders, colours=COLOURS, names=names | {OTHER: ""}, wrap=20)
     meaning = {"exact": "on the way to the true type", "miss": "off it", "other": "pooled or unlabelled"}
     _legend(figure, flows["kind"], meaning)
-    _save(
-        job, "greedy_descent", figure, "Greedy decoding from the root to the leaves",
-        caption=(
-            f"All {cells:,} cells start at the root (left) and take at each node its most probable child until they "
-            f"reach a leaf. Green: the node is the true type, an ancestor or a kind of it; red: it is none of these; "
-            f"grey: the cell has no true type, or fewer than {least:.0%} of the cells pass the node."
-        ),
-        data=flows.assign(source=flows["source"].map(names), target=flows["target"].map(names)),
-    )  # fmt: skip
+    caption = (
+        f"All {cells:,} cells start at the root (left) and take at each node its most probable child until they "
+        f"reach a leaf. Green: the node is the true type, an ancestor or a kind of it; red: it is none of these; "
+        f"grey: the cell has no true type, or fewer than {least:.0%} of the cells pass the node."
+    )
+    data = flows.assign(source=flows["source"].map(names), target=flows["target"].map(names))
+    _save(job, "greedy_descent", figure, "Greedy decoding from the root to the leaves", caption, data)
 
 
 def _orders(flows: pd.DataFrame, first: list[str]) -> list[list[str]]:
@@ -269,6 +257,6 @@ def _legend(figure: Figure, kinds: Collection[str], meaning: Mapping[str, str] =
     legend(figure, "lower center", looks, ncols=len(looks))
 
 
-def _save(job: Job, name: str, figure: Figure, title: str, *, caption: str, data: pd.DataFrame) -> None:
+def _save(job: Job, name: str, figure: Figure, title: str, caption: str, data: pd.DataFrame) -> None:
     title = f"{title} ({job.dataset}, {job.model})"
     save_figure(job.figures, name, figure, title=title, caption=caption, data=data)

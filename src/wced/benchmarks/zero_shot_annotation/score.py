@@ -33,10 +33,8 @@ def score(job: Job) -> pd.DataFrame:
     Wilson's 95% intervals. Cells whose cell type is unknown or not in the Cell Ontology are left out, counted and named
     in `split`. A model without an ontology head has rows with that reason.
 
-    Raises
-    ------
-    WcedError
-        If the annotation is of other cells than the embedding, or predicts a term that is not in the Cell Ontology.
+    Raises WcedError if the annotation is of other cells than the embedding, or predicts a term that is not in the Cell
+    Ontology.
     """
     ontology = load()
     terms, outside = current_terms(job.embedding, ontology)
