@@ -9,6 +9,7 @@ from scipy.spatial.distance import cdist
 
 from wced.benchmarks.job import Job
 from wced.benchmarks.neighbours import neighbours_of
+from wced.tables import SCORES, checked
 
 
 def clouds(cell_type: list[str], batch: list[str], seed: int = 0, **facts: str) -> AnnData:
@@ -48,3 +49,14 @@ def job(embedding: AnnData, section, seed: int = 0, count: int | None = None, cl
     """Return a job, with the graph of `count` neighbours where that is given."""
     graph = None if count is None else neighbours_of(embedding, count, seed, cluster_seeds)
     return Job("r", seed, section, embedding, neighbours=graph, **files)
+
+
+def score_rows(rows: Iterable[dict], **columns: object) -> pd.DataFrame:
+    """Return rows of tables.SCORES with these columns, the others filled in; NaN is a value without one."""
+    table = pd.DataFrame(rows).assign(**columns)
+    others = {
+        "run": "r", "task": "t", "protocol": "p", "split": "all", "label": "l", "ci_low": np.nan, "ci_high": np.nan,
+        "ci_method": "", "n": 9, "n_params": 3, "width": 4, "seed": 0, "source": "here", "leakage": "none",
+        "reason": np.where(table["value"].isna(), "too few", ""),
+    }  # fmt: skip
+    return checked(table.assign(**{name: value for name, value in others.items() if name not in table}), SCORES)

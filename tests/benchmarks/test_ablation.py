@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 from scipy import stats
 
+from clouds import score_rows
 from wced import tables
 from wced.benchmarks.ablation import METRICS
 from wced.benchmarks.ablation import score as ablation
@@ -22,17 +23,11 @@ SECTION = Ablation(checkpoints=LEVELS, metrics={"probe": ["macro_f1_lr"]}, min_n
 DATASETS = [f"d{i}" for i in range(6)]
 
 
-def rows(task, metric, value, **changes):
+def rows(task, metric, value):
     """Rows of scores: value(levels, number of the dataset)."""
-    made = [
-        {"dataset": dataset, "model": name, "value": value(levels, i)}
-        for name, levels in LEVELS.items() for i, dataset in enumerate(DATASETS)
-    ]  # fmt: skip
-    return pd.DataFrame(made).assign(
-        run="r", task=task, protocol="p", split="s", label="l", metric=metric, ci_low=np.nan, ci_high=np.nan,
-        ci_method="", n=10, n_params=3, width=2, seed=0, source="here", leakage="none",
-        reason=lambda frame: np.where(frame["value"].isna(), "lost", ""), **changes,
-    )  # fmt: skip
+    cells = [(dataset, name, value(levels, i)) for name, levels in LEVELS.items() for i, dataset in enumerate(DATASETS)]
+    named = [dict(zip(("dataset", "model", "value"), cell, strict=True)) for cell in cells]
+    return score_rows(named, task=task, metric=metric)
 
 
 def f1(levels, i):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from wced import tables
+from clouds import score_rows
 from wced.benchmarks.comparison import statistics
 from wced.benchmarks.comparison.statistics import differences, ranking
 from wced.benchmarks.task import Metric
@@ -25,19 +25,14 @@ def task(monkeypatch):
     monkeypatch.setattr(statistics, "task_module", lambda task: SimpleNamespace(METRICS=METRICS))
 
 
-def scores(value_dm, metric="f1", models="abcdefgh", source="here", split="all", reason="too few") -> pd.DataFrame:
+def scores(value_dm, metric="f1", models="abcdefgh", source="here", split="all") -> pd.DataFrame:
     """Return rows of tables.SCORES: a row of values for each dataset, a column for each model, NaN for none."""
     rows = [
-        {
-            "run": "r", "task": "t", "dataset": f"d{i}", "protocol": "p", "split": split, "label": "l", "model": model,
-            "metric": metric, "value": value, "ci_low": np.nan, "ci_high": np.nan, "ci_method": "", "n": 9,
-            "n_params": 10 * models.index(model), "width": 4, "seed": 0, "source": source, "leakage": "none",
-            "reason": reason if np.isnan(value) else "",
-        }
+        {"dataset": f"d{i}", "model": model, "value": value, "n_params": 10 * models.index(model)}
         for i, value_m in enumerate(value_dm)
         for model, value in zip(models, value_m, strict=False)
-    ]  # fmt: skip
-    return tables.checked(pd.DataFrame(rows), tables.SCORES)
+    ]
+    return score_rows(rows, metric=metric, source=source, split=split)
 
 
 SIX = np.array([[5, 3, 1], [6, 4, 1], [4, 4.5, 2], [7, 3, 1], [5, 2, 3], [6, 1, 3]]) / 10
