@@ -53,10 +53,8 @@ def test_scores_are_those_of_scikit_learn_on_the_shared_types():
     assert 0.3 < table.loc["accuracy_lr", "value"] < 1
     row = table.loc["accuracy_lr"]
     assert (row["task"], row["dataset"], row["n"]) == ("transfer", "d", 80)
-    assert row["split"] == (
-        "trained on 120 cells of other; left out: 20 cells without a cell type and, but for lineages, 20 cells of 1 "
-        "types that it lacks"
-    )
+    left_out = "20 cells without a cell type and, but for lineages, 20 cells of 1 types that it lacks"
+    assert row["split"] == f"trained on 120 cells of other; left out: {left_out}"
 
 
 def test_neighbours_are_those_of_scikit_learn_on_the_embedding_as_it_is():
@@ -76,9 +74,8 @@ def test_the_majority_of_15_nearest_training_cells_votes():
     votes = [sorted(label_n[order[:15]].tolist()) for order in np.argsort(distance_nm, axis=1)]
     expected = [max(sorted(set(cell)), key=cell.count) for cell in votes]
     assert nearest_types(x_train_nd, label_n, x_nd).tolist() == expected
-    assert (
-        nearest_types(x_train_nd[:4], np.array(["a", "b", "b", "b"]), x_nd).tolist() == ["b"] * 40
-    )  # all of them vote
+    few = nearest_types(x_train_nd[:4], np.array(["a", "b", "b", "b"]), x_nd)
+    assert few.tolist() == ["b"] * 40  # all of them vote
 
 
 def test_lineages_are_of_all_labelled_cells():
@@ -146,9 +143,8 @@ def embedded(tmp_path_factory):
     Components(vocabulary, np.zeros(60, np.float32), loading_vk).write(folder / "corpus.npz")
     for seed, dataset in enumerate(["other", "d"]):
         counts_ng = np.random.default_rng(seed).poisson(2, size=(40, 60)).astype(np.float32)
-        obs = pd.DataFrame(
-            {"cell_type_ontology_term_id": [T, B] * 20, "batch": "x"}, index=[f"c{i}" for i in range(40)]
-        )
+        names = [f"c{i}" for i in range(40)]
+        obs = pd.DataFrame({"cell_type_ontology_term_id": [T, B] * 20, "batch": "x"}, index=names)
         adata = AnnData(X=sparse.csr_matrix(counts_ng), obs=obs, var=pd.DataFrame(index=list(vocabulary.gene_ids)))
         for name, baseline in BASELINES.items():
             made = baseline(Cells(adata, SETTINGS, seed=0, corpus=folder / "corpus.npz"))

@@ -44,8 +44,7 @@ class Job:
     annotation: pd.DataFrame | None = None
     """One row per cell, as `wced annotate` writes it; None also for a model without an ontology head."""
     checkpoint: Path | None = None
-    """Folder of the pretrained model (config.json, model.safetensors, …). An untrained model has the folder of the
-    checkpoint whose encoder and labels it has; other baselines have none."""
+    """Folder of the model; of an untrained one that of the checkpoint whose encoder and labels it has."""
     source: Path | None = None
     """The harmonised dataset, raw counts (h5ad)."""
     reference: AnnData | None = None

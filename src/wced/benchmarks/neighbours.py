@@ -132,15 +132,13 @@ def leiden(
 
     edges = igraph.Graph.Weighted_Adjacency(weights_nn, mode="directed")
     edges.to_undirected(mode="each")
-    clusters_crn = []
-    for seed in seed_c:
-        clusters_rn = []
-        for resolution in resolutions:
-            igraph.set_random_number_generator(random.Random(int(seed)))
-            clusters = edges.community_leiden(objective_function="modularity", weights="weight", resolution=resolution)
-            clusters_rn.append(clusters.membership)
-        clusters_crn.append(clusters_rn)
-    return np.array(clusters_crn, dtype=np.int32)
+
+    def clusters(seed: int, resolution: float) -> list[int]:
+        igraph.set_random_number_generator(random.Random(seed))
+        options = {"objective_function": "modularity", "weights": "weight", "resolution": resolution}
+        return edges.community_leiden(**options).membership
+
+    return np.array([[clusters(int(seed), each) for each in resolutions] for seed in seed_c], dtype=np.int32)
 
 
 def write_neighbours(path: str | Path, neighbours: Neighbours) -> None:

@@ -44,9 +44,7 @@ def score(
     seed: Annotated[int, Option("Seed.")],
     output: Scores,
     neighbours: Annotated[Path | None, Input("Graph and clusterings of the embedding (npz).")] = None,
-    annotation: Annotated[
-        Path | None, Input("Predicted cell types (Parquet); none for a model without an ontology head.")
-    ] = None,
+    annotation: Annotated[Path | None, Input("Predicted cell types (Parquet); none without an ontology head.")] = None,
     checkpoint: Annotated[Path | None, Input("Folder of the model; none for a baseline that has none.")] = None,
     source: Annotated[Path | None, Input("The harmonised dataset, raw counts (h5ad).")] = None,
     reference: Annotated[Path | None, Input("Embedding of the dataset that is trained on (h5ad).")] = None,

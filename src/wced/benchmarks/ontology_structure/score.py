@@ -29,7 +29,10 @@ def score(job: Job) -> pd.DataFrame:
             sample = np.sort(rng.choice(len(x_nd), size=most, replace=False))
             x_nd, type_n = x_nd[sample], type_n[sample]
         types, code_n = np.unique(type_n, return_inverse=True)
-        profile_kd = _rotated(ontorwr.profiles(ontology, list(types), restart))
+        # The same distances in as few dimensions as there are types.
+        profile_kt = ontorwr.profiles(ontology, list(types), restart)
+        left_kk, length_k, _ = np.linalg.svd(profile_kt - profile_kt.mean(axis=0), full_matrices=False)
+        profile_kd = left_kk * length_k
         scores |= rogi.scores(x_nd, {"label": np.eye(len(types))[code_n], "ontology": profile_kd[code_n]}, job.seed)
     scores = {metric.name: scores[metric.name] for metric in METRICS}
     protocol = (
@@ -40,9 +43,3 @@ def score(job: Job) -> pd.DataFrame:
     )
     split, n = left_out(terms, outside), int(scored_n.sum())
     return rows(job, "ontology_structure", scores, protocol=protocol, split=split, n=n)
-
-
-def _rotated(point_kd: np.ndarray) -> np.ndarray:
-    """Return points with the same distances in as few dimensions as there are points."""
-    left_kk, length_k, _ = np.linalg.svd(point_kd - point_kd.mean(axis=0), full_matrices=False)
-    return left_kk * length_k
