@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from clouds import score_rows
 from wced import tables
@@ -76,8 +77,6 @@ def test_effects_are_paired_over_datasets(scores):
 
 
 def test_holm_is_over_all_effects_on_a_metric(scores):
-    from statsmodels.stats.multitest import multipletests
-
     table = ablation.effects(scores, SECTION)
     tested = table[(table["metric"] == "macro_f1_lr") & table["p"].notna()]
     assert len(tested) == 8  # WCED against MLM in four places and their mean, the ontology of MLM twice and the mean
@@ -122,12 +121,12 @@ def test_reconstruction_by_hand(tmp_path):
     folders = [write_checkpoint(tmp_path / "w", "w", "wced", genes)]
     folders.append(write_checkpoint(tmp_path / "m", "m", "mlm", {"A": (6, 1.0, 10.0), "C": (8, 3.0, 10.0)}))
     options = {"run": "r", "seed": 0, "min_nonzero": 5}
-    found = ablation.reconstruction(folders[:1], **options).set_index(["metric", "dataset"])
-    assert found.loc[("validation_loss", "validation cells"), "value"] == 1.0
+    errors_of = ablation.reconstruction(folders[:1], **options).set_index(["metric", "dataset"])
+    assert errors_of.loc[("validation_loss", "validation cells"), "value"] == 1.0
     # The last epoch; A: 3 / 12, B: 8 / 10, C: 5 / 10. In two blocks B and C have 2 + 2 values each, too few.
-    assert found.loc[("median_rescaled_mae", "d1"), ["value", "n"]].tolist() == [0.5, 3]
-    assert found.loc[("median_rescaled_mae", "d2"), ["value", "n"]].tolist() == [0.25, 1]
-    assert found.loc[("overall_rescaled_mae", "validation cells"), ["value", "n"]].tolist() == [0.5, 3]
+    assert errors_of.loc[("median_rescaled_mae", "d1"), ["value", "n"]].tolist() == [0.5, 3]
+    assert errors_of.loc[("median_rescaled_mae", "d2"), ["value", "n"]].tolist() == [0.25, 1]
+    assert errors_of.loc[("overall_rescaled_mae", "validation cells"), ["value", "n"]].tolist() == [0.5, 3]
     # Of genes that both predict often enough: A and C.
     both = ablation.reconstruction(folders, **options).set_index(["metric", "dataset", "model"])["value"]
     assert both["median_rescaled_mae", "d1", "w"] == pytest.approx((0.25 + 0.5) / 2)
@@ -146,15 +145,15 @@ def test_the_figure_shows_every_dot(scores, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("checkpoints", "said"),
+    ("checkpoints", "words"),
     [
         pytest.param({"a": {"x": "1"}, "b": {"y": "1"}}, "b: its factors are not those of the first: x", id="factors"),
         pytest.param({"a": {"x": "1"}, "b": {"x": "1"}}, "b: the same levels as a", id="levels"),
         pytest.param({"a": {}, "b": {}}, "its factors", id="none"),
     ],
 )
-def test_sections_that_make_no_sense_are_refused(checkpoints, said):
-    with pytest.raises(ValidationError, match=said):
+def test_sections_that_make_no_sense_are_refused(checkpoints, words):
+    with pytest.raises(ValidationError, match=words):
         Ablation(checkpoints=checkpoints, metrics={})
 
 

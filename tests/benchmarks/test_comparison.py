@@ -56,14 +56,14 @@ def test_the_order_of_rows_does_not_matter():
 
 
 def test_p_values_are_those_of_wilcoxon_corrected_by_holm_over_pairs():
-    found = differences(scores(SIX))
+    table = differences(scores(SIX))
     p = [stats.wilcoxon(SIX[:, a] - SIX[:, b]).pvalue for a, b in itertools.combinations(range(3), 2)]
-    assert found["p"].to_numpy() == pytest.approx(p)
+    assert table["p"].to_numpy() == pytest.approx(p)
     order, worst = np.argsort(p, kind="stable"), 0.0
     for place, pair in enumerate(order):
         worst = max(worst, min(1, (3 - place) * p[pair]))
-        assert found["p_adjusted"].iloc[pair] == pytest.approx(worst)
-    assert set(found["test"]) == {"Wilcoxon signed-rank; Holm over pairs of models"}
+        assert table["p_adjusted"].iloc[pair] == pytest.approx(worst)
+    assert set(table["test"]) == {"Wilcoxon signed-rank; Holm over pairs of models"}
 
 
 def test_with_few_datasets_the_interval_is_of_all_resamples_and_there_is_no_p():
@@ -116,36 +116,36 @@ def test_splits_of_a_dataset_are_one_dataset():
 
 
 def test_ranks_and_z_scores_by_hand():
-    found = ranking(scores([[0.3, 0.1, 0.2], [0.5, 0.5, 0.2]])).set_index(["dataset", "model"])
-    assert found.loc["d0", "rank"].tolist() == [1, 3, 2]
-    assert found.loc["d1", "rank"].tolist() == [1.5, 1.5, 3]
-    assert found.loc["d0", "z"].tolist() == pytest.approx([1.5**0.5, -(1.5**0.5), 0])
-    assert found.loc["d1", "z"].tolist() == pytest.approx([0.5**0.5, 0.5**0.5, -(2**0.5)])
-    mean = found.loc[("all", "a")]
+    table = ranking(scores([[0.3, 0.1, 0.2], [0.5, 0.5, 0.2]])).set_index(["dataset", "model"])
+    assert table.loc["d0", "rank"].tolist() == [1, 3, 2]
+    assert table.loc["d1", "rank"].tolist() == [1.5, 1.5, 3]
+    assert table.loc["d0", "z"].tolist() == pytest.approx([1.5**0.5, -(1.5**0.5), 0])
+    assert table.loc["d1", "z"].tolist() == pytest.approx([0.5**0.5, 0.5**0.5, -(2**0.5)])
+    mean = table.loc[("all", "a")]
     assert (mean["value"], mean["rank"], mean["datasets"]) == (0.4, 1.25, 2)
     assert mean["rank_sd"] == pytest.approx(np.std([1, 1.5], ddof=1))
     assert mean["z_sd"] == pytest.approx(np.std([1.5**0.5, 0.5**0.5], ddof=1))
 
 
 def test_a_model_without_a_score_somewhere_has_no_mean_and_says_where():
-    found = ranking(scores([[0.3, 0.1], [0.5, np.nan], [np.nan, np.nan]])).set_index(["dataset", "model"])
-    assert found.loc[("all", "b"), "reason"] == "no score on d1" and np.isnan(found.loc[("all", "b"), "rank"])
+    table = ranking(scores([[0.3, 0.1], [0.5, np.nan], [np.nan, np.nan]])).set_index(["dataset", "model"])
+    assert table.loc[("all", "b"), "reason"] == "no score on d1" and np.isnan(table.loc[("all", "b"), "rank"])
     # Nobody has a score on d2, which therefore is no lack of a.
-    assert found.loc[("all", "a"), "value"] == pytest.approx(0.4) and found.loc[("all", "a"), "reason"] == ""
-    assert found.loc[("d1", "a"), "rank"] == 1 and np.isnan(found.loc[("d1", "a"), "z"])
-    assert found.loc[("d2", "a"), "reason"] == "too few"
+    assert table.loc[("all", "a"), "value"] == pytest.approx(0.4) and table.loc[("all", "a"), "reason"] == ""
+    assert table.loc[("d1", "a"), "rank"] == 1 and np.isnan(table.loc[("d1", "a"), "z"])
+    assert table.loc[("d2", "a"), "reason"] == "too few"
 
 
 def test_no_score_at_all_keeps_its_reason():
-    found = ranking(scores([[np.nan, np.nan]]))
-    assert found["value"].isna().all() and set(found["reason"]) == {"too few"}
+    table = ranking(scores([[np.nan, np.nan]]))
+    assert table["value"].isna().all() and set(table["reason"]) == {"too few"}
 
 
 @settings(deadline=None, max_examples=25)
 @given(st.lists(st.lists(st.integers(0, 8).map(lambda x: x / 8), min_size=3, max_size=3), min_size=1, max_size=7))
 def test_ranks_and_z_scores_of_a_dataset_cancel_out(value_dm):
-    found = ranking(scores(value_dm))
-    single = found[found["dataset"] != "all"].groupby("dataset")
+    table = ranking(scores(value_dm))
+    single = table[table["dataset"] != "all"].groupby("dataset")
     assert single["rank"].sum().to_numpy() == pytest.approx(6)
     assert single["z"].sum().to_numpy() == pytest.approx(0, abs=1e-9)
     # An order of columns is none of models: the other way round, differences change their sign.

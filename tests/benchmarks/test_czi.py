@@ -1,6 +1,11 @@
+import hnswlib
 import numpy as np
 import pandas as pd
 import pytest
+from czbenchmarks.tasks.clustering import ClusteringTask, ClusteringTaskInput
+from czbenchmarks.tasks.embedding import EmbeddingTask, EmbeddingTaskInput
+from czbenchmarks.tasks.integration import BatchIntegrationTask, BatchIntegrationTaskInput
+from czbenchmarks.tasks.label_prediction import MetadataLabelPredictionTask, MetadataLabelPredictionTaskInput
 
 from clouds import clouds, job
 from wced.benchmarks.czi import METRICS, Czi
@@ -21,11 +26,6 @@ def table():
 @pytest.fixture(scope="module")
 def direct():
     """Return what cz-benchmarks' tasks themselves give for the labelled cells."""
-    from czbenchmarks.tasks.clustering import ClusteringTask, ClusteringTaskInput
-    from czbenchmarks.tasks.embedding import EmbeddingTask, EmbeddingTaskInput
-    from czbenchmarks.tasks.integration import BatchIntegrationTask, BatchIntegrationTaskInput
-    from czbenchmarks.tasks.label_prediction import MetadataLabelPredictionTask, MetadataLabelPredictionTaskInput
-
     kept = CELLS[CELLS.obs["cell_type_ontology_term_id"] != "unknown"].copy()
     labels = kept.obs["cell_type_ontology_term_id"].astype(str)
     prediction = MetadataLabelPredictionTaskInput(labels=labels, n_folds=3, min_class_size=8)
@@ -85,8 +85,6 @@ def test_the_same_seed_gives_the_same_scores_to_the_last_bit(table):
 
 
 def test_the_neighbour_search_is_put_back():
-    import hnswlib
-
     index = hnswlib.Index
     with pytest.raises(ValueError), _one_thread():
         assert hnswlib.Index is not index

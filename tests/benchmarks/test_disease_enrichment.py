@@ -117,9 +117,9 @@ def test_explained_variance():
     rng = np.random.default_rng(0)
     cluster_n = np.repeat([0, 1, 2], 100)
     score_n = cluster_n + rng.normal(size=300)
-    found = explained(score_n, cluster_n, seed=0)
+    eta = explained(score_n, cluster_n, seed=0)
     mean = score_n.mean()
     between = sum(100 * (score_n[cluster_n == c].mean() - mean) ** 2 for c in range(3))
-    assert found.value == pytest.approx(between / np.sum((score_n - mean) ** 2))
-    assert found.ci_low < found.value < found.ci_high and found.ci_high - found.ci_low < 0.3
+    assert eta.value == pytest.approx(between / np.sum((score_n - mean) ** 2))
+    assert eta.ci_low < eta.value < eta.ci_high and eta.ci_high - eta.ci_low < 0.3
     assert explained(cluster_n * 1.0, cluster_n, seed=0).value == pytest.approx(1)

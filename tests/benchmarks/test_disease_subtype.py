@@ -64,8 +64,8 @@ def test_a_planted_subtype_is_found(scored, tmp_path):
     assert table.loc["signature", "protocol"].endswith("signature of GFAP, GLUL")
     by_cluster = pd.read_csv(tmp_path / "figures/clusters.tsv", sep="\t")
     assert by_cluster["cells"].sum() == 174 and by_cluster["cells"].is_monotonic_decreasing
-    drawn = pd.read_csv(tmp_path / "figures/cells.tsv", sep="\t")
-    assert drawn["cell"].tolist() == [f"c{i}" for i in range(5, 179)]
+    plotted = pd.read_csv(tmp_path / "figures/cells.tsv", sep="\t")
+    assert plotted["cell"].tolist() == [f"c{i}" for i in range(5, 179)]
     assert (tmp_path / "figures/cells.svg").exists() and (tmp_path / "figures/clusters.svg").exists()
     assert "mean of GFAP minus mean of GLUL" in (tmp_path / "figures/cells.md").read_text()
 

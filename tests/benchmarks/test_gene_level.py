@@ -78,8 +78,8 @@ def test_scores_are_those_of_scikit_learn_over_the_chosen_genes():
 
 def test_the_interval_of_an_area_by_hand():
     # Three of four pairs are in order; Q1 = 0.75 / 1.25, Q2 = 2 · 0.75² / 1.75, SE² = 0.305357 / 4.
-    found = _auc(np.array([True, True, False, False]), np.array([2.0, 4.0, 1.0, 3.0]))
-    assert (found.value, found.ci_low, found.ci_high) == pytest.approx((0.75, 0.75 - 1.96 * 0.276296, 1.0), abs=1e-6)
+    area = _auc(np.array([True, True, False, False]), np.array([2.0, 4.0, 1.0, 3.0]))
+    assert (area.value, area.ci_low, area.ci_high) == pytest.approx((0.75, 0.75 - 1.96 * 0.276296, 1.0), abs=1e-6)
 
 
 def test_vectors_that_say_nothing_score_like_chance():

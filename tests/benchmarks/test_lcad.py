@@ -47,8 +47,8 @@ def test_the_deepest_common_ancestor_counts_even_if_another_is_nearer():
 
 
 def test_a_value_per_cell_in_their_order():
-    found = lcad(["c", "x", "c", "old_c"], ["d", "b", "c", "c"], ONTOLOGY)
-    assert found.tolist() == [2, 2, 0, 0]
+    means = lcad(["c", "x", "c", "old_c"], ["d", "b", "c", "c"], ONTOLOGY)
+    assert means.tolist() == [2, 2, 0, 0]
     assert lcad([], [], ONTOLOGY).shape == (0,)
 
 
@@ -60,10 +60,10 @@ def test_t_cell_subtypes_are_nearer_than_a_t_cell_and_a_neuron():
 
 def test_symmetric_and_zero_only_for_the_same_term_on_the_real_ontology():
     ontology = load()
-    drawn = np.random.default_rng(0).choice(ontology.terms, size=(2, 200))
-    forth, back = lcad(*drawn, ontology), lcad(*drawn[::-1], ontology)
-    assert (forth == back).all() and ((forth == 0) == (drawn[0] == drawn[1])).all()
-    for true, predicted in drawn.T[:50]:  # no deeper term is above both
+    sample_2n = np.random.default_rng(0).choice(ontology.terms, size=(2, 200))
+    forth, back = lcad(*sample_2n, ontology), lcad(*sample_2n[::-1], ontology)
+    assert (forth == back).all() and ((forth == 0) == (sample_2n[0] == sample_2n[1])).all()
+    for true, predicted in sample_2n.T[:50]:  # no deeper term is above both
         ancestor = meeting(true, predicted, ontology)[0]
         common = ontology.ancestors(true) & ontology.ancestors(predicted)
         assert ancestor in common
@@ -72,13 +72,13 @@ def test_symmetric_and_zero_only_for_the_same_term_on_the_real_ontology():
 
 def test_means_over_errors_and_over_all_cells():
     true, predicted = ["c"] * 6 + ["e"] * 2, ["c"] * 4 + ["d", "x"] + ["x"] * 2
-    found = scores(true, predicted, ONTOLOGY, seed=0)
-    assert list(found) == ["lcad_errors", "lcad", "lcad_up_errors"]
-    assert found["lcad_errors"].value == pytest.approx((2 + 5 + 1 + 1) / 4)
-    assert found["lcad"].value == pytest.approx(9 / 8)
-    assert found["lcad_up_errors"].value == pytest.approx((1 + 2 + 0 + 0) / 4)
-    assert [found[name].n for name in found] == [4, 8, 4]
-    for score in found.values():
+    means = scores(true, predicted, ONTOLOGY, seed=0)
+    assert list(means) == ["lcad_errors", "lcad", "lcad_up_errors"]
+    assert means["lcad_errors"].value == pytest.approx((2 + 5 + 1 + 1) / 4)
+    assert means["lcad"].value == pytest.approx(9 / 8)
+    assert means["lcad_up_errors"].value == pytest.approx((1 + 2 + 0 + 0) / 4)
+    assert [means[name].n for name in means] == [4, 8, 4]
+    for score in means.values():
         assert score.ci_low < score.value < score.ci_high
         assert score.ci_method == "percentiles of 1000 bootstraps over cells"
 
@@ -86,16 +86,16 @@ def test_means_over_errors_and_over_all_cells():
 def test_the_interval_is_that_of_resampled_cells():
     rng = np.random.default_rng(1)
     predicted = rng.choice(["c", "d", "x"], p=[0.7, 0.2, 0.1], size=400)
-    found = scores(["c"] * 400, predicted, ONTOLOGY, seed=0)["lcad"]
+    means = scores(["c"] * 400, predicted, ONTOLOGY, seed=0)["lcad"]
     value_n = lcad(["c"] * 400, predicted, ONTOLOGY)
     half = 1.96 * value_n.std() / 20
-    assert (found.ci_low, found.ci_high) == pytest.approx((value_n.mean() - half, value_n.mean() + half), abs=0.02)
+    assert (means.ci_low, means.ci_high) == pytest.approx((value_n.mean() - half, value_n.mean() + half), abs=0.02)
 
 
 def test_without_errors_their_mean_has_a_reason():
-    found = scores(["c", "d"], ["c", "d"], ONTOLOGY, seed=0)
-    assert found["lcad_errors"].reason == found["lcad_up_errors"].reason == "no cell is wrong"
-    assert found["lcad"].value == 0
+    means = scores(["c", "d"], ["c", "d"], ONTOLOGY, seed=0)
+    assert means["lcad_errors"].reason == means["lcad_up_errors"].reason == "no cell is wrong"
+    assert means["lcad"].value == 0
 
 
 def test_labels_outside_the_ontology_are_left_out():

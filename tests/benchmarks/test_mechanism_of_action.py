@@ -65,17 +65,17 @@ def test_drugs_without_a_mechanism_are_not_told():
 def test_values_are_means_of_scikit_learn_over_folds(planted):
     cells, table = planted
     drug_n, class_n = cells.obs["drug"].to_numpy(str), cells.obs["moa"].to_numpy(str)
-    found = {"auc": [], "recall": [], "f1": [], "recall:class 2": []}
+    by_hand = {"auc": [], "recall": [], "f1": [], "recall:class 2": []}
     for _, drugs in drug_folds(drug_n, class_n, folds=2, repeats=2, seed=3).groupby(["repeat", "fold"])["drug"]:
         test = np.isin(drug_n, drugs)
         x_nd = (cells.X - cells.X[~test].mean(axis=0)) / cells.X[~test].std(axis=0)
         model = LogisticRegression(max_iter=1000).fit(x_nd[~test], class_n[~test])
         true, predicted, probability = class_n[test], model.predict(x_nd[test]), model.predict_proba(x_nd[test])
-        found["auc"].append(roc_auc_score(true, probability, multi_class="ovr", average="macro"))
-        found["recall"].append(recall_score(true, predicted, average="macro"))
-        found["f1"].append(f1_score(true, predicted, average="macro"))
-        found["recall:class 2"].append((predicted[true == "class 2"] == "class 2").mean())
-    for metric, values in found.items():
+        by_hand["auc"].append(roc_auc_score(true, probability, multi_class="ovr", average="macro"))
+        by_hand["recall"].append(recall_score(true, predicted, average="macro"))
+        by_hand["f1"].append(f1_score(true, predicted, average="macro"))
+        by_hand["recall:class 2"].append((predicted[true == "class 2"] == "class 2").mean())
+    for metric, values in by_hand.items():
         assert table.loc[metric, "value"] == pytest.approx(np.mean(values), abs=2e-3), metric
         # Nadeau and Bengio: each half trains on as many cells as it is tested on.
         half = 3.182446 * np.sqrt((1 / 4 + 1) * np.var(values, ddof=1))

@@ -106,11 +106,11 @@ def test_an_ancestor_that_tells_nothing_is_wrong(job):
 def test_a_type_with_a_residual_leaf_is_reached_exactly(job, tmp_path):
     named = cut(ONTOLOGY, ["a", "c", "d", "e"], residuals=True)  # leaves c, d, e and a's own
     leaves = np.column_stack([LEAVES * 0.4, np.full(8, 0.6)])
-    made = job(cut=named, annotation=annotation(["a"] * 8, leaves), figures=tmp_path / "figures")
-    found = score(made).set_index("metric")["value"]
-    assert found["reachable_exact"] == pytest.approx(4 / 6)  # c, c, old_c and a; not b and x
-    assert found["accuracy_exact"] == found["greedy_exact"] == pytest.approx(1 / 6)  # greedy ends at a
-    assert found["accuracy_exact_or_ancestor"] == pytest.approx(5 / 6)  # a is above c, d and x
+    with_residuals = job(cut=named, annotation=annotation(["a"] * 8, leaves), figures=tmp_path / "figures")
+    values = score(with_residuals).set_index("metric")["value"]
+    assert values["reachable_exact"] == pytest.approx(4 / 6)  # c, c, old_c and a; not b and x
+    assert values["accuracy_exact"] == values["greedy_exact"] == pytest.approx(1 / 6)  # greedy ends at a
+    assert values["accuracy_exact_or_ancestor"] == pytest.approx(5 / 6)  # a is above c, d and x
     labels = pd.read_csv(tmp_path / "figures/labels.tsv", sep="\t").set_index("label")
     assert labels.loc["a", ["mapping", "most_predicted"]].tolist() == ["a leaf of the model", "A"]
     nodes = pd.read_csv(tmp_path / "figures/label_nodes.tsv", sep="\t").set_index("term")
@@ -126,8 +126,8 @@ def test_cells_left_out_are_counted_and_their_labels_named(job):
 def test_every_metric_of_the_task_has_a_row(job):
     whole = set(score(job())["metric"])
     assert {metric.name for metric in METRICS} < whole
-    for given in ({"annotation": None, "checkpoint": None}, {"annotation": annotation(leaves=None)}):
-        assert set(score(job(**given))["metric"]) == whole
+    for changed in ({"annotation": None, "checkpoint": None}, {"annotation": annotation(leaves=None)}):
+        assert set(score(job(**changed))["metric"]) == whole
 
 
 def test_without_an_ontology_head_or_terms_there_are_rows_with_that_reason(job, tmp_path):

@@ -74,9 +74,9 @@ def test_asw_batch_passes_over_the_types_that_scib_metrics_passes_over():
     types = ["CL:1"] * 30 + ["CL:2"] * 20 + ["CL:3"] * 2 + ["CL:4"] * 20
     batches = ["x", "y"] * 15 + ["x"] * 20 + ["x", "y"] + ["x", "y", "z", "x"] * 5
     cells = clouds(types, batches)
-    found = score(job(cells, SECTION, count=8)).set_index("metric")["value"]
+    parts = score(job(cells, SECTION, count=8)).set_index("metric")["value"]
     expected = scib_metrics.silhouette_batch(cells.X, np.array(types), np.array(batches))
-    assert found["asw_batch"] == pytest.approx(expected, abs=1e-6)
+    assert parts["asw_batch"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_composites_by_hand(scored):
@@ -90,16 +90,16 @@ def test_composites_by_hand(scored):
 
 def test_the_draws_of_a_composite_are_those_of_its_parts():
     a, b = Part(np.array([1.0]), np.array([1.0, 2.0, 3.0])), Part(np.array([5.0]), np.array([3.0, 2.0, 1.0]))
-    made = weighted({"a": a, "b": b}, {"a": 0.5, "b": 0.5})
+    whole = weighted({"a": a, "b": b}, {"a": 0.5, "b": 0.5})
     # Where one goes up the other goes down: their mean does not vary at all.
-    assert made.value_c == 3 and made.sampled_s.tolist() == [2, 2, 2] and made.score.ci_low == 3
+    assert whole.value_c == 3 and whole.sampled_s.tolist() == [2, 2, 2] and whole.score.ci_low == 3
     assert weighted({"a": a, "b": Part(reason="because")}, {"a": 1, "b": 1}).score.reason == "because"
 
 
 def test_a_composite_is_made_for_each_seed_of_the_clustering():
     a, b = Part(np.array([1.0, 2.0, 6.0]), np.zeros(5)), Part(np.array([4.0]), np.zeros(5))  # b has no clustering
-    made = weighted({"a": a, "b": b}, {"a": 0.5, "b": 0.5})
-    assert made.value_c.tolist() == [2.5, 3, 5] and made.score.value == pytest.approx(3.5)
+    whole = weighted({"a": a, "b": b}, {"a": 0.5, "b": 0.5})
+    assert whole.value_c.tolist() == [2.5, 3, 5] and whole.score.value == pytest.approx(3.5)
 
 
 def test_of_each_seed_the_best_resolution_counts():
@@ -107,11 +107,11 @@ def test_of_each_seed_the_best_resolution_counts():
     right_n, poor_n, wrong_n = np.repeat([0, 1], 20), np.arange(40) % 2, np.zeros(40, int)
     shifted_n = np.repeat([0, 1], [18, 22])
     x_nd = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
-    found = bio(x_nd, label_n, np.array([[poor_n, right_n, wrong_n], [shifted_n, poor_n, wrong_n]]), np.ones((3, 40)))
-    assert found["nmi"].value_c == pytest.approx([1, normalized_mutual_info_score(label_n, shifted_n)])
-    assert found["ari"].value_c == pytest.approx([1, adjusted_rand_score(label_n, shifted_n)])
-    assert found["ari"].sampled_s == pytest.approx([found["ari"].value_c.mean()] * 3)  # each draw has every cell once
-    assert found["asw_label"].value_c.shape == (1,)
+    parts = bio(x_nd, label_n, np.array([[poor_n, right_n, wrong_n], [shifted_n, poor_n, wrong_n]]), np.ones((3, 40)))
+    assert parts["nmi"].value_c == pytest.approx([1, normalized_mutual_info_score(label_n, shifted_n)])
+    assert parts["ari"].value_c == pytest.approx([1, adjusted_rand_score(label_n, shifted_n)])
+    assert parts["ari"].sampled_s == pytest.approx([parts["ari"].value_c.mean()] * 3)  # each draw has every cell once
+    assert parts["asw_label"].value_c.shape == (1,)
 
 
 def test_the_spread_over_seeds_is_in_the_interval_of_what_is_clustered():
