@@ -96,12 +96,8 @@ def test_probes_are_fitted_on_train_and_scored_on_test_cells_only(job, table):
     own = job()
     obs, x_nd = own.embedding.obs, own.embedding.X
     mode = own.section.tuning(own.section.modes[0], "d")
-    cells_split = labelled_cells(obs, "cell_type_ontology_term_id", np.zeros(N, bool), mode, 1)
-    train, test, term = (
-        cells_split.split_n == 0,
-        cells_split.split_n == 2,
-        obs["cell_type_ontology_term_id"].to_numpy(str),
-    )
+    split_n = labelled_cells(obs, "cell_type_ontology_term_id", np.zeros(N, bool), mode, 1).split_n
+    train, test, term = split_n == 0, split_n == 2, obs["cell_type_ontology_term_id"].to_numpy(str)
     assert not set(obs["batch"][train]) & set(obs["batch"][test]) and test.sum() > 10
     scaler = StandardScaler().fit(x_nd[train])
     probe = LogisticRegression(max_iter=2000).fit(scaler.transform(x_nd[train]), term[train])
