@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -65,6 +68,11 @@ def test_every_benchmark_of_the_config_has_a_module_that_says_what_it_gives(task
     names = [metric.name for metric in module.METRICS]
     assert len(set(names)) == len(names) and any(metric.headline for metric in module.METRICS)
     assert all(not metric.headline or metric.ranks for metric in module.METRICS)
+
+
+def test_sections_are_read_in_any_order_of_imports_and_without_slow_ones():
+    code = "import sys, wced.benchmarks.transfer, wced.config.run; print({'numpy', 'torch'} & {*sys.modules})"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
 
 
 def table(n=1, label="l", source="here", **scores) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """What every benchmark declares: the section of the config, and how its metrics are shown."""
 
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from wced.config.base import Section
@@ -49,3 +50,19 @@ class Metric:
     """Whether it measures the model, so that the best value is marked."""
     higher_is_better: bool = True
     """Which end is the best."""
+
+
+def by_method(metrics: Iterable[Metric], methods: Mapping[str, str], headlines: Collection[str]) -> tuple[Metric, ...]:
+    """Return each metric of each method (`METRIC_METHOD`), whose titles `methods` has; the first has the meanings."""
+    first = next(iter(methods))
+    return tuple(
+        replace(
+            metric,
+            name=f"{metric.name}_{method}",
+            title=f"{metric.title}, {title}",
+            meaning=metric.meaning if method == first else "",
+            headline=f"{metric.name}_{method}" in headlines,
+        )
+        for metric in metrics
+        for method, title in methods.items()
+    )

@@ -1,11 +1,10 @@
 """Probe: what linear classifiers read of cell types from a frozen embedding, tested on groups that they never saw."""
 
-from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
 
-from wced.benchmarks.task import Metric, Task
+from wced.benchmarks.task import Metric, Task, by_method
 
 
 class Probe(Task):
@@ -23,34 +22,14 @@ CLASSIFIERS = {"lr": "logistic", "sgd": "SGD"}
 """Logistic regression, and a linear SVM by stochastic gradient descent (the classifier of the paper's Figure 5)."""
 DISTANCES = ("lcad_errors", "lcad")
 """Distances in the Cell Ontology, each with the suffix of a classifier."""
-_KINDS = (
-    ("macro_f1", "F1", "F1: mean over cell types, so that rare ones count as much."),
-    ("weighted_f1", "Weighted F1", "Weighted F1: each cell type counts by its cells."),
-    ("accuracy", "Acc.", ""),
-    ("lcad_errors", "LCAD", "LCAD: steps in the Cell Ontology from a wrong cell's true to its predicted type."),
-    ("lcad", "LCAD of all", "LCAD of all: the same over all cells, 0 for right ones."),
+LABELS = (
+    Metric("macro_f1", "F1", "F1: mean over cell types, so that rare ones count as much."),
+    Metric("weighted_f1", "Weighted F1", "Weighted F1: each cell type counts by its cells."),
+    Metric("accuracy", "Acc."),
+    Metric("lcad_errors", "LCAD", "LCAD: links in the Cell Ontology from true to wrong type.", higher_is_better=False),
+    Metric("lcad", "LCAD of all", "LCAD of all: the same over all cells, 0 for right ones.", higher_is_better=False),
 )
-
-
-def label_metrics(classifiers: Mapping[str, str]) -> tuple[Metric, ...]:
-    """Return the metrics of classifiers' labels, each with the name of a classifier as its suffix.
-
-    `classifiers` has the title of each by its name; the first has the headline and the meanings.
-    """
-    first = next(iter(classifiers))
-    return tuple(
-        Metric(
-            f"{kind}_{name}",
-            f"{title}, {classifiers[name]}",
-            meaning if name == first else "",
-            headline=(kind, name) == ("macro_f1", first),
-            higher_is_better=kind not in DISTANCES,
-        )
-        for kind, title, meaning in _KINDS
-        for name in classifiers
-    )
-
-
+"""What a classifier's labels are scored by."""
 SECTION = Probe
 TITLE = "Cell types by linear probes, on batches or donors held out"
-METRICS = label_metrics(CLASSIFIERS)
+METRICS = by_method(LABELS, CLASSIFIERS, headlines=["macro_f1_lr"])

@@ -15,7 +15,7 @@ from wced.benchmarks.transfer import LINEAGE, METRICS
 from wced.embedding.files import COMMON
 from wced.errors import WcedError
 from wced.ontology import load
-from wced.stats import Score, missing
+from wced.stats import Score
 
 NEIGHBOURS = 15
 """Training cells that vote on a cell."""
@@ -100,6 +100,6 @@ def lineages(true_n: np.ndarray, predicted_n: Mapping[str, np.ndarray]) -> dict[
             reason = (
                 f"{min(outside)} is not in the Cell Ontology" if len(outside) else "no cell has a Cell Ontology term"
             )
-            judged = dict.fromkeys((kind for kind, *_ in LINEAGE), missing(reason))
+            judged = unscored(LINEAGE, reason)
         scores |= {f"{kind}_{name}": value for kind, value in judged.items()}
     return scores
