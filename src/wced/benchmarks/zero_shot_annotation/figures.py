@@ -48,10 +48,9 @@ def _flow(predictions: Predictions, job: Job) -> None:
         cells = flows.groupby(side)["cells"].sum().sort_values(ascending=False, kind="stable")
         flows[side] = flows[side].where(flows[side].isin(cells.index[:most]), OTHER)
     flows["kind"] = flows["kind"].mask(flows[["source", "target"]].eq(OTHER).any(axis=1), "other")
-    first = flows.groupby("source")["cells"].sum().drop(OTHER, errors="ignore")
-    first = [*first.sort_values(ascending=False, kind="stable").index, OTHER]
+    first = flows.groupby("source")["cells"].sum().sort_values(ascending=False, kind="stable").index
     flows = flows.groupby(["step", "source", "target", "kind"], as_index=False)["cells"].sum()
-    orders = _orders(flows, [node for node in first if node in set(flows["source"])])
+    orders = _orders(flows, sorted(first, key=lambda node: node == OTHER))
     figure, (axis,) = panels(1, 8, 0.28 * max(map(len, orders)) + 2.2)
     sankey(axis, flows, orders, colours=COLOURS, names=names, wrap=44, sides=("left", "right"))
     axis.set_title("true label → most probable leaf")
@@ -232,9 +231,8 @@ def _descent(predictions: Predictions, job: Job) -> None:
     meaning = {"exact": "on the way to the true type", "miss": "off it", "other": "pooled or unlabelled"}
     _legend(figure, flows["kind"], meaning)
     caption = (
-        f"All {cells:,} cells start at the root (left) and take at each node its most probable child until they "
-        f"reach a leaf. Green: the node is the true type, an ancestor or a kind of it; red: it is none of these; "
-        f"grey: the cell has no true type, or fewer than {least:.0%} of the cells pass the node."
+        f"All {cells:,} cells start at the root (left) and take at each node its most probable child until they reach a "
+        f"leaf. Nodes that fewer than {least:.0%} of the cells pass are pooled."
     )
     data = flows.assign(source=flows["source"].map(names), target=flows["target"].map(names))
     _save(job, "greedy_descent", figure, "Greedy decoding from the root to the leaves", caption, data)
