@@ -231,8 +231,8 @@ def _descent(predictions: Predictions, job: Job) -> None:
     meaning = {"exact": "on the way to the true type", "miss": "off it", "other": "pooled or unlabelled"}
     _legend(figure, flows["kind"], meaning)
     caption = (
-        f"All {cells:,} cells start at the root (left) and take at each node its most probable child until they reach a "
-        f"leaf. Nodes that fewer than {least:.0%} of the cells pass are pooled."
+        f"All {cells:,} cells start at the root (left) and take at each node its most probable child until they reach "
+        f"a leaf. Nodes that fewer than {least:.0%} of the cells pass are pooled."
     )
     data = flows.assign(source=flows["source"].map(names), target=flows["target"].map(names))
     _save(job, "greedy_descent", figure, "Greedy decoding from the root to the leaves", caption, data)
