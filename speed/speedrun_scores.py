@@ -11,13 +11,14 @@ from scipy import sparse
 
 from speed.speedrun_training import Snapshot
 from wced import h5ad
-from wced.benchmarks import czi, zero_shot_integration
+from wced.benchmarks.czi import Czi
+from wced.benchmarks.czi.score import label_prediction
 from wced.benchmarks.job import Job
+from wced.benchmarks.labels import CELL_TYPE
 from wced.benchmarks.neighbours import neighbours_of
-from wced.benchmarks.scores import CELL_TYPE
+from wced.benchmarks.zero_shot_integration import Integration
+from wced.benchmarks.zero_shot_integration.score import score as integration
 from wced.checkpoint import Checkpoint
-from wced.config.benchmarks import Integration
-from wced.config.benchmarks.czi import Czi
 from wced.config.speedrun import Speedrun
 from wced.corpus.datasets import Dataset
 from wced.embedding.baselines import LEAKAGE, corpus_pca
@@ -193,9 +194,9 @@ class Scorer:
         graph = neighbours_of(embedding, section.neighbours, section.seeds[0], section.cluster_seeds)
         frame = pd.concat(
             [
-                zero_shot_integration.score(Job(section=Integration(datasets=names), neighbours=graph, **common)),
+                integration(Job(section=Integration(datasets=names), neighbours=graph, **common)),
                 # Of cz-benchmarks' tasks only this one: integration has clusters and silhouettes.
-                czi.label_prediction(Job(section=probe, **common)),
+                label_prediction(Job(section=probe, **common)),
             ],
             ignore_index=True,
         )

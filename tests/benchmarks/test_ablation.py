@@ -5,10 +5,13 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
+from clouds import score_rows
 from wced import tables
-from wced.benchmarks import ablation
-from wced.benchmarks.ablation_figures import dots
+from wced.benchmarks.ablation import METRICS
+from wced.benchmarks.ablation import score as ablation
+from wced.benchmarks.ablation.figures import dots
 from wced.config import read
 from wced.config.ablation import Ablation
 from wced.errors import WcedError
@@ -21,17 +24,11 @@ SECTION = Ablation(checkpoints=LEVELS, metrics={"probe": ["macro_f1_lr"]}, min_n
 DATASETS = [f"d{i}" for i in range(6)]
 
 
-def rows(task, metric, value, **changes):
+def rows(task, metric, value):
     """Rows of scores: value(levels, number of the dataset)."""
-    made = [
-        {"dataset": dataset, "model": name, "value": value(levels, i)}
-        for name, levels in LEVELS.items() for i, dataset in enumerate(DATASETS)
-    ]  # fmt: skip
-    return pd.DataFrame(made).assign(
-        run="r", task=task, protocol="p", split="s", label="l", metric=metric, ci_low=np.nan, ci_high=np.nan,
-        ci_method="", n=10, n_params=3, width=2, seed=0, source="here", leakage="none",
-        reason=lambda frame: np.where(frame["value"].isna(), "lost", ""), **changes,
-    )  # fmt: skip
+    cells = [(dataset, name, value(levels, i)) for name, levels in LEVELS.items() for i, dataset in enumerate(DATASETS)]
+    named = [dict(zip(("dataset", "model", "value"), cell, strict=True)) for cell in cells]
+    return score_rows(named, task=task, metric=metric)
 
 
 def f1(levels, i):
@@ -44,7 +41,7 @@ def f1(levels, i):
 def scores():
     errors = [
         rows("ablation", metric.name, lambda levels, i: 1.0 + i)[lambda frame, on=on: frame["dataset"].isin(on)]
-        for metric, on in zip(ablation.METRICS, (DATASETS, DATASETS[:1], DATASETS[:1]), strict=True)
+        for metric, on in zip(METRICS, (DATASETS, DATASETS[:1], DATASETS[:1]), strict=True)
     ]
     others = [rows("probe", "macro_f1_sgd", f1), rows("elsewhere", "macro_f1_lr", f1)]
     extra = rows("probe", "macro_f1_lr", f1).assign(model="pca")[:6]
@@ -54,7 +51,7 @@ def scores():
 
 def test_only_the_checkpoints_and_metrics_asked_for(scores):
     assert set(scores["model"]) == set(LEVELS)
-    assert set(scores["metric"]) == {"macro_f1_lr", *(metric.name for metric in ablation.METRICS)}
+    assert set(scores["metric"]) == {"macro_f1_lr", *(metric.name for metric in METRICS)}
     assert set(scores["task"]) == {"probe", "ablation"}
     with pytest.raises(WcedError, match="probe has no score macro_f1_lr of wced_with_100"):
         ablation.chosen(scores[scores["model"] != "wced_with_100"], SECTION)
@@ -80,8 +77,6 @@ def test_effects_are_paired_over_datasets(scores):
 
 
 def test_holm_is_over_all_effects_on_a_metric(scores):
-    from statsmodels.stats.multitest import multipletests
-
     table = ablation.effects(scores, SECTION)
     tested = table[(table["metric"] == "macro_f1_lr") & table["p"].notna()]
     assert len(tested) == 8  # WCED against MLM in four places and their mean, the ontology of MLM twice and the mean
@@ -126,12 +121,12 @@ def test_reconstruction_by_hand(tmp_path):
     folders = [write_checkpoint(tmp_path / "w", "w", "wced", genes)]
     folders.append(write_checkpoint(tmp_path / "m", "m", "mlm", {"A": (6, 1.0, 10.0), "C": (8, 3.0, 10.0)}))
     options = {"run": "r", "seed": 0, "min_nonzero": 5}
-    found = ablation.reconstruction(folders[:1], **options).set_index(["metric", "dataset"])
-    assert found.loc[("validation_loss", "validation cells"), "value"] == 1.0
+    errors_of = ablation.reconstruction(folders[:1], **options).set_index(["metric", "dataset"])
+    assert errors_of.loc[("validation_loss", "validation cells"), "value"] == 1.0
     # The last epoch; A: 3 / 12, B: 8 / 10, C: 5 / 10. In two blocks B and C have 2 + 2 values each, too few.
-    assert found.loc[("median_rescaled_mae", "d1"), ["value", "n"]].tolist() == [0.5, 3]
-    assert found.loc[("median_rescaled_mae", "d2"), ["value", "n"]].tolist() == [0.25, 1]
-    assert found.loc[("overall_rescaled_mae", "validation cells"), ["value", "n"]].tolist() == [0.5, 3]
+    assert errors_of.loc[("median_rescaled_mae", "d1"), ["value", "n"]].tolist() == [0.5, 3]
+    assert errors_of.loc[("median_rescaled_mae", "d2"), ["value", "n"]].tolist() == [0.25, 1]
+    assert errors_of.loc[("overall_rescaled_mae", "validation cells"), ["value", "n"]].tolist() == [0.5, 3]
     # Of genes that both predict often enough: A and C.
     both = ablation.reconstruction(folders, **options).set_index(["metric", "dataset", "model"])["value"]
     assert both["median_rescaled_mae", "d1", "w"] == pytest.approx((0.25 + 0.5) / 2)
@@ -143,22 +138,22 @@ def test_reconstruction_by_hand(tmp_path):
 
 
 def test_the_figure_shows_every_dot(scores, tmp_path):
-    dots(tmp_path, ablation.table(scores, SECTION), {("probe", "macro_f1_lr"): "F1"})
+    dots(tmp_path, ablation.table(scores, SECTION), SECTION.metrics)
     data = pd.read_csv(tmp_path / "ablation.tsv", sep="\t")
     assert len(data) == len(LEVELS) * len(DATASETS) and "levels of objective" in (tmp_path / "ablation.md").read_text()
     assert "objective=wced, ontology=with, corpus=100" in (tmp_path / "ablation.svg").read_text()
 
 
 @pytest.mark.parametrize(
-    ("checkpoints", "said"),
+    ("checkpoints", "words"),
     [
         pytest.param({"a": {"x": "1"}, "b": {"y": "1"}}, "b: its factors are not those of the first: x", id="factors"),
         pytest.param({"a": {"x": "1"}, "b": {"x": "1"}}, "b: the same levels as a", id="levels"),
         pytest.param({"a": {}, "b": {}}, "its factors", id="none"),
     ],
 )
-def test_sections_that_make_no_sense_are_refused(checkpoints, said):
-    with pytest.raises(ValidationError, match=said):
+def test_sections_that_make_no_sense_are_refused(checkpoints, words):
+    with pytest.raises(ValidationError, match=words):
         Ablation(checkpoints=checkpoints, metrics={})
 
 
@@ -169,10 +164,8 @@ def test_the_config_has_eight_checkpoints_of_the_same_compute_that_differ_as_the
     assert len({(c.epochs, c.batch_size, c.accumulate, c.order, c.input.length) for c in checkpoints.values()}) == 1
     for name, levels in run.ablation.checkpoints.items():
         trained = checkpoints[name]
-        assert (trained.mlm is None, trained.wced is None) == (
-            levels["objective"] == "WCED",
-            levels["objective"] == "MLM",
-        )
+        objective = levels["objective"]
+        assert (trained.mlm is None, trained.wced is None) == (objective == "WCED", objective == "MLM")
         assert levels["ontology loss"] == ("with" if trained.label_heads else "without")
         assert levels["corpus"] == f"{trained.cells:.0%}"
         assert trained.order.epoch_cells is not None
@@ -182,9 +175,8 @@ def test_variants_of_the_recipe_take_the_same_cells_in_three_seeds_each():
     run = read(Path(__file__).parents[2] / "config" / "recipe.yaml")
     checkpoints = run.pretraining.checkpoints
     assert list(run.ablation.checkpoints) == list(checkpoints)
-    assert {(c.epochs, c.batch_size, c.accumulate, c.order.epoch_cells) for c in checkpoints.values()} == {
-        (1, 64, 1, 32_000)
-    }
+    settings = {(c.epochs, c.batch_size, c.accumulate, c.order.epoch_cells) for c in checkpoints.values()}
+    assert settings == {(1, 64, 1, 32_000)}
     for name, levels in run.ablation.checkpoints.items():
         assert str(checkpoints[name].seed) == levels["seed"] == name[-1]
     variants = {levels["recipe"] for levels in run.ablation.checkpoints.values()}

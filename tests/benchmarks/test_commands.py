@@ -23,9 +23,8 @@ def embedding(tmp_path):
     return tmp_path / "m.h5ad"
 
 
-def invoke(*given):
-    done = CliRunner().invoke(commands.app, [str(part) for part in given], catch_exceptions=False)
-    assert done.exit_code == 0
+def invoke(*words):
+    assert CliRunner().invoke(commands.app, list(map(str, words)), catch_exceptions=False).exit_code == 0
 
 
 def score(task, embedding, *more, section) -> pd.DataFrame:

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from wced import tables
-from wced.benchmarks import comparison
-from wced.benchmarks.comparison import differences, ranking
-from wced.benchmarks.job import Metric
+from clouds import score_rows
+from wced.benchmarks.comparison import statistics
+from wced.benchmarks.comparison.statistics import differences, ranking
+from wced.benchmarks.task import Metric
 
 METRICS = (
     Metric("f1", "F1"),
@@ -22,22 +22,17 @@ METRICS = (
 
 @pytest.fixture(autouse=True)
 def task(monkeypatch):
-    monkeypatch.setattr(comparison, "task_module", lambda task: SimpleNamespace(METRICS=METRICS))
+    monkeypatch.setattr(statistics, "task_module", lambda task: SimpleNamespace(METRICS=METRICS))
 
 
-def scores(value_dm, metric="f1", models="abcdefgh", source="here", split="all", reason="too few") -> pd.DataFrame:
+def scores(value_dm, metric="f1", models="abcdefgh", source="here", split="all") -> pd.DataFrame:
     """Return rows of tables.SCORES: a row of values for each dataset, a column for each model, NaN for none."""
     rows = [
-        {
-            "run": "r", "task": "t", "dataset": f"d{i}", "protocol": "p", "split": split, "label": "l", "model": model,
-            "metric": metric, "value": value, "ci_low": np.nan, "ci_high": np.nan, "ci_method": "", "n": 9,
-            "n_params": 10 * models.index(model), "width": 4, "seed": 0, "source": source, "leakage": "none",
-            "reason": reason if np.isnan(value) else "",
-        }
+        {"dataset": f"d{i}", "model": model, "value": value, "n_params": 10 * models.index(model)}
         for i, value_m in enumerate(value_dm)
         for model, value in zip(models, value_m, strict=False)
-    ]  # fmt: skip
-    return tables.checked(pd.DataFrame(rows), tables.SCORES)
+    ]
+    return score_rows(rows, metric=metric, source=source, split=split)
 
 
 SIX = np.array([[5, 3, 1], [6, 4, 1], [4, 4.5, 2], [7, 3, 1], [5, 2, 3], [6, 1, 3]]) / 10
@@ -61,14 +56,14 @@ def test_the_order_of_rows_does_not_matter():
 
 
 def test_p_values_are_those_of_wilcoxon_corrected_by_holm_over_pairs():
-    found = differences(scores(SIX))
+    table = differences(scores(SIX))
     p = [stats.wilcoxon(SIX[:, a] - SIX[:, b]).pvalue for a, b in itertools.combinations(range(3), 2)]
-    assert found["p"].to_numpy() == pytest.approx(p)
+    assert table["p"].to_numpy() == pytest.approx(p)
     order, worst = np.argsort(p, kind="stable"), 0.0
     for place, pair in enumerate(order):
         worst = max(worst, min(1, (3 - place) * p[pair]))
-        assert found["p_adjusted"].iloc[pair] == pytest.approx(worst)
-    assert set(found["test"]) == {"Wilcoxon signed-rank; Holm over pairs of models"}
+        assert table["p_adjusted"].iloc[pair] == pytest.approx(worst)
+    assert set(table["test"]) == {"Wilcoxon signed-rank; Holm over pairs of models"}
 
 
 def test_with_few_datasets_the_interval_is_of_all_resamples_and_there_is_no_p():
@@ -103,13 +98,11 @@ def test_lower_is_better_turns_wins_ranks_and_z_round_but_not_the_difference():
     assert (a["rank"] + b["rank"]).to_numpy() == pytest.approx(4)
 
 
-def test_published_scores_and_metrics_that_rank_nothing_are_left_out():
-    own = scores(SIX)
-    every = pd.concat([own, scores(SIX, models="xyz", source="published"), scores(SIX, metric="reachable")])
+def test_external_scores_are_compared_but_not_published_ones_and_metrics_that_rank_nothing():
+    own, published = scores(SIX), scores(SIX, models="xyz", source="published")
+    every = pd.concat([own, published, scores(SIX, metric="reachable")])
     assert differences(every).equals(differences(own)) and ranking(every).equals(ranking(own))
-
-
-def test_external_scores_are_compared():
+    assert len(differences(published)) == len(ranking(published)) == 0
     every = pd.concat([scores(SIX[:, :1]), scores(SIX[:, 1:2], models="x", source="external")])
     assert set(ranking(every)["model"]) == {"a", "x"} and len(differences(every)) == 1
 
@@ -123,44 +116,39 @@ def test_splits_of_a_dataset_are_one_dataset():
 
 
 def test_ranks_and_z_scores_by_hand():
-    found = ranking(scores([[0.3, 0.1, 0.2], [0.5, 0.5, 0.2]])).set_index(["dataset", "model"])
-    assert found.loc["d0", "rank"].tolist() == [1, 3, 2]
-    assert found.loc["d1", "rank"].tolist() == [1.5, 1.5, 3]
-    assert found.loc["d0", "z"].tolist() == pytest.approx([1.5**0.5, -(1.5**0.5), 0])
-    assert found.loc["d1", "z"].tolist() == pytest.approx([0.5**0.5, 0.5**0.5, -(2**0.5)])
-    mean = found.loc[("all", "a")]
+    table = ranking(scores([[0.3, 0.1, 0.2], [0.5, 0.5, 0.2]])).set_index(["dataset", "model"])
+    assert table.loc["d0", "rank"].tolist() == [1, 3, 2]
+    assert table.loc["d1", "rank"].tolist() == [1.5, 1.5, 3]
+    assert table.loc["d0", "z"].tolist() == pytest.approx([1.5**0.5, -(1.5**0.5), 0])
+    assert table.loc["d1", "z"].tolist() == pytest.approx([0.5**0.5, 0.5**0.5, -(2**0.5)])
+    mean = table.loc[("all", "a")]
     assert (mean["value"], mean["rank"], mean["datasets"]) == (0.4, 1.25, 2)
     assert mean["rank_sd"] == pytest.approx(np.std([1, 1.5], ddof=1))
     assert mean["z_sd"] == pytest.approx(np.std([1.5**0.5, 0.5**0.5], ddof=1))
 
 
 def test_a_model_without_a_score_somewhere_has_no_mean_and_says_where():
-    found = ranking(scores([[0.3, 0.1], [0.5, np.nan], [np.nan, np.nan]])).set_index(["dataset", "model"])
-    assert found.loc[("all", "b"), "reason"] == "no score on d1" and np.isnan(found.loc[("all", "b"), "rank"])
+    table = ranking(scores([[0.3, 0.1], [0.5, np.nan], [np.nan, np.nan]])).set_index(["dataset", "model"])
+    assert table.loc[("all", "b"), "reason"] == "no score on d1" and np.isnan(table.loc[("all", "b"), "rank"])
     # Nobody has a score on d2, which therefore is no lack of a.
-    assert found.loc[("all", "a"), "value"] == pytest.approx(0.4) and found.loc[("all", "a"), "reason"] == ""
-    assert found.loc[("d1", "a"), "rank"] == 1 and np.isnan(found.loc[("d1", "a"), "z"])
-    assert found.loc[("d2", "a"), "reason"] == "too few"
+    assert table.loc[("all", "a"), "value"] == pytest.approx(0.4) and table.loc[("all", "a"), "reason"] == ""
+    assert table.loc[("d1", "a"), "rank"] == 1 and np.isnan(table.loc[("d1", "a"), "z"])
+    assert table.loc[("d2", "a"), "reason"] == "too few"
 
 
 def test_no_score_at_all_keeps_its_reason():
-    found = ranking(scores([[np.nan, np.nan]]))
-    assert found["value"].isna().all() and set(found["reason"]) == {"too few"}
+    table = ranking(scores([[np.nan, np.nan]]))
+    assert table["value"].isna().all() and set(table["reason"]) == {"too few"}
 
 
 @settings(deadline=None, max_examples=25)
 @given(st.lists(st.lists(st.integers(0, 8).map(lambda x: x / 8), min_size=3, max_size=3), min_size=1, max_size=7))
 def test_ranks_and_z_scores_of_a_dataset_cancel_out(value_dm):
-    found = ranking(scores(value_dm))
-    single = found[found["dataset"] != "all"].groupby("dataset")
+    table = ranking(scores(value_dm))
+    single = table[table["dataset"] != "all"].groupby("dataset")
     assert single["rank"].sum().to_numpy() == pytest.approx(6)
     assert single["z"].sum().to_numpy() == pytest.approx(0, abs=1e-9)
     # An order of columns is none of models: the other way round, differences change their sign.
     there, back = differences(scores(value_dm)), differences(scores([row[::-1] for row in value_dm]))
     assert there["difference"].to_numpy() == pytest.approx(-back["difference"].to_numpy()[::-1], abs=1e-12)
     assert there["p"].to_numpy() == pytest.approx(back["p"].to_numpy()[::-1], nan_ok=True)
-
-
-def test_published_scores_alone_give_empty_tables():
-    published = scores(SIX, source="published")
-    assert len(differences(published)) == len(ranking(published)) == 0

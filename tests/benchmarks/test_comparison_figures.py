@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from wced import tables
-from wced.benchmarks.comparison import ranking
-from wced.benchmarks.comparison_figures import joint_z, on_front, write_figures
+from clouds import score_rows
+from wced.benchmarks.comparison.figures import joint_z, on_front, write_figures
+from wced.benchmarks.comparison.statistics import ranking
 from wced.errors import WcedError
 
 SIZES = {"pca": 0, "hvg": 0, "small": 10**6, "large": 5 * 10**7}
@@ -14,16 +14,14 @@ def ranked(models=tuple(SIZES), metrics=("avg_bio", "macro_f1"), lacks=None, run
     rng = np.random.default_rng(0)
     rows = [
         {
-            "run": run, "task": "czi", "dataset": dataset, "protocol": f"of {metric}", "split": "all", "label": "l",
-            "model": model, "metric": metric, "value": np.nan if (model, dataset) == lacks else rng.random(),
-            "ci_low": np.nan, "ci_high": np.nan, "ci_method": "", "n": 9, "n_params": SIZES[model], "width": 4,
-            "seed": 0, "source": "here", "leakage": "none", "reason": "gone" if (model, dataset) == lacks else "",
+            "dataset": dataset, "protocol": f"of {metric}", "model": model, "metric": metric, "n_params": SIZES[model],
+            "value": np.nan if (model, dataset) == lacks else rng.random(),
         }
         for dataset in ("lung", "blood")
         for metric in metrics
         for model in models
     ]  # fmt: skip
-    return ranking(tables.checked(pd.DataFrame(rows), tables.SCORES))
+    return ranking(score_rows(rows, task="czi", run=run))
 
 
 def test_figures_come_with_captions_and_numbers_and_are_the_same_twice(tmp_path):

@@ -1,10 +1,15 @@
+import hnswlib
 import numpy as np
 import pandas as pd
 import pytest
+from czbenchmarks.tasks.clustering import ClusteringTask, ClusteringTaskInput
+from czbenchmarks.tasks.embedding import EmbeddingTask, EmbeddingTaskInput
+from czbenchmarks.tasks.integration import BatchIntegrationTask, BatchIntegrationTaskInput
+from czbenchmarks.tasks.label_prediction import MetadataLabelPredictionTask, MetadataLabelPredictionTaskInput
 
 from clouds import clouds, job
-from wced.benchmarks.czi import METRICS, score
-from wced.config.benchmarks.czi import Czi
+from wced.benchmarks.czi import METRICS, Czi
+from wced.benchmarks.czi.score import _one_thread, score
 
 SECTION = Czi(datasets=["d"], folds=3, min_class_size=8, seed=1)
 LABELS = ["CL:1", "CL:2", "CL:3", "CL:1", "unknown"] * 55 + ["CL:9"] * 5
@@ -21,11 +26,6 @@ def table():
 @pytest.fixture(scope="module")
 def direct():
     """Return what cz-benchmarks' tasks themselves give for the labelled cells."""
-    from czbenchmarks.tasks.clustering import ClusteringTask, ClusteringTaskInput
-    from czbenchmarks.tasks.embedding import EmbeddingTask, EmbeddingTaskInput
-    from czbenchmarks.tasks.integration import BatchIntegrationTask, BatchIntegrationTaskInput
-    from czbenchmarks.tasks.label_prediction import MetadataLabelPredictionTask, MetadataLabelPredictionTaskInput
-
     kept = CELLS[CELLS.obs["cell_type_ontology_term_id"] != "unknown"].copy()
     labels = kept.obs["cell_type_ontology_term_id"].astype(str)
     prediction = MetadataLabelPredictionTaskInput(labels=labels, n_folds=3, min_class_size=8)
@@ -85,10 +85,6 @@ def test_the_same_seed_gives_the_same_scores_to_the_last_bit(table):
 
 
 def test_the_neighbour_search_is_put_back():
-    import hnswlib
-
-    from wced.benchmarks.czi import _one_thread
-
     index = hnswlib.Index
     with pytest.raises(ValueError), _one_thread():
         assert hnswlib.Index is not index
@@ -101,33 +97,24 @@ STRUCTURE = {"ari", "nmi", "silhouette", "avg_bio"}
 BATCH = {"batch_entropy", "batch_silhouette"}
 
 
-@pytest.mark.parametrize(
-    ("labels", "batches", "section", "empty", "reason"),
-    [
-        pytest.param(["CL:1"] * 20, ["x"] * 20, SECTION, PREDICTION, "1 classes of 8 cells or more", id="one class"),
-        pytest.param(["CL:1"] * 20, ["x"] * 20, SECTION, STRUCTURE, "all cells are of one type, CL:1", id="one type"),
-        pytest.param(["unknown"] * 20, ["x"] * 20, SECTION, PREDICTION, "0 classes", id="no class"),
-        pytest.param(["unknown"] * 20, ["x"] * 20, SECTION, STRUCTURE, "0 labelled cells are too few", id="no cells"),
-        pytest.param(
-            ["CL:1", "CL:2"] * 10,
-            ["x"] * 20,
-            SECTION,
-            {"macro_f1", "macro_f1_lr", "macro_f1_knn", "macro_f1_rf"},
-            "no macro F1",
-            id="two classes",
-        ),
-        pytest.param(["CL:1", "CL:2"] * 10, ["x"] * 20, SECTION, BATCH, "the dataset has one batch", id="one batch"),
-        pytest.param(["CL:1", "CL:2"] * 10, ["x", "y"] * 10, SECTION, BATCH, "too few for 200", id="few neighbours"),
-        pytest.param(
-            ["CL:1", "CL:2", "CL:3"] * 4,
-            ["x"] * 12,
-            Czi(datasets=["d"], folds=5, min_class_size=2),
-            PREDICTION,
-            "fewer cells than there are folds",
-            id="more folds than cells",
-        ),
-    ],
-)
+ONE, TWO = ["CL:1"] * 20, ["CL:1", "CL:2"] * 10
+MACRO = {name for name in PREDICTION if name.startswith("macro_f1")}
+CASES = {
+    "one class": (ONE, ["x"] * 20, SECTION, PREDICTION, "1 classes of 8 cells or more"),
+    "one type": (ONE, ["x"] * 20, SECTION, STRUCTURE, "all cells are of one type, CL:1"),
+    "no class": (["unknown"] * 20, ["x"] * 20, SECTION, PREDICTION, "0 classes"),
+    "no cells": (["unknown"] * 20, ["x"] * 20, SECTION, STRUCTURE, "0 labelled cells are too few"),
+    "two classes": (TWO, ["x"] * 20, SECTION, MACRO, "no macro F1"),
+    "one batch": (TWO, ["x"] * 20, SECTION, BATCH, "the dataset has one batch"),
+    "few neighbours": (TWO, ["x", "y"] * 10, SECTION, BATCH, "too few for 200"),
+    "more folds than cells": (
+        ["CL:1", "CL:2", "CL:3"] * 4, ["x"] * 12, Czi(datasets=["d"], folds=5, min_class_size=2), PREDICTION,
+        "fewer cells than there are folds",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("labels", "batches", "section", "empty", "reason"), CASES.values(), ids=CASES)
 def test_what_cannot_be_computed_is_empty_with_its_reason(labels, batches, section, empty, reason):
     table = score(job(clouds(labels, batches), section)).set_index("metric")
     assert set(table.index) == {metric.name for metric in METRICS}

@@ -4,9 +4,10 @@ import pytest
 from anndata import AnnData
 from scipy import sparse
 
-from wced.benchmarks.disease_subtype import METRICS, cells_of, clusters, score
+from clouds import embedding
+from wced.benchmarks.disease_subtype import METRICS, DiseaseSubtype, Subtype
+from wced.benchmarks.disease_subtype.score import cells_of, clusters, score
 from wced.benchmarks.job import Job
-from wced.config.benchmarks.disease_subtype import DiseaseSubtype, Subtype
 from wced.errors import WcedError
 
 ASTROCYTE, OF_CORTEX, NEURON = "CL:0000127", "CL:0002605", "CL:0000540"
@@ -35,18 +36,9 @@ def brain(tmp_path):
         index=[f"c{i}" for i in range(180)],
     )
     obs.loc["c179", "disease"] = "glioblastoma"
-    facts = {
-        "model": "m",
-        "dataset": "d",
-        "n_params": 5,
-        "width": 4,
-        "leakage": "none",
-        "source": "here",
-        "pooling": "cls",
-    }
     var = pd.DataFrame({"feature_name": GENES}, index=["ENSG0", "ENSG1", "ENSG2"])
     AnnData(sparse.csr_matrix(counts_ng), obs=obs.copy(), var=var).write_h5ad(tmp_path / "d.h5ad")
-    return AnnData(x_nd, obs=obs, uns={"wced": facts})
+    return embedding(x_nd, obs)
 
 
 @pytest.fixture
@@ -72,8 +64,8 @@ def test_a_planted_subtype_is_found(scored, tmp_path):
     assert table.loc["signature", "protocol"].endswith("signature of GFAP, GLUL")
     by_cluster = pd.read_csv(tmp_path / "figures/clusters.tsv", sep="\t")
     assert by_cluster["cells"].sum() == 174 and by_cluster["cells"].is_monotonic_decreasing
-    drawn = pd.read_csv(tmp_path / "figures/cells.tsv", sep="\t")
-    assert drawn["cell"].tolist() == [f"c{i}" for i in range(5, 179)]
+    plotted = pd.read_csv(tmp_path / "figures/cells.tsv", sep="\t")
+    assert plotted["cell"].tolist() == [f"c{i}" for i in range(5, 179)]
     assert (tmp_path / "figures/cells.svg").exists() and (tmp_path / "figures/clusters.svg").exists()
     assert "mean of GFAP minus mean of GLUL" in (tmp_path / "figures/cells.md").read_text()
 
@@ -130,8 +122,8 @@ def test_clusters_are_numbered_by_size():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"cases": ["normal"]}, "normal is among cases and controls"),
-        ({"up": ["A"], "down": ["A"]}, "A is among up and down"),
+        ({"cases": ["normal"]}, "normal is in both cases and controls"),
+        ({"up": ["A"], "down": ["A"]}, "A is in both up and down"),
         ({"up": [], "down": []}, "a signature has markers"),
     ],
 )

@@ -11,12 +11,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.preprocessing import StandardScaler
 
-from wced.benchmarks.finetuned_annotation import score
+from wced.benchmarks.finetuned_annotation import FinetunedAnnotation
+from wced.benchmarks.finetuned_annotation.score import score
 from wced.benchmarks.job import Job
 from wced.checkpoint import Checkpoint, save
-from wced.config.benchmarks.finetuned_annotation import FinetunedAnnotation
 from wced.embedding.files import read_embedding, write_embedding
 from wced.errors import WcedError
+from wced.finetuning.split import labelled_cells
 from wced.model import WcedConfig, WcedModel
 from wced.shards.input_genes import InputGenes
 from wced.shards.vocabulary import Labels, Vocabulary
@@ -65,12 +66,12 @@ def job(tmp_path_factory):
     x_nd = rng.normal(size=(N, 5)) + kind[:, None] * 0.7
     write_embedding(folder / "e.h5ad", x_nd, cells.obs, model="m", dataset="d", n_params=9, leakage="none")
 
-    def made(**changes):
+    def make(**changes):
         section = FinetunedAnnotation(**{"datasets": ["d"], "modes": MODES} | changes)
         embedding, source = read_embedding(folder / "e.h5ad"), folder / "source.h5ad"
         return Job(run="r", seed=1, section=section, embedding=embedding, checkpoint=folder / "model", source=source)
 
-    return made
+    return make
 
 
 @pytest.fixture(scope="module")
@@ -92,13 +93,11 @@ def test_the_figure_shows_the_scores(table, figures):
 
 
 def test_probes_are_fitted_on_train_and_scored_on_test_cells_only(job, table):
-    from wced.finetuning.split import labelled_cells
-
-    made = job()
-    obs, x_nd = made.embedding.obs, made.embedding.X
-    mode = made.section.tuning(made.section.modes[0], "d")
-    found = labelled_cells(obs, "cell_type_ontology_term_id", np.zeros(N, bool), mode, 1)
-    train, test, term = found.split_n == 0, found.split_n == 2, obs["cell_type_ontology_term_id"].to_numpy(str)
+    own = job()
+    obs, x_nd = own.embedding.obs, own.embedding.X
+    mode = own.section.tuning(own.section.modes[0], "d")
+    split_n = labelled_cells(obs, "cell_type_ontology_term_id", np.zeros(N, bool), mode, 1).split_n
+    train, test, term = split_n == 0, split_n == 2, obs["cell_type_ontology_term_id"].to_numpy(str)
     assert not set(obs["batch"][train]) & set(obs["batch"][test]) and test.sum() > 10
     scaler = StandardScaler().fit(x_nd[train])
     probe = LogisticRegression(max_iter=2000).fit(scaler.transform(x_nd[train]), term[train])
@@ -140,23 +139,23 @@ def test_cells_that_cannot_be_divided_are_rows_with_the_reason(job):
 def test_bad_input_is_refused(job):
     with pytest.raises(WcedError, match="no column donor"):
         score(job(held_out={"by": "group", "column": "donor", "test": 0.2}))
-    made = job()
-    made.embedding.obs_names = made.embedding.obs_names[::-1]
+    own = job()
+    own.embedding.obs_names = own.embedding.obs_names[::-1]
     with pytest.raises(WcedError, match="not those of the embedding by m"):
-        score(made)
+        score(own)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "words"),
     [
-        pytest.param({"modes": [MODES[0], MODES[0]]}, "full stands there twice", id="mode twice"),
+        pytest.param({"modes": [MODES[0], MODES[0]]}, "full is duplicated", id="mode twice"),
         pytest.param({"modes": [MODES[0] | {"min_class_size": 3}]}, "once, for all modes", id="split in a mode"),
         pytest.param({"held_out": {"by": "cell"}}, "no test cells", id="nothing to test"),
         pytest.param({"held_out_of": {"d": {"by": "cell"}}}, "d: there are no test cells", id="of one dataset"),
     ],
 )
-def test_sections_that_make_no_sense_are_refused(wrong, said):
-    with pytest.raises(ValidationError, match=said):
+def test_sections_that_make_no_sense_are_refused(wrong, words):
+    with pytest.raises(ValidationError, match=words):
         FinetunedAnnotation(**{"datasets": ["d"]} | wrong)
 
 

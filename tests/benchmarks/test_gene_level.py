@@ -1,14 +1,14 @@
 import numpy as np
 import pandas as pd
 import pytest
-from anndata import AnnData
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import f1_score, r2_score, roc_auc_score
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
-from wced.benchmarks.gene_level import ALPHAS, METRICS, score
-from wced.config.benchmarks.gene_level import GeneLevel
+from clouds import embedding, job
+from wced.benchmarks.gene_level import METRICS, GeneLevel
+from wced.benchmarks.gene_level.score import ALPHAS, _auc, score
 
 N, SECTION = 400, GeneLevel(folds=4, min_cells=5, min_family=20)
 
@@ -31,8 +31,7 @@ def vectors(seed=0, **changes):
         },
         index=[f"ENSG{i}" for i in range(N)],
     )  # fmt: skip
-    facts = {"model": "m", "dataset": "genes", "n_params": 9, "width": 8, "leakage": "none", "source": "here"}
-    return AnnData(x_gd, obs=obs.assign(**changes), uns={"wced": facts})
+    return embedding(x_gd, obs.assign(**changes))
 
 
 def held_out(genes, y, chosen, model, split):
@@ -49,7 +48,7 @@ def held_out(genes, y, chosen, model, split):
 
 def test_scores_are_those_of_scikit_learn_over_the_chosen_genes():
     genes = vectors()
-    table = score(genes, SECTION, run="r", seed=7).set_index("metric")
+    table = score(job(genes, SECTION, seed=7)).set_index("metric")
     assert list(table.index) == [metric.name for metric in METRICS]
     obs, seen = genes.obs, (genes.obs["train_cells"] >= 5).to_numpy()
     kfold, stratified = KFold(4, shuffle=True, random_state=7), StratifiedKFold(4, shuffle=True, random_state=7)
@@ -78,17 +77,15 @@ def test_scores_are_those_of_scikit_learn_over_the_chosen_genes():
 
 
 def test_the_interval_of_an_area_by_hand():
-    from wced.benchmarks.gene_level import _auc
-
     # Three of four pairs are in order; Q1 = 0.75 / 1.25, Q2 = 2 · 0.75² / 1.75, SE² = 0.305357 / 4.
-    found = _auc(np.array([True, True, False, False]), np.array([2.0, 4.0, 1.0, 3.0]))
-    assert (found.value, found.ci_low, found.ci_high) == pytest.approx((0.75, 0.75 - 1.96 * 0.276296, 1.0), abs=1e-6)
+    area = _auc(np.array([True, True, False, False]), np.array([2.0, 4.0, 1.0, 3.0]))
+    assert (area.value, area.ci_low, area.ci_high) == pytest.approx((0.75, 0.75 - 1.96 * 0.276296, 1.0), abs=1e-6)
 
 
 def test_vectors_that_say_nothing_score_like_chance():
     genes = vectors()
     genes.X = np.random.default_rng(1).normal(size=(N, 8))
-    table = score(genes, SECTION, run="r", seed=7).set_index("metric")["value"]
+    table = score(job(genes, SECTION, seed=7)).set_index("metric")["value"]
     assert abs(table["r2_tissue"]) < 0.1 and abs(table["auc_identity"] - 0.5) < 0.12
 
 
@@ -103,6 +100,6 @@ def test_vectors_that_say_nothing_score_like_chance():
     ],
 )
 def test_what_cannot_be_computed_says_why(changes, metrics, reason):
-    table = score(vectors(**changes), SECTION, run="r", seed=0).set_index("metric")
+    table = score(job(vectors(**changes), SECTION)).set_index("metric")
     assert sorted(table.index[table["value"].isna()]) == sorted({*metrics, *table.index[table["reason"] != ""]})
     assert table.loc[metrics, "reason"].str.contains(reason).all() and (table.loc[metrics, "reason"] != "").all()

@@ -1,16 +1,23 @@
+import subprocess
+import sys
+
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 from clouds import clouds
-from wced.benchmarks.job import Metric, read_job, task_module
+from wced.benchmarks.czi import Czi
+from wced.benchmarks.job import Job, read_job, rows, scorer, task_module
 from wced.benchmarks.neighbours import neighbours_of, write_neighbours
-from wced.config.benchmarks import Benchmarks, Integration
-from wced.config.benchmarks.czi import Czi
-from wced.config.benchmarks.transfer import Transfer
+from wced.benchmarks.task import Metric
+from wced.benchmarks.transfer import Transfer
+from wced.benchmarks.zero_shot_integration import Integration
+from wced.config.benchmarks import Benchmarks
 from wced.embedding.files import write_embedding
 from wced.errors import WcedError
 from wced.figures import save_figure
+from wced.stats import Score, missing
 
 INTEGRATION, CLASSIFICATION = Integration(datasets=["d"]), Czi(datasets=["d"])
 
@@ -27,10 +34,10 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_a_job_has_what_it_is_given(folder):
-    files = {"neighbours": "m.npz", "annotation": "m.parquet", "checkpoint": "model", "reference": "m.h5ad"}
-    files = {name: folder / file for name, file in files.items()}
-    job = read_job("r", 7, INTEGRATION, folder / "m.h5ad", **files)
+def test_a_job_has_its_files(folder):
+    names = {"neighbours": "m.npz", "annotation": "m.parquet", "checkpoint": "model", "reference": "m.h5ad"}
+    files = {name: folder / file for name, file in names.items()} | {"source": None}
+    job = read_job("r", 7, INTEGRATION, folder / "m.h5ad", files)
     assert (job.model, job.dataset, job.seed, job.embedding.n_obs) == ("m", "d", 7, 8)
     assert job.neighbours.indices_nk.shape == (8, 7) and len(job.annotation) == 8
     assert job.reference.n_obs == 8
@@ -50,17 +57,38 @@ def test_a_job_has_what_it_is_given(folder):
 def test_what_is_not_there_is_named(folder, section, files, message):
     files = {name: folder / file for name, file in files.items()}
     with pytest.raises(WcedError, match=message):
-        read_job("r", 0, section, folder / "m.h5ad", **files)
+        read_job("r", 0, section, folder / "m.h5ad", files)
 
 
 @pytest.mark.parametrize("task", Benchmarks.kinds())
 def test_every_benchmark_of_the_config_has_a_module_that_says_what_it_gives(task):
     module = task_module(task)
-    assert module.TITLE and callable(module.score)
+    assert module.TITLE and callable(scorer(task))
     assert all(isinstance(metric, Metric) for metric in module.METRICS)
     names = [metric.name for metric in module.METRICS]
     assert len(set(names)) == len(names) and any(metric.headline for metric in module.METRICS)
     assert all(not metric.headline or metric.ranks for metric in module.METRICS)
+
+
+def test_sections_are_read_in_any_order_of_imports_and_without_slow_ones():
+    code = "import sys, wced.benchmarks.transfer, wced.config.run; print({'numpy', 'torch'} & {*sys.modules})"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
+
+
+def table(n=1, label="l", source="here", **scores) -> pd.DataFrame:
+    job = Job("r", 0, INTEGRATION, clouds(["CL:1"], ["x"], source=source))
+    return rows(job, "t", scores, protocol="p", split="all", n=n, label=label).set_index("metric")
+
+
+def test_a_value_that_is_not_finite_becomes_a_reason():
+    scores = table(good=Score(0.5), bad=Score(np.inf), none=missing("because"))
+    assert scores["reason"].to_dict() == {"good": "", "bad": "the metric is not finite", "none": "because"}
+    assert scores["value"].isna().tolist() == [False, True, True]
+
+
+def test_rows_say_the_source_the_label_and_the_cells_of_each_score():
+    scores = table(n=9, label="drug", source="external", all=Score(0.5), some=Score(0.5, n=3))
+    assert scores["n"].tolist() == [9, 3] and set(scores["label"]) == {"drug"} and set(scores["source"]) == {"external"}
 
 
 def test_the_same_figure_is_the_same_file_with_its_numbers_and_caption(tmp_path):

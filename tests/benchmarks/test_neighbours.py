@@ -3,7 +3,11 @@ import random
 import igraph
 import numpy as np
 import pytest
+import scib_metrics
+from scib_metrics.metrics._nmi_ari import _compute_clustering_leiden
+from scib_metrics.nearest_neighbors import NeighborsResults
 from scipy.spatial.distance import cdist
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from clouds import clouds
 from wced.benchmarks.neighbours import (
@@ -23,22 +27,20 @@ TYPES, BATCHES = ["CL:1", "CL:2", "unknown", "CL:3"] * 20, ["x", "y"] * 40
 
 def test_graph_is_exact_and_of_the_labelled_cells_only():
     cells = clouds(TYPES, BATCHES)
-    made = neighbours_of(cells, 7, seed=1, cluster_seeds=1)
+    graph_of = neighbours_of(cells, 7, seed=1, cluster_seeds=1)
     kept = cells[np.array(TYPES) != "unknown"]
-    assert made.cell_n.tolist() == kept.obs_names.tolist()
+    assert graph_of.cell_n.tolist() == kept.obs_names.tolist()
     distance_nn = cdist(kept.X.astype(np.float64), kept.X.astype(np.float64))
     order_nn = np.argsort(distance_nn, axis=1)
-    assert made.indices_nk.shape == (60, 15)
-    np.testing.assert_allclose(made.distances_nk, np.sort(distance_nn, axis=1)[:, 1:16], atol=1e-5)
-    np.testing.assert_array_equal(made.indices_nk, order_nn[:, 1:16])
-    np.testing.assert_array_equal(made.graph_nn.indices.reshape(60, 6), order_nn[:, 1:7])
-    assert made.reason == "" and (made.graph_nn.sum(axis=1) == 6).all()
+    assert graph_of.indices_nk.shape == (60, 15)
+    np.testing.assert_allclose(graph_of.distances_nk, np.sort(distance_nn, axis=1)[:, 1:16], atol=1e-5)
+    np.testing.assert_array_equal(graph_of.indices_nk, order_nn[:, 1:16])
+    np.testing.assert_array_equal(graph_of.graph_nn.indices.reshape(60, 6), order_nn[:, 1:7])
+    assert graph_of.reason == "" and (graph_of.graph_nn.sum(axis=1) == 6).all()
 
 
 def theirs(indices_nk, distances_nk):
     """Return the graph as scib-metrics takes it, in which a cell is its own first neighbour."""
-    from scib_metrics.nearest_neighbors import NeighborsResults
-
     itself_n1 = np.arange(len(indices_nk))[:, None]
     return NeighborsResults(
         np.hstack([itself_n1, indices_nk]).astype(np.int32), np.hstack([0.0 * itself_n1, distances_nk])
@@ -46,8 +48,8 @@ def theirs(indices_nk, distances_nk):
 
 
 def test_weights_are_those_of_scib_metrics():
-    found = nearest(np.random.default_rng(0).normal(size=(300, 40)).astype(np.float32), 9)
-    weights_nn, expected_nn = connectivities(*found).tocsr(), theirs(*found).knn_graph_connectivities.tocsr()
+    other = nearest(np.random.default_rng(0).normal(size=(300, 40)).astype(np.float32), 9)
+    weights_nn, expected_nn = connectivities(*other).tocsr(), theirs(*other).knn_graph_connectivities.tocsr()
     assert (weights_nn != expected_nn).nnz == 0 and weights_nn.nnz > 300 * 9
 
 
@@ -76,17 +78,13 @@ def test_neighbours_of_other_groups_are_exact():
 
 
 def test_clusterings_are_those_that_scib_metrics_scores():
-    import scib_metrics
-    from scib_metrics.metrics._nmi_ari import _compute_clustering_leiden
-    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
-
     cells = clouds(TYPES, BATCHES)
-    made = neighbours_of(cells, 10, seed=5, cluster_seeds=3)
+    graph_of = neighbours_of(cells, 10, seed=5, cluster_seeds=3)
     labels = cells.obs["cell_type_ontology_term_id"].to_numpy(str)[np.array(TYPES) != "unknown"]
-    assert made.clusters_crn.shape == (3, 10, 60) and RESOLUTIONS[0] == 0.2 and RESOLUTIONS[-1] == 2
-    assert made.seed_c.tolist() == [5, 6, 7]
-    graph = theirs(made.indices_nk[:, :9], made.distances_nk[:, :9])
-    for seed, clusters_rn in zip(made.seed_c, made.clusters_crn, strict=True):
+    assert graph_of.clusters_crn.shape == (3, 10, 60) and RESOLUTIONS[0] == 0.2 and RESOLUTIONS[-1] == 2
+    assert graph_of.seed_c.tolist() == [5, 6, 7]
+    graph = theirs(graph_of.indices_nk[:, :9], graph_of.distances_nk[:, :9])
+    for seed, clusters_rn in zip(graph_of.seed_c, graph_of.clusters_crn, strict=True):
         for resolution, cluster_n in zip(RESOLUTIONS, clusters_rn, strict=True):
             directly = _compute_clustering_leiden(graph.knn_graph_connectivities, resolution, int(seed))
             np.testing.assert_array_equal(cluster_n, directly)
@@ -111,11 +109,11 @@ def test_the_file_gives_back_what_was_written_and_the_same_bytes(tmp_path):
     for name in ("a.npz", "b.npz"):
         write_neighbours(tmp_path / name, neighbours_of(cells, 7, seed=1, cluster_seeds=2))
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
-    made, found = neighbours_of(cells, 7, seed=1, cluster_seeds=2), read_neighbours(tmp_path / "a.npz", cells)
-    for name, value in vars(made).items():
-        np.testing.assert_array_equal(getattr(found, name), value)
-    again_crn = leiden(connectivities(found.indices_nk[:, :6], found.distances_nk[:, :6]), [1, 2])
-    np.testing.assert_array_equal(again_crn, found.clusters_crn)
+    graph_of, other = neighbours_of(cells, 7, seed=1, cluster_seeds=2), read_neighbours(tmp_path / "a.npz", cells)
+    for name, value in vars(graph_of).items():
+        np.testing.assert_array_equal(getattr(other, name), value)
+    again_crn = leiden(connectivities(other.indices_nk[:, :6], other.distances_nk[:, :6]), [1, 2])
+    np.testing.assert_array_equal(again_crn, other.clusters_crn)
 
 
 def test_neighbours_of_other_cells_are_refused(tmp_path):

@@ -3,7 +3,7 @@ import pytest
 from scipy.spatial.distance import cdist
 from scipy.stats import pearsonr, spearmanr
 
-from wced.benchmarks.ontorwr import agreement, centres, profiles, proximities, scores
+from wced.benchmarks.ontology_structure.ontorwr import agreement, centres, profiles, proximities, scores
 from wced.ontology import CellOntology, load
 
 CHAIN = CellOntology("v0", {name: name for name in "abc"}, {"a": (), "b": ("a",), "c": ("b",)}, {})
@@ -73,19 +73,19 @@ def scored(x_nd, type_n, **changes):
 
 
 def test_an_embedding_that_lies_as_the_ontology_scores_one():
-    found = scored(*cells(profiles(load(), TYPES, 0.7)))
+    result = scored(*cells(profiles(load(), TYPES, 0.7)))
     for name in ("scgraph_ontorwr", "scgraph_ontorwr_rank"):
-        assert found[name].value == pytest.approx(1) and found[name].n == 60
-        assert (found[name].ci_low, found[name].ci_high) == pytest.approx((1, 1))
+        assert result[name].value == pytest.approx(1) and result[name].n == 60
+        assert (result[name].ci_low, result[name].ci_high) == pytest.approx((1, 1))
 
 
 def test_the_score_is_the_mean_over_types_and_its_interval_holds_it():
     x_nd, type_n = cells(np.random.default_rng(0).normal(size=(5, 4)))
-    found = scored(x_nd, type_n)["scgraph_ontorwr"]
+    result = scored(x_nd, type_n)["scgraph_ontorwr"]
     order = sorted(TYPES)  # types are taken in the order of their ids
     each = agreement(centres(x_nd, type_n, order), profiles(load(), order, 0.7), ranks=False)
-    assert found.value == pytest.approx(each.mean())
-    assert each.min() <= found.ci_low < found.value < found.ci_high <= each.max()
+    assert result.value == pytest.approx(each.mean())
+    assert each.min() <= result.ci_low < result.value < result.ci_high <= each.max()
 
 
 def test_small_types_are_left_out():
@@ -96,5 +96,5 @@ def test_small_types_are_left_out():
 
 
 def test_a_collapsed_embedding_has_a_reason():
-    found = scored(*cells(np.zeros((5, 2))))
-    assert found["scgraph_ontorwr"].reason == "a cell type is equally far from all others"
+    result = scored(*cells(np.zeros((5, 2))))
+    assert result["scgraph_ontorwr"].reason == "a cell type is equally far from all others"

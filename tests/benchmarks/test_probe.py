@@ -6,8 +6,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from clouds import clouds, job
-from wced.benchmarks import probe
-from wced.config.benchmarks.probe import Probe
+from wced.benchmarks.probe import CLASSIFIERS, METRICS, Probe
+from wced.benchmarks.probe import score as probe
 
 T, B, NK = "CL:0000084", "CL:0000236", "CL:0000623"
 SECTION = Probe(datasets=["d"])
@@ -46,7 +46,7 @@ def test_separate_clouds_are_told_apart_and_intervals_hold_the_value():
     assert table.loc["macro_f1_lr", "value"] > 0.95 and table.loc["accuracy_sgd", "value"] > 0.7
     known = table[table["reason"] == ""]
     assert ((known["ci_low"] <= known["value"]) & (known["value"] <= known["ci_high"])).all()
-    assert set(table.index) == {metric.name for metric in probe.METRICS}
+    assert set(table.index) == {metric.name for metric in METRICS}
 
 
 def test_a_batch_is_never_on_both_sides(monkeypatch):
@@ -55,7 +55,7 @@ def test_a_batch_is_never_on_both_sides(monkeypatch):
 
     def predictions(x_train_nd, true_train_n, x_test_nd, seed):
         sides.append((set(x_train_nd[:, 3].tolist()), set(x_test_nd[:, 3].tolist())))
-        return {name: np.full(len(x_test_nd), T) for name in probe.CLASSIFIERS}
+        return {name: np.full(len(x_test_nd), T) for name in CLASSIFIERS}
 
     monkeypatch.setattr(probe, "predictions", predictions)
     probe.score(job(cells, SECTION))
@@ -97,7 +97,7 @@ def test_more_groups_than_folds_are_dealt_out_whole():
 )
 def test_what_cannot_be_computed_is_empty_with_its_reason(labels, batches, reason):
     table = scored(labels, batches)
-    assert set(table.index) == {metric.name for metric in probe.METRICS}
+    assert set(table.index) == {metric.name for metric in METRICS}
     assert table["value"].isna().all() and table["reason"].str.contains(reason).all() and set(table["n"]) == {0}
 
 

@@ -3,7 +3,7 @@ import pytest
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import pdist
 
-from wced.benchmarks.rogi import dispersion, roughness, scores, tree
+from wced.benchmarks.ontology_structure.rogi import dispersion, roughness, scores, tree
 from wced.stats import bootstrap_weights
 
 
@@ -22,9 +22,9 @@ def test_by_hand():
     # σ/σ(0) is 1 up to 0.1 and falls to 0 at 1: 0.1 + 0.45, so that the roughness is 0.45.
     np.testing.assert_allclose(roughness(sigma_bl, threshold_l), [0.45])
     # By the logarithm of the number of clusters: 1 up to 1 − log 2 / log 3, then to 0.
-    found = scores(np.array([[0.0], [1], [10]]), {"label": one_hot(["A", "A", "B"])}, seed=0)
-    assert found["rogi_label"].value == pytest.approx(0.45)
-    assert found["rogi_xd_label"].value == pytest.approx(np.log(2) / np.log(3) / 2)
+    result = scores(np.array([[0.0], [1], [10]]), {"label": one_hot(["A", "A", "B"])}, seed=0)
+    assert result["rogi_label"].value == pytest.approx(0.45)
+    assert result["rogi_xd_label"].value == pytest.approx(np.log(2) / np.log(3) / 2)
 
 
 def test_mixed_neighbours_by_hand():
@@ -55,7 +55,7 @@ def test_of_two_equally_frequent_labels_it_is_the_published_index():
     rng = np.random.default_rng(3)
     y_n = np.repeat([0.0, 1.0], 20)
     x_nd = rng.normal(size=(40, 3)) + y_n[:, None]
-    found = scores(x_nd, {"label": one_hot(y_n)}, seed=0)
+    result = scores(x_nd, {"label": one_hot(y_n)}, seed=0)
     cluster_nl, threshold_l = tree(x_nd, levels=2000)  # every number of clusters
     sigma_bl = dispersion(cluster_nl, one_hot(y_n), np.ones((1, 40)))
     whole = roughness(sigma_bl, threshold_l)[0]
@@ -63,7 +63,7 @@ def test_of_two_equally_frequent_labels_it_is_the_published_index():
     assert whole == pytest.approx(published(x_nd, y_n, "distance"))
     xd = roughness(sigma_bl, 1 - np.log(np.arange(40, 0, -1)) / np.log(40))[0]
     assert xd == pytest.approx(published(x_nd, y_n, "log clusters"))
-    assert (found["rogi_label"].value, found["rogi_xd_label"].value) == pytest.approx((whole, xd), abs=0.02)
+    assert (result["rogi_label"].value, result["rogi_xd_label"].value) == pytest.approx((whole, xd), abs=0.02)
 
 
 def test_dispersion_of_weighted_cells_is_that_of_repeated_ones():
@@ -74,11 +74,11 @@ def test_dispersion_of_weighted_cells_is_that_of_repeated_ones():
     found_bl = dispersion(cluster_nl, property_nd, weight_bn)
     for weight_n, found_l in zip(weight_bn, found_bl, strict=True):
         again = np.repeat(np.arange(30), weight_n.astype(int))
-        for level, found in enumerate(found_l):
+        for level, result in enumerate(found_l):
             cluster_n = cluster_nl[again, level]
             mean_nd = np.stack([property_nd[again][cluster_n == cluster].mean(axis=0) for cluster in cluster_n])
             expected = np.sqrt(((mean_nd - mean_nd.mean(axis=0)) ** 2).sum(axis=1).mean())
-            assert found == pytest.approx(expected, abs=1e-12)
+            assert result == pytest.approx(expected, abs=1e-12)
 
 
 def test_separate_types_are_smoother_than_mixed_ones_and_intervals_say_so():

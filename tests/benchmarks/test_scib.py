@@ -7,7 +7,7 @@ from wced.stats import bootstrap_weights
 
 
 @pytest.fixture(scope="module")
-def drawn():
+def cells_of():
     """Labels, clusters and values of 40 cells, and weights of them."""
     rng = np.random.default_rng(0)
     label_n = rng.integers(4, size=40)
@@ -15,8 +15,8 @@ def drawn():
     return label_n, cluster_n, rng.random(40), bootstrap_weights(40, seed=2)
 
 
-def test_agreement_is_that_of_scikit_learn_on_the_drawn_cells(drawn):
-    label_n, cluster_n, _, weight_sn = drawn
+def test_agreement_is_that_of_scikit_learn_on_the_drawn_cells(cells_of):
+    label_n, cluster_n, _, weight_sn = cells_of
     nmi_s, ari_s = agreement(label_n, cluster_n, weight_sn)
     for weight_n, nmi, ari in zip(weight_sn, nmi_s, ari_s, strict=True):
         cells = np.repeat(np.arange(40), weight_n.astype(int))
@@ -29,8 +29,8 @@ def test_agreement_of_one_cluster_with_one_label():
     assert (nmi_s == 1).all() and (ari_s == 1).all()
 
 
-def test_group_means_by_hand(drawn):
-    label_n, _, value_n, weight_sn = drawn
+def test_group_means_by_hand(cells_of):
+    label_n, _, value_n, weight_sn = cells_of
     group_n = np.where(label_n == 3, -1, label_n)  # the last group is of no interest
     for weight_n, mean in zip(weight_sn, group_means(value_n, group_n, weight_sn), strict=True):
         parts = [np.average(value_n[group_n == g], weights=weight_n[group_n == g]) for g in range(3)]

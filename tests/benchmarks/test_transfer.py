@@ -13,7 +13,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from clouds import clouds
-from wced.benchmarks.transfer import CLASSIFIERS, METRICS, lineages, nearest_types, score
+from wced.benchmarks.transfer import CLASSIFIERS, METRICS
+from wced.benchmarks.transfer.score import lineages, nearest_types, score
 from wced.config.embedding import Baseline, Embedding
 from wced.embedding.baselines import Cells, baseline
 from wced.embedding.baselines.corpus_pca import Components
@@ -53,10 +54,8 @@ def test_scores_are_those_of_scikit_learn_on_the_shared_types():
     assert 0.3 < table.loc["accuracy_lr", "value"] < 1
     row = table.loc["accuracy_lr"]
     assert (row["task"], row["dataset"], row["n"]) == ("transfer", "d", 80)
-    assert row["split"] == (
-        "trained on 120 cells of other; left out: 20 cells without a cell type and, but for lineages, 20 cells of 1 "
-        "types that it lacks"
-    )
+    left_out = "20 cells without a cell type and, but for lineages, 20 cells of 1 types that it lacks"
+    assert row["split"] == f"trained on 120 cells of other; left out: {left_out}"
 
 
 def test_neighbours_are_those_of_scikit_learn_on_the_embedding_as_it_is():
@@ -76,9 +75,8 @@ def test_the_majority_of_15_nearest_training_cells_votes():
     votes = [sorted(label_n[order[:15]].tolist()) for order in np.argsort(distance_nm, axis=1)]
     expected = [max(sorted(set(cell)), key=cell.count) for cell in votes]
     assert nearest_types(x_train_nd, label_n, x_nd).tolist() == expected
-    assert (
-        nearest_types(x_train_nd[:4], np.array(["a", "b", "b", "b"]), x_nd).tolist() == ["b"] * 40
-    )  # all of them vote
+    few = nearest_types(x_train_nd[:4], np.array(["a", "b", "b", "b"]), x_nd)
+    assert few.tolist() == ["b"] * 40  # all of them vote
 
 
 def test_lineages_are_of_all_labelled_cells():
@@ -88,8 +86,8 @@ def test_lineages_are_of_all_labelled_cells():
     test.X[:] = train.X[0]  # all are T cells by their looks
     table = scored(test, train)
     for name in CLASSIFIERS:
-        found = [table.loc[f"{kind}_{name}", "value"] for kind in KINDS]
-        assert found == pytest.approx([0.1, 0.2, 0.3, 0.4]) and sum(found) == pytest.approx(1)
+        shares = [table.loc[f"{kind}_{name}", "value"] for kind in KINDS]
+        assert shares == pytest.approx([0.1, 0.2, 0.3, 0.4]) and sum(shares) == pytest.approx(1)
         row = table.loc[f"accuracy_lineage_known_{name}"]
         assert row["value"] == pytest.approx(0.3) and (row["n"], row["ci_method"]) == (100, "Wilson")
         assert table.loc[f"accuracy_{name}", ["value", "n"]].tolist() == [1, 10]  # of the shared type alone
@@ -104,8 +102,8 @@ def test_lineages_are_there_where_no_type_is_shared():
 
 def test_a_prediction_outside_the_cell_ontology_leaves_the_lineages_of_other_cells():
     true_n, label_n = np.array([T, T, "CVCL_0030", B]), np.array([T, "CVCL_0030", T, T])
-    found = lineages(true_n, {"knn": label_n})
-    assert (found["accuracy_exact_knn"].value, found["accuracy_exact_knn"].n) == (0.5, 2)
+    shares = lineages(true_n, {"knn": label_n})
+    assert (shares["accuracy_exact_knn"].value, shares["accuracy_exact_knn"].n) == (0.5, 2)
 
 
 def test_a_training_label_outside_the_cell_ontology_leaves_no_lineages():
@@ -128,9 +126,9 @@ def test_what_cannot_be_computed_is_empty_with_its_reason(labels, facts, reason)
     assert table["value"].isna().all() and table["reason"].str.contains(reason).all()
 
 
-@pytest.mark.parametrize(("facts", "said"), [({"model": "n"}, "model n and m"), ({"width": 9}, "width 9 and 4")])
-def test_embeddings_that_do_not_fit_are_refused(facts, said):
-    with pytest.raises(WcedError, match=f"transfer from other to d: their embeddings are of {said}"):
+@pytest.mark.parametrize(("facts", "words"), [({"model": "n"}, "model n and m"), ({"width": 9}, "width 9 and 4")])
+def test_embeddings_that_do_not_fit_are_refused(facts, words):
+    with pytest.raises(WcedError, match=f"transfer from other to d: their embeddings are of {words}"):
         scored(near([T, B] * 10, 1), near([T, B] * 10, 2, dataset="other", **facts))
 
 
@@ -138,7 +136,7 @@ SETTINGS = Embedding(datasets=[], n_top_genes=30, n_components=3, scvi={"epochs"
 
 
 @pytest.fixture(scope="module")
-def embedded(tmp_path_factory):
+def embeddings(tmp_path_factory):
     """Embed two datasets by every baseline; return the folder of `<dataset>.<baseline>.h5ad`."""
     folder = tmp_path_factory.mktemp("embedded")
     vocabulary = Vocabulary(tuple(f"ENSG{i}" for i in range(60)), tuple(f"G{i}" for i in range(60)))
@@ -146,34 +144,33 @@ def embedded(tmp_path_factory):
     Components(vocabulary, np.zeros(60, np.float32), loading_vk).write(folder / "corpus.npz")
     for seed, dataset in enumerate(["other", "d"]):
         counts_ng = np.random.default_rng(seed).poisson(2, size=(40, 60)).astype(np.float32)
-        obs = pd.DataFrame(
-            {"cell_type_ontology_term_id": [T, B] * 20, "batch": "x"}, index=[f"c{i}" for i in range(40)]
-        )
+        names = [f"c{i}" for i in range(40)]
+        obs = pd.DataFrame({"cell_type_ontology_term_id": [T, B] * 20, "batch": "x"}, index=names)
         adata = AnnData(X=sparse.csr_matrix(counts_ng), obs=obs, var=pd.DataFrame(index=list(vocabulary.gene_ids)))
         for name in get_args(Baseline):
-            made = baseline(name)(Cells(adata, SETTINGS, seed=0, corpus=folder / "corpus.npz"))
+            result = baseline(name)(Cells(adata, SETTINGS, seed=0, corpus=folder / "corpus.npz"))
             write_embedding(
-                folder / f"{dataset}.{name}.h5ad", made.embedding_nd, obs, model=name, dataset=dataset, n_params=0,
-                leakage=made.leakage or "none", space=made.space,
+                folder / f"{dataset}.{name}.h5ad", result.embedding_nd, obs, model=name, dataset=dataset, n_params=0,
+                leakage=result.leakage or "none", space=result.space,
             )  # fmt: skip
     return folder
 
 
 @pytest.mark.parametrize("name", get_args(Baseline))
-def test_what_is_fitted_to_each_dataset_is_not_carried_over(embedded, name):
+def test_what_is_fitted_to_each_dataset_is_not_carried_over(embeddings, name):
     """Harmony of one batch among them, whose note of leakage is a sentence of its own."""
-    table = scored(*(read_embedding(embedded / f"{dataset}.{name}.h5ad") for dataset in ("d", "other")))
+    table = scored(*(read_embedding(embeddings / f"{dataset}.{name}.h5ad") for dataset in ("d", "other")))
     if name == "corpus_pca":
         assert table["value"].notna().sum() > len(METRICS) / 2
     else:
         assert table["value"].isna().all() and table["reason"].str.contains("fitted to each dataset apart").all()
 
 
-def test_a_part_that_is_fitted_to_each_dataset_makes_the_whole_so(embedded):
+def test_a_part_that_is_fitted_to_each_dataset_makes_the_whole_so(embeddings):
     for dataset in ("d", "other"):
-        parts = [embedded / f"{dataset}.{name}.h5ad" for name in ("corpus_pca", "pca")]
-        concatenate(embedded / f"{dataset}.both.h5ad", parts, model="both")
-        concatenate(embedded / f"{dataset}.alone.h5ad", parts[:1], model="alone")
+        parts = [embeddings / f"{dataset}.{name}.h5ad" for name in ("corpus_pca", "pca")]
+        concatenate(embeddings / f"{dataset}.both.h5ad", parts, model="both")
+        concatenate(embeddings / f"{dataset}.alone.h5ad", parts[:1], model="alone")
     for model, values in {"both": False, "alone": True}.items():
-        table = scored(*(read_embedding(embedded / f"{dataset}.{model}.h5ad") for dataset in ("d", "other")))
+        table = scored(*(read_embedding(embeddings / f"{dataset}.{model}.h5ad") for dataset in ("d", "other")))
         assert table.loc["accuracy_knn", "reason"] == "" if values else table["value"].isna().all()

@@ -3,13 +3,13 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from anndata import AnnData
 from statsmodels.stats.proportion import proportion_confint
 
-from wced.benchmarks import zero_shot_annotation
+from clouds import embedding
 from wced.benchmarks.job import Job
-from wced.benchmarks.zero_shot_annotation import METRICS, score
-from wced.config.benchmarks.zero_shot_annotation import ZeroShotAnnotation
+from wced.benchmarks.zero_shot_annotation import METRICS, ZeroShotAnnotation
+from wced.benchmarks.zero_shot_annotation import score as module
+from wced.benchmarks.zero_shot_annotation.score import score
 from wced.errors import WcedError
 from wced.ontology import CellOntology, cut
 
@@ -31,7 +31,7 @@ LEAVES = np.array([[0.9, 0.1, 0.0], [0.4, 0.6, 0.0], [0.45, 0.2, 0.35], [0.3, 0.
 
 @pytest.fixture(autouse=True)
 def small_ontology(monkeypatch):
-    monkeypatch.setattr(zero_shot_annotation, "load", lambda: ONTOLOGY)
+    monkeypatch.setattr(module, "load", lambda: ONTOLOGY)
 
 
 def annotation(predicted=PREDICTED, leaves=LEAVES) -> pd.DataFrame:
@@ -45,42 +45,35 @@ def job(tmp_path):
     def make(true=TRUE, section=None, **changes) -> Job:
         (tmp_path / "model").mkdir(exist_ok=True)
         (tmp_path / "model/ontology.json").write_text(json.dumps(changes.pop("cut", CUT).to_json()))
-        obs = pd.DataFrame(
-            {"cell_type_ontology_term_id": pd.Categorical(true)}, index=[f"c{i}" for i in range(len(true))]
-        )
-        facts = {"model": "m", "dataset": "d", "n_params": 5, "width": 1, "leakage": "none", "source": "here"}
-        embedding = AnnData(X=np.zeros((len(true), 1), np.float32), obs=obs, uns={"wced": facts})
-        given = {"annotation": annotation(), "checkpoint": tmp_path / "model", **changes}
-        return Job("r", 0, ZeroShotAnnotation(datasets=["d"], **(section or {})), embedding, **given)
+        names = [f"c{i}" for i in range(len(true))]
+        obs = pd.DataFrame({"cell_type_ontology_term_id": pd.Categorical(true)}, index=names)
+        files = {"annotation": annotation(), "checkpoint": tmp_path / "model", **changes}
+        cells = embedding(np.zeros((len(true), 1), np.float32), obs)
+        return Job("r", 0, ZeroShotAnnotation(datasets=["d"], **(section or {})), cells, **files)
 
     return make
 
 
-@pytest.mark.parametrize(
-    ("metric", "hits"),
-    [
-        ("accuracy_exact", 2),
-        ("accuracy_exact_or_descendant", 3),
-        ("accuracy_exact_or_ancestor", 3),
-        ("accuracy_lineage", 4),
-        ("accuracy_coarser", 1),  # d for x
-        ("finer_unverified", 1),  # c for a
-        ("wrong", 2),
-        ("accuracy_lineage_known", 3),
-        ("greedy_exact", 2),
-        ("greedy_exact_or_descendant", 4),  # e is a kind of b
-        ("greedy_lineage", 5),
-        ("greedy_lineage_known", 3),
-        ("reachable_exact", 3),  # c, c, old_c are leaves of the cut; a, x and b are not
-        ("reachable_lineage_known", 4),  # and x, by d
-        ("reachable_lineage", 6),
-    ],
-)
-def test_shares_by_hand(job, metric, hits):
-    row = score(job()).set_index("metric").loc[metric]
-    assert row["value"] == pytest.approx(hits / 6)
-    assert (row["ci_low"], row["ci_high"]) == pytest.approx(proportion_confint(hits, 6, method="wilson"))
-    assert row["ci_method"] == "Wilson" and row["n"] == 6
+HITS = {
+    "accuracy_exact": 2, "accuracy_exact_or_descendant": 3, "accuracy_exact_or_ancestor": 3, "accuracy_lineage": 4,
+    "accuracy_coarser": 1,  # d for x
+    "finer_unverified": 1,  # c for a
+    "wrong": 2, "accuracy_lineage_known": 3, "greedy_exact": 2,
+    "greedy_exact_or_descendant": 4,  # e is a kind of b
+    "greedy_lineage": 5, "greedy_lineage_known": 3,
+    "reachable_exact": 3,  # c, c, old_c are leaves of the cut; a, x and b are not
+    "reachable_lineage_known": 4,  # and x, by d
+    "reachable_lineage": 6,
+}  # fmt: skip
+
+
+def test_shares_by_hand(job):
+    table = score(job()).set_index("metric")
+    for metric, hits in HITS.items():
+        row, interval = table.loc[metric], proportion_confint(hits, 6, method="wilson")
+        assert row["value"] == pytest.approx(hits / 6), metric
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx(interval)
+        assert row["ci_method"] == "Wilson" and row["n"] == 6
 
 
 def test_macro_depths_and_lcad_by_hand(job):
@@ -113,11 +106,11 @@ def test_an_ancestor_that_tells_nothing_is_wrong(job):
 def test_a_type_with_a_residual_leaf_is_reached_exactly(job, tmp_path):
     named = cut(ONTOLOGY, ["a", "c", "d", "e"], residuals=True)  # leaves c, d, e and a's own
     leaves = np.column_stack([LEAVES * 0.4, np.full(8, 0.6)])
-    made = job(cut=named, annotation=annotation(["a"] * 8, leaves), figures=tmp_path / "figures")
-    found = score(made).set_index("metric")["value"]
-    assert found["reachable_exact"] == pytest.approx(4 / 6)  # c, c, old_c and a; not b and x
-    assert found["accuracy_exact"] == found["greedy_exact"] == pytest.approx(1 / 6)  # greedy ends at a
-    assert found["accuracy_exact_or_ancestor"] == pytest.approx(5 / 6)  # a is above c, d and x
+    with_residuals = job(cut=named, annotation=annotation(["a"] * 8, leaves), figures=tmp_path / "figures")
+    values = score(with_residuals).set_index("metric")["value"]
+    assert values["reachable_exact"] == pytest.approx(4 / 6)  # c, c, old_c and a; not b and x
+    assert values["accuracy_exact"] == values["greedy_exact"] == pytest.approx(1 / 6)  # greedy ends at a
+    assert values["accuracy_exact_or_ancestor"] == pytest.approx(5 / 6)  # a is above c, d and x
     labels = pd.read_csv(tmp_path / "figures/labels.tsv", sep="\t").set_index("label")
     assert labels.loc["a", ["mapping", "most_predicted"]].tolist() == ["a leaf of the model", "A"]
     nodes = pd.read_csv(tmp_path / "figures/label_nodes.tsv", sep="\t").set_index("term")
@@ -133,14 +126,17 @@ def test_cells_left_out_are_counted_and_their_labels_named(job):
 def test_every_metric_of_the_task_has_a_row(job):
     whole = set(score(job())["metric"])
     assert {metric.name for metric in METRICS} < whole
-    for given in ({"annotation": None, "checkpoint": None}, {"annotation": annotation(leaves=None)}):
-        assert set(score(job(**given))["metric"]) == whole
+    for changed in ({"annotation": None, "checkpoint": None}, {"annotation": annotation(leaves=None)}):
+        assert set(score(job(**changed))["metric"]) == whole
 
 
-def test_a_model_without_an_ontology_head_has_rows_with_that_reason(job):
+def test_without_an_ontology_head_or_terms_there_are_rows_with_that_reason(job, tmp_path):
     table = score(job(annotation=None, checkpoint=None))
     assert table["value"].isna().all()
     assert set(table["reason"]) == {"no ontology head"} and set(table["n"]) == {6}
+    table = score(job(["unknown"] * 8, figures=tmp_path / "figures"))
+    assert set(table["reason"]) == {"no cell has a Cell Ontology term"} and set(table["n"]) == {0}
+    assert not (tmp_path / "figures").exists()
 
 
 def test_an_annotation_without_probabilities_has_no_greedy_decoding(job):
@@ -148,12 +144,6 @@ def test_an_annotation_without_probabilities_has_no_greedy_decoding(job):
     greedy = [metric for metric in table.index if metric.startswith("greedy")]
     assert greedy and all("no leaf probabilities" in reason for reason in table.loc[greedy, "reason"])
     assert (table.drop(index=greedy)["reason"] == "").all()
-
-
-def test_a_dataset_without_cell_ontology_terms_has_rows_with_that_reason(job, tmp_path):
-    table = score(job(["unknown"] * 8, figures=tmp_path / "figures"))
-    assert set(table["reason"]) == {"no cell has a Cell Ontology term"} and set(table["n"]) == {0}
-    assert not (tmp_path / "figures").exists()
 
 
 def test_what_does_not_fit_is_refused(job):
@@ -164,9 +154,7 @@ def test_what_does_not_fit_is_refused(job):
     later = CellOntology("v1", {"r": "R", "z": "Z"}, {"r": (), "z": ("r",)}, {})
     with pytest.raises(WcedError, match=r"ontology.json: z is not in the Cell Ontology v0$"):
         score(job(cut=cut(later, ["z"])))
-    with pytest.raises(
-        WcedError, match=r"^annotation of d by m: probabilities of 2 leaves, but .*ontology.json has 3$"
-    ):
+    with pytest.raises(WcedError, match=r"^annotation of d by m: probabilities of 2 leaves, but .*json has 3$"):
         score(job(annotation=annotation(leaves=LEAVES[:, :2])))
 
 
@@ -174,10 +162,8 @@ def test_figures_and_the_numbers_behind_them(job, tmp_path):
     folder = tmp_path / "figures"
     score(job(figures=folder, section={"graph_min_probability": 0.2, "flow_labels": 2, "graph_label": {"d": "old_c"}}))
     names = {"label_flow", "labels", "depths", "label_nodes", "greedy_descent"}
-    assert {path.name for path in folder.iterdir()} == {
-        f"{n}.{end}" for n in names for end in ("svg", "pdf", "tsv", "md")
-    }
-
+    files = {f"{name}.{end}" for name in names for end in ("svg", "pdf", "tsv", "md")}
+    assert {path.name for path in folder.iterdir()} == files
     read = {name: pd.read_csv(folder / f"{name}.tsv", sep="\t", keep_default_na=False) for name in names}
     flow = read["label_flow"].set_index(["source", "target", "kind"])["cells"].to_dict()
     # Of the true labels c (3 cells) and a are shown, of the predicted ones both.
@@ -214,15 +200,14 @@ def test_the_same_figures_have_the_same_bytes(job, tmp_path):
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
 
 
-def test_few_cells_are_drawn_as_one(job, tmp_path):
+def test_nodes_of_few_cells_are_pooled(job, tmp_path):
     score(job(figures=tmp_path / "figures", section={"descent_min_share": 0.2}))
     descent = pd.read_csv(tmp_path / "figures/greedy_descent.tsv", sep="\t")
     pooled = descent[descent["target"] == "other labels"]
-    assert pooled[["step", "source", "cells", "kind"]].to_numpy().tolist() == [
-        [0, "R", 1, "other"], [1, "other labels", 1, "other"],
-    ]  # fmt: skip
+    rows = pooled[["step", "source", "cells", "kind"]].to_numpy().tolist()
+    assert rows == [[0, "R", 1, "other"], [1, "other labels", 1, "other"]]
 
 
-def test_a_label_to_draw_that_no_cell_has_is_refused(job, tmp_path):
+def test_a_label_to_plot_that_no_cell_has_is_refused(job, tmp_path):
     with pytest.raises(WcedError, match=r"^graph_label: no cell of d is labelled e$"):
         score(job(figures=tmp_path / "figures", section={"graph_label": {"d": "e"}}))

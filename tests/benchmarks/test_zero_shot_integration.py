@@ -1,13 +1,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+import scib_metrics
 from scipy.spatial.distance import cdist
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-from clouds import clouds, job
+from clouds import clouds, job, scib_scores
 from wced.benchmarks.scib import BATCH, BIO, Part, bio, group_means, weighted
-from wced.benchmarks.zero_shot_integration import METRICS, PURITY, score
-from wced.config.benchmarks import Integration
+from wced.benchmarks.zero_shot_integration import METRICS, Integration
+from wced.benchmarks.zero_shot_integration.score import PURITY, score
 from wced.stats import CELLS, over_cells
 
 SECTION = Integration(datasets=["d"])
@@ -20,22 +21,12 @@ def scored():
 
 
 def test_parts_are_those_of_scib_metrics(scored):
-    import scib_metrics
-    from scib_metrics.nearest_neighbors import NeighborsResults
-
     cells, table = scored
     kept = cells[cells.obs["cell_type_ontology_term_id"] != "unknown"]
     types, batch = (kept.obs[name].to_numpy(str) for name in ("cell_type_ontology_term_id", "batch"))
-    distances = cdist(kept.X, kept.X)
-    nearest = np.argsort(distances, axis=1)[:, :10]
-    graph = NeighborsResults(nearest, np.take_along_axis(distances, nearest, axis=1))
-    by_seed = [scib_metrics.nmi_ari_cluster_labels_leiden(graph, types, seed=seed) for seed in (3, 4)]
-    expected = {
-        **{metric: np.mean([found[metric] for found in by_seed]) for metric in ("nmi", "ari")},
-        "asw_label": scib_metrics.silhouette_label(kept.X, types),
-        "graph_connectivity": scib_metrics.graph_connectivity(graph, types),
-        "asw_batch": scib_metrics.silhouette_batch(kept.X, types, batch),
-    }
+    graph, expected = scib_scores(kept.X, types, 10, (3, 4))
+    expected["graph_connectivity"] = scib_metrics.graph_connectivity(graph, types)
+    expected["asw_batch"] = scib_metrics.silhouette_batch(kept.X, types, batch)
     values = table.set_index("metric")["value"]
     for metric, value in expected.items():
         assert values[metric] == pytest.approx(value, abs=1e-6), metric
@@ -80,14 +71,12 @@ def test_purity_of_15_others_does_not_depend_on_the_graph():
 
 
 def test_asw_batch_passes_over_the_types_that_scib_metrics_passes_over():
-    import scib_metrics
-
     types = ["CL:1"] * 30 + ["CL:2"] * 20 + ["CL:3"] * 2 + ["CL:4"] * 20
     batches = ["x", "y"] * 15 + ["x"] * 20 + ["x", "y"] + ["x", "y", "z", "x"] * 5
     cells = clouds(types, batches)
-    found = score(job(cells, SECTION, count=8)).set_index("metric")["value"]
+    parts = score(job(cells, SECTION, count=8)).set_index("metric")["value"]
     expected = scib_metrics.silhouette_batch(cells.X, np.array(types), np.array(batches))
-    assert found["asw_batch"] == pytest.approx(expected, abs=1e-6)
+    assert parts["asw_batch"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_composites_by_hand(scored):
@@ -101,16 +90,16 @@ def test_composites_by_hand(scored):
 
 def test_the_draws_of_a_composite_are_those_of_its_parts():
     a, b = Part(np.array([1.0]), np.array([1.0, 2.0, 3.0])), Part(np.array([5.0]), np.array([3.0, 2.0, 1.0]))
-    made = weighted({"a": a, "b": b}, {"a": 0.5, "b": 0.5})
+    whole = weighted({"a": a, "b": b}, {"a": 0.5, "b": 0.5})
     # Where one goes up the other goes down: their mean does not vary at all.
-    assert made.value_c == 3 and made.drawn_s.tolist() == [2, 2, 2] and made.score.ci_low == 3
+    assert whole.value_c == 3 and whole.sampled_s.tolist() == [2, 2, 2] and whole.score.ci_low == 3
     assert weighted({"a": a, "b": Part(reason="because")}, {"a": 1, "b": 1}).score.reason == "because"
 
 
 def test_a_composite_is_made_for_each_seed_of_the_clustering():
     a, b = Part(np.array([1.0, 2.0, 6.0]), np.zeros(5)), Part(np.array([4.0]), np.zeros(5))  # b has no clustering
-    made = weighted({"a": a, "b": b}, {"a": 0.5, "b": 0.5})
-    assert made.value_c.tolist() == [2.5, 3, 5] and made.score.value == pytest.approx(3.5)
+    whole = weighted({"a": a, "b": b}, {"a": 0.5, "b": 0.5})
+    assert whole.value_c.tolist() == [2.5, 3, 5] and whole.score.value == pytest.approx(3.5)
 
 
 def test_of_each_seed_the_best_resolution_counts():
@@ -118,11 +107,11 @@ def test_of_each_seed_the_best_resolution_counts():
     right_n, poor_n, wrong_n = np.repeat([0, 1], 20), np.arange(40) % 2, np.zeros(40, int)
     shifted_n = np.repeat([0, 1], [18, 22])
     x_nd = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
-    found = bio(x_nd, label_n, np.array([[poor_n, right_n, wrong_n], [shifted_n, poor_n, wrong_n]]), np.ones((3, 40)))
-    assert found["nmi"].value_c == pytest.approx([1, normalized_mutual_info_score(label_n, shifted_n)])
-    assert found["ari"].value_c == pytest.approx([1, adjusted_rand_score(label_n, shifted_n)])
-    assert found["ari"].drawn_s == pytest.approx([found["ari"].value_c.mean()] * 3)  # each draw has every cell once
-    assert found["asw_label"].value_c.shape == (1,)
+    parts = bio(x_nd, label_n, np.array([[poor_n, right_n, wrong_n], [shifted_n, poor_n, wrong_n]]), np.ones((3, 40)))
+    assert parts["nmi"].value_c == pytest.approx([1, normalized_mutual_info_score(label_n, shifted_n)])
+    assert parts["ari"].value_c == pytest.approx([1, adjusted_rand_score(label_n, shifted_n)])
+    assert parts["ari"].sampled_s == pytest.approx([parts["ari"].value_c.mean()] * 3)  # each draw has every cell once
+    assert parts["asw_label"].value_c.shape == (1,)
 
 
 def test_the_spread_over_seeds_is_in_the_interval_of_what_is_clustered():
@@ -167,50 +156,23 @@ def test_the_same_seed_gives_the_same_scores(scored):
     pd.testing.assert_frame_equal(table, score(job(cells, SECTION, seed=3, count=10)))
 
 
-@pytest.mark.parametrize(
-    ("cell_type", "batch", "empty", "reason"),
-    [
-        pytest.param(
-            ["CL:1", "CL:2"] * 20, ["x"] * 40, [*BATCH, "avg_batch", "overall", PURITY[2]], "one batch", id="one batch"
-        ),
-        pytest.param(["CL:1"] * 40, ["x", "y"] * 20, [*BIO, "avg_bio", "overall", *PURITY], "one type", id="one type"),
-        pytest.param(
-            ["CL:1", "CL:2"] * 20,
-            ["x", "y"] * 20,
-            ["asw_batch", "avg_batch", "overall", PURITY[2]],
-            "no cell type has cells of several batches",
-            id="batch is type",
-        ),
-        pytest.param(
-            ["CL:1", "CL:2", "unknown", "unknown", "unknown"] * 4,
-            ["x"] * 20,
-            [*BIO, *BATCH, "avg_bio", "avg_batch", "overall", *PURITY],
-            "8 labelled cells are too few",
-            id="few cells",
-        ),
-        pytest.param(
-            [f"CL:{i}" for i in range(30)],
-            ["x"] * 30,
-            [*BIO, *BATCH, "avg_bio", "avg_batch", "overall", PURITY[2]],
-            "type of its own|one batch",
-            id="no two cells of a type",
-        ),
-        pytest.param(
-            ["CL:1", "CL:2"] * 7,
-            ["x"] * 7 + ["y"] * 7,
-            [*PURITY],
-            "14 labelled cells are too few for 15",
-            id="few others",
-        ),
-        pytest.param(
-            ["CL:1", "CL:2"] * 20,
-            ["x"] * 30 + ["y"] * 6 + ["z"] * 4,
-            [PURITY[2]],
-            "all batches but x have 10 labelled cells together",
-            id="few of other batches",
-        ),
-    ],
-)
+COMPOSITES = ["avg_bio", "avg_batch", "overall"]
+UNLABELLED, PAIRS = ["CL:1", "CL:2", "unknown", "unknown", "unknown"] * 4, ["CL:1", "CL:2"] * 20
+FEW_OTHERS = ["x"] * 30 + ["y"] * 6 + ["z"] * 4
+CASES = {
+    "one batch": (PAIRS, ["x"] * 40, [*BATCH, *COMPOSITES[1:], PURITY[2]], "one batch"),
+    "one type": (["CL:1"] * 40, ["x", "y"] * 20, [*BIO, "avg_bio", "overall", *PURITY], "one type"),
+    "batch is type": (PAIRS, ["x", "y"] * 20, ["asw_batch", *COMPOSITES[1:], PURITY[2]], "no cell type has"),
+    "few cells": (UNLABELLED, ["x"] * 20, [*BIO, *BATCH, *COMPOSITES, *PURITY], "8 labelled cells are too few"),
+    "no two cells of a type": (
+        [f"CL:{i}" for i in range(30)], ["x"] * 30, [*BIO, *BATCH, *COMPOSITES, PURITY[2]], "type of its own|one batch",
+    ),
+    "few others": (PAIRS[:14], ["x"] * 7 + ["y"] * 7, [*PURITY], "14 labelled cells are too few for 15"),
+    "few of other batches": (PAIRS, FEW_OTHERS, [PURITY[2]], "all batches but x have 10 labelled cells together"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("cell_type", "batch", "empty", "reason"), CASES.values(), ids=CASES)
 def test_what_cannot_be_computed_is_empty_with_its_reason(cell_type, batch, empty, reason):
     table = score(job(clouds(cell_type, batch), SECTION, count=10)).set_index("metric")
     assert sorted(table.index[table["value"].isna()]) == sorted(empty)

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from wced.benchmarks.zero_shot_integration import Integration
 from wced.config import check, json_schema, read, section
-from wced.config.benchmarks import Benchmarks, Integration
+from wced.config.benchmarks import Benchmarks
 from wced.config.pretraining import Pretraining
 from wced.corpus.datasets import check_run, read_datasets
 from wced.errors import WcedError

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from wced.benchmarks.job import Metric
+from wced.benchmarks.task import Metric
 from wced.report.pivots import Cell, model_table, pivots, sampling_steps, verdict
 
 UP, DOWN = Metric("up", "Up", headline=True), Metric("down", "Down", higher_is_better=False)

@@ -5,7 +5,7 @@ import pytest
 
 from report.made_run import RUN, row
 from wced import tables
-from wced.benchmarks.comparison import differences
+from wced.benchmarks.comparison.statistics import differences
 from wced.benchmarks.job import task_module
 from wced.config import check
 from wced.embedding.baselines import LEAKAGE

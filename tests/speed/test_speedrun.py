@@ -19,11 +19,12 @@ from speed.speedrun_figure import figure
 from speed.speedrun_scores import Scorer, scored_datasets
 from speed.speedrun_training import learning_rate, train
 from wced import h5ad, tables
-from wced.benchmarks import czi, zero_shot_integration
+from wced.benchmarks.czi import Czi
+from wced.benchmarks.czi.score import label_prediction
+from wced.benchmarks.zero_shot_integration import Integration
+from wced.benchmarks.zero_shot_integration.score import score
 from wced.config import check, read
 from wced.config import section as read_section
-from wced.config.benchmarks import Integration
-from wced.config.benchmarks.czi import Czi
 from wced.config.pretraining import Optimiser
 from wced.config.speedrun import Speedrun
 from wced.corpus.datasets import read_datasets
@@ -165,8 +166,8 @@ def test_held_out_datasets_are_scored_when_asked_for(made, tmp_path, clock):
     embedding = read_embedding(path)
     probe = Czi(datasets=["held_blood"], folds=2, min_class_size=4, seed=4)
     integration = job(embedding, Integration(datasets=["held_blood"]), seed=4, count=5, cluster_seeds=5)
-    probed = czi.label_prediction(job(embedding, probe, seed=4))
-    expected = pd.concat([zero_shot_integration.score(integration), probed])
+    probed = label_prediction(job(embedding, probe, seed=4))
+    expected = pd.concat([score(integration), probed])
     found = curve[curve["model"] == "pca"].set_index("metric")["value"]
     np.testing.assert_allclose(found[expected["metric"]], expected["value"], rtol=1e-5)
 

@@ -1,41 +1,30 @@
-"""What a benchmark is made of: a job to score, the metrics it gives, and figures with the numbers behind them.
+"""What a benchmark works with: a job, which is one model on one dataset, and the rows of the table of scores."""
 
-A benchmark is one module here, named as its key in the config, with `TITLE`, `METRICS` and `score(job)`.
-"""
-
-from dataclasses import dataclass
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from wced.benchmarks.labels import CELL_TYPE
 from wced.benchmarks.neighbours import Neighbours, read_neighbours
-from wced.config.benchmarks import Task
+from wced.benchmarks.task import Input, Metric, Task
 from wced.embedding.files import read_embedding
 from wced.errors import WcedError
 from wced.files import existing
-from wced.tables import read_parquet
+from wced.stats import Score, missing
+from wced.tables import SCORES, checked, read_parquet
 
-
-@dataclass(frozen=True)
-class Metric:
-    """How a metric is shown."""
-
-    name: str
-    """As in the table of scores."""
-    title: str
-    """Heading of its column."""
-    meaning: str = ""
-    """One sentence for the caption."""
-    headline: bool = False
-    """Whether the text says which model is best at it."""
-    ranks: bool = True
-    """Whether it measures the model, so that the best value is marked."""
-    higher_is_better: bool = True
-    """Which end is the best."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,18 +34,17 @@ class Job:
     run: str
     """Name of the run."""
     seed: int
-    """Seed of everything that the task draws."""
+    """Seed of everything random in the task."""
     section: Any
     """The task's section of the config."""
     embedding: AnnData
-    """As `wced.embedding.files.read_embedding` gives it: the embedding as X, the dataset's obs, what it is in uns."""
+    """As `wced.embedding.files.read_embedding` returns it: the embedding as X, the dataset's obs, its facts in uns."""
     neighbours: Neighbours | None = None
     """Graph and clusterings of the embedding; for tasks that need `neighbours`."""
     annotation: pd.DataFrame | None = None
-    """One row per cell, as `wced annotate` writes it; None too where a model has no ontology head."""
+    """One row per cell, as `wced annotate` writes it; None also for a model without an ontology head."""
     checkpoint: Path | None = None
-    """Folder of the pretrained model (config.json, model.safetensors, …). Of an untrained model the folder of the
-    checkpoint whose encoder and labels it has; None too for other baselines."""
+    """Folder of the model; of an untrained one that of the checkpoint whose encoder and labels it has."""
     source: Path | None = None
     """The harmonised dataset, raw counts (h5ad)."""
     reference: AnnData | None = None
@@ -76,8 +64,14 @@ class Job:
 
 
 def task_module(task: str) -> ModuleType:
-    """Return the module of a benchmark, which has `TITLE`, `METRICS` and `score`."""
+    """Return the package of a benchmark, which has `TITLE` and `METRICS`."""
     return import_module(f"wced.benchmarks.{task}")
+
+
+def scorer(task: str) -> Callable[[Job], pd.DataFrame]:
+    """Return the function `score` of a benchmark: that of its `score.py`, or its own if it is one file."""
+    own = getattr(task_module(task), "score", None)
+    return own if callable(own) else import_module(f"wced.benchmarks.{task}.score").score
 
 
 def read_job(
@@ -85,42 +79,71 @@ def read_job(
     seed: int,
     section: Task,
     embedding: str | Path,
-    *,
-    neighbours: str | Path | None = None,
-    annotation: str | Path | None = None,
-    checkpoint: str | Path | None = None,
-    source: str | Path | None = None,
-    reference: str | Path | None = None,
+    files: Mapping[Input, str | Path | None],
     figures: Path | None = None,
 ) -> Job:
-    """Read the files of a job.
+    """Read the files of a job; `files` are those beside the embedding, by their names in `Job`.
 
-    Parameters
-    ----------
-    run, seed, section, figures
-        As in `Job`.
-    embedding, neighbours, annotation, checkpoint, source, reference
-        Files and folder. A task is always given what it needs of them, but that a model may have no ontology head and
-        no checkpoint.
+    Annotation and checkpoint may be missing although the task needs them: not every model has an ontology head or a
+    folder.
 
-    Raises
-    ------
-    WcedError
-        If a file that the task needs is not given or not there, or is of another embedding.
+    Raises WcedError if another file that the task needs is missing, or a file does not exist or is of another
+    embedding.
     """
-    for name, path in {"neighbours": neighbours, "source": source, "reference": reference}.items():
-        if name in section.needs and path is None:
+    for name in ("neighbours", "source", "reference"):
+        if name in section.needs and files.get(name) is None:
             raise WcedError(f"{type(section).__name__} needs --{name}")
     cells = read_embedding(embedding)
-    return Job(
-        run,
-        seed,
-        section,
-        cells,
-        neighbours=None if neighbours is None else read_neighbours(neighbours, cells),
-        annotation=None if annotation is None else read_parquet(annotation, "predicted cell types"),
-        checkpoint=None if checkpoint is None else existing(checkpoint, "the folder of a model"),
-        source=None if source is None else existing(source, "a harmonised dataset"),
-        reference=None if reference is None else read_embedding(reference),
-        figures=figures,
-    )
+    readers = {
+        "neighbours": lambda path: read_neighbours(path, cells),
+        "annotation": lambda path: read_parquet(path, "predicted cell types"),
+        "checkpoint": lambda path: existing(path, "the folder of a model"),
+        "source": lambda path: existing(path, "a harmonised dataset"),
+        "reference": read_embedding,
+    }
+    contents = {name: readers[name](path) for name, path in files.items() if path is not None}
+    return Job(run, seed, section, cells, figures=figures, **contents)
+
+
+def rows(
+    job: Job,
+    task: str,
+    scores: Mapping[str, Score],
+    *,
+    protocol: str,
+    split: str,
+    n: int,
+    label: str = CELL_TYPE,
+    seed: int | None = None,
+) -> pd.DataFrame:
+    """Return one row of tables.SCORES for each score of a job; a value that is not finite becomes a reason.
+
+    The other parameters are columns of the table. `n` is for scores that have none of their own, `seed` the job's if it
+    is None.
+    """
+    facts = job.embedding.uns["wced"]
+    values = []
+    for score in scores.values():
+        kept = score if score.reason or np.isfinite(score.value) else missing("the metric is not finite")
+        values.append(asdict(kept) | {"n": n if kept.n is None else kept.n})
+    table = pd.DataFrame(values).assign(
+        run=job.run, task=task, protocol=protocol, split=split, label=label, metric=list(scores),
+        seed=job.seed if seed is None else seed,
+        **{name: facts[name] for name in ("dataset", "model", "n_params", "width", "source", "leakage")},
+    )  # fmt: skip
+    return checked(table, SCORES)
+
+
+@contextmanager
+def counted_warnings() -> Iterator[None]:
+    """Log how often each kind of warning was raised, instead of each warning."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for name, times in Counter(warning.category.__name__ for warning in caught).items():
+        logger.warning("%s: %d times", name, times)
+
+
+def unscored(metrics: Iterable[Metric], reason: str) -> dict[str, Score]:
+    """Return every metric without a value, for the same reason."""
+    return dict.fromkeys((metric.name for metric in metrics), missing(reason))

@@ -10,35 +10,33 @@ import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
-from wced.benchmarks.scores import CELL_TYPE, known
+from wced.benchmarks.labels import CELL_TYPE, known, labelled
+from wced.benchmarks.task import OTHERS
 from wced.errors import WcedError
 from wced.files import existing, whole_file
 
 RESOLUTIONS = tuple(2 * step / 10 for step in range(1, 11))
 """Resolutions of Leiden clustering: the ten that scib-metrics searches."""
-OTHERS = 15
-"""Nearest other cells of each cell that are kept at least, however few of them the graph takes: those of purity."""
 
 
 @dataclass(frozen=True)
 class Neighbours:
     """Exact nearest neighbours of the labelled cells among each other, and clusterings of their graph.
 
-    Cells without a cell type are no part of it: what scib-metrics would be given is the labelled cells alone, and a
-    graph of all cells is another one.
+    Cells without a cell type are left out: scib-metrics takes the labelled cells alone, and a graph of all cells is
+    another one.
     """
 
     cell_n: np.ndarray
     """Names of the cells (obs names), in the order of the embedding."""
     indices_nk: np.ndarray
-    """The nearest other cells of each cell, nearest first, at least `OTHERS`; int32 indices of `cell_n`."""
+    """The nearest other cells of each cell, nearest first; int32 indices of `cell_n`. At least `OTHERS`, for purity."""
     distances_nk: np.ndarray
     """Their Euclidean distances; float64."""
     clusters_crn: np.ndarray
     """Leiden cluster of each cell for each seed of the clustering and each of `RESOLUTIONS`; int32."""
     count: int
-    """Neighbours of a cell in the graph, itself among them. Where there are not more cells than that, no cell has
-    neighbours and k is 0."""
+    """Neighbours of a cell in the graph, itself among them. Without more cells than that there is no graph: k is 0."""
     seed_c: np.ndarray
     """Seeds of the clusterings; int64."""
 
@@ -60,36 +58,30 @@ class Neighbours:
 def neighbours_of(embedding: AnnData, count: int, seed: int, cluster_seeds: int) -> Neighbours:
     """Return graph and clusterings of the labelled cells of an embedding.
 
-    Parameters
-    ----------
-    embedding
-        Cells × dimensions with the obs column `cell_type_ontology_term_id`.
-    count
-        Neighbours of a cell in the graph, itself among them.
-    seed
-        First seed of the clusterings.
-    cluster_seeds
-        How many seeds: `seed`, `seed` + 1 and so on. They are of the clustering alone, never of a training.
+    `count` is the number of neighbours of a cell in the graph, itself among them. The seeds of the clusterings, and of
+    nothing else, are `seed`, `seed` + 1 and so on.
     """
     if CELL_TYPE not in embedding.obs:
         raise WcedError(f"the embedding's obs has no column {CELL_TYPE}, by which cells are scored")
-    labelled = known(embedding.obs[CELL_TYPE])
-    x_nd = np.asarray(embedding.X, dtype=np.float32)[labelled]
-    names = embedding.obs_names.to_numpy(dtype=str)[labelled]
+    x_nd, _ = labelled(embedding)
     seed_c = np.arange(seed, seed + cluster_seeds)
-    if len(x_nd) <= count:
-        nothing_n0 = np.zeros((len(x_nd), 0))
+    if len(x_nd) > count:
+        indices_nk, distances_nk = nearest(x_nd, min(max(count - 1, OTHERS), len(x_nd) - 1))
+        clusters_crn = leiden(connectivities(indices_nk[:, : count - 1], distances_nk[:, : count - 1]), seed_c)
+    else:
+        indices_nk, distances_nk = np.zeros((len(x_nd), 0), np.int32), np.zeros((len(x_nd), 0))
         clusters_crn = np.zeros((cluster_seeds, len(RESOLUTIONS), 0), np.int32)
-        return Neighbours(names, nothing_n0.astype(np.int32), nothing_n0, clusters_crn, count, seed_c)
-    indices_nk, distances_nk = nearest(x_nd, min(max(count - 1, OTHERS), len(x_nd) - 1))
-    clusters_crn = leiden(connectivities(indices_nk[:, : count - 1], distances_nk[:, : count - 1]), seed_c)
-    return Neighbours(names, indices_nk, distances_nk, clusters_crn, count, seed_c)
+    return Neighbours(_labelled_names(embedding), indices_nk, distances_nk, clusters_crn, count, seed_c)
+
+
+def _labelled_names(embedding: AnnData) -> np.ndarray:
+    return embedding.obs_names.to_numpy(dtype=str)[known(embedding.obs[CELL_TYPE])]
 
 
 def nearest(x_nd: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the `count` nearest other cells of each cell, int32 indices, and their Euclidean distances, float64.
 
-    The search is exact. Cells that lie in one point are each other's neighbours at a distance of 0, up to rounding.
+    The search is exact. Cells in one point are each other's neighbours at a distance of 0, up to rounding.
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -98,10 +90,7 @@ def nearest(x_nd: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def nearest_of_other_groups(x_nd: np.ndarray, group_n: np.ndarray, count: int) -> np.ndarray:
-    """Return the `count` nearest cells of each cell among those of all other groups than its own, int32 indices.
-
-    The search is exact, by Euclidean distances. Each cell needs at least `count` cells of other groups.
-    """
+    """Return the `count` nearest cells of each cell among those of all other groups than its own, int32 indices."""
     from sklearn.neighbors import NearestNeighbors
 
     indices_nk = np.empty((len(x_nd), count), np.int32)
@@ -115,13 +104,9 @@ def nearest_of_other_groups(x_nd: np.ndarray, group_n: np.ndarray, count: int) -
 def connectivities(indices_nk: np.ndarray, distances_nk: np.ndarray) -> sparse.coo_matrix:
     """Return UMAP's weights of a graph of neighbours, cells × cells, symmetric, as scib-metrics and scanpy take them.
 
-    There a cell is its own first neighbour, at a distance of exactly 0: the least one above is what UMAP takes for the
-    distance to the nearest neighbour, from which all weights of a cell's edges follow.
-
-    Parameters
-    ----------
-    indices_nk, distances_nk
-        As `nearest` gives them.
+    Parameters are those that `nearest` returns. Here a cell becomes its own first neighbour, at a distance of exactly
+    0: UMAP takes the smallest distance above 0 for that to the nearest neighbour, and all weights of a cell's edges
+    follow from it.
     """
     from umap.umap_ import fuzzy_simplicial_set
 
@@ -139,57 +124,36 @@ def leiden(
 ) -> np.ndarray:
     """Return the Leiden cluster of each cell for each seed and resolution, (seeds, resolutions, cells), int32.
 
-    scib-metrics' clustering (`nmi_ari_cluster_labels_leiden`, which gives scores only and makes the graph anew for each
-    resolution): modularity on UMAP's weights, both directions of an edge, igraph's defaults otherwise, each resolution
-    from the same seed.
-
-    Parameters
-    ----------
-    weights_nn
-        As `connectivities` gives them.
-    seed_c
-        Seeds of the clustering.
-    resolutions
-        Of modularity.
+    scib-metrics' clustering (`nmi_ari_cluster_labels_leiden`, which returns scores only and makes the graph anew for
+    each resolution): modularity on the weights that `connectivities` returns, both directions of an edge, igraph's
+    defaults otherwise, each resolution from the same seed.
     """
     import igraph
 
     edges = igraph.Graph.Weighted_Adjacency(weights_nn, mode="directed")
     edges.to_undirected(mode="each")
-    clusters_crn = []
-    for seed in seed_c:
-        clusters_rn = []
-        for resolution in resolutions:
-            igraph.set_random_number_generator(random.Random(int(seed)))
-            clusters = edges.community_leiden(objective_function="modularity", weights="weight", resolution=resolution)
-            clusters_rn.append(clusters.membership)
-        clusters_crn.append(clusters_rn)
-    return np.array(clusters_crn, dtype=np.int32)
+
+    def clusters(seed: int, resolution: float) -> list[int]:
+        igraph.set_random_number_generator(random.Random(seed))
+        options = {"objective_function": "modularity", "weights": "weight", "resolution": resolution}
+        return edges.community_leiden(**options).membership
+
+    return np.array([[clusters(int(seed), each) for each in resolutions] for seed in seed_c], dtype=np.int32)
 
 
 def write_neighbours(path: str | Path, neighbours: Neighbours) -> None:
     """Write graph and clusterings as one NumPy archive (npz)."""
     with whole_file(path) as temporary:
-        np.savez_compressed(
-            temporary,
-            cell_n=neighbours.cell_n.astype(np.str_),
-            indices_nk=neighbours.indices_nk,
-            distances_nk=neighbours.distances_nk,
-            clusters_crn=neighbours.clusters_crn,
-            count=neighbours.count,
-            seed_c=neighbours.seed_c,
-        )
+        np.savez_compressed(temporary, **vars(neighbours))
 
 
 def read_neighbours(path: str | Path, embedding: AnnData) -> Neighbours:
     """Read graph and clusterings; raise WcedError if they are none, or not of the labelled cells of the embedding."""
-    names = [field.name for field in fields(Neighbours)]
     try:
         with np.load(existing(path, "the neighbours of an embedding (npz)"), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in names}
+            arrays = {field.name: file[field.name] for field in fields(Neighbours)}
     except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile) as failure:
         raise WcedError(f"{path}: not the neighbours of an embedding: {failure}") from None
-    labelled = embedding.obs_names.to_numpy(dtype=str)[known(embedding.obs[CELL_TYPE])]
-    if not np.array_equal(arrays["cell_n"], labelled):
+    if not np.array_equal(arrays["cell_n"], _labelled_names(embedding)):
         raise WcedError(f"{path}: its cells are not the labelled ones of the embedding")
     return Neighbours(**{**arrays, "count": int(arrays["count"])})

@@ -1,7 +1,7 @@
-"""The metrics of scIB as scib-metrics defines them, each with its values on resampled cells: for any labels of cells.
+"""The metrics of scIB as scib-metrics defines them, each with its values on bootstrap samples, for any labels of cells.
 
-Silhouettes are scikit-learn's, of which scib-metrics has a copy that is compiled anew for each number of cells; that
-took most of a job's time. Tests hold every value to that of scib-metrics.
+Silhouettes are scikit-learn's: scib-metrics compiles its own copy anew for each number of cells, which took most of a
+job's time. Tests compare every value with that of scib-metrics.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,12 +22,12 @@ BATCH = ("graph_connectivity", "asw_batch")
 
 @dataclass(frozen=True)
 class Part:
-    """A metric and its values in the bootstrap draws, or the reason why there is none."""
+    """A metric and its values in the bootstrap samples, or the reason why there is none."""
 
     value_c: np.ndarray | None = None
     """Its value on all cells for each seed of the clustering; one element for a metric that has no clustering."""
-    drawn_s: np.ndarray | None = None
-    """Its mean over seeds in each draw."""
+    sampled_s: np.ndarray | None = None
+    """Its mean over seeds in each sample."""
     reason: str = ""
     """Why there is no value."""
     n: int | None = None
@@ -36,23 +36,14 @@ class Part:
     @property
     def score(self) -> Score:
         """The mean over seeds with its interval."""
-        return missing(self.reason) if self.reason else replace(over_cells(self.value_c, self.drawn_s), n=self.n)
+        return missing(self.reason) if self.reason else replace(over_cells(self.value_c, self.sampled_s), n=self.n)
 
 
 def bio(x_nd: np.ndarray, label_n: np.ndarray, clusters_crn: np.ndarray, weight_sn: np.ndarray) -> dict[str, Part]:
-    """Return NMI, ARI and ASW label.
+    """Return NMI, ARI and ASW label of cells with an embedding, labels, clusterings and bootstrap weights.
 
-    Parameters
-    ----------
-    x_nd
-        Embedding, cells × dimensions.
-    label_n
-        Label of each cell.
-    clusters_crn
-        Clusterings of the cells, as `neighbours.leiden` gives them; of each seed the resolution with the best NMI is
-        scored, as scib-metrics does for its one seed.
-    weight_sn
-        As `stats.bootstrap_weights` gives it.
+    Of the clusterings (`neighbours.leiden`), for each seed the resolution with the best NMI is scored, as scib-metrics
+    does for its one seed. Weights are those of `stats.bootstrap_weights`.
     """
     code_n, labels = pd.factorize(label_n, sort=True)
     if len(labels) == 1:
@@ -77,11 +68,12 @@ def bio(x_nd: np.ndarray, label_n: np.ndarray, clusters_crn: np.ndarray, weight_
 
 
 def clustering_words(seed_c: Sequence[int]) -> str:
-    """Say how NMI and ARI come about, for the protocol."""
-    seeds = f"{len(seed_c)} seeds of the clustering alone ({seed_c[0]} to {seed_c[-1]}; a training's seed is another)"
-    if len(seed_c) == 1:
-        seeds = f"1 seed of the clustering alone ({seed_c[0]}; a training's seed is another)"
-    return f"NMI and ARI of the Leiden clustering with the best NMI of 10 resolutions from 0.2 to 2, mean over {seeds}"
+    """Return how NMI and ARI are made, for the protocol."""
+    seeds = f"1 seed of the clustering alone ({seed_c[0]}"
+    if len(seed_c) > 1:
+        seeds = f"{len(seed_c)} seeds of the clustering alone ({seed_c[0]} to {seed_c[-1]}"
+    leiden = "NMI and ARI of the Leiden clustering with the best NMI of 10 resolutions from 0.2 to 2"
+    return f"{leiden}, mean over {seeds}; a training's seed is another)"
 
 
 def mean_of_cells(value_n: np.ndarray, group_n: np.ndarray, weight_sn: np.ndarray) -> Part:
@@ -93,34 +85,39 @@ def mean_of_cells(value_n: np.ndarray, group_n: np.ndarray, weight_sn: np.ndarra
 def batch(
     x_nd: np.ndarray, label_n: np.ndarray, batch_n: np.ndarray, neighbours: Neighbours, weight_sn: np.ndarray
 ) -> dict[str, Part]:
-    """Return graph connectivity and ASW batch; see `bio` for the parameters, `batch_n` is the batch of each cell."""
+    """Return graph connectivity and ASW batch; see `bio`."""
     if len(np.unique(batch_n)) == 1:
         return dict.fromkeys(BATCH, Part(reason="the dataset has one batch"))
     code_n = pd.factorize(label_n, sort=True)[0]
-    connected = mean_of_cells(_in_largest_piece(neighbours.graph_nn, code_n), code_n, weight_sn)
+    connected = mean_of_cells(_in_largest_component(neighbours.graph_nn, code_n), code_n, weight_sn)
     return {"graph_connectivity": connected, "asw_batch": _asw_batch(x_nd, code_n, batch_n, weight_sn)}
 
 
 def weighted(parts: Mapping[str, Part], weights: Mapping[str, float]) -> Part:
-    """Return the weighted sum of parts, for each seed and in all draws; without a value where a part has none."""
+    """Return the weighted sum of parts, for each seed and in all samples; without a value where a part has none."""
     for name in weights:
         if parts[name].reason:
             return parts[name]
     return Part(
         sum(weight * parts[name].value_c for name, weight in weights.items()),
-        np.sum([weight * parts[name].drawn_s for name, weight in weights.items()], axis=0),
+        sum(weight * parts[name].sampled_s for name, weight in weights.items()),
     )
 
 
-def _in_largest_piece(graph_nn, code_n: np.ndarray) -> np.ndarray:
-    """Return for each cell whether it is in the largest strongly connected piece of its label's cells."""
+def mean(parts: Mapping[str, Part], names: Sequence[str]) -> Part:
+    """Return the mean of the parts of these names; see `weighted`."""
+    return weighted(parts, dict.fromkeys(names, 1 / len(names)))
+
+
+def _in_largest_component(graph_nn: sparse.csr_matrix, code_n: np.ndarray) -> np.ndarray:
+    """Return for each cell whether it is in the largest strongly connected component of its label's cells."""
     from scipy.sparse.csgraph import connected_components
 
     within_n = np.zeros(len(code_n))
     for code in range(code_n.max() + 1):
         cells = np.flatnonzero(code_n == code)
-        pieces = connected_components(graph_nn[cells][:, cells], connection="strong")[1]
-        within_n[cells] = pieces == np.bincount(pieces).argmax()
+        component = connected_components(graph_nn[cells][:, cells], connection="strong")[1]
+        within_n[cells] = component == np.bincount(component).argmax()
     return within_n
 
 
@@ -131,7 +128,7 @@ def _asw_batch(x_nd: np.ndarray, code_n: np.ndarray, batch_n: np.ndarray, weight
     mixed_n, group_n = np.zeros(len(code_n)), np.full(len(code_n), -1)
     for code in range(code_n.max() + 1):
         cells = np.flatnonzero(code_n == code)
-        # scib-metrics passes over a label of one batch, and over one where each cell is a batch of its own.
+        # scib-metrics skips a label of one batch, and one in which each cell is a batch of its own.
         if len(np.unique(batch_n[cells])) not in (1, len(cells)):
             mixed_n[cells] = 1 - np.abs(silhouette_samples(x_nd[cells], batch_n[cells]))
             group_n[cells] = group_n.max() + 1
@@ -141,22 +138,16 @@ def _asw_batch(x_nd: np.ndarray, code_n: np.ndarray, batch_n: np.ndarray, weight
 
 
 def group_means(value_n: np.ndarray, group_n: np.ndarray, weight_sn: np.ndarray) -> np.ndarray:
-    """Return for each bootstrap sample the mean over groups of the mean of each group's cells, (samples,).
+    """Return for each bootstrap sample the mean over groups of the mean value of each group's cells, (samples,).
 
-    Parameters
-    ----------
-    value_n
-        Value of each cell.
-    group_n
-        Group of each cell, from 0. A group of which a sample has no cell is no part of its mean.
-    weight_sn
-        As `stats.bootstrap_weights` gives it.
+    Groups count from 0, -1 is none; a group without a cell in a sample is no part of the sample's mean.
     """
     member_gn = _indicator(group_n)
     size_gs = member_gn @ weight_sn.T
     sum_gs = member_gn.multiply(np.asarray(value_n, dtype=np.float64)[None]).tocsr() @ weight_sn.T
-    there_gs = size_gs > 0
-    return np.divide(sum_gs, size_gs, out=np.zeros_like(sum_gs), where=there_gs).sum(axis=0) / there_gs.sum(axis=0)
+    present_gs = size_gs > 0
+    mean_gs = np.divide(sum_gs, size_gs, out=np.zeros_like(sum_gs), where=present_gs)
+    return mean_gs.sum(axis=0) / present_gs.sum(axis=0)
 
 
 def agreement(label_n: np.ndarray, cluster_n: np.ndarray, weight_sn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -164,26 +155,20 @@ def agreement(label_n: np.ndarray, cluster_n: np.ndarray, weight_sn: np.ndarray)
 
     NMI = MI(labels, clusters) / mean of the two entropies; ARI = 2 (ad - bc) / ((a + b)(b + d) + (a + c)(c + d)) on the
     pairs of cells that both (a), one (b, c) or none (d) put together: scikit-learn's, from the contingency tables of
-    all samples at once.
-
-    Parameters
-    ----------
-    label_n, cluster_n
-        Label and cluster of each cell, from 0.
-    weight_sn
-        As `stats.bootstrap_weights` gives it.
+    all samples at once. Labels and clusters count from 0.
     """
+    from scipy.stats import entropy
+
     n_clusters = int(cluster_n.max()) + 1
-    pair_n = label_n.astype(np.int64) * n_clusters + cluster_n
-    pairs, pair_n = np.unique(pair_n, return_inverse=True)
+    pairs, pair_n = np.unique(label_n.astype(np.int64) * n_clusters + cluster_n, return_inverse=True)
     both_sp = (_indicator(pair_n) @ weight_sn.T).T  # pairs that occur, of all labels × clusters
     label_sl = both_sp @ _indicator(pairs // n_clusters).T
     cluster_sk = both_sp @ _indicator(pairs % n_clusters).T
-    n = label_sl.sum(axis=1)
-    entropy_label, entropy_cluster, entropy_both = (_entropy(x) for x in (label_sl, cluster_sk, both_sp))
+    entropy_label, entropy_cluster, entropy_both = (entropy(x, axis=1) for x in (label_sl, cluster_sk, both_sp))
     information = entropy_label + entropy_cluster - entropy_both
     scale = (entropy_label + entropy_cluster) / 2
     nmi_s = np.divide(information, scale, out=np.ones_like(scale), where=scale > 0)
+    n = label_sl.sum(axis=1)
     together, by_label, by_cluster = ((x**2).sum(axis=1) for x in (both_sp, label_sl, cluster_sk))
     a, b, c = together - n, by_cluster - together, by_label - together
     d = n**2 - n - a - b - c
@@ -197,8 +182,3 @@ def _indicator(group_n: np.ndarray) -> sparse.csr_matrix:
     cells = np.flatnonzero(group_n >= 0)
     shape = (int(group_n.max()) + 1, len(group_n))
     return sparse.csr_matrix((np.ones(len(cells)), (group_n[cells], cells)), shape=shape)
-
-
-def _entropy(count_sx: np.ndarray) -> np.ndarray:
-    share_sx = count_sx / count_sx.sum(axis=1, keepdims=True)
-    return -np.sum(share_sx * np.log(share_sx, out=np.zeros_like(share_sx), where=share_sx > 0), axis=1)

@@ -1,15 +1,14 @@
 """Commands of the room `benchmarks`, and the one that joins the tables of several jobs."""
 
 from contextlib import nullcontext
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
+from wced.benchmarks.gene_level import GeneLevel
 from wced.cli.frame import Input, Option, Output, command, record
-from wced.config import section as read_section
 from wced.config.ablation import Ablation
 from wced.config.benchmarks import Benchmarks
-from wced.config.benchmarks.gene_level import GeneLevel
+from wced.config.run import section as read_section
 from wced.errors import WcedError
 from wced.files import whole_folder
 
@@ -45,25 +44,23 @@ def score(
     seed: Annotated[int, Option("Seed.")],
     output: Scores,
     neighbours: Annotated[Path | None, Input("Graph and clusterings of the embedding (npz).")] = None,
-    annotation: Annotated[
-        Path | None, Input("Predicted cell types (Parquet); none for a model without an ontology head.")
-    ] = None,
+    annotation: Annotated[Path | None, Input("Predicted cell types (Parquet); none without an ontology head.")] = None,
     checkpoint: Annotated[Path | None, Input("Folder of the model; none for a baseline that has none.")] = None,
     source: Annotated[Path | None, Input("The harmonised dataset, raw counts (h5ad).")] = None,
     reference: Annotated[Path | None, Input("Embedding of the dataset that is trained on (h5ad).")] = None,
-    figures: Annotated[Path | None, Output("Folder to write figures into; none are drawn without it.")] = None,
+    figures: Annotated[Path | None, Output("Folder to write figures into; none without it.")] = None,
 ) -> None:
     """Score a model's embedding of a dataset by a benchmark."""
     typed = read_section(Benchmarks.kind(task), section)
 
     from wced import tables
-    from wced.benchmarks.job import read_job, task_module
+    from wced.benchmarks.job import read_job, scorer
 
     files = {"neighbours": neighbours, "annotation": annotation, "checkpoint": checkpoint, "source": source}
-    module = task_module(task)
+    files["reference"] = reference
     with record(command=f"score {task}", section=typed.model_dump(mode="json")):
         with nullcontext() if figures is None else whole_folder(figures) as folder:
-            scores = module.score(read_job(run, seed, typed, embedding, **files, reference=reference, figures=folder))
+            scores = scorer(task)(read_job(run, seed, typed, embedding, files, folder))
         tables.write(scores, tables.SCORES, output)
 
 
@@ -77,13 +74,13 @@ def compare(
 ) -> None:
     """Compare the models over datasets: paired differences, ranks, z-scores and their figures."""
     from wced import tables
-    from wced.benchmarks import comparison
-    from wced.benchmarks.comparison_figures import write_figures
+    from wced.benchmarks.comparison import statistics
+    from wced.benchmarks.comparison.figures import write_figures
 
     with record(outputs=[ranking, differences, figures]):
         every = tables.read(tables.SCORES, scores)
-        tables.write(comparison.differences(every), tables.COMPARISONS, differences)
-        ranked = comparison.ranking(every)
+        tables.write(statistics.differences(every), tables.COMPARISONS, differences)
+        ranked = statistics.ranking(every)
         tables.write(ranked, tables.RANKING, ranking)
         with whole_folder(figures) as folder:
             write_figures(ranked, folder)
@@ -105,22 +102,18 @@ def ablation(
     import pandas as pd
 
     from wced import tables
-    from wced.benchmarks import ablation as ablations
-    from wced.benchmarks.ablation_figures import dots
+    from wced.benchmarks.ablation import score
+    from wced.benchmarks.ablation.figures import dots
 
     inputs = {str(path): path for path in scores} | {str(folder): folder / "metrics.tsv" for folder in pretrained}
     with record(inputs=inputs):
-        errors = ablations.reconstruction(pretrained, run=run, seed=seed, min_nonzero=section.min_nonzero)
-        chosen = ablations.chosen(pd.concat([errors, tables.read(tables.SCORES, scores)], ignore_index=True), section)
-        found = ablations.table(chosen, section)
-        tables.write(found, tables.ABLATION, output)
-        tables.write(ablations.effects(chosen, section), tables.ABLATION_EFFECTS, effects)
-        titles = {("ablation", "median_rescaled_mae"): "Rescaled MAE"}
-        for task, metrics in section.metrics.items():
-            of = {metric.name: metric.title for metric in import_module(f"wced.benchmarks.{task}").METRICS}
-            titles |= {(task, metric): of[metric] for metric in metrics}
+        errors = score.reconstruction(pretrained, run=run, seed=seed, min_nonzero=section.min_nonzero)
+        chosen = score.chosen(pd.concat([errors, tables.read(tables.SCORES, scores)], ignore_index=True), section)
+        table = score.table(chosen, section)
+        tables.write(table, tables.ABLATION, output)
+        tables.write(score.effects(chosen, section), tables.ABLATION_EFFECTS, effects)
         with whole_folder(figures) as folder:
-            dots(folder, found, titles)
+            dots(folder, table, section.metrics)
 
 
 @command
@@ -141,15 +134,15 @@ def gene_embeddings(
     from wced.embedding.gene_vectors import write_all
     from wced.shards.reader import ShardSet
 
-    places = {folder.name: folder / "model" for folder in pretrained}
+    models = {folder.name: folder / "model" for folder in pretrained}
     starts = {f"{folder.name}_step_0": folder / "step_0" for folder in step_0 or []}
-    inputs = {str(place): place / "model.safetensors" for place in [*places.values(), *starts.values()]}
+    inputs = {str(folder): folder / "model.safetensors" for folder in [*models.values(), *starts.values()]}
     inputs |= {"index": shards / "index.json", "components": components, "annotation": annotation}
     with record(inputs=inputs):
-        loaded, begun = ({name: load(place) for name, place in of.items()} for of in (places, starts))
+        trained, initial = ({name: load(folder) for name, folder in of.items()} for of in (models, starts))
         genes = tables.read(tables.GENE_ANNOTATION, annotation)
         with whole_folder(output) as folder:
-            names = write_all(folder, loaded, begun, Components.read(components), ShardSet(shards), genes, seed)
+            names = write_all(folder, trained, initial, Components.read(components), ShardSet(shards), genes, seed)
         print(f"vectors of genes: {', '.join(names)}")
 
 
@@ -166,17 +159,18 @@ def score_genes(
     import pandas as pd
 
     from wced import tables
-    from wced.benchmarks.gene_level import score
+    from wced.benchmarks.gene_level.score import score
+    from wced.benchmarks.job import Job
     from wced.embedding.files import read_embedding
 
     with record(inputs={str(path): path for path in embeddings}):
-        parts = [score(read_embedding(path), section, run=run, seed=seed) for path in embeddings]
+        parts = [score(Job(run, seed, section, read_embedding(path))) for path in embeddings]
         tables.write(pd.concat(parts, ignore_index=True), tables.SCORES, output)
 
 
 @command
 def gather(
-    parts: Annotated[list[Path], Input("Tables, in the order in which they shall stand.")],
+    parts: Annotated[list[Path], Input("Tables, in the order of the rows.")],
     /,
     schema: Annotated[str, Option("Their schema, a name of wced.tables such as scores.")],
     output: Annotated[Path, Output("Table to write.")],

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from wced.benchmarks.job import Metric
+from wced.benchmarks.task import Metric
 from wced.stats import outcome_of
 
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from wced.benchmarks.comparison import COMPARED, differences, ranking
+from wced.benchmarks.comparison.statistics import COMPARED, differences, ranking
 from wced.benchmarks.finetuned_annotation import MODES, PROBES
 from wced.config import Run
 from wced.embedding.baselines import LEAKAGE, LEAKAGE_BATCH
