@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from wced.learnability.robustness import SETTINGS, simulation
 
 from learnability.conftest import SECTION, analysed
 from learnability.simulated import annotation, write_checkpoint
@@ -8,7 +9,6 @@ from wced.config.learnability import Learnability
 from wced.errors import WcedError
 from wced.learnability.absolute import converged_epoch, dynamics, tier
 from wced.learnability.genes import NOT_ANNOTATED
-from wced.learnability.robustness import SETTINGS, simulation
 
 
 def fact(found, checkpoint, measure, regime="all"):

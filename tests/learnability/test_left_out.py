@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
+from wced.learnability.checkpoint import left_out
 
 from generated import MITOCHONDRIAL
 from learnability.conftest import SECTION, analysed
@@ -14,7 +15,6 @@ from learnability.simulated import write_checkpoint
 from wced import tables
 from wced.cli import commands
 from wced.config.pretraining import Pretraining
-from wced.learnability.checkpoint import left_out
 from wced.learnability.figures import save_figures
 from wced.pretraining.train import pretrain
 from wced.report.gene_answers import answers

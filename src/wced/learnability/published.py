@@ -1,15 +1,14 @@
-"""Numbers of the BMFM-RNA paper's text (sections 2.2 and 10), to stand beside those of a run."""
+"""Numbers of the BMFM-RNA paper's text (sections 2.2 and 10), shown beside those of a run."""
 
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
-import pandas as pd
+from wced.tables import read_text
 
 
 @cache
 def _numbers() -> dict[tuple[str, ...], str]:
-    with (resources.files("wced.learnability") / "published.tsv").open() as stream:
-        rows = pd.read_csv(stream, sep="\t", dtype=str, keep_default_na=False)
+    rows = read_text(Path(__file__).with_name("published.tsv"), "the paper's numbers")
     return {tuple(row[:5]): row[5] for row in rows.itertuples(index=False)}
 
 
