@@ -15,7 +15,7 @@ from wced.genes.names import without_version
 
 
 def read_gene_embeddings(path: str | Path, gene_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Read the vectors of the genes of a vocabulary.
+    """Read the vectors of the genes of a vocabulary, given as Ensembl ids.
 
     Parameters
     ----------
@@ -34,14 +34,14 @@ def read_gene_embeddings(path: str | Path, gene_ids: Sequence[str]) -> tuple[np.
     Raises
     ------
     WcedError
-        If the file is missing or of another kind, names a gene twice, holds anything but finite numbers, has
+        If the file is missing or of another kind, has two rows for a gene, holds anything but finite numbers, has
         vectors of zeros only, or has none of the genes.
     """
     table = _read(existing(path, "vectors of genes (.parquet, .tsv or .h5ad)"))
     ids = pd.Index(without_version(table.index))
-    if twice := ids[ids.duplicated()].tolist():
-        raise WcedError(f"{path}: {twice[0]} has more than one row")
-    row_v = ids.get_indexer(pd.Index(gene_ids, dtype=object))
+    if repeated := ids[ids.duplicated()].tolist():
+        raise WcedError(f"{path}: {repeated[0]} has more than one row")
+    row_v = ids.get_indexer(gene_ids)
     has_row_v = row_v >= 0
     if not has_row_v.any():
         raise WcedError(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ class OntologyCut:
 
     T is the number of terms and L the number of leaves. A term of the corpus that has a descendant in the corpus is
     internal: its probability is the sum of those of the leaves below it (BMFM-RNA paper, section 4.2.1). An internal
-    term may have a *residual leaf* besides: the term, not further specified. Without it no most probable leaf can ever
-    be the term itself. A residual leaf has no id of its own: wherever a leaf is named, it has the id of its term.
+    term may also have a *residual leaf*: the term, not further specified. Without it the most probable leaf can never
+    be the term itself. A residual leaf has the id of its term.
     """
 
     terms: tuple[str, ...]
@@ -36,7 +36,7 @@ class OntologyCut:
     def __post_init__(self) -> None:
         roots = [term for term, parents in zip(self.terms, self.parents, strict=True) if not parents]
         if len(roots) != 1:
-            raise WcedError(f"ontology: expected one root, found {len(roots)}: {', '.join(roots[:5])}")
+            raise WcedError(f"ontology: expected one root, not {len(roots)}: {', '.join(roots[:5])}")
         internal = {parent for parents in self.parents for parent in parents} - {self.root}
         if list(self.residuals) != sorted(internal.intersection(self.residuals)):
             raise WcedError("ontology: residual leaves are not of terms below the root that have children, ascending")
@@ -86,19 +86,9 @@ class OntologyCut:
         return np.ascontiguousarray(self.ancestors_tt[self.leaves].T)
 
     def node_probabilities(self, leaf_logits_nl: np.ndarray) -> np.ndarray:
-        """Return the probability of every term for each cell.
+        """Return the probability of every term for each cell, cells × terms (float64), from logits of the leaves.
 
         A softmax over the leaves, summed over the leaves below each term (section 4.2.1, equation 1); the root's is 1.
-
-        Parameters
-        ----------
-        leaf_logits_nl
-            Cells × leaves, in the order of `leaves`.
-
-        Returns
-        -------
-        np.ndarray
-            Cells × terms, float64.
         """
         return self.roll_up(self._softmax(leaf_logits_nl))
 
@@ -107,17 +97,13 @@ class OntologyCut:
         return self._checked(leaf_probabilities_nl) @ self.descendant_leaves_tl.T.astype(np.float64)
 
     def leaf_argmax(self, leaf_logits_nl: np.ndarray) -> np.ndarray:
-        """Return the term index of each cell's most probable leaf (the paper's decoding unless it says otherwise).
-
-        That of a residual leaf is its term, which is internal.
-        """
+        """Return the term index of each cell's most probable leaf (the paper's decoding unless it says otherwise)."""
         return self.leaves[self._checked(leaf_logits_nl).argmax(axis=1)]
 
     def greedy(self, leaf_logits_nl: np.ndarray) -> np.ndarray:
-        """Return the term index that each cell reaches from the root by always taking the best child.
+        """Return the term index at which each cell's descent from the root ends (see `descents`).
 
-        It favours the subtree that holds most probability, where `leaf_argmax` favours the single best leaf. `descents`
-        says where it ends.
+        It favours the subtree that holds most probability, where `leaf_argmax` favours the single best leaf.
         """
         return self.descents(self._softmax(leaf_logits_nl))[:, -1]
 
@@ -127,15 +113,10 @@ class OntologyCut:
         It ends at a term without a child, or at one whose residual leaf is more probable than each of its children. Of
         equally probable children the one with the smaller id is taken.
 
-        Parameters
-        ----------
-        leaf_probability_nl
-            Probability of every leaf, cells × leaves.
-
         Returns
         -------
         np.ndarray
-            Indices of terms (int64), cells × steps: the root first, the last term last, and as often as others go on.
+            Indices of terms (int64), cells × steps, from the root; the last term is repeated while other cells go on.
         """
         leaf_probability_nl = self._checked(leaf_probability_nl)
         probability_nt = self.roll_up(leaf_probability_nl)
@@ -158,16 +139,11 @@ class OntologyCut:
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dict from which `from_json` makes the same cut without the ontology."""
-        return {
-            "terms": list(self.terms),
-            "labels": list(self.labels),
-            "parents": [list(parents) for parents in self.parents],
-            "residuals": list(self.residuals),
-        }
+        return asdict(self)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "OntologyCut":
-        """Make a cut from the dict that `to_json` gave; raise WcedError if it is not one.
+        """Return the cut of a dict from `to_json`; raise WcedError if it is not one.
 
         Without the key `residuals` (formats before 4) no term has a residual leaf.
         """
@@ -175,7 +151,7 @@ class OntologyCut:
             return cls(
                 terms=tuple(record["terms"]),
                 labels=tuple(record["labels"]),
-                parents=tuple(tuple(parents) for parents in record["parents"]),
+                parents=tuple(map(tuple, record["parents"])),
                 residuals=tuple(record.get("residuals", ())),
             )
         except KeyError as missing:
@@ -183,7 +159,7 @@ class OntologyCut:
 
     @classmethod
     def read(cls, path: str | Path) -> "OntologyCut":
-        """Read the file of what `to_json` gave; raise WcedError naming it if it is not there or something else."""
+        """Read a JSON file of `to_json`; raise WcedError naming it if it is missing or something else."""
         text = existing(path, "the ontology of a hierarchical head").read_text()
         try:
             return cls.from_json(json.loads(text))
@@ -203,32 +179,22 @@ class OntologyCut:
 
 
 def cut(ontology: CellOntology, terms: Iterable[str], *, residuals: bool = False) -> OntologyCut:
-    """Cut the Cell Ontology to `terms` and their ancestors; an obsolete term counts as the one that replaces it.
+    """Cut the Cell Ontology to the labels of a corpus and their ancestors.
 
-    Parameters
-    ----------
-    ontology
-        The whole ontology.
-    terms
-        The labels of a corpus.
-    residuals
-        Whether those of `terms` that have a child in the cut get a residual leaf. The root gets none: that a cell is a
-        cell says nothing.
+    An obsolete term counts as the one that replaces it. With `residuals`, those of `terms` that have a child in the cut
+    get a residual leaf, but not the root: that a cell is a cell says nothing.
 
     Raises
     ------
     WcedError
         If there is no term, or one that the ontology does not know.
     """
-    labels: set[str] = set()
-    for term in sorted(set(terms)):
-        current = ontology.current(term)
-        if current is None:
-            raise WcedError(f"{term}: not in the Cell Ontology {ontology.version}")
-        labels.add(current)
+    labels = {term: ontology.current(term) for term in sorted(set(terms))}
+    for unknown in (term for term, current in labels.items() if current is None):
+        raise WcedError(f"{unknown}: not in the Cell Ontology {ontology.version}")
     if not labels:
         raise WcedError("ontology: there is no cell type to cut it to")
-    ordered = tuple(sorted(set().union(*map(ontology.ancestors, labels))))
+    ordered = tuple(sorted(set().union(*map(ontology.ancestors, labels.values()))))
     index = {term: i for i, term in enumerate(ordered)}
     parents = tuple(tuple(index[parent] for parent in ontology.parents[term]) for term in ordered)
     internal = {parent for above in parents for parent in above if parents[parent]}
@@ -236,5 +202,5 @@ def cut(ontology: CellOntology, terms: Iterable[str], *, residuals: bool = False
         terms=ordered,
         labels=tuple(ontology.labels[term] for term in ordered),
         parents=parents,
-        residuals=tuple(sorted(internal & {index[term] for term in labels})) if residuals else (),
+        residuals=tuple(sorted(internal & {index[term] for term in labels.values()})) if residuals else (),
     )

@@ -1,6 +1,8 @@
 """Functional family of a gene: the first row of a table of rules that it matches (BMFM-RNA paper, section 9.1)."""
 
 import re
+from collections.abc import Sequence
+from fnmatch import translate
 from pathlib import Path
 
 import numpy as np
@@ -8,14 +10,26 @@ import pandas as pd
 
 from wced.errors import WcedError
 from wced.genes.annotation.go import GeneOntology
-from wced.genes.annotation.patterns import fits, packaged, read_table
+from wced.tables import read_text
 
 COLUMNS = ("row", "family", "go", "symbol", "not_symbol", "tf_superclass", "published_genes", "reading")
 """Columns of a table of family rules; data/families.tsv says what each means."""
 
 
-def read_families(path: str | Path | None = None) -> pd.DataFrame:
-    """Read a table of family rules, the package's own by default.
+DATA = Path(__file__).with_name("data")
+"""The package's own tables."""
+
+
+def fits(texts: pd.Series, patterns: Sequence[str]) -> np.ndarray:
+    """Return which texts fit any of the patterns (`*` any text, `[0-9]` a digit), bool (len(texts),)."""
+    if not patterns:
+        return np.zeros(len(texts), dtype=bool)
+    either = re.compile("|".join(map(translate, patterns)))
+    return np.array([either.match(text) is not None for text in texts], dtype=bool)
+
+
+def read_families(path: str | Path = DATA / "families.tsv") -> pd.DataFrame:
+    """Read a table of family rules, TSV whose comment lines start with #.
 
     Returns
     -------
@@ -26,16 +40,17 @@ def read_families(path: str | Path | None = None) -> pd.DataFrame:
     Raises
     ------
     WcedError
-        Naming the file and the row, if a family has no rule or stands there twice, a term is no GO id, or a count is
-        no whole number.
+        Naming the file and the row, if a family has no rule or two rows, a term is no GO id, or a count is no whole
+        number.
     """
-    path = packaged("families.tsv") if path is None else Path(path)
-    rules = read_table(path, "a table of family rules", COLUMNS)
+    rules = read_text(path, "a table of family rules", COLUMNS, comment="#")
+    if unknown := [column for column in rules.columns if column not in COLUMNS]:
+        raise WcedError(f"{path}: column {unknown[0]} is not known; expected a table of family rules")
     if rules.empty:
         raise WcedError(f"{path}: has no rules")
     for column in ("row", "family"):
-        if (twice := rules[column].duplicated()).any():
-            raise WcedError(f"{path}: {column} {rules[column][twice].iloc[0]!r} stands there twice")
+        if (repeated := rules[column].duplicated()).any():
+            raise WcedError(f"{path}: {column} {rules[column][repeated].iloc[0]!r} is duplicated")
     for column in ("go", "symbol", "not_symbol", "tf_superclass"):
         rules[column] = rules[column].str.split()
     for rule in rules.itertuples():
@@ -50,16 +65,15 @@ def read_families(path: str | Path | None = None) -> pd.DataFrame:
     return rules.assign(published_genes=pd.to_numeric(rules["published_genes"]).astype(float))
 
 
-def rule_text(rules: pd.DataFrame) -> pd.Series:
+def rule_text(rules: pd.DataFrame) -> list[str]:
     """Return each rule in one line, for readers."""
-
-    def text(rule: pd.Series) -> str:
-        parts = [" or ".join(rule["go"]), " or ".join(rule["symbol"])]
-        parts.append(f"TFClass superclass {' or '.join(rule['tf_superclass'])}" if rule["tf_superclass"] else "")
-        taken = " or ".join(part for part in parts if part)
-        return taken + (f", not {' or '.join(rule['not_symbol'])}" if rule["not_symbol"] else "")
-
-    return rules.apply(text, axis=1)
+    texts = []
+    for rule in rules.itertuples():
+        parts = [*rule.go, *rule.symbol]
+        if rule.tf_superclass:
+            parts.append(f"TFClass superclass {' or '.join(rule.tf_superclass)}")
+        texts.append(" or ".join(parts) + (f", not {' or '.join(rule.not_symbol)}" if rule.not_symbol else ""))
+    return texts
 
 
 def assign(rules: pd.DataFrame, symbol_g: pd.Series, ontology: GeneOntology, superclass_g: np.ndarray) -> np.ndarray:
@@ -72,7 +86,7 @@ def assign(rules: pd.DataFrame, symbol_g: pd.Series, ontology: GeneOntology, sup
     symbol_g
         Current symbol of each gene.
     ontology
-        Which genes are annotated with what, the same genes in the same order.
+        Annotation of the same genes in the same order.
     superclass_g
         TFClass superclass of each gene as text, the empty string for none.
 
@@ -82,11 +96,11 @@ def assign(rules: pd.DataFrame, symbol_g: pd.Series, ontology: GeneOntology, sup
         If no rule takes some gene: the last one should take all (symbol `*`).
     """
     matches_gr = np.zeros((len(symbol_g), len(rules)), dtype=bool)
-    for place, rule in enumerate(rules.itertuples()):
+    for position, rule in enumerate(rules.itertuples()):
         taken_g = fits(symbol_g, rule.symbol) | np.isin(superclass_g, rule.tf_superclass)
         for term in rule.go:
             taken_g |= ontology.has(term)
-        matches_gr[:, place] = taken_g & ~fits(symbol_g, rule.not_symbol)
+        matches_gr[:, position] = taken_g & ~fits(symbol_g, rule.not_symbol)
     if (left := ~matches_gr.any(axis=1)).any():
         raise WcedError(
             f"family rules: {left.sum()} genes match no row, {symbol_g[left].iloc[0]} the first; "

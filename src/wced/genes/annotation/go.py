@@ -1,7 +1,7 @@
 """The Gene Ontology: its graph, which genes are annotated with what, and the genes of a term and its descendants."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,28 @@ from scipy.sparse.csgraph import breadth_first_order
 
 from wced.errors import WcedError
 from wced.files import existing
+from wced.genes.annotation.references import gene_ids
+from wced.genes.annotation.universe import Universe
 from wced.tables import read_text
 
 GAF_SYMBOL, GAF_QUALIFIER, GAF_TERM, GAF_EVIDENCE = 2, 3, 4, 6
 """Columns of a gene annotation file, format 2.2, from 0."""
+
+
+def read_obo(path: str | Path, what: str) -> Iterator[tuple[str, str, str]]:
+    """Give term, tag and value of each line of an OBO file's header, of which the term is empty, and of its terms."""
+    term, inside = "", True
+    try:
+        with existing(path, what).open(encoding="utf-8") as lines:
+            for line in lines:
+                tag, _, value = line.strip().partition(": ")
+                if line.startswith("["):
+                    inside = line.startswith("[Term]")
+                elif inside and value:
+                    term = value if tag == "id" else term
+                    yield term, tag, value
+    except UnicodeDecodeError as failure:
+        raise WcedError(f"{path}: cannot be read as {what}: {failure}") from None
 
 
 @dataclass(frozen=True)
@@ -41,51 +59,34 @@ class Graph:
 
 
 def read_graph(path: str | Path, relations: Sequence[str] = ("is_a",)) -> Graph:
-    """Read the Gene Ontology.
-
-    Parameters
-    ----------
-    path
-        OBO file.
-    relations
-        Which of `is_a` and `part_of` make a term the child of another.
+    """Read the Gene Ontology from an OBO file; `relations`, of `is_a` and `part_of`, make a term a child of another.
 
     Raises
     ------
     WcedError
         If the file is missing, or holds no terms.
     """
-    starts = {"is_a": "is_a: ", "part_of": "relationship: part_of "}
-    starts = tuple(starts[relation] for relation in relations)
-    terms, obsolete, version = [], set(), "of unknown release"
-    links: list[tuple[str, str]] = []
-    others: dict[str, str] = {}
-    inside, term = False, ""
-    with existing(path, "the Gene Ontology (OBO)").open(encoding="utf-8") as lines:
-        for line in lines:
-            if line.startswith("["):
-                inside = line.startswith("[Term]")
-            elif line.startswith("data-version: "):
-                version = line[14:].strip()
-            elif not inside:
-                continue
-            elif line.startswith("id: "):
-                term = line[4:].strip()
-                terms.append(term)
-            elif line.startswith("alt_id: "):
-                others[line[8:].strip()] = term
-            elif line.startswith("is_obsolete: true"):
-                obsolete.add(term)
-            elif line.startswith(starts):
-                links.append((line.partition("GO:")[2][:7], term))
+    terms, obsolete, links, others, version = [], set(), [], {}, "of unknown release"
+    for term, tag, value in read_obo(path, "the Gene Ontology (OBO)"):
+        if tag == "data-version":
+            version = value
+        elif tag == "id":
+            terms.append(term)
+        elif tag == "alt_id":
+            others[value] = term
+        elif tag == "is_obsolete" and value == "true":
+            obsolete.add(term)
+        elif tag in ("is_a", "relationship"):
+            relation, _, parent = (value if tag == "relationship" else f"is_a {value}").partition(" ")
+            if relation in relations:
+                links.append((parent[:10], term))  # an id, such as GO:0000001, stands before a comment
     term_t = pd.Index([term for term in terms if term not in obsolete])
     if term_t.empty:
         raise WcedError(f"{path}: holds no terms; expected the Gene Ontology (OBO)")
-    parent, child = (term_t.get_indexer(side) for side in ([f"GO:{p}" for p, _ in links], [c for _, c in links]))
-    there = (parent >= 0) & (child >= 0)
-    child_tt = sparse.csr_array(
-        (np.ones(there.sum(), dtype=np.int8), (parent[there], child[there])), shape=(len(term_t), len(term_t))
-    )
+    parent, child = (term_t.get_indexer([link[side] for link in links]) for side in (0, 1))
+    known = (parent >= 0) & (child >= 0)
+    edges = np.ones(known.sum(), dtype=np.int8), (parent[known], child[known])
+    child_tt = sparse.csr_array(edges, shape=(len(term_t), len(term_t)))
     return Graph(term_t, child_tt, pd.Series(others, dtype=object), version)
 
 
@@ -107,7 +108,7 @@ def read_annotation(path: str | Path, evidence: Sequence[str] = ()) -> pd.DataFr
     Raises
     ------
     WcedError
-        If the file is of another form, or evidence codes are asked of one that states none.
+        If the file is of another form, or has no evidence codes, which `evidence` needs.
     """
     what = "annotations of genes with GO terms"
     gaf = ".gaf" in existing(path, what).suffixes
@@ -120,7 +121,7 @@ def read_annotation(path: str | Path, evidence: Sequence[str] = ()) -> pd.DataFr
         frame = frame[frame[GAF_EVIDENCE].isin(evidence)] if evidence else frame
         frame = frame[[GAF_SYMBOL, GAF_TERM]].set_axis(["gene", "term"], axis=1)
     else:
-        frame = read_text(path, what, usecols=["gene", "GO"]).rename(columns={"GO": "term"})[["gene", "term"]]
+        frame = read_text(path, what, usecols=["gene", "GO"])[["gene", "GO"]].set_axis(["gene", "term"], axis=1)
     if frame.empty:
         raise WcedError(f"{path}: holds no annotation" + (f" with evidence {', '.join(evidence)}" if evidence else ""))
     return frame.drop_duplicates(ignore_index=True)
@@ -142,25 +143,36 @@ class GeneOntology:
         return self.annotated_gt @ self.graph.below(term).astype(np.int32) > 0
 
 
-def gene_ontology(graph: Graph, pairs: pd.DataFrame, gene_ids: Sequence[str]) -> GeneOntology:
-    """Bring annotations to a universe of genes.
-
-    Parameters
-    ----------
-    graph
-        What `read_graph` returns.
-    pairs
-        Columns gene_id and term; pairs of genes outside the universe are left out.
-    gene_ids
-        Ensembl ids of the universe, each once.
-    """
-    gene = pd.Index(gene_ids).get_indexer(pairs["gene_id"])
-    pairs, gene = pairs[gene >= 0], gene[gene >= 0]
+def gene_ontology(graph: Graph, pairs: pd.DataFrame, universe: Sequence[str]) -> GeneOntology:
+    """Return the annotation of genes, given as Ensembl ids; `pairs` (gene_id and term) of other genes are left out."""
+    gene = pd.Index(universe).get_indexer(pairs["gene_id"])
     # An alternative id stands for the term it was merged into.
     term = graph.term_t.get_indexer(pairs["term"].map(graph.current).fillna(pairs["term"]))
-    known = term >= 0
-    ones = np.ones(known.sum(), dtype=np.int32)
-    shape = (len(gene_ids), len(graph.term_t))
-    annotated_gt = sparse.csr_array((ones, (gene[known], term[known])), shape=shape)
+    known = (gene >= 0) & (term >= 0)
+    annotated = np.ones(known.sum(), dtype=np.int32), (gene[known], term[known])
+    annotated_gt = sparse.csr_array(annotated, shape=(len(universe), len(graph.term_t)))
     annotated_gt.data[:] = 1
-    return GeneOntology(graph, annotated_gt, int((~known).sum()))
+    return GeneOntology(graph, annotated_gt, int(((gene >= 0) & (term < 0)).sum()))
+
+
+def ontology(universe: Universe) -> GeneOntology:
+    """Read the Gene Ontology and its annotation of the genes."""
+    settings = universe.settings
+    graph, facts = universe.read("go_graph", lambda path: read_graph(path, settings.go_relations))
+    facts["version"] += f", {graph.version}"
+    universe.note("family", "Gene Ontology graph", f"descendants by {' and '.join(settings.go_relations)}", **facts)
+    pairs, facts = universe.read("go_annotation", lambda path: read_annotation(path, settings.evidence))
+    words = pd.unique(pairs["gene"])
+    id_of_word = pd.Series(gene_ids(words, universe.names), index=words)
+    terms = gene_ontology(graph, pairs.assign(gene_id=pairs["gene"].map(id_of_word)), universe.gene_id)
+    universe.note(
+        "family",
+        "Gene Ontology annotation",
+        f"{', '.join(settings.evidence) or 'all'} evidence codes; {terms.annotated_gt.nnz} of {len(pairs)} pairs of a "
+        f"gene and a term are of protein-coding genes and terms of the graph; {terms.terms_unknown} name no term of it",
+        genes=terms.annotated_gt.sum(axis=1) > 0,
+        names=len(words),
+        names_unmapped=(id_of_word == "").sum(),
+        **facts,
+    )
+    return terms

@@ -1,4 +1,4 @@
-"""The files of the annotation: where they lie, how they are fetched, and lists of genes in them."""
+"""The files of the annotation: where they are kept, how they are fetched, and lists of genes in them."""
 
 import shutil
 import urllib.error
@@ -23,12 +23,12 @@ TIMEOUT = 60.0
 
 
 def url_file(reference: Reference) -> str:
-    """Return the file name under which what a URL gives is kept: that of the URL after the start of its SHA-256."""
+    """Return the file name under which a download is kept: that of the URL after the start of its SHA-256."""
     return f"{reference.sha256[:12]}-{PurePosixPath(urlsplit(reference.url).path).name}"
 
 
 def local_file(reference: Reference, folder: str | Path) -> str:
-    """Return where the reference's file or archive lies on disk; what is downloaded lies in `folder`."""
+    """Return the path of the reference's file or archive on disk; downloads are in `folder`."""
     if reference.path is not None:
         return reference.path
     return str(Path(folder) / (url_file(reference) if reference.url else archives.archive_file(reference.archive)))
@@ -43,10 +43,10 @@ def opened(reference: Reference, folder: str | Path) -> Iterator[Path]:
     WcedError
         If it is not there, has another SHA-256 (of a URL or a path), or its archive lacks it.
     """
-    place = local_file(reference, folder)
-    on_disk = {"archive": reference.archive} if reference.archive else {"path": place}
+    local = local_file(reference, folder)
+    on_disk = {"archive": reference.archive} if reference.archive else {"path": local}
     member = ArchiveMember(**on_disk, sha256=reference.sha256, member=reference.member)
-    with archives.opened(member, place) as path:
+    with archives.opened(member, local) as path:
         yield path
 
 
@@ -64,24 +64,20 @@ def fetch(url: str, digest: str, target: str | Path) -> None:
                 shutil.copyfileobj(source, sink, 1 << 20)
         except (urllib.error.URLError, OSError, ValueError) as failure:
             raise WcedError(f"{url}: download failed: {failure}") from None
-        if (found := sha256(temporary)) != digest:
-            raise WcedError(f"{url}: the file has sha256 {found}, but {digest} was asked for")
+        if (actual := sha256(temporary)) != digest:
+            raise WcedError(f"{url}: the file has sha256 {actual}, but {digest} was asked for")
 
 
 def version(reference: Reference) -> str:
-    """Return what identifies the reference's content in words, without any place on disk."""
+    """Return what identifies the reference's content in words, without its path on disk."""
     if reference.archive is not None:
         return f"{reference.archive.rpartition(':')[0]} {PurePosixPath(reference.member).name}"
     return PurePosixPath(urlsplit(reference.url).path if reference.url else reference.path).name
 
 
-def gene_ids(given: np.ndarray, names: GeneNames) -> np.ndarray:
-    """Return the Ensembl id of each name or Ensembl id, the empty string for what is unknown; shape (len(given),).
-
-    Ids keep their version off. Symbols resolve through GENCODE and through the approved, previous and alias symbols
-    of HGNC.
-    """
-    plain = pd.Series(without_version(given), dtype=object)
+def gene_ids(words: np.ndarray, names: GeneNames) -> np.ndarray:
+    """Return the Ensembl id, without version, of each name or Ensembl id; the empty string for what is unknown."""
+    plain = pd.Series(without_version(words), dtype=object)
     return np.where(plain.str.match(r"ENSG\d{11}$").to_numpy(dtype=bool), plain, names.ids_of(plain))
 
 

@@ -9,9 +9,12 @@ import pandas as pd
 
 from wced.errors import WcedError
 from wced.files import existing
-from wced.genes.annotation.patterns import fits, packaged, read_table
+from wced.genes.annotation.families import DATA, fits
+from wced.genes.annotation.go import GeneOntology, read_obo
 from wced.genes.annotation.references import gene_ids
+from wced.genes.annotation.universe import Universe
 from wced.genes.names import GeneNames
+from wced.tables import read_text
 
 TF_TERM = "GO:0003700"
 """DNA-binding transcription factor activity."""
@@ -28,19 +31,15 @@ def read_tfclass(path: str | Path) -> pd.DataFrame:
 
     A gene with factors in several superclasses, a handful, is given the lowest number.
     """
-    found, term = [], ""
-    try:
-        with existing(path, "TFClass (OBO)").open(encoding="utf-8") as lines:
-            for line in lines:
-                if line.startswith("id: "):
-                    term = line[4:].strip()
-                elif line.startswith("xref: ENSEMBL:"):
-                    found.append((line[14:].split()[0], term.partition(".")[0]))
-    except UnicodeDecodeError as failure:
-        raise WcedError(f"{path}: cannot be read as TFClass (OBO): {failure}") from None
-    if not found:
+    tags = read_obo(path, "TFClass (OBO)")
+    rows = [
+        (value.removeprefix("ENSEMBL:").split()[0], term.partition(".")[0])
+        for term, tag, value in tags
+        if tag == "xref" and value.startswith("ENSEMBL:")
+    ]
+    if not rows:
         raise WcedError(f"{path}: has no cross-reference to Ensembl; expected TFClass (OBO)")
-    return pd.DataFrame(found, columns=["gene_id", "superclass"]).groupby("gene_id", as_index=False).min()
+    return pd.DataFrame(rows, columns=["gene_id", "superclass"]).groupby("gene_id", as_index=False).min()
 
 
 def read_jaspar(path: str | Path) -> pd.DataFrame:
@@ -79,28 +78,44 @@ def superclasses(factors: pd.DataFrame, names: GeneNames, hgnc_name: pd.Series, 
     pd.DataFrame
         gene_id (each once), superclass.
     """
-    table = read_table(
-        packaged("tf_superclasses.tsv"), "a table of superclasses",
-        ("source", "pattern", "superclass", "superclass_name"),
-    )  # fmt: skip
-    by_class = pd.DataFrame(
-        {
-            "gene_id": gene_ids(factors["name"].to_numpy(), names),
-            "superclass": _first_fit(factors["tf_class"], table[table["source"] == "jaspar_class"]),
-        }
-    )
-    named = hgnc_name[is_factor]
-    by_name = pd.DataFrame(
-        {"gene_id": named.index, "superclass": _first_fit(named, table[table["source"] == "hgnc_name"])}
-    )
+    patterns = read_text(DATA / "tf_superclasses.tsv", "a table of superclasses", comment="#")
+
+    def frame(ids: np.ndarray | pd.Index, texts: pd.Series, source: str) -> pd.DataFrame:
+        superclass = np.full(len(texts), "", dtype=object)
+        for row in patterns[patterns["source"] == source].itertuples():
+            superclass[(superclass == "") & fits(texts, [row.pattern])] = row.superclass
+        return pd.DataFrame({"gene_id": ids, "superclass": superclass})
+
+    by_class = frame(gene_ids(factors["name"].to_numpy(), names), factors["tf_class"], "jaspar_class")
+    hgnc_name = hgnc_name[is_factor]
+    by_name = frame(hgnc_name.index, hgnc_name, "hgnc_name")
     both = pd.concat([by_class.sort_values(["gene_id", "superclass"]), by_name])
     both = both[(both["gene_id"] != "") & (both["superclass"] != "")]
     return both.drop_duplicates("gene_id", ignore_index=True)
 
 
-def _first_fit(texts: pd.Series, table: pd.DataFrame) -> np.ndarray:
-    """Return the superclass of the first pattern that each text fits, the empty string for none."""
-    found = np.full(len(texts), "", dtype=object)
-    for pattern, superclass in zip(table["pattern"], table["superclass"], strict=True):
-        found[(found == "") & fits(texts, [pattern])] = superclass
-    return found
+def superclass_of_genes(universe: Universe, terms: GeneOntology, hgnc: str | Path) -> np.ndarray:
+    """Return the TFClass superclass of each gene as text, the empty string for none; object (genes,)."""
+    if universe.settings.tfclass is not None:
+        table, facts = universe.read("tfclass", read_tfclass)
+        source, text = "TFClass", "superclass of the factor"
+        unmapped = ~table["gene_id"].isin(universe.table["gene_id"])
+    else:
+        profiles, facts = universe.read("jaspar", read_jaspar)
+        is_factor = pd.Series(terms.has(TF_TERM), index=universe.gene_id)
+        hgnc_name = read_hgnc_names(hgnc).reindex(universe.gene_id, fill_value="")
+        table = superclasses(profiles, universe.names, hgnc_name, is_factor)
+        source = "JASPAR and HGNC"
+        text = f"class of the factor in JASPAR, else HGNC's name of genes of {TF_TERM}, by tf_superclasses.tsv"
+        unmapped = gene_ids(pd.unique(profiles["name"]), universe.names) == ""
+    superclass_g = table.set_index("gene_id")["superclass"].reindex(universe.gene_id, fill_value="")
+    facts |= {"names": len(unmapped), "names_unmapped": unmapped.sum()}
+    universe.note("tf_superclass", source, text, genes=superclass_g != "", **facts)
+    return superclass_g.to_numpy(dtype=object)
+
+
+def read_hgnc_names(path: str | Path) -> pd.Series:
+    """Return HGNC's name (`zinc finger protein 8`) of every approved gene, indexed by Ensembl id."""
+    frame = read_text(path, "the HGNC complete set", usecols=["name", "status", "ensembl_gene_id"])
+    frame = frame[(frame["status"] == "Approved") & (frame["ensembl_gene_id"] != "")]
+    return frame.drop_duplicates("ensembl_gene_id").set_index("ensembl_gene_id")["name"]

@@ -1,7 +1,9 @@
-"""The genes that are annotated, and the record of which source said what of them."""
+"""The genes that are annotated, and the record of which source says what of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,8 @@ from wced.files import sha256
 from wced.genes import gene_names
 from wced.genes.annotation.references import gene_ids, opened, read_list, version
 from wced.tables import GENE_ANNOTATION_SOURCES, checked
+
+Content = TypeVar("Content")
 
 
 @dataclass
@@ -34,10 +38,6 @@ class Universe:
         self.gene_id = pd.Index(self.coding["gene_id"])
         self.names = gene_names(self.table)
 
-    def among(self, ids: pd.Index | np.ndarray) -> np.ndarray:
-        """Return which genes are among `ids`, bool (genes,)."""
-        return self.gene_id.isin(ids)
-
     def note(self, column: str, source: str, text: str, *, genes: np.ndarray | None = None, **facts: object) -> None:
         """Record what a column comes from; `genes` is which genes the source says something of, all by default."""
         row = {"version": "", "sha256": "", "proxy": False, "names": 0, "names_unmapped": 0, "note": text}
@@ -53,18 +53,22 @@ class Universe:
         frame = pd.DataFrame(self.notes).sort_values(["column", "source"], kind="stable", ignore_index=True)
         return checked(frame, GENE_ANNOTATION_SOURCES)
 
-    def identity_of(self, name: str, path: Path) -> dict[str, str]:
-        """Return version and SHA-256 of the reference in the config's field `name`, for `note`."""
+    def read(self, name: str, reader: Callable[[Path], Content]) -> tuple[Content, dict[str, str]]:
+        """Read the file in the config's field `name`; return its content, and its version and SHA-256 for `note`."""
         reference = getattr(self.settings, name)
-        return {"version": version(reference), "sha256": reference.sha256 or sha256(path)}
+        with opened(reference, self.folder) as path:
+            return reader(path), {"version": version(reference), "sha256": reference.sha256 or sha256(path)}
 
     def listed(self, name: str, source: str) -> np.ndarray:
         """Read the list of genes in the config's field `name`; return which genes it names, bool (genes,)."""
-        with opened(getattr(self.settings, name), self.folder) as path:
-            words = read_list(path, f"a list of genes (annotation.{name})")
-            ids = gene_ids(words, self.names)
-            if not (found_g := self.among(ids)).any():
-                raise WcedError(f"{path}: none of its {len(words)} names is a protein-coding gene (annotation.{name})")
-            facts = {"names": len(words), "names_unmapped": int((ids == "").sum()), **self.identity_of(name, path)}
-        self.note(name, source, "a list", genes=found_g, **facts)
-        return found_g
+
+        def ids_of(path: Path) -> np.ndarray:
+            ids = gene_ids(read_list(path, f"a list of genes (annotation.{name})"), self.names)
+            if not self.gene_id.isin(ids).any():
+                raise WcedError(f"{path}: none of its {len(ids)} names is a protein-coding gene (annotation.{name})")
+            return ids
+
+        ids, facts = self.read(name, ids_of)
+        listed_g = self.gene_id.isin(ids)
+        self.note(name, source, "a list", genes=listed_g, names=len(ids), names_unmapped=(ids == "").sum(), **facts)
+        return listed_g
