@@ -27,10 +27,10 @@ class Orthologs:
     """The same, indexed by symbol; symbols of several genes are left out."""
 
     def ids_of(self, names: Sequence[str], kind: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return the human Ensembl id of genes, and whether the species has such genes.
+        """Return the human Ensembl id of genes, and whether the species has such genes, bool; both (genes,).
 
-        `kind` of the names is `ensembl` (with or without version) or `symbol`. The ids are object, (genes,), the empty
-        string without a one-to-one ortholog; the other array is bool, (genes,).
+        `kind` of the names is `ensembl` (with or without version) or `symbol`. An id is empty without a one-to-one
+        ortholog.
         """
         names = pd.Series(names, dtype=object)
         if kind == "ensembl":
@@ -43,10 +43,7 @@ class Orthologs:
 def read_orthologs(path: str | Path) -> Orthologs:
     """Read a table of homologs as Ensembl BioMart exports it (CSV with a row per pair, or per gene without any).
 
-    Raises
-    ------
-    WcedError
-        If it is no such table, or calls a gene one-to-one in two pairs.
+    WcedError if it is no such table, or calls a gene one-to-one in two pairs.
     """
     frame = read_text(path, "homologs as Ensembl BioMart exports them (CSV)", COLUMNS, sep=",")
     frame = frame[COLUMNS].set_axis(["gene_id", "symbol", "human_id", "type"], axis=1)

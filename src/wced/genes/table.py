@@ -45,12 +45,9 @@ def read_hgnc(path: str | Path) -> pd.DataFrame:
 def build(gencode: pd.DataFrame, hgnc: pd.DataFrame) -> pd.DataFrame:
     """Join GENCODE's genes with HGNC's (from `read_gencode` and `read_hgnc`) by Ensembl id.
 
-    Returns
-    -------
-    pandas.DataFrame
-        One row per GENCODE gene, sorted by `gene_id`: gene_id, symbol, biotype, length (bp), hgnc_id, hgnc_symbol
-        (both empty where HGNC has no gene of this id), previous_symbols and alias_symbols (lists),
-        protein_coding (GENCODE's biotype and HGNC's locus group both say so), mitochondrial (encoded by mtDNA).
+    One row per GENCODE gene, sorted by gene_id: gene_id, symbol, biotype, length (bp), hgnc_id, hgnc_symbol (both empty
+    where HGNC has no gene of this id), previous_symbols and alias_symbols (lists), protein_coding (GENCODE's biotype
+    and HGNC's locus group both say so), mitochondrial (encoded by mtDNA).
     """
     names = hgnc[hgnc["ensembl_gene_id"] != ""].rename(columns={"symbol": "hgnc_symbol", "ensembl_gene_id": "gene_id"})
     names = names.merge(gencode[["gene_id", "symbol"]], on="gene_id")
@@ -82,21 +79,10 @@ def read(path: str | Path) -> pd.DataFrame:
 
 
 def gene_group(name: str, gene_ids: tuple[str, ...], symbols: tuple[str, ...], tables: dict[str, str]) -> np.ndarray:
-    """Return which genes belong to a group; bool, (genes,).
+    """Return which genes belong to a group, a key of `tables` or one of `PATTERNS` of symbols; bool, (genes,).
 
-    Parameters
-    ----------
-    name
-        A key of `tables`, or one of `PATTERNS` of symbols.
-    gene_ids, symbols
-        Ensembl ids and symbols of the genes.
-    tables
-        By the name of a group: path of a TSV with a column `gene_id`.
-
-    Raises
-    ------
-    WcedError
-        If there is no such group, or its table has no gene of these.
+    `tables` has the paths of TSV files with a column `gene_id`. WcedError if there is no such group, or its table has
+    none of the genes.
 
     Examples
     --------

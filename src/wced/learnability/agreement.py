@@ -17,16 +17,8 @@ def agreement(models: list[Model], families: pd.DataFrame, section: Learnability
     Of n genes that both judge, a are winners of one and b of the other: a · b / n would be shared by chance, and the
     number shared is hypergeometric. `expected_any` and `fold_any` take n to be all genes that either judges, and
     winners wherever they are. That is the paper's reading (its 13.7-fold follows from 283, 371, 909 and 16,288); it
-    takes genes that one model could not judge for genes that are not its winners.
-
-    Parameters
-    ----------
-    models
-        Models.
-    families
-        Rows of tables.LEARNABILITY_FAMILIES of all of them.
-    section
-        `min_group` is the least number of genes or families for a rank correlation.
+    takes genes that one model could not judge for genes that are not its winners. `families` are the rows of
+    tables.LEARNABILITY_FAMILIES of all models.
     """
     rows = []
     for a, b in combinations(models, 2):

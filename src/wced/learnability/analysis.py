@@ -17,21 +17,8 @@ from wced.learnability.models import Model, gene_table, models_of
 from wced.learnability.trend import axis_of, fit
 from wced.progress import progress
 
-MADE = (
-    tables.GENE_ERRORS,
-    tables.LEARNABILITY,
-    tables.LEARNABILITY_SUMMARY,
-    tables.GENE_LEARNABILITY,
-    tables.LEARNABILITY_FACTS,
-    tables.LEARNABILITY_FAMILIES,
-    tables.LEARNABILITY_DYNAMICS,
-    tables.LEARNABILITY_ENRICHMENT,
-    tables.LEARNABILITY_AGREEMENT,
-    tables.LEARNABILITY_EXCLUSIVE,
-    tables.LEARNABILITY_SENSITIVITY,
-    tables.LEARNABILITY_SIMULATION,
-)
-"""Tables of the analysis; of the errors, the last epochs."""
+MADE = (tables.GENE_ERRORS, *(table for name, table in tables.TABLES.items() if "learnability" in name))
+"""Tables of the analysis, in the order of their schemas; of the errors, the last epochs."""
 
 SETTINGS = {
     "window": (0.025, 0.05, 0.1, 0.2, 0.4),
@@ -71,20 +58,13 @@ def analyse(
     errors
         Rows of tables.GENE_ERRORS, all epochs of all checkpoints.
     sums
-        File of tables.GENE_ERROR_SUMS of each checkpoint.
+        File of tables.GENE_ERROR_SUMS of each checkpoint; WcedError if it is missing or lacks the last epoch.
     annotation
         Rows of tables.GENE_ANNOTATION; None leaves every gene in one group, `not annotated`.
-    section
-        The choices of the analysis.
-    seed
-        Seed of bootstraps, shuffles and simulations.
+    section, seed
+        The choices of the analysis; seed of bootstraps, shuffles and simulations.
     left_out
         Genes that the input of each checkpoint leaves out (`wced.learnability.genes.left_out`); None: none.
-
-    Raises
-    ------
-    WcedError
-        If the sums of a checkpoint are not there or lack its last epoch.
 
     Examples
     --------

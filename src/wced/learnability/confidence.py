@@ -49,10 +49,7 @@ class Bootstraps:
 def read_sums(path: str | Path, decoder: str, epoch: int, gene_ids: pd.Index) -> Sums:
     """Read the sums of one decoder and epoch for some genes, in their order; blocks are in the order of the file.
 
-    Raises
-    ------
-    WcedError
-        If the file is no table of sums, or lacks the decoder or the epoch.
+    WcedError if the file is no table of sums, or lacks the decoder or the epoch.
     """
     columns = ["decoder", "epoch", "dataset", "part", "gene_id", *_SUMS]
     names = open_parquet(path, "sums of gene errors").schema_arrow.names

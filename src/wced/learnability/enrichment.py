@@ -23,18 +23,8 @@ def enrichment(model: Model, section: Learnability, proxies: str, seed: int) -> 
     """Return the rows of tables.LEARNABILITY_ENRICHMENT of a model.
 
     Programs are compared with the unassigned genes, identity also with dissociation; families with all other genes.
-    Only judged genes count. Each regime is a table of its own, with its own correction for multiple testing.
-
-    Parameters
-    ----------
-    model
-        A model.
-    section
-        Genes that a group needs; number of shuffles.
-    proxies
-        Sets of genes behind the programs that are proxies.
-    seed
-        Seed of the shuffles.
+    Only judged genes count. Each regime is a table of its own, with its own correction for multiple testing. `proxies`
+    are the sets of genes behind the programs that are proxies; `seed` is that of the shuffles.
     """
     rng = np.random.default_rng(seed)
     rows = []

@@ -35,16 +35,9 @@ def told_depth(folder: Path) -> bool:
 def left_out(folder: Path) -> pd.DataFrame:
     """Return the genes that the input of a checkpoint's folder leaves out, so that its model has never read them.
 
-    Returns
-    -------
-    pd.DataFrame
-        `gene_id`, `gene_symbol`, and `left_out`: the gene groups for which the gene is left out, with commas between.
-        Empty where the input leaves out none, and where errors are kept without their model.
-
-    Raises
-    ------
-    WcedError
-        If the genes of the input are missing, or do not have the groups that the config leaves out.
+    Columns are `gene_id`, `gene_symbol`, and `left_out`: the gene groups for which the gene is left out, with commas
+    between. There are no rows where errors are kept without their model. WcedError if the genes of the input are
+    missing, or lack a group that the config leaves out.
     """
     groups = _config(folder).get("input", {}).get("leave_out", [])
     if not groups:
@@ -92,10 +85,9 @@ def proxies(annotation: pd.DataFrame | None) -> str:
 
 
 def improvement(errors: pd.DataFrame) -> pd.Series:
-    """Return 1 - rescaled MAE / rescaled null MAE for each gene; above 0 the gene is better predicted than its mean.
+    """Return 1 - rescaled MAE / rescaled null MAE for each gene; NaN where the null makes no error.
 
-    The null predicts the mean of the gene's non-zero validation values (BMFM-RNA paper, section 10). It is NaN for a
-    gene that the null predicts without any error.
+    The null predicts the mean of the gene's non-zero validation values (BMFM-RNA paper, section 10).
     """
     null = errors["rescaled_null_mae"].where(errors["rescaled_null_mae"] > 0)
     return 1 - errors["rescaled_mae"] / null
@@ -109,10 +101,9 @@ def reliable(errors: pd.DataFrame, min_nonzero: int) -> pd.DataFrame:
 
 
 def ranked(errors: pd.DataFrame, *, min_nonzero: int, top: int) -> pd.DataFrame:
-    """Return the rows of tables.LEARNABILITY: the genes at either end, for each decoder of a checkpoint.
+    """Return the rows of tables.LEARNABILITY: for each decoder of a checkpoint the `top` genes at either end.
 
-    Genes that fewer than `min_nonzero` validation cells express are left out. There are `top` genes at either end, or
-    fewer where the ends would meet.
+    The ends do not overlap, and genes that fewer than `min_nonzero` validation cells express are left out.
     """
     ends = []
     for _, genes in errors.groupby(["checkpoint", "decoder"], sort=False):

@@ -80,12 +80,8 @@ def left_out_reason(checkpoint: str, words: Iterable[str]) -> str:
 def models_of(last: pd.DataFrame, sums: dict[str, Path], section: Learnability, seed: int) -> list[Model]:
     """Return the models of errors of last epochs, with `family`, `program` and `left_out`, in their order.
 
-    `sums` has the file of tables.GENE_ERROR_SUMS of each checkpoint; `seed` is that of the bootstraps.
-
-    Raises
-    ------
-    WcedError
-        If the sums of a checkpoint lack its last epoch, or are not those of its errors.
+    `sums` has the file of tables.GENE_ERROR_SUMS of each checkpoint. WcedError if sums lack the last epoch, or are not
+    those of the errors.
     """
     decoders = last.groupby("checkpoint")["decoder"].nunique()
     models = []

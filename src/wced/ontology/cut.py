@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -72,13 +73,9 @@ class OntologyCut:
     def ancestors_tt(self) -> np.ndarray:
         """Boolean T × T: the column's term is an ancestor of, or is, the row's term."""
         ancestors_tt = np.eye(len(self.terms), dtype=bool)
-        while True:  # one more level of ancestors in each turn, until nothing is new
-            wider = ancestors_tt.copy()
-            for term, parents in enumerate(self.parents):
-                wider[term] |= ancestors_tt[list(parents)].any(axis=0)
-            if (wider == ancestors_tt).all():
-                return ancestors_tt
-            ancestors_tt = wider
+        for term in TopologicalSorter(dict(enumerate(self.parents))).static_order():  # parents first
+            ancestors_tt[term] |= ancestors_tt[list(self.parents[term])].any(axis=0)
+        return ancestors_tt
 
     @cached_property
     def descendant_leaves_tl(self) -> np.ndarray:
@@ -111,12 +108,8 @@ class OntologyCut:
         """Return the terms that each cell passes when it always takes its most probable child.
 
         It ends at a term without a child, or at one whose residual leaf is more probable than each of its children. Of
-        equally probable children the one with the smaller id is taken.
-
-        Returns
-        -------
-        np.ndarray
-            Indices of terms (int64), cells × steps, from the root; the last term is repeated while other cells go on.
+        equally probable children the one with the smaller id is taken. Indices of terms (int64), cells × steps, from
+        the root; the last term is repeated while other cells go on.
         """
         leaf_probability_nl = self._checked(leaf_probability_nl)
         probability_nt = self.roll_up(leaf_probability_nl)
@@ -182,12 +175,8 @@ def cut(ontology: CellOntology, terms: Iterable[str], *, residuals: bool = False
     """Cut the Cell Ontology to the labels of a corpus and their ancestors.
 
     An obsolete term counts as the one that replaces it. With `residuals`, those of `terms` that have a child in the cut
-    get a residual leaf, but not the root: that a cell is a cell says nothing.
-
-    Raises
-    ------
-    WcedError
-        If there is no term, or one that the ontology does not know.
+    get a residual leaf, but not the root: that a cell is a cell says nothing. WcedError if there is no term, or one
+    that the ontology does not know.
     """
     labels = {term: ontology.current(term) for term in sorted(set(terms))}
     for unknown in (term for term, current in labels.items() if current is None):

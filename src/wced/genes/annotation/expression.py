@@ -25,7 +25,7 @@ ENRICHED, GROUP_ENRICHED, NOT_DETECTED, OTHER = (
 """Categories of cell type specificity; the first three are HPA's words."""
 
 HOUSEKEEPING_SHARE = 0.2
-"""Share of genes that the proxy of housekeeping takes: about that of the list of Eisenberg & Levanon (3,804 genes)."""
+"""Share of genes in the proxy of housekeeping: about that of the list of Eisenberg & Levanon (3,804 genes)."""
 
 HOUSEKEEPING_RULE = (
     f"proxy: the {HOUSEKEEPING_SHARE:.0%} of genes with the smallest sum of two ranks over tissues, of the standard "
@@ -33,33 +33,21 @@ HOUSEKEEPING_RULE = (
     "the one nearest to the list of Eisenberg & Levanon 2013; with the default expression it shares 2597 of its 3777 "
     "genes (69%) with the 3761 protein-coding ones of the list"
 )
-"""How the proxy is made, in words."""
+"""The proxy in words."""
 
 SPECIFICITY_RULE = (
     f"proxy: HPA's rule applied to cell type expression: {FOLD:g} times that of any other cell type, in one or in each "
     f"of a group of up to {GROUP}, and at least {DETECTED:g} nTPM"
 )
-"""How the proxy of HPA's category is made, in words."""
+"""The proxy of HPA's category in words."""
 
 
 def read_expression(path: str | Path) -> pd.DataFrame:
-    """Read expression by tissue or cell type.
+    """Return expression by tissue or cell type: nTPM, float64 (genes, tissues or cell types), indexed by Ensembl id.
 
-    Parameters
-    ----------
-    path
-        CSV with the column Ensembl_Gene_ID, one row per gene. If columns `nTPM_*` are there, these are read, otherwise
-        all but Symbol; nTPM, not negative, empty where unknown.
-
-    Returns
-    -------
-    pd.DataFrame
-        nTPM, float64 (genes, tissues or cell types), indexed by Ensembl id. Genes of unknown values are left out.
-
-    Raises
-    ------
-    WcedError
-        If the file is of another form, has two rows for a gene, has fewer than two columns or one without expression.
+    The CSV has the column Ensembl_Gene_ID; columns `nTPM_*` are read, or without any all but Symbol. Genes with an
+    empty value are left out. WcedError for another form, two rows for a gene, a negative number, fewer than two
+    columns, or one without expression.
     """
     what = "expression by tissue or cell type (CSV)"
     frame = read_text(path, what, ["Ensembl_Gene_ID"], sep=",", dtype=None, keep_default_na=True)
@@ -116,8 +104,7 @@ def specificity(expression_gc: pd.DataFrame) -> pd.Series:
 def housekeeping(expression_gt: pd.DataFrame) -> pd.Index:
     """Return the genes that are expressed in all tissues most highly and most evenly (HOUSEKEEPING_RULE).
 
-    Each tissue is first scaled to a sum of a million, since HPA's columns differ eightfold. Equal sums of ranks are
-    settled by Ensembl id.
+    Each tissue is first scaled to a sum of a million, since HPA's columns differ eightfold. Ties go by Ensembl id.
     """
     scaled_gt = expression_gt / expression_gt.sum() * 1e6
     spread_g = np.log2(scaled_gt + 1e-3).std(axis=1)
@@ -133,13 +120,9 @@ def read_specificity(path: str | Path) -> pd.Series:
 
 
 def breadth(universe: Universe, kind: str) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-    """Read expression by `kind`, tissue or cell_type.
+    """Return the nTPM of genes by `kind`, tissue or cell_type, indexed by Ensembl id, and tau and breadth of all genes.
 
-    Returns
-    -------
-    tuple
-        Expression of the genes that have it (nTPM), indexed by Ensembl id; and the columns of the annotation that
-        come from it, each float64 (genes,), NaN for the other genes.
+    These two are columns of the annotation: float64, (genes,), NaN for genes without expression data.
     """
     every, facts = universe.read(f"{kind}_expression", read_expression)
     known_gt = every[every.index.isin(universe.gene_id)]

@@ -29,19 +29,10 @@ def fits(texts: pd.Series, patterns: Sequence[str]) -> np.ndarray:
 
 
 def read_families(path: str | Path = DATA / "families.tsv") -> pd.DataFrame:
-    """Read a table of family rules, TSV whose comment lines start with #.
+    """Return a table of family rules (TSV with comments after #), a row per family, the first that matches wins.
 
-    Returns
-    -------
-    pd.DataFrame
-        One row per family, first come first served: row, family, go, symbol, not_symbol and tf_superclass (lists of
-        texts), published_genes (float, NaN where empty), reading.
-
-    Raises
-    ------
-    WcedError
-        Naming the file and the row, if a family has no rule or two rows, a term is no GO id, or a count is no whole
-        number.
+    Columns go, symbol, not_symbol and tf_superclass are lists of texts, published_genes is float, NaN where empty.
+    WcedError if a family has no rule or two rows, a term is no GO id, or a count is no whole number.
     """
     rules = read_text(path, "a table of family rules", COLUMNS, comment="#")
     if unknown := [column for column in rules.columns if column not in COLUMNS]:
@@ -77,23 +68,10 @@ def rule_text(rules: pd.DataFrame) -> list[str]:
 
 
 def assign(rules: pd.DataFrame, symbol_g: pd.Series, ontology: GeneOntology, superclass_g: np.ndarray) -> np.ndarray:
-    """Return which rule takes each gene: its position among `rules`, int (genes,).
+    """Return which rule takes each gene: its position among the rules, int (genes,).
 
-    Parameters
-    ----------
-    rules
-        What `read_families` returns.
-    symbol_g
-        Current symbol of each gene.
-    ontology
-        Annotation of the same genes in the same order.
-    superclass_g
-        TFClass superclass of each gene as text, the empty string for none.
-
-    Raises
-    ------
-    WcedError
-        If no rule takes some gene: the last one should take all (symbol `*`).
+    Genes have a current symbol, GO terms, and as text a TFClass superclass, empty for none. WcedError if no rule takes
+    some gene: the last one should take all (symbol `*`).
     """
     matches_gr = np.zeros((len(symbol_g), len(rules)), dtype=bool)
     for position, rule in enumerate(rules.itertuples()):

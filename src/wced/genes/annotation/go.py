@@ -59,12 +59,9 @@ class Graph:
 
 
 def read_graph(path: str | Path, relations: Sequence[str] = ("is_a",)) -> Graph:
-    """Read the Gene Ontology from an OBO file; `relations`, of `is_a` and `part_of`, make a term a child of another.
+    """Read the Gene Ontology (OBO); `relations`, of `is_a` and `part_of`, make a term a child of another.
 
-    Raises
-    ------
-    WcedError
-        If the file is missing, or holds no terms.
+    WcedError if the file is missing, or holds no terms.
     """
     terms, obsolete, links, others, version = [], set(), [], {}, "of unknown release"
     for term, tag, value in read_obo(path, "the Gene Ontology (OBO)"):
@@ -91,24 +88,10 @@ def read_graph(path: str | Path, relations: Sequence[str] = ("is_a",)) -> Graph:
 
 
 def read_annotation(path: str | Path, evidence: Sequence[str] = ()) -> pd.DataFrame:
-    """Read which genes are annotated with which terms directly.
+    """Return which genes (symbols) are annotated with which terms directly: columns gene and term, each pair once.
 
-    Parameters
-    ----------
-    path
-        A GAF file, possibly gzipped, if its name has `.gaf`; otherwise TSV with the columns `gene` and `GO`.
-    evidence
-        Evidence codes of the annotations that count; empty for all.
-
-    Returns
-    -------
-    pd.DataFrame
-        Columns gene (symbol) and term, each pair once. What a GAF file says that a gene is not (NOT) is left out.
-
-    Raises
-    ------
-    WcedError
-        If the file is of another form, or has no evidence codes, which `evidence` needs.
+    A file with `.gaf` in its name is a GAF file, of which only annotations with these evidence codes count (none given:
+    all), and none with NOT; otherwise TSV with the columns `gene` and `GO`. WcedError for a file of another form.
     """
     what = "annotations of genes with GO terms"
     gaf = ".gaf" in existing(path, what).suffixes

@@ -38,10 +38,7 @@ def local_file(reference: Reference, folder: str | Path) -> str:
 def opened(reference: Reference, folder: str | Path) -> Iterator[Path]:
     """Give the plain file that `reference` means while the block runs.
 
-    Raises
-    ------
-    WcedError
-        If it is not there, has another SHA-256 (of a URL or a path), or its archive lacks it.
+    WcedError if it is missing, has another SHA-256 (of a URL or a path), or its archive lacks it.
     """
     local = local_file(reference, folder)
     on_disk = {"archive": reference.archive} if reference.archive else {"path": local}
@@ -51,13 +48,7 @@ def opened(reference: Reference, folder: str | Path) -> Iterator[Path]:
 
 
 def fetch(url: str, digest: str, target: str | Path) -> None:
-    """Download a file, checked by its SHA-256.
-
-    Raises
-    ------
-    WcedError
-        If the address gives no file, or one of another SHA-256; nothing is then written.
-    """
+    """Download a file; WcedError, and nothing is written, if there is none or it has another SHA-256."""
     with whole_file(target) as temporary:
         try:
             with urllib.request.urlopen(url, timeout=TIMEOUT) as source, temporary.open("wb") as sink:

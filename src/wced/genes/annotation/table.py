@@ -31,8 +31,7 @@ PROGRAMS = {
     "identity": 3373,
     "unassigned": 11952,
 }
-"""The programs in the order of the decision tree (BMFM-RNA paper, section 9.2), and how many genes the paper has in
-each, of 19,027."""
+"""Programs in the order of the decision tree (BMFM-RNA paper, section 9.2), each with the paper's number of genes."""
 
 RULES = (
     f"core immediate early genes, {' or '.join(DISSOCIATION_TERMS)}; not identity",
@@ -57,23 +56,10 @@ class Annotated:
 
 
 def annotate(settings: Annotation, table: pd.DataFrame, hgnc: str | Path, folder: str | Path) -> Annotated:
-    """Annotate every protein-coding gene with its functional family and its expression program.
+    """Annotate every protein-coding gene of a gene table with its functional family and its expression program.
 
-    Parameters
-    ----------
-    settings
-        Which files say so.
-    table
-        The gene table.
-    hgnc
-        The HGNC complete set (plain or gzipped TSV).
-    folder
-        Folder of the downloaded archives and files.
-
-    Raises
-    ------
-    WcedError
-        If a file is missing or of another form, or a rule names an unknown term.
+    `hgnc` is the HGNC complete set (plain or gzipped TSV), `folder` that of the downloaded archives and files.
+    WcedError if a file is missing or of another form, or a rule names an unknown term.
     """
     universe = Universe(settings, folder, table)
     symbol_g = universe.coding["symbol"]
@@ -136,10 +122,9 @@ def dissociation(universe: Universe, terms: GeneOntology) -> np.ndarray:
 def programs(
     dissociation: np.ndarray, cell_cycle: np.ndarray, housekeeping: np.ndarray, identity: np.ndarray
 ) -> np.ndarray:
-    """Return the program of each gene, text (genes,), from which sets it is in, each bool (genes,).
+    """Return the program of each gene, text (genes,), from its membership in four sets, each bool (genes,).
 
-    The first of dissociation, cell cycle, housekeeping (constitutive) and identity that has the gene decides, but
-    dissociation and cell cycle have no gene that marks a cell type.
+    The first set with the gene decides, but dissociation and cell cycle have no gene that marks a cell type.
     """
     sets = [dissociation & ~identity, cell_cycle & ~identity, housekeeping, identity]
     return np.select(sets, list(PROGRAMS)[:4], "unassigned").astype(object)

@@ -60,23 +60,9 @@ def read_jaspar(path: str | Path) -> pd.DataFrame:
 
 
 def superclasses(factors: pd.DataFrame, names: GeneNames, hgnc_name: pd.Series, is_factor: pd.Series) -> pd.DataFrame:
-    """Return the superclass of genes by JASPAR's class, else, of genes that GO calls factors, by HGNC's name.
+    """Return gene_id and superclass: by JASPAR's class, else, if GO calls the gene a factor, by HGNC's name.
 
-    Parameters
-    ----------
-    factors
-        What `read_jaspar` returns.
-    names
-        Names of genes.
-    hgnc_name
-        HGNC's name of each gene (`zinc finger protein 8`), indexed by Ensembl id.
-    is_factor
-        Whether GO calls the gene a transcription factor (TF_TERM), with the same index.
-
-    Returns
-    -------
-    pd.DataFrame
-        gene_id (each once), superclass.
+    `hgnc_name` (`zinc finger protein 8`) and `is_factor`, whether a gene has TF_TERM, are indexed by Ensembl id.
     """
     patterns = read_text(DATA / "tf_superclasses.tsv", "a table of superclasses", comment="#")
 
