@@ -38,10 +38,10 @@ def test_symbols_of_two_genes_map_to_none(tmp_path):
     [
         ([*ROWS, (M[3], "Gm1", H[0], "ortholog_one2one")], HEAD, f"{H[0]} is ortholog_one2one with two genes"),
         ([*ROWS, (M[0], "Cd3d", H[3], "ortholog_one2one")], HEAD, f"{M[0]} is ortholog_one2one with two genes"),
-        (ROWS, HEAD.replace("homology type", "kind"), "column 'Human homology type' is missing"),
+        (ROWS, HEAD.replace("homology type", "kind"), "column Human homology type is missing"),
     ],
     ids=["human twice", "mouse twice", "column"],
 )
-def test_what_is_refused(tmp_path, rows, head, message):
+def test_other_tables_are_refused(tmp_path, rows, head, message):
     with pytest.raises(WcedError, match=message):
         read_orthologs(written(tmp_path, rows, head))

@@ -18,9 +18,17 @@ def analysed(
     return analyse(errors, sums, genes, section, 0, left_out)
 
 
+def rows_of(analysis: Analysis, table: str, checkpoint: str, **wanted) -> pd.DataFrame:
+    """Return the rows of a table that are of a checkpoint and have the wanted values."""
+    rows = analysis.tables[table]
+    for column, value in {"checkpoint": checkpoint, **wanted}.items():
+        rows = rows[rows[column] == value]
+    return rows
+
+
 @pytest.fixture(scope="session")
 def two_models(tmp_path_factory):
-    """Folder of two checkpoints, their annotation, and places of the winners: 60 identity genes, 40 of them shared."""
+    """Folder of two checkpoints, their annotation, and indices of winners: 60 identity genes, 40 of them shared."""
     folder = tmp_path_factory.mktemp("two_models")
     genes = annotation(3000)
     identity = genes.index[genes["program"] == "identity"].to_numpy()

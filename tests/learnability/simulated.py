@@ -1,4 +1,4 @@
-"""Gene errors and their sums as a training would write them, with winners at known places."""
+"""Gene errors and their sums as a training would write them, with known winners."""
 
 from pathlib import Path
 
@@ -39,20 +39,10 @@ def write_checkpoint(
     scatter: float = 0.05,
     seed: int = 0,
 ) -> None:
-    """Write gene_errors.parquet and gene_error_sums.parquet of a checkpoint that is called as its folder.
+    """Write gene_errors.parquet and gene_error_sums.parquet of a checkpoint with the name of its folder.
 
-    Parameters
-    ----------
-    folder
-        Folder to make.
-    genes
-        `gene_id` and `gene_symbol`.
-    decoder, cells, epochs, blocks, seed
-        Of the training.
-    winners
-        Places of planted winners, whose log errors lie `strength` times `scatter` below the trend.
-    strength, scatter
-        Distance of winners, and standard deviation of all log errors.
+    Log errors of genes have the standard deviation `scatter`; those of `winners` (indices of `genes`) lie `strength`
+    times as far below the trend.
     """
     rng = np.random.default_rng(seed)
     n_genes = len(genes)
@@ -72,24 +62,20 @@ def write_checkpoint(
         frames = []
         for epoch in range(1, epochs + 1):
             mae = last * (1 + 0.3 * (0.5 ** (epoch - 1) - 0.5 ** (epochs - 1)))
-            frame = pd.DataFrame(
-                {
-                    "checkpoint": folder.name,
-                    "decoder": decoder,
-                    "epoch": epoch,
-                    "gene_id": genes["gene_id"],
-                    "gene_symbol": genes["gene_symbol"],
-                    "n": cells,
-                    "n_nonzero": n_nonzero,
-                    "zero_fraction": 1 - n_nonzero / cells,
-                    "mean_nonzero": mean,
-                    "detection_auc": 0.8 + 0.2 * rng.random(n_genes),
-                    "nonzero_mae": mae,
-                    "nonzero_mae_ungated": mae,
-                    "null_mae": null * mean,
-                    "rescaled_mae": mae / mean,
-                    "rescaled_null_mae": null,
-                }
+            frame = genes[["gene_id", "gene_symbol"]].assign(
+                checkpoint=folder.name,
+                decoder=decoder,
+                epoch=epoch,
+                n=cells,
+                n_nonzero=n_nonzero,
+                zero_fraction=1 - n_nonzero / cells,
+                mean_nonzero=mean,
+                detection_auc=0.8 + 0.2 * rng.random(n_genes),
+                nonzero_mae=mae,
+                nonzero_mae_ungated=mae,
+                null_mae=null * mean,
+                rescaled_mae=mae / mean,
+                rescaled_null_mae=null,
             )
             frames.append(frame)
     folder.mkdir(parents=True)

@@ -1,7 +1,7 @@
 import pytest
 
 from wced.ontology import label_of
-from wced.ontology.labels import FILES, _schema, covering, current, spelled
+from wced.ontology.labels import FILES, covering, current, schema, spelled
 
 
 @pytest.mark.parametrize(
@@ -29,27 +29,25 @@ def test_label_of(term, label):
 @pytest.mark.parametrize(
     ("term", "other"),
     [
-        ("CL:0000084", "CL:0000084"),
-        ("CL:0000328", "CL:4023154"),
-        ("HsapDv:0000087", "HsapDv:0000258"),
-        ("HsapDv:0000083", "HsapDv:0000261"),
-        ("HsapDv:0000088", "HsapDv:0000226"),
-        ("EFO:0009310", "EFO:0009899"),
-        ("HANCESTRO:0527", "AfPO:0000274"),
-        ("HANCESTRO:0029", None),
-        ("CL:0000012", None),
-        ("CL:9999999", None),
+        pytest.param("CL:0000084", "CL:0000084", id="current"),
+        pytest.param("CL:0000328", "CL:4023154", id="replaced"),
+        pytest.param("HsapDv:0000087", "HsapDv:0000258", id="consider one above the other"),
+        pytest.param("HsapDv:0000083", "HsapDv:0000261", id="consider one"),
+        pytest.param("HsapDv:0000088", "HsapDv:0000226", id="consider several"),
+        pytest.param("EFO:0009310", "EFO:0009899", id="assay"),
+        pytest.param("HANCESTRO:0527", "AfPO:0000274", id="by another prefix"),
+        pytest.param("HANCESTRO:0029", None, id="by no term"),
+        pytest.param("CL:0000012", None, id="consider all cells"),
+        pytest.param("CL:9999999", None, id="no such"),
     ],
-    ids=["current", "replaced", "consider one above the other", "consider one", "consider several", "assay",
-         "by another prefix", "by no term", "consider all cells", "no such"],
-)  # fmt: skip
+)
 def test_current(term, other):
     assert current(term) == other
 
 
 @pytest.mark.parametrize("ontology", sorted(set(FILES.values()) - {"CVCL"}))
-def test_what_stands_in_is_current(ontology):
-    deprecated = [term for term, record in _schema().ontology(ontology).items() if record["deprecated"]]
+def test_replacements_are_current(ontology):
+    deprecated = [term for term, record in schema().ontology(ontology).items() if record["deprecated"]]
     stand_ins = {current(term) for term in deprecated} - {None}
     assert stand_ins and stand_ins == {current(term) for term in stand_ins}
 

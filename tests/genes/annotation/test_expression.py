@@ -48,14 +48,8 @@ def test_specificity_by_hand(row, expected):
 def test_specificity_is_what_the_rule_says(row):
     top = sorted(row, reverse=True)
     sizes = [k for k in range(1, min(10, len(row) - 1) + 1) if top[k - 1] > 0 and top[k - 1] >= 4 * top[k]]
-    expected = expression.OTHER
-    if top[0] < 1:
-        expected = expression.NOT_DETECTED
-    elif 1 in sizes:
-        expected = expression.ENRICHED
-    elif sizes:
-        expected = expression.GROUP_ENRICHED
-    assert expression.specificity(frame(row)).tolist() == [expected]
+    enriched = expression.ENRICHED if 1 in sizes else expression.GROUP_ENRICHED if sizes else expression.OTHER
+    assert expression.specificity(frame(row)).tolist() == [expression.NOT_DETECTED if top[0] < 1 else enriched]
 
 
 def test_housekeeping_takes_the_high_and_even():
@@ -66,7 +60,7 @@ def test_housekeeping_takes_the_high_and_even():
     assert sorted(expression.housekeeping(table.iloc[::-1])) == ["g0", "g1"]
 
 
-def test_equal_housekeeping_genes_are_settled_by_id():
+def test_equal_housekeeping_genes_are_ordered_by_id():
     table = frame(*[[5, 5]] * 10)
     assert expression.housekeeping(table.iloc[::-1]).tolist() == ["g0", "g1"]
 
@@ -84,7 +78,7 @@ def test_read_takes_tissues_and_leaves_out_the_unknown(tmp_path):
     [
         ("gene,a,b\nE1,1,2\n", "Ensembl_Gene_ID is missing"),
         ("Ensembl_Gene_ID,a\nE1,1\n", "has 1 columns"),
-        ("Ensembl_Gene_ID,a,b\nE1,1,2\nE1,1,2\n", "gene E1 stands there twice"),
+        ("Ensembl_Gene_ID,a,b\nE1,1,2\nE1,1,2\n", "gene E1 has two rows"),
         ("Ensembl_Gene_ID,a,b\nE1,1,x\n", "not made of numbers"),
         ("Ensembl_Gene_ID,a,b\nE1,1,-2\n", "negative"),
         ("Ensembl_Gene_ID,a,b\nE1,1,0\n", "b has no expression at all"),
@@ -95,14 +89,13 @@ def test_read_takes_tissues_and_leaves_out_the_unknown(tmp_path):
 def test_wrong_expression_is_refused(tmp_path, text, words):
     path = tmp_path / "t.csv"
     path.write_text(text)
-    with pytest.raises(WcedError, match=words) as error:
+    with pytest.raises(WcedError, match=f"t.csv: .*{words}"):
         expression.read_expression(path)
-    assert str(path) in str(error.value)
 
 
 def test_hpas_own_category(tmp_path):
     path = tmp_path / "proteinatlas.tsv"
-    path.write_text("Gene\tEnsembl\tRNA single cell type specificity\tx\nA\tE1\tGroup enriched\t1\nB\tE2\t\t2\n")
+    path.write_text("Gene\tEnsembl\tRNA single cell type specificity\nA\tE1\tGroup enriched\nB\tE2\t\n")
     assert expression.read_specificity(path).to_dict() == {"E1": "Group enriched", "E2": ""}
     path.write_text("Gene\tEnsembl\nA\tE1\n")
     with pytest.raises(WcedError, match="RNA single cell type specificity"):

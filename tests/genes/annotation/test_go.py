@@ -150,9 +150,8 @@ def test_tsv_keeps_each_pair_once(tmp_path):
 def test_wrong_annotation_is_refused(tmp_path, name, text, evidence, words):
     path = tmp_path / name
     path.write_text(text)
-    with pytest.raises(WcedError, match=words) as error:
+    with pytest.raises(WcedError, match=f"{name}: .*{words}"):
         read_annotation(path, evidence)
-    assert str(path) in str(error.value)
 
 
 def test_a_graph_without_terms_is_refused(tmp_path):

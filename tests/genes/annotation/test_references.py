@@ -50,20 +50,18 @@ def test_another_file_is_refused_and_not_kept(remote, tmp_path):
 
 def test_a_changed_file_is_not_opened(tmp_path):
     (tmp_path / "a.txt").write_text("A\n")
-    with (
-        pytest.raises(WcedError, match="has sha256"),
-        references.opened(Reference(path=str(tmp_path / "a.txt"), sha256="0" * 64), tmp_path),
-    ):
+    reference = Reference(path=str(tmp_path / "a.txt"), sha256="0" * 64)
+    with pytest.raises(WcedError, match="has sha256"), references.opened(reference, tmp_path):
         pass
 
 
-def test_version_says_no_place(tmp_path):
+def test_version_has_no_path(tmp_path):
     assert references.version(Reference(path=str(tmp_path / "a.txt"))) == "a.txt"
     assert references.version(Annotation().go_graph) == "go3==0.3.0 go-basic.obo"
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("keys", "words"),
     [
         ({}, "exactly one of"),
         ({"path": "a", "url": "b", "sha256": "c"}, "exactly one of"),
@@ -72,9 +70,9 @@ def test_version_says_no_place(tmp_path):
     ],
     ids=["none", "two", "no hash", "no member"],
 )
-def test_a_reference_says_where_and_what(given, words):
+def test_a_reference_says_where_and_what(keys, words):
     with pytest.raises(ValidationError, match=words):
-        Reference(**given)
+        Reference(**keys)
 
 
 def test_jaspar_is_not_needed_with_tfclass():
@@ -93,9 +91,9 @@ def test_ids_and_old_symbols_resolve():
             "alias_symbols": [[], ["NICK"]],
         }
     )
-    given = np.array(["OLD", "NICK", "ENSG00000000002.7", "ENSG00000000009", "LOC1"], dtype=object)
+    words = np.array(["OLD", "NICK", "ENSG00000000002.7", "ENSG00000000009", "LOC1"], dtype=object)
     expected = ["ENSG00000000001", "ENSG00000000002", "ENSG00000000002", "ENSG00000000009", ""]
-    assert references.gene_ids(given, gene_names(table)).tolist() == expected
+    assert references.gene_ids(words, gene_names(table)).tolist() == expected
 
 
 def test_an_empty_list_is_refused(tmp_path):

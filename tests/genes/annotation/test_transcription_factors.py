@@ -46,13 +46,11 @@ def test_jaspar_has_human_factors_without_dimers(jaspar):
 
 
 def test_class_goes_before_name_and_a_name_needs_the_term(jaspar):
-    hgnc = pd.Series(
-        ["zinc finger like", "zinc finger protein 1", "zinc finger protein 2", "homeobox A1", "SKI", "x", "x"],
-        index=IDS,
-    )
+    texts = ["zinc finger like", "zinc finger protein 1", "zinc finger protein 2", "homeobox A1", "SKI", "x", "x"]
+    hgnc = pd.Series(texts, index=IDS)
     is_factor = pd.Series([True, True, False, True, True, True, True], index=IDS)
-    found = superclasses(read_jaspar(jaspar), names(), hgnc, is_factor).set_index("gene_id")["superclass"]
-    assert found.rename(dict(zip(IDS, SYMBOLS, strict=True))).to_dict() == {
+    superclass = superclasses(read_jaspar(jaspar), names(), hgnc, is_factor).set_index("gene_id")["superclass"]
+    assert superclass.rename(dict(zip(IDS, SYMBOLS, strict=True))).to_dict() == {
         "JUN": "1",  # by its class under a previous symbol, although its name here says zinc finger
         "FOXA1": "3",
         "ZNF1": "2",
