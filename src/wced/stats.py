@@ -24,18 +24,15 @@ CELLS = (
 
 @dataclass(frozen=True)
 class Score:
-    """A value with its 95% interval, or the reason why there is no value."""
+    """A value with its 95% interval, or the reason why there is no value; numbers that do not exist are NaN."""
 
     value: float = np.nan
-    """The score; NaN where there is none."""
     ci_low: float = np.nan
-    """Lower end of the interval; NaN where there is none."""
+    """Lower end of the interval."""
     ci_high: float = np.nan
-    """Upper end of the interval; NaN where there is none."""
+    """Upper end of the interval."""
     ci_method: str = ""
-    """Method of the interval."""
     reason: str = ""
-    """Why there is no value."""
     n: int | None = None
     """Cells scored, where they are not those of the other scores."""
 
@@ -64,19 +61,16 @@ def bootstrap_counts(count_u: np.ndarray, seed: int) -> np.ndarray:
 
 
 def percentiles(value: float, sampled_b: np.ndarray, over: str, n: int | None = None) -> Score:
-    """Return a value with the 2.5% and 97.5% percentiles of `sampled_b`, its values in the samples that define one.
+    """Return a value with the 2.5% and 97.5% percentiles of its values in `SAMPLES` samples, NaN left out.
 
-    There are `SAMPLES` samples; `over` says in words what was sampled.
+    `over` says in words what was sampled.
     """
     low, high = np.percentile(sampled_b, [2.5, 97.5])
     return Score(float(value), float(low), float(high), f"percentiles of {SAMPLES} bootstraps over {over}", n=n)
 
 
 def over_datasets(value_d: np.ndarray) -> Score:
-    """Return the mean of the values of datasets with its bootstrap interval, which fewer than two datasets do not have.
-
-    Up to 5 datasets, all n^n samples with replacement are used once, so that nothing is random.
-    """
+    """Return the mean over datasets with its bootstrap interval; of up to 5, each possible sample is used once."""
     n = len(value_d)
     if n < 2:
         return Score(float(value_d[0]) if n else np.nan)
@@ -93,7 +87,7 @@ def over_datasets(value_d: np.ndarray) -> Score:
 def defined_percentiles(value_r: np.ndarray) -> tuple[float, float]:
     """Return the 2.5% and 97.5% percentiles of the samples that have a value; NaN if fewer than half of them do.
 
-    Percentiles are samples themselves (nearest rank), so that an infinite odds ratio is possible and no average of it.
+    They are samples themselves (nearest rank): an average with an infinite odds ratio would mean nothing.
     """
     defined_r = value_r[~np.isnan(value_r)]
     if 2 * len(defined_r) < len(value_r) or len(defined_r) == 0:
@@ -125,8 +119,8 @@ def standard_errors(
 def over_cells(value_c: np.ndarray, sampled_s: np.ndarray) -> Score:
     """Return the mean over seeds of the clustering, with the interval of the variance over cells and over seeds.
 
-    With the value v_c on all cells for each of C seeds (one for a value that does not depend on it), and `sampled_s`,
-    the mean over seeds in each sample of `bootstrap_weights`,
+    With the value v_c on all cells for each of C seeds (one where it has none), and the bootstrap `sampled_s` of their
+    mean,
 
         V_cells = variance of the bootstrap, V_seeds = variance of v_c / C (both with n - 1),
         interval = mean of v_c ± t √(V_cells + V_seeds),
@@ -141,8 +135,10 @@ def over_cells(value_c: np.ndarray, sampled_s: np.ndarray) -> Score:
     between, method = 0.0, CELLS
     if seeds > 1:
         between = float(np.var(value_c, ddof=1)) / seeds
-        method = f"t interval of the variance of {CELL_SAMPLES} bootstraps over cells plus that of the mean over "
-        method += f"{seeds} seeds of the clustering"
+        method = (
+            f"t interval of the variance of {CELL_SAMPLES} bootstraps over cells plus that of the mean over {seeds}"
+        )
+        method += " seeds of the clustering"
     freedom = (cells + between) ** 2 * (seeds - 1) / between**2 if between > 0 else np.inf
     return standard_errors(float(np.mean(value_c)), np.sqrt(cells + between), method, freedom=freedom)
 
@@ -200,10 +196,7 @@ def woolf(
 
 
 def adjusted(p: Sequence[float], method: str) -> np.ndarray:
-    """Return p-values corrected by a method of statsmodels' `multipletests`: `holm`, or `fdr_bh` for q-values.
-
-    Those that are NaN are no tests and stay NaN.
-    """
+    """Return p-values corrected by statsmodels' `multipletests`, `holm` or `fdr_bh`; NaN are no tests and stay NaN."""
     from statsmodels.stats.multitest import multipletests
 
     corrected = np.array(p, dtype=np.float64)
@@ -215,14 +208,14 @@ def adjusted(p: Sequence[float], method: str) -> np.ndarray:
 
 def outcome(low: float, high: float) -> str:
     """Return `better`, `worse`, `tie` where the 95% interval of a difference holds zero, or `unknown` without one."""
-    if np.isnan(low) or np.isnan(high):
+    if np.isnan([low, high]).any():
         return "unknown"
     return "better" if low > 0 else "worse" if high < 0 else "tie"
 
 
 def outcome_of(a: Score | pd.Series, b: Score | pd.Series) -> str:
-    """Return `outcome` of two values of one dataset, of which higher is better and only their own intervals are known.
+    """Return `outcome` of two values, higher being better: they differ where their own intervals do not overlap.
 
-    They differ where these do not overlap. That is stricter than the interval of the difference.
+    That is stricter than the interval of the difference, which has to be known for `outcome`.
     """
     return outcome(a.ci_low - b.ci_high, a.ci_high - b.ci_low)

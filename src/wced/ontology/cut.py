@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 
 from wced.errors import WcedError
 from wced.files import existing
@@ -19,10 +20,9 @@ from wced.ontology.cell_ontology import CellOntology
 class OntologyCut:
     """A directed acyclic graph of the terms of a corpus and all their ancestors.
 
-    T is the number of terms and L the number of leaves. A term of the corpus that has a descendant in the corpus is
-    internal: its probability is the sum of those of the leaves below it (BMFM-RNA paper, section 4.2.1). An internal
-    term may also have a *residual leaf*: the term, not further specified. Without it the most probable leaf can never
-    be the term itself. A residual leaf has the id of its term.
+    It has T terms and L leaves. A term of the corpus with a descendant in the corpus is internal: its probability is
+    the sum of those of the leaves below it (BMFM-RNA paper, section 4.2.1). An internal term may also have a *residual
+    leaf* of the same id: the term, not further specified. Without it the most probable leaf is never the term itself.
     """
 
     terms: tuple[str, ...]
@@ -32,7 +32,7 @@ class OntologyCut:
     parents: tuple[tuple[int, ...], ...]
     """Indices of the direct parents of each term; empty for the root."""
     residuals: tuple[int, ...] = ()
-    """Indices, ascending, of the internal terms that have a residual leaf; never the root, which every cell is."""
+    """Indices, ascending, of the internal terms with a residual leaf; never the root, which every cell is."""
 
     def __post_init__(self) -> None:
         roots = [term for term, parents in zip(self.terms, self.parents, strict=True) if not parents]
@@ -54,10 +54,7 @@ class OntologyCut:
 
     @cached_property
     def leaves(self) -> np.ndarray:
-        """Index (int64, length L) of the term that each leaf names.
-
-        First the terms without a child in the cut, then those with a residual leaf, both ascending.
-        """
+        """Term (int64, length L) of each leaf: those without a child, then those with a residual, both ascending."""
         internal = [parent for parents in self.parents for parent in parents]
         childless = np.setdiff1d(np.arange(len(self.terms)), internal)
         return np.concatenate([childless, np.array(self.residuals, dtype=np.int64)])
@@ -83,33 +80,29 @@ class OntologyCut:
         return np.ascontiguousarray(self.ancestors_tt[self.leaves].T)
 
     def node_probabilities(self, leaf_logits_nl: np.ndarray) -> np.ndarray:
-        """Return the probability of every term for each cell, cells × terms (float64), from logits of the leaves.
+        """Return the probability of every term, cells × terms (float64), from logits of the leaves, cells × leaves.
 
         A softmax over the leaves, summed over the leaves below each term (section 4.2.1, equation 1); the root's is 1.
         """
-        return self.roll_up(self._softmax(leaf_logits_nl))
+        return self.roll_up(softmax(self._checked(leaf_logits_nl), axis=1))
 
     def roll_up(self, leaf_probabilities_nl: np.ndarray) -> np.ndarray:
         """Return the probability of every term, cells × terms (float64), from those of the leaves, cells × leaves."""
         return self._checked(leaf_probabilities_nl) @ self.descendant_leaves_tl.T.astype(np.float64)
 
     def leaf_argmax(self, leaf_logits_nl: np.ndarray) -> np.ndarray:
-        """Return the term index of each cell's most probable leaf (the paper's decoding unless it says otherwise)."""
+        """Return the term of each cell's most probable leaf (the paper's decoding unless it says otherwise)."""
         return self.leaves[self._checked(leaf_logits_nl).argmax(axis=1)]
 
     def greedy(self, leaf_logits_nl: np.ndarray) -> np.ndarray:
-        """Return the term index at which each cell's descent from the root ends (see `descents`).
-
-        It favours the subtree that holds most probability, where `leaf_argmax` favours the single best leaf.
-        """
-        return self.descents(self._softmax(leaf_logits_nl))[:, -1]
+        """Return the term at which each cell's `descents` end; that favours the subtree with most probability."""
+        return self.descents(softmax(self._checked(leaf_logits_nl), axis=1))[:, -1]
 
     def descents(self, leaf_probability_nl: np.ndarray) -> np.ndarray:
         """Return the terms that each cell passes when it always takes its most probable child.
 
-        It ends at a term without a child, or at one whose residual leaf is more probable than each of its children. Of
-        equally probable children the one with the smaller id is taken. Indices of terms (int64), cells × steps, from
-        the root; the last term is repeated while other cells go on.
+        Indices of terms (int64), cells × steps: from the root to a term without a child, or one whose residual leaf is
+        more probable than each child; the last is repeated while other cells go on. Ties go to the smaller id.
         """
         leaf_probability_nl = self._checked(leaf_probability_nl)
         probability_nt = self.roll_up(leaf_probability_nl)
@@ -131,15 +124,12 @@ class OntologyCut:
             passed[-1][moving] = child_nt[goes_n].argmax(axis=1)
 
     def to_json(self) -> dict[str, Any]:
-        """Return a plain dict from which `from_json` makes the same cut without the ontology."""
+        """Return a plain dict, from which `from_json` makes the same cut."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "OntologyCut":
-        """Return the cut of a dict from `to_json`; raise WcedError if it is not one.
-
-        Without the key `residuals` (formats before 4) no term has a residual leaf.
-        """
+        """Return the cut of a dict from `to_json`, without `residuals` before format 4; WcedError if it is not one."""
         try:
             return cls(
                 terms=tuple(record["terms"]),
@@ -152,23 +142,18 @@ class OntologyCut:
 
     @classmethod
     def read(cls, path: str | Path) -> "OntologyCut":
-        """Read a JSON file of `to_json`; raise WcedError naming it if it is missing or something else."""
+        """Read a JSON file of `to_json`; WcedError if it is missing or something else."""
         text = existing(path, "the ontology of a hierarchical head").read_text()
         try:
             return cls.from_json(json.loads(text))
         except (ValueError, TypeError, WcedError) as failure:
             raise WcedError(f"{path}: not the ontology of a model: {failure}") from None
 
-    def _softmax(self, leaf_logits_nl: np.ndarray) -> np.ndarray:
-        logits_nl = self._checked(leaf_logits_nl)
-        odds_nl = np.exp(logits_nl - logits_nl.max(axis=1, keepdims=True))
-        return odds_nl / odds_nl.sum(axis=1, keepdims=True)
-
-    def _checked(self, leaf_logits_nl: np.ndarray) -> np.ndarray:
-        logits_nl = np.asarray(leaf_logits_nl, dtype=np.float64)
-        if logits_nl.ndim != 2 or logits_nl.shape[1] != len(self.leaves):
-            raise WcedError(f"leaf values: shape {logits_nl.shape}, expected cells × {len(self.leaves)} leaves")
-        return logits_nl
+    def _checked(self, values_nl: np.ndarray) -> np.ndarray:
+        values_nl = np.asarray(values_nl, dtype=np.float64)
+        if values_nl.ndim != 2 or values_nl.shape[1] != len(self.leaves):
+            raise WcedError(f"leaf values: shape {values_nl.shape}, expected cells × {len(self.leaves)} leaves")
+        return values_nl
 
 
 def cut(ontology: CellOntology, terms: Iterable[str], *, residuals: bool = False) -> OntologyCut:

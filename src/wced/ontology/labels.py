@@ -13,9 +13,9 @@ _ID = re.compile(r"(?:.*[/.]|obo:)?([A-Za-z]+)[:_](\w+)")
 
 
 def spelled(text: str) -> str | None:
-    """Return an id as CELLxGENE spells it (`CL:0000084`, `CVCL_0030`); None for what is no id of a known ontology.
+    """Return an id as CELLxGENE spells it (`CL:0000084`, `CVCL_0030`); None if it is not of a known ontology.
 
-    `CL_0000084`, `obo:CL_0000084`, `http://purl.obolibrary.org/obo/CL_0000084` and other capitals are understood.
+    `cl_0000084`, `obo:CL_0000084` and `http://purl.obolibrary.org/obo/CL_0000084` are understood.
     """
     match = _ID.fullmatch(text)
     prefix = match and {name.lower(): name for name in FILES}.get(match[1].lower())
@@ -38,10 +38,10 @@ def label_of(term: str) -> str | None:
 
 @cache
 def current(term: str) -> str | None:
-    """Return a term, or the current one that stands in for it if it is deprecated; None if there is none.
+    """Return a term, or the current one that replaces it if it is deprecated; None if there is none.
 
-    That is the term of `replaced_by`, or where the ontology only names terms to `consider`, the one that is `covering`
-    them all: `adult stage` (HsapDv:0000087) became `adult stage` (HsapDv:0000258) or `prime adult stage`, a part of it.
+    That is the term of `replaced_by`, or else the one `covering` all terms to `consider`: HsapDv:0000258 for
+    HsapDv:0000087, both `adult stage`, where the other term to consider is a part of the former.
     """
     record = _record(term)
     if record is None or not record["deprecated"]:
@@ -51,9 +51,9 @@ def current(term: str) -> str | None:
 
 
 def covering(terms: Iterable[str]) -> str | None:
-    """Return the most specific term that is, or is above, each of some current terms.
+    """Return the most specific term that is, or is above, each of some current terms; None without exactly one.
 
-    None if there are no terms, if several are as specific, or if only the root of the ontology covers different terms.
+    The root of an ontology covers no different terms.
     """
     terms = set(terms)
     if len(terms) == 1:
