@@ -61,16 +61,13 @@ def bootstrap_counts(count_u: np.ndarray, seed: int) -> np.ndarray:
 
 
 def percentiles(value: float, sampled_b: np.ndarray, over: str, n: int | None = None) -> Score:
-    """Return a value with the 2.5% and 97.5% percentiles of its values in `SAMPLES` samples, NaN left out.
-
-    `over` says in words what was sampled.
-    """
+    """Return a value with the 2.5% and 97.5% percentiles of its defined values in `SAMPLES` samples of `over`."""
     low, high = np.percentile(sampled_b, [2.5, 97.5])
     return Score(float(value), float(low), float(high), f"percentiles of {SAMPLES} bootstraps over {over}", n=n)
 
 
 def over_datasets(value_d: np.ndarray) -> Score:
-    """Return the mean over datasets with its bootstrap interval; of up to 5, each possible sample is used once."""
+    """Return the mean over datasets with its bootstrap interval; of 2 to 5, each possible sample is used once."""
     n = len(value_d)
     if n < 2:
         return Score(float(value_d[0]) if n else np.nan)

@@ -18,14 +18,14 @@ _SUMS = ("n_nonzero", "sum_abs_error", "sum_abs_error_null", "sum_value")
 
 @dataclass(frozen=True)
 class Sums:
-    """Additive sums of the errors of genes in validation blocks (tables.GENE_ERROR_SUMS); float64, (blocks, genes)."""
+    """Sums where genes are expressed in validation blocks (tables.GENE_ERROR_SUMS); float64, (blocks, genes)."""
 
     n_nonzero_bg: np.ndarray
-    """Values where the gene is expressed."""
+    """Number of values."""
     error_bg: np.ndarray
-    """Absolute errors there."""
+    """Absolute errors."""
     null_bg: np.ndarray
-    """Absolute errors of the null there."""
+    """Absolute errors of the null."""
     value_bg: np.ndarray
     """Values."""
 
@@ -71,9 +71,8 @@ def read_sums(path: str | Path, decoder: str, epoch: int, gene_ids: pd.Index) ->
 def bootstrap(sums: Sums, axis: Axis, section: Learnability, seed: int) -> Bootstraps:
     """Sample the blocks with replacement, as many as there are, and fit the errors of each sample.
 
-    The genes, and their zero fractions, stay those of all cells: the question is how sure the errors are, not which
-    genes are expressed. The null predicts the mean of all cells in every sample. There are no samples without genes,
-    or with fewer than `min_blocks` blocks.
+    The genes, their zero fractions and the null's means stay those of all cells: the question is how sure the errors
+    are, not which genes are expressed. There are no samples without genes, or of fewer than `min_blocks` blocks.
     """
     n_blocks, n_genes = sums.error_bg.shape
     samples = section.bootstraps if n_genes and n_blocks >= section.min_blocks else 0

@@ -17,7 +17,7 @@ REGIMES = ("all", "sparse", "dense")
 """Which genes a row of a table is about."""
 
 UNSEEN = 0.5
-"""Share of a family's or program's genes left out of the input from which on nothing is said of the group."""
+"""Share of genes left out of the input from which on a family or program is not judged."""
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,15 @@ class Model:
     """What the analyses of one decoder of one checkpoint share."""
 
     checkpoint: str
-    """Checkpoint."""
     decoder: str
     """wced or mlm."""
     name: str
     """The checkpoint, with the decoder where it has several."""
     every: pd.DataFrame
-    """Genes of the last epoch (tables.GENE_ERRORS) with `improvement`, `family`, `program`, `regime` and `left_out`:
-    the groups for which the input leaves out the gene; empty for a gene that the model reads."""
+    """Genes of the last epoch (tables.GENE_ERRORS) with `improvement`, `family`, `program`, `regime` and `left_out`,
+    the groups for which the input leaves out the gene."""
     genes: pd.DataFrame
-    """The reliable of them that the model reads, in the same order, with the arrays of the fit: `z`, `winner`, `loser`,
-    `judged`. Detection AUCs of too few zeros are NaN."""
+    """The reliable of them that the model reads, with the arrays of the fit. Detection AUCs of few zeros are NaN."""
     axis: Axis
     """Zero fractions of `genes`."""
     fitted: Fit
@@ -43,7 +41,7 @@ class Model:
     bootstraps: Bootstraps
     """Samples of validation blocks."""
     intervals: str
-    """How intervals were made, or why there are none."""
+    """Method of the intervals, or why there are none."""
 
     @property
     def key(self) -> dict[str, str]:
@@ -72,16 +70,15 @@ class Model:
 
 
 def left_out_reason(checkpoint: str, words: Iterable[str]) -> str:
-    """Return why nothing is said of genes; `words` are the gene groups for which each of them is left out."""
+    """Return why genes are not judged; `words` are the gene groups for which each of them is left out."""
     groups = dict.fromkeys(group for word in words for group in word.split(", "))
     return f"left out of the input of {checkpoint}: {', '.join(groups)}"
 
 
 def models_of(last: pd.DataFrame, sums: dict[str, Path], section: Learnability, seed: int) -> list[Model]:
-    """Return the models of errors of last epochs, with `family`, `program` and `left_out`, in their order.
+    """Return the models of errors of last epochs (with `family`, `program` and `left_out`), in their order.
 
-    `sums` has the file of tables.GENE_ERROR_SUMS of each checkpoint. WcedError if sums lack the last epoch, or are not
-    those of the errors.
+    `sums` has the file of tables.GENE_ERROR_SUMS of each checkpoint; WcedError if it is not that of the errors.
     """
     decoders = last.groupby("checkpoint")["decoder"].nunique()
     models = []

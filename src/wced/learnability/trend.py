@@ -24,9 +24,9 @@ class Axis:
     order_g: np.ndarray
     """Genes by ascending zero fraction."""
     low_g: np.ndarray
-    """First position in `order_g` of the window around each gene of `order_g`."""
+    """Where in `order_g` the window around each gene of `order_g` begins."""
     high_g: np.ndarray
-    """Position after the window's last."""
+    """Where it ends."""
 
 
 @dataclass(frozen=True)
