@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from wced.genes.annotation.families import read_families
-from wced.genes.annotation.table import CELL_CYCLE_TERM, DISSOCIATION_TERMS
+from wced.genes.annotation.table import CELL_CYCLE_TERM, DISSOCIATION_TERMS, read_families
 
 
 def write_annotation(folder: Path, genes: pd.DataFrame) -> dict[str, Any]:

@@ -132,10 +132,8 @@ def over_cells(value_c: np.ndarray, sampled_s: np.ndarray) -> Score:
     between, method = 0.0, CELLS
     if seeds > 1:
         between = float(np.var(value_c, ddof=1)) / seeds
-        method = (
-            f"t interval of the variance of {CELL_SAMPLES} bootstraps over cells plus that of the mean over {seeds}"
-        )
-        method += " seeds of the clustering"
+        method = f"t interval of the variance of {CELL_SAMPLES} bootstraps over cells plus that of the mean over "
+        method += f"{seeds} seeds of the clustering"
     freedom = (cells + between) ** 2 * (seeds - 1) / between**2 if between > 0 else np.inf
     return standard_errors(float(np.mean(value_c)), np.sqrt(cells + between), method, freedom=freedom)
 

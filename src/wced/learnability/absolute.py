@@ -5,8 +5,7 @@ import pandas as pd
 
 from wced.config.learnability import Learnability
 from wced.learnability.genes import improvement
-from wced.learnability.models import REGIMES, Model
-from wced.learnability.published import published
+from wced.learnability.models import REGIMES, Model, published
 from wced.stats import defined_percentiles
 from wced.tables import LEARNABILITY_FACTS, LEARNABILITY_FAMILIES
 

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 
 from wced.config.learnability import Learnability
-from wced.learnability.models import REGIMES, Model
-from wced.learnability.published import published
+from wced.learnability.models import REGIMES, Model, published
 from wced.tables import LEARNABILITY_AGREEMENT, LEARNABILITY_EXCLUSIVE
 
 

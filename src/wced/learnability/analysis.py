@@ -19,7 +19,6 @@ from wced.progress import progress
 
 MADE = (tables.GENE_ERRORS, *(table for name, table in tables.TABLES.items() if "learnability" in name))
 """Tables of the analysis, in the order of their schemas; of the errors, the last epochs."""
-
 SETTINGS = {
     "window": (0.025, 0.05, 0.1, 0.2, 0.4),
     "z": (1.5, 2.0, 2.5, 3.0),

@@ -4,17 +4,14 @@ import numpy as np
 import pandas as pd
 
 from wced.config.learnability import Learnability
-from wced.learnability.models import REGIMES, Model
-from wced.learnability.published import published
+from wced.learnability.models import REGIMES, Model, published
 from wced.stats import adjusted, defined_percentiles, exact_odds, odds_ratio, wilson
 from wced.tables import LEARNABILITY_ENRICHMENT
 
 IDENTITY, DISSOCIATION, UNASSIGNED = "identity", "dissociation", "unassigned"
 """Programs that are compared by name (BMFM-RNA paper, section 9.2)."""
-
 PROGRAMS = (IDENTITY, "constitutive", "cell_cycle", DISSOCIATION, UNASSIGNED)
 """All programs, in the order in which figures show them."""
-
 OTHERS = "all other genes"
 """What a family is compared with."""
 

@@ -13,10 +13,8 @@ from wced.tables import LEARNABILITY, LEARNABILITY_SUMMARY
 
 MODEL_FILES = ("config.json", "vocabulary.tsv", "input_genes.tsv")
 """Files of a checkpoint's model that are read here."""
-
 NOT_ANNOTATED = "not annotated"
 """Family and program of a gene that the annotation lacks."""
-
 ALL_READ = pd.DataFrame(columns=["gene_id", "gene_symbol", "left_out"], dtype=object)
 """What `left_out` returns for an input that leaves out no gene."""
 

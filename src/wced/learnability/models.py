@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,10 @@ from wced.errors import WcedError
 from wced.learnability.confidence import Bootstraps, bootstrap, read_sums
 from wced.learnability.genes import improvement
 from wced.learnability.trend import Axis, Fit, axis_of, fit
+from wced.tables import read_text
 
 REGIMES = ("all", "sparse", "dense")
 """Which genes a row of a table is about."""
-
 UNSEEN = 0.5
 """Share of genes left out of the input from which on a family or program is not judged."""
 
@@ -144,3 +145,14 @@ def gene_table(model: Model, section: Learnability, proxies: str) -> pd.DataFram
     ]
     reason = np.select(*zip(*reasons, strict=True), "no local standard deviation")
     return table.assign(call=table["call"].fillna("not judged"), reason=reason, program_is_proxy=bool(proxies))
+
+
+@cache
+def _published() -> dict[tuple[str, ...], str]:
+    rows = read_text(Path(__file__).with_name("published.tsv"), "the paper's numbers")
+    return {tuple(row[:5]): row[5] for row in rows.itertuples(index=False)}
+
+
+def published(table: str, decoder: str, regime: str, measure: str, group: str = "") -> str:
+    """Return a number of the BMFM-RNA paper's text (sections 2.2 and 10), as text; empty where it has none."""
+    return _published().get((table, decoder, regime, group, measure), "")

@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from wced.errors import WcedError
-from wced.genes.annotation.families import COLUMNS, assign, read_families, rule_text
 from wced.genes.annotation.go import gene_ontology, read_graph
+from wced.genes.annotation.table import COLUMNS, families, read_families, rule_text
 
 TERMS = sorted({term for row in read_families()["go"] for term in row})
 
@@ -23,7 +23,7 @@ def families_of(graph, genes, rules=None):
     pairs = [(symbol, f"GO:{term}") for symbol, terms, _ in genes for term in terms]
     ontology = gene_ontology(graph, pd.DataFrame(pairs, columns=["gene_id", "term"], dtype=object), symbols)
     superclasses = np.array([superclass for _, _, superclass in genes], dtype=object)
-    return rules["row"].to_numpy()[assign(rules, pd.Series(symbols, dtype=object), ontology, superclasses)].tolist()
+    return rules["row"].to_numpy()[families(rules, pd.Series(symbols, dtype=object), ontology, superclasses)].tolist()
 
 
 def test_the_packages_rules_are_the_papers_table():

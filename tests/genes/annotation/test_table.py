@@ -13,8 +13,7 @@ from wced import genes, tables
 from wced.cli import commands
 from wced.config.annotation import Annotation
 from wced.errors import WcedError
-from wced.genes.annotation.families import read_families
-from wced.genes.annotation.table import PROGRAMS, annotate, programs
+from wced.genes.annotation.table import PROGRAMS, annotate, programs, read_families
 from wced.genes.table import read_gencode, read_hgnc
 
 

@@ -2,9 +2,8 @@
 
 ::
 
-    files of databases ──► references ──► go ──────────┐
-    gene table ──► universe, which keeps what each     ├──► families ──► table ──► gene_annotation
-                   source says of its genes            │       ▲
-                             expression (HPA) ─────────┤       │
-                             transcription_factors ────┴───────┘
+    files of databases, gene table ──► references: files, and what each says of which genes
+        ├─► go: terms ───────────────────────────┐
+        ├─► transcription_factors: superclasses ─┼─► table: family, program, sources and sizes of groups
+        └─► expression: specificity, breadth ────┘
 """

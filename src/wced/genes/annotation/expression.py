@@ -6,16 +6,13 @@ import numpy as np
 import pandas as pd
 
 from wced.errors import WcedError
-from wced.genes.annotation.references import version
-from wced.genes.annotation.universe import Universe
+from wced.genes.annotation.references import Universe, version
 from wced.tables import read_text
 
 DETECTED = 1.0
 """nTPM from which HPA calls a gene detected."""
-
 FOLD, GROUP = 4.0, 10
 """HPA's rule of specificity: times that expression must be above all other cell types, and the largest group."""
-
 ENRICHED, GROUP_ENRICHED, NOT_DETECTED, OTHER = (
     "Cell type enriched",
     "Group enriched",
@@ -23,10 +20,8 @@ ENRICHED, GROUP_ENRICHED, NOT_DETECTED, OTHER = (
     "Neither enriched nor group enriched",
 )
 """Categories of cell type specificity; the first three are HPA's words."""
-
 HOUSEKEEPING_SHARE = 0.2
 """Share of genes in the proxy of housekeeping: about that of the list of Eisenberg & Levanon (3,804 genes)."""
-
 HOUSEKEEPING_RULE = (
     f"proxy: the {HOUSEKEEPING_SHARE:.0%} of genes with the smallest sum of two ranks over tissues, of the standard "
     "deviation of log2 expression (ascending) and of the lowest expression (descending); tuned: of some 50 variants, "
@@ -34,7 +29,6 @@ HOUSEKEEPING_RULE = (
     "genes (69%) with the 3761 protein-coding ones of the list"
 )
 """The proxy in words."""
-
 SPECIFICITY_RULE = (
     f"proxy: HPA's rule applied to cell type expression: {FOLD:g} times that of any other cell type, in one or in each "
     f"of a group of up to {GROUP}, and at least {DETECTED:g} nTPM"

@@ -12,8 +12,7 @@ from scipy.sparse.csgraph import breadth_first_order
 
 from wced.errors import WcedError
 from wced.files import existing
-from wced.genes.annotation.references import gene_ids
-from wced.genes.annotation.universe import Universe
+from wced.genes.annotation.references import Universe, gene_ids
 from wced.tables import read_text
 
 GAF_SYMBOL, GAF_QUALIFIER, GAF_TERM, GAF_EVIDENCE = 2, 3, 4, 6

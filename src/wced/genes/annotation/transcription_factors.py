@@ -1,7 +1,10 @@
 """Structural superclass of transcription factors: from TFClass, or from JASPAR's classes and HGNC's gene names."""
 
+import re
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
+from fnmatch import translate
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +12,13 @@ import pandas as pd
 
 from wced.errors import WcedError
 from wced.files import existing
-from wced.genes.annotation.families import DATA, fits
 from wced.genes.annotation.go import GeneOntology, read_obo
-from wced.genes.annotation.references import gene_ids
-from wced.genes.annotation.universe import Universe
+from wced.genes.annotation.references import Universe, gene_ids
 from wced.genes.names import GeneNames
 from wced.tables import read_text
 
+DATA = Path(__file__).with_name("data")
+"""The package's own tables."""
 TF_TERM = "GO:0003700"
 """DNA-binding transcription factor activity."""
 
@@ -24,6 +27,14 @@ SELECT DISTINCT matrix.NAME AS name, annotation.VAL AS tf_class FROM MATRIX AS m
 JOIN MATRIX_SPECIES AS species ON species.ID = matrix.ID AND species.TAX_ID = '9606'
 JOIN MATRIX_ANNOTATION AS annotation ON annotation.ID = matrix.ID AND annotation.TAG = 'class'
 """
+
+
+def fits(texts: pd.Series, patterns: Sequence[str]) -> np.ndarray:
+    """Return which texts fit any of the patterns (`*` any text, `[0-9]` a digit), bool (len(texts),)."""
+    if not patterns:
+        return np.zeros(len(texts), dtype=bool)
+    either = re.compile("|".join(map(translate, patterns)))
+    return np.array([either.match(text) is not None for text in texts], dtype=bool)
 
 
 def read_tfclass(path: str | Path) -> pd.DataFrame:
