@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.isotonic import IsotonicRegression
+from statsmodels.nonparametric.smoothers_lowess import lowess
 
 from wced.config.learnability import Learnability
 from wced.learnability.trend import axis_of, fit, window_spread
@@ -13,8 +15,6 @@ def section(**changed) -> Learnability:
 
 def by_loops(zero_fraction, error, changed: Learnability):
     """Trend by scikit-learn's estimator, spread and Z gene by gene."""
-    from sklearn.isotonic import IsotonicRegression
-
     known = np.isfinite(error) & (error > 0)
     y = np.full(len(error), np.nan)
     y[known] = np.log(error[known])
@@ -98,8 +98,6 @@ def test_absolute_differences_are_in_units_of_the_error():
 
 
 def test_lowess_is_that_of_statsmodels():
-    from statsmodels.nonparametric.smoothers_lowess import lowess
-
     rng = np.random.default_rng(1)
     x = np.sort(rng.random(300))
     y = x + 0.1 * rng.standard_normal(300)

@@ -19,60 +19,44 @@ ONTOLOGY = CellOntology(
 )
 
 
-@pytest.fixture
-def diamond() -> OntologyCut:
-    return cut(ONTOLOGY, ["c", "d", "e"])
-
-
-def logits(*probabilities):
-    return np.log(np.array([probabilities]))
+DIAMOND = cut(ONTOLOGY, ["c", "d", "e"])
+#   r → a (labelled) → c, d        leaves: c, d, e, x, then the residuals of a and b
+#   r → b (labelled) → d, e
+#   r → x
+RESIDUAL = OntologyCut(tuple("abcderx"), tuple("ABCDERX"), ((5,), (5,), (0,), (0, 1), (1,), (), (5,)), residuals=(0, 1))
 
 
 def named(graph, indices):
     return [graph.terms[i] for i in indices]
 
 
-def test_cut_holds_ancestors_and_nothing_else(diamond):
-    assert diamond.terms == ("a", "b", "c", "d", "e", "r")
-    assert diamond.labels == ("A", "B", "C", "D", "E", "R")
-    assert diamond.parents == ((5,), (5,), (0,), (0, 1), (1,), ())
-    assert diamond.leaves.tolist() == [2, 3, 4]
-    assert diamond.terms[diamond.root] == "r"
-
-
-def test_descendant_leaves_by_hand(diamond):
+def test_cut_holds_ancestors_and_nothing_else():
+    assert DIAMOND.terms == ("a", "b", "c", "d", "e", "r")
+    assert DIAMOND.labels == ("A", "B", "C", "D", "E", "R")
+    assert DIAMOND.parents == ((5,), (5,), (0,), (0, 1), (1,), ())
+    assert DIAMOND.leaves.tolist() == [2, 3, 4]
+    assert DIAMOND.terms[DIAMOND.root] == "r"
     a, b, root = [1, 1, 0], [0, 1, 1], [1, 1, 1]  # of the leaves c, d and e
-    assert diamond.descendant_leaves_tl.tolist() == [a, b, [1, 0, 0], [0, 1, 0], [0, 0, 1], root]
+    assert DIAMOND.descendant_leaves_tl.tolist() == [a, b, [1, 0, 0], [0, 1, 0], [0, 0, 1], root]
 
 
-def test_a_corpus_term_with_a_corpus_descendant_is_internal():
+def test_corpus_terms_with_corpus_descendants_are_internal_and_obsolete_ones_replaced():
     small = cut(ONTOLOGY, ["a", "d"])
     assert named(small, small.leaves) == ["d"]
-
-
-def test_obsolete_terms_are_replaced():
     assert cut(ONTOLOGY, ["old_c", "e"]) == cut(ONTOLOGY, ["c", "e"])
-
-
-def test_node_probabilities_by_hand(diamond):
-    np.testing.assert_allclose(diamond.node_probabilities(logits(0.2, 0.3, 0.5)), [[0.5, 0.8, 0.2, 0.3, 0.5, 1.0]])
 
 
 def test_greedy_takes_the_heavier_subtree_and_leaf_argmax_the_best_leaf():
     tree = OntologyCut(tuple("abcder"), tuple("ABCDER"), ((5,), (5,), (0,), (1,), (1,), ()))
-    leaf_logits = logits(0.40, 0.25, 0.35)  # c; d and e below b, which holds 0.60
+    leaf_logits = np.log([[0.40, 0.25, 0.35]])  # c; d and e below b, which holds 0.60
     assert named(tree, tree.leaf_argmax(leaf_logits)) == ["c"] and named(tree, tree.greedy(leaf_logits)) == ["e"]
 
 
-def test_greedy_where_a_leaf_has_two_parents(diamond):
+def test_greedy_where_a_leaf_has_two_parents():
     # a = c + d = 0.60 and b = d + e = 0.55, so greedy turns to a and then to c; with d heavier than c, to d.
     cells = np.log([[0.45, 0.15, 0.40], [0.30, 0.31, 0.39], [0.35, 0.36, 0.29]])
-    assert named(diamond, diamond.greedy(cells)) == ["c", "e", "d"]
-
-
-def test_cells_are_decoded_each_by_itself(diamond):
-    many = np.concatenate([logits(0.7, 0.2, 0.1), logits(0.1, 0.2, 0.7), logits(0.1, 0.8, 0.1)])
-    assert named(diamond, diamond.leaf_argmax(many)) == named(diamond, diamond.greedy(many)) == ["c", "e", "d"]
+    assert named(DIAMOND, DIAMOND.greedy(cells)) == ["c", "e", "d"]
+    assert named(DIAMOND, DIAMOND.leaf_argmax(cells)) == ["c", "e", "d"]
 
 
 def test_leaves_of_different_depth_are_reached():
@@ -88,19 +72,19 @@ def test_invariants_on_the_real_ontology():
     probabilities = real.node_probabilities(leaf_logits)
     np.testing.assert_allclose(probabilities[:, real.root], 1.0)
     leaf_probabilities = probabilities[:, real.leaves]
-    for term in range(len(real.terms)):
-        np.testing.assert_allclose(
-            probabilities[:, term], leaf_probabilities[:, real.descendant_leaves_tl[term]].sum(axis=1)
-        )
+    for probability, below in zip(probabilities.T, real.descendant_leaves_tl, strict=True):
+        np.testing.assert_allclose(probability, leaf_probabilities[:, below].sum(axis=1))
     assert (probabilities[:, [parent for parents in real.parents for parent in parents]] <= 1 + 1e-12).all()
     assert np.isin(real.greedy(leaf_logits), real.leaves).all()
     assert "CL:0000084" not in named(real, real.leaves)
 
 
-def test_json_gives_the_same_cut(diamond):
-    again = OntologyCut.from_json(json.loads(json.dumps(diamond.to_json())))
-    assert again == diamond
-    assert (again.descendant_leaves_tl == diamond.descendant_leaves_tl).all()
+def test_json_gives_the_same_cut_and_old_files_have_no_residual_leaves():
+    for graph in (DIAMOND, RESIDUAL):
+        assert OntologyCut.from_json(json.loads(json.dumps(graph.to_json()))) == graph
+    old = DIAMOND.to_json()
+    del old["residuals"]
+    assert OntologyCut.from_json(old) == DIAMOND
 
 
 @pytest.mark.parametrize(
@@ -112,32 +96,27 @@ def test_bad_terms_are_refused(terms, message):
         cut(ONTOLOGY, terms)
 
 
-def test_bad_json_and_bad_shapes_are_refused(diamond):
+def test_bad_json_and_bad_shapes_are_refused():
     with pytest.raises(WcedError, match="parents"):
         OntologyCut.from_json({"terms": [], "labels": []})
     with pytest.raises(WcedError, match="one root"):
         OntologyCut(("a", "b"), ("A", "B"), ((), ()))
     with pytest.raises(WcedError, match="3 leaves"):
-        diamond.leaf_argmax(np.zeros((2, 4)))
+        DIAMOND.leaf_argmax(np.zeros((2, 4)))
 
 
-def test_probabilities_of_leaves_roll_up_as_their_logits_do(diamond):
+def test_probabilities_of_leaves_roll_up_as_their_logits_do():
     p_nl = np.array([[0.2, 0.3, 0.5]])
-    np.testing.assert_allclose(diamond.roll_up(p_nl), diamond.node_probabilities(np.log(p_nl)))
+    np.testing.assert_allclose(DIAMOND.node_probabilities(np.log(p_nl)), [[0.5, 0.8, 0.2, 0.3, 0.5, 1.0]])
+    np.testing.assert_allclose(DIAMOND.roll_up(p_nl), DIAMOND.node_probabilities(np.log(p_nl)))
     with pytest.raises(WcedError, match=r"shape \(1, 2\), expected cells × 3 leaves"):
-        diamond.roll_up(p_nl[:, :2])
+        DIAMOND.roll_up(p_nl[:, :2])
 
 
 def test_descents_by_hand():
     uneven = cut(ONTOLOGY, ["c", "d", "x"])  # x is one link further down than c and d
     p_nl = np.array([[0.6, 0.3, 0.1], [0.0, 0.1, 0.9]])
     assert [named(uneven, path) for path in uneven.descents(p_nl)] == [["r", "a", "c", "c"], ["r", "b", "e", "x"]]
-
-
-#   r → a (labelled) → c, d        leaves: c, d, e, x, then the residuals of a and b
-#   r → b (labelled) → d, e
-#   r → x
-RESIDUAL = OntologyCut(tuple("abcderx"), tuple("ABCDERX"), ((5,), (5,), (0,), (0, 1), (1,), (), (5,)), residuals=(0, 1))
 
 
 def test_labels_with_children_have_a_residual_leaf_that_names_them():
@@ -221,14 +200,6 @@ def test_greedy_on_the_real_ontology_equals_a_walk_of_each_cell(residuals):
         expected.append(at)
     assert real.descents(p_nl)[:, -1].tolist() == expected
     assert len(set(expected) & set(real.residuals)) == 3 * residuals
-
-
-def test_json_keeps_residual_leaves_and_old_files_have_none(diamond):
-    record = json.loads(json.dumps(RESIDUAL.to_json()))
-    assert OntologyCut.from_json(record) == RESIDUAL
-    old = diamond.to_json()
-    del old["residuals"]
-    assert OntologyCut.from_json(old) == diamond
 
 
 @pytest.mark.parametrize(

@@ -63,12 +63,11 @@ def test_version_has_no_path(tmp_path):
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({}, "exactly one of"),
-        ({"path": "a", "url": "b", "sha256": "c"}, "exactly one of"),
-        ({"url": "b"}, "needs sha256"),
-        ({"archive": "a==1:wheel", "sha256": "c"}, "needs member"),
+        pytest.param({}, "exactly one of", id="none"),
+        pytest.param({"path": "a", "url": "b", "sha256": "c"}, "exactly one of", id="two"),
+        pytest.param({"url": "b"}, "needs sha256", id="no hash"),
+        pytest.param({"archive": "a==1:wheel", "sha256": "c"}, "needs member", id="no member"),
     ],
-    ids=["none", "two", "no hash", "no member"],
 )
 def test_a_reference_says_where_and_what(keys, words):
     with pytest.raises(ValidationError, match=words):
@@ -82,15 +81,9 @@ def test_jaspar_is_not_needed_with_tfclass():
 
 
 def test_ids_and_old_symbols_resolve():
-    table = pd.DataFrame(
-        {
-            "gene_id": ["ENSG00000000001", "ENSG00000000002"],
-            "symbol": ["NEW", "OTHER"],
-            "hgnc_symbol": ["NEW", "OTHER"],
-            "previous_symbols": [["OLD"], []],
-            "alias_symbols": [[], ["NICK"]],
-        }
-    )
+    rows = [("ENSG00000000001", "NEW", "NEW", ["OLD"], []), ("ENSG00000000002", "OTHER", "OTHER", [], ["NICK"])]
+    columns = ["gene_id", "symbol", "hgnc_symbol", "previous_symbols", "alias_symbols"]
+    table = pd.DataFrame(rows, columns=columns)
     words = np.array(["OLD", "NICK", "ENSG00000000002.7", "ENSG00000000009", "LOC1"], dtype=object)
     expected = ["ENSG00000000001", "ENSG00000000002", "ENSG00000000002", "ENSG00000000009", ""]
     assert references.gene_ids(words, gene_names(table)).tolist() == expected

@@ -35,16 +35,14 @@ def annotated_by(world, **changes):
     ("dissociation", "cell_cycle", "housekeeping", "identity"), list(product([False, True], repeat=4))
 )
 def test_every_branch_of_the_tree_of_programs(dissociation, cell_cycle, housekeeping, identity):
-    if dissociation and not identity:
-        expected = "dissociation"
-    elif cell_cycle and not identity:
-        expected = "cell_cycle"
-    elif housekeeping:
-        expected = "constitutive"
-    elif identity:
-        expected = "identity"
-    else:
-        expected = "unassigned"
+    branches = {
+        "dissociation": dissociation and not identity,
+        "cell_cycle": cell_cycle and not identity,
+        "constitutive": housekeeping,
+        "identity": identity,
+        "unassigned": True,
+    }
+    expected = next(program for program, here in branches.items() if here)
     members = [np.array([member]) for member in (dissociation, cell_cycle, housekeeping, identity)]
     assert programs(*members).tolist() == [expected]
 
