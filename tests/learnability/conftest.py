@@ -38,6 +38,6 @@ def two_models(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def found(two_models) -> Analysis:
+def analysis(two_models) -> Analysis:
     folder, genes, _ = two_models
     return analysed(folder, genes, ["w", "m"])

@@ -72,8 +72,8 @@ def test_exclusive_winners_by_family():
     }  # fmt: skip
 
 
-def test_published_numbers_are_of_pairs_of_wced_and_mlm_only(found):
-    rows = found.tables["learnability_agreement"].query("regime == 'all'").set_index("measure")
+def test_published_numbers_are_of_pairs_of_wced_and_mlm_only(analysis):
+    rows = analysis.tables["learnability_agreement"].query("regime == 'all'").set_index("measure")
     assert rows.loc["shared", "published"] == "283"
     # w is WCED and comes first.
     assert (rows.loc["only_a", "published"], rows.loc["only_b", "published"]) == ("626", "88")
@@ -83,6 +83,6 @@ def test_published_numbers_are_of_pairs_of_wced_and_mlm_only(found):
     assert (agreement([a, b], empty, SECTION)["published"] == "").all()
 
 
-def test_planted_shared_winners_are_called_by_both(found):
-    rows = found.tables["learnability_agreement"].query("regime == 'all'").set_index("measure")
+def test_planted_shared_winners_are_called_by_both(analysis):
+    rows = analysis.tables["learnability_agreement"].query("regime == 'all'").set_index("measure")
     assert rows.loc["shared", "value"] >= 15 and rows.loc["fold", "value"] > 5 and rows.loc["shared", "p"] < 1e-10

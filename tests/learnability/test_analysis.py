@@ -17,10 +17,10 @@ def fact(analysis, checkpoint, measure, regime="all"):
     return rows_of(analysis, "learnability_facts", checkpoint, measure=measure, regime=regime).iloc[0]
 
 
-def test_planted_winners_are_called(found, two_models):
+def test_planted_winners_are_called(analysis, two_models):
     _, genes, identity = two_models
     for checkpoint, planted in (("w", identity[:50]), ("m", identity[10:60])):
-        table = rows_of(found, "gene_learnability", checkpoint).set_index("gene_id")
+        table = rows_of(analysis, "gene_learnability", checkpoint).set_index("gene_id")
         winners = table.loc[genes["gene_id"].iloc[planted]]
         judged = winners[winners["call"] != "not judged"]
         assert len(judged) > 25 and (judged["call"] == "winner").mean() > 0.9
@@ -30,25 +30,25 @@ def test_planted_winners_are_called(found, two_models):
         assert (others["call"] == "winner").mean() < 0.03
 
 
-def test_every_gene_is_judged_or_has_a_reason(found):
-    table = found.tables["gene_learnability"]
+def test_every_gene_is_judged_or_has_a_reason(analysis):
+    table = analysis.tables["gene_learnability"]
     assert (table["z"].isna() == (table["call"] == "not judged")).all()
     rare = table[table["n_nonzero"] < 100]
     assert len(rare) and rare["reason"].str.contains("non-zero values, fewer than 100").all()
-    assert fact(found, "m", "dropped")["value"] == (rare["checkpoint"] == "m").sum()
-    assert fact(found, "m", "reliable")["value"] + fact(found, "m", "dropped")["value"] == 3000
+    assert fact(analysis, "m", "dropped")["value"] == (rare["checkpoint"] == "m").sum()
+    assert fact(analysis, "m", "reliable")["value"] + fact(analysis, "m", "dropped")["value"] == 3000
 
 
-def test_facts_are_those_of_the_genes(found):
-    genes = rows_of(found, "gene_learnability", "w").query("n_nonzero >= 100")
+def test_facts_are_those_of_the_genes(analysis):
+    genes = rows_of(analysis, "gene_learnability", "w").query("n_nonzero >= 100")
     for regime in ("sparse", "dense"):
         part = genes[genes["regime"] == regime]
-        assert fact(found, "w", "winners", regime)["value"] == (part["call"] == "winner").sum()
-        beat = fact(found, "w", "beat_null_fraction", regime)["value"]
+        assert fact(analysis, "w", "winners", regime)["value"] == (part["call"] == "winner").sum()
+        beat = fact(analysis, "w", "beat_null_fraction", regime)["value"]
         assert beat == pytest.approx((part["improvement"] > 0).mean())
-    assert fact(found, "w", "winners")["published"] == "909" and fact(found, "m", "winners")["published"] == "371"
+    assert fact(analysis, "w", "winners")["published"] == "909" and fact(analysis, "m", "winners")["published"] == "371"
     for measure in ("median_rescaled_mae", "median_improvement", "beat_null_fraction"):
-        row = fact(found, "w", measure)
+        row = fact(analysis, "w", measure)
         assert row["ci_low"] <= row["value"] <= row["ci_high"] and "32 validation blocks" in row["ci_method"]
 
 
@@ -64,9 +64,9 @@ def test_bounds_of_tiers_descend():
         Learnability(tiers=(0.05, 0.1, 0.2))
 
 
-def test_families_by_hand_and_in_order(found):
-    rows = rows_of(found, "learnability_families", "w")
-    genes = rows_of(found, "gene_learnability", "w").query("n_nonzero >= 100").groupby("family")
+def test_families_by_hand_and_in_order(analysis):
+    rows = rows_of(analysis, "learnability_families", "w")
+    genes = rows_of(analysis, "gene_learnability", "w").query("n_nonzero >= 100").groupby("family")
     by_hand = genes["improvement"].median().sort_values(ascending=False)
     assert rows["family"].tolist() == by_hand.index.tolist()
     np.testing.assert_allclose(rows["median_improvement"], by_hand)
@@ -74,13 +74,13 @@ def test_families_by_hand_and_in_order(found):
     assert (rows["ci_low"] <= rows["median_improvement"]).all()
 
 
-def test_dynamics_and_convergence_by_hand(found):
-    rows = rows_of(found, "learnability_dynamics", "w", family="Family 0")
+def test_dynamics_and_convergence_by_hand(analysis):
+    rows = rows_of(analysis, "learnability_dynamics", "w", family="Family 0")
     # Errors are the last's times 1 + 0.3 (1 - 1/4), 1 + 0.3 (1/2 - 1/4) and 1.
     ratio = rows["median_rescaled_mae"].to_numpy() / rows["median_rescaled_mae"].iloc[-1]
     np.testing.assert_allclose(ratio, [1.225, 1.075, 1])
     assert rows["converged"].tolist() == [False, False, True]
-    assert (rows_of(found, "learnability_families", "w")["converged_epoch"] == 3).all()
+    assert (rows_of(analysis, "learnability_families", "w")["converged_epoch"] == 3).all()
 
 
 def test_a_family_converges_only_where_it_stays():
@@ -99,18 +99,18 @@ def test_a_family_converges_only_where_it_stays():
     assert dynamics(errors, model, Learnability(min_group=3)).empty
 
 
-def test_sensitivity_begins_with_the_config_and_changes_one_key(found):
-    rows = rows_of(found, "learnability_sensitivity", "w").set_index(["key", "setting"])
+def test_sensitivity_begins_with_the_config_and_changes_one_key(analysis):
+    rows = rows_of(analysis, "learnability_sensitivity", "w").set_index(["key", "setting"])
     config = rows.loc[("none", "")]
-    assert config["winners"] == config["same_winners"] == fact(found, "w", "winners")["value"]
+    assert config["winners"] == config["same_winners"] == fact(analysis, "w", "winners")["value"]
     assert len(rows) == 1 + sum(len(values) - 1 for values in SETTINGS.values())
     assert rows.loc[("z", "1.5"), "winners"] > config["winners"] >= rows.loc[("z", "3.0"), "winners"]
     assert rows.loc[("z", "1.5"), "same_winners"] == config["winners"]
 
 
-def test_simulation_recalls_planted_winners(found):
+def test_simulation_recalls_planted_winners(analysis):
     section = SECTION.model_copy(update={"simulation": SECTION.simulation.model_copy(update={"z": (1.0, 4.0)})})
-    rows = simulation(found.models[0], section, 0).set_index("planted_z")
+    rows = simulation(analysis.models[0], section, 0).set_index("planted_z")
     assert rows.loc[4.0, "recall"] > 0.99 and rows.loc[1.0, "recall"] < 0.05
     # Without winners, those beyond two standard deviations of normal errors: 2.3%.
     assert rows.loc[0.0, "false_positive_rate"] == pytest.approx(0.0228, abs=0.006)
@@ -150,10 +150,10 @@ def test_sums_of_another_training_are_refused(tmp_path):
         analysed(tmp_path, None, ["w"])
 
 
-def test_same_seed_same_tables_and_no_left_out_gene_changes_none(found, two_models):
+def test_same_seed_same_tables_and_no_left_out_gene_changes_none(analysis, two_models):
     folder, genes, _ = two_models
     again = analysed(folder, genes, ["w", "m"], left_out={"w": genes.head(0).assign(left_out="")})
-    for name, table in found.tables.items():
+    for name, table in analysis.tables.items():
         pd.testing.assert_frame_equal(table, again.tables[name])
 
 

@@ -107,7 +107,7 @@ def without(two_models, unseen, tmp_path_factory):
 
 
 @pytest.mark.parametrize("checkpoint", ["w", "m"])
-def test_genes_left_out_are_not_judged_and_have_a_reason(without, found, unseen, checkpoint):
+def test_genes_left_out_are_not_judged_and_have_a_reason(without, analysis, unseen, checkpoint):
     rows = rows_of(without, "gene_learnability", checkpoint)
     hidden = rows["gene_id"].isin(unseen["gene_id"])
     assert hidden.sum() == len(unseen) and len(rows) == 3000
@@ -124,7 +124,7 @@ def test_genes_left_out_are_not_judged_and_have_a_reason(without, found, unseen,
 
 @pytest.mark.parametrize("checkpoint", ["w", "m"])
 def test_families_left_out_have_a_reason_and_others_have_only_genes_that_are_read(
-    without, found, two_models, unseen, checkpoint
+    without, analysis, two_models, unseen, checkpoint
 ):
     genes = two_models[1]
     n = (genes["family"] == "Family 0").sum()
@@ -139,7 +139,7 @@ def test_families_left_out_have_a_reason_and_others_have_only_genes_that_are_rea
     assert compared[["winner_rate", "odds_ratio", "median_z", "mann_whitney_p"]].isna().all(axis=None)
     # A third left out: the family is judged by the rest of its genes.
     part = rows_of(without, "learnability_families", checkpoint, family="Family 1").iloc[0]
-    read = rows_of(found, "gene_learnability", checkpoint, family="Family 1")
+    read = rows_of(analysis, "gene_learnability", checkpoint, family="Family 1")
     read = read[(read["n_nonzero"] >= 100) & ~read["gene_id"].isin(unseen["gene_id"])]
     assert part["reason"] == "" and part["reliable"] == len(read)
     assert part["median_improvement"] == pytest.approx(read["improvement"].median())
@@ -149,7 +149,7 @@ def test_families_left_out_have_a_reason_and_others_have_only_genes_that_are_rea
     # Families without any such gene are what they were.
     columns = ["genes", "reliable", "median_improvement", "beat_null_fraction", "median_auc"]
     others = [f"Family {i}" for i in range(2, 6)]
-    tables_of = (rows_of(each, "learnability_families", checkpoint).set_index("family") for each in (without, found))
+    tables_of = (rows_of(each, "learnability_families", checkpoint).set_index("family") for each in (without, analysis))
     pd.testing.assert_frame_equal(*(rows.loc[others, columns] for rows in tables_of))
 
 
@@ -175,12 +175,12 @@ def test_a_program_left_out_has_no_odds_ratio_on_either_side(two_models):
     assert rows["identity", "unassigned"] == ""
 
 
-def test_the_page_has_a_sentence_on_genes_left_out(without, found, unseen, tmp_path):
+def test_the_page_has_a_sentence_on_genes_left_out(without, analysis, unseen, tmp_path):
     sentence = f"{len(unseen):,} genes are {REASON.format('m')}. The model never reads them"
     (_, of_w), (_, of_m), *_ = answers(without, SECTION)
     assert of_m[1].startswith(sentence) and of_m[1].endswith("half or more have no values: Family 0.")
     assert f" of {3000 - len(unseen):,} genes that it reads are reliable" in of_w[0]
-    assert not any("never reads" in text for _, sentences in answers(found, SECTION) for text in sentences)
+    assert not any("never reads" in text for _, sentences in answers(analysis, SECTION) for text in sentences)
     save_figures(without, SECTION, tmp_path)
     html = render(without, SECTION, tmp_path, "", figures_link="f", tables_link="t")
     assert sentence in html
