@@ -2,10 +2,9 @@
 
 ::
 
-    gene errors of each epoch ───► genes ───► models ──┬──► absolute ────┐
-    genes that the input leaves out ──┘         ▲      ├──► enrichment ──┼──► analysis ──► figures, report
-    families and programs of genes ───┘         │      └──► agreement ───┘
-    their sums by validation block ─► confidence, trend
+    gene errors, genes left out, families ─► genes ─► models ─┬─► absolute ───┐
+    sums by validation block ────────────► confidence ──┤     ├─► enrichment ─┼─► analysis ─► figures, report
+                                           trend: Z ────┘     └─► agreement ──┘
 
 `absolute`: which genes and families beat the null; `trend`: which are easier than their sparsity says, the winners;
 `enrichment`: which programs and families winners are of; `agreement`: whether two models have the same winners.

@@ -126,7 +126,7 @@ def _of_regime(model: Model, where: np.ndarray) -> list[tuple]:
 def _row(
     model: Model, regime: str, measure: str, value: float, n: int, reason: str = "", value_r: np.ndarray | None = None
 ) -> dict:
-    """Return a row, with an interval where the value of each bootstrap is given."""
+    """Return a row, with an interval of `value_r`, the values of the bootstraps."""
     ci_low = ci_high = np.nan
     if value_r is not None and not reason:
         ci_low, ci_high = defined_percentiles(value_r)

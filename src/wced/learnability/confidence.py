@@ -17,20 +17,6 @@ _SUMS = ("n_nonzero", "sum_abs_error", "sum_abs_error_null", "sum_value")
 
 
 @dataclass(frozen=True)
-class Sums:
-    """Sums where genes are expressed in validation blocks (tables.GENE_ERROR_SUMS); float64, (blocks, genes)."""
-
-    n_nonzero_bg: np.ndarray
-    """Number of values."""
-    error_bg: np.ndarray
-    """Absolute errors."""
-    null_bg: np.ndarray
-    """Absolute errors of the null."""
-    value_bg: np.ndarray
-    """Values."""
-
-
-@dataclass(frozen=True)
 class Bootstraps:
     """Errors and calls in every sample of the blocks; there are no samples where there are too few blocks."""
 
@@ -46,10 +32,12 @@ class Bootstraps:
     """Share of the variance that sparsity explains."""
 
 
-def read_sums(path: str | Path, decoder: str, epoch: int, gene_ids: pd.Index) -> Sums:
-    """Read the sums of one decoder and epoch for some genes, in their order; blocks are in the order of the file.
+def read_sums(path: str | Path, decoder: str, epoch: int, gene_ids: pd.Index) -> np.ndarray:
+    """Return sums over a decoder's values of some genes in validation blocks, float64, (4, blocks, genes).
 
-    WcedError if the file is no table of sums, or lacks the decoder or the epoch.
+    They are of values where the gene is expressed in an epoch (tables.GENE_ERROR_SUMS): their number, the absolute
+    errors of the model and of the null, and the values themselves. WcedError if the file is no table of sums, or lacks
+    the decoder or the epoch.
     """
     columns = ["decoder", "epoch", "dataset", "part", "gene_id", *_SUMS]
     names = open_parquet(path, "sums of gene errors").schema_arrow.names
@@ -65,20 +53,20 @@ def read_sums(path: str | Path, decoder: str, epoch: int, gene_ids: pd.Index) ->
     sums = np.zeros((len(_SUMS), len(blocks), len(gene_ids)))
     for sum_bg, name in zip(sums, _SUMS, strict=True):
         sum_bg[block[wanted], column[wanted]] = frame[name].to_numpy()[wanted]
-    return Sums(*sums)
+    return sums
 
 
-def bootstrap(sums: Sums, axis: Axis, section: Learnability, seed: int) -> Bootstraps:
-    """Sample the blocks with replacement, as many as there are, and fit the errors of each sample.
+def bootstrap(sums: np.ndarray, axis: Axis, section: Learnability, seed: int) -> Bootstraps:
+    """Sample the blocks of `read_sums` with replacement, as many as there are, and fit the errors of each sample.
 
     The genes, their zero fractions and the null's means stay those of all cells: the question is how sure the errors
     are, not which genes are expressed. There are no samples without genes, or of fewer than `min_blocks` blocks.
     """
-    n_blocks, n_genes = sums.error_bg.shape
+    _, n_blocks, n_genes = sums.shape
     samples = section.bootstraps if n_genes and n_blocks >= section.min_blocks else 0
     rng = np.random.default_rng(seed)
     weight_rb = rng.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), size=samples).astype(np.float64)
-    error_rg, null_rg, value_rg = (weight_rb @ part for part in (sums.error_bg, sums.null_bg, sums.value_bg))
+    error_rg, null_rg, value_rg = (weight_rb @ sum_bg for sum_bg in sums[1:])
     with np.errstate(invalid="ignore", divide="ignore"):
         # Both MAE and mean non-zero value are sums over the same values, so their number cancels out.
         rescaled_rg = np.where(value_rg > 0, error_rg / value_rg, np.nan)

@@ -111,9 +111,9 @@ def _model(
         judged=np.isfinite(fitted.z_g),
     )
     sums = read_sums(path, decoder, int(every["epoch"].iloc[0]), pd.Index(genes["gene_id"]))
-    if not np.array_equal(sums.n_nonzero_bg.sum(axis=0), genes["n_nonzero"]):
+    if not np.array_equal(sums[0].sum(axis=0), genes["n_nonzero"]):
         raise WcedError(f"{path}: its numbers of non-zero values are not those of the gene errors of {name}")
-    bootstraps, n_blocks = bootstrap(sums, axis, section, seed), len(sums.error_bg)
+    bootstraps, n_blocks = bootstrap(sums, axis, section, seed), sums.shape[1]
     intervals = f"percentiles of {section.bootstraps} bootstraps over {n_blocks} validation blocks"
     if genes.empty:
         intervals = "no reliable genes"

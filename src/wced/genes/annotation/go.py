@@ -89,8 +89,8 @@ def read_graph(path: str | Path, relations: Sequence[str] = ("is_a",)) -> Graph:
 def read_annotation(path: str | Path, evidence: Sequence[str] = ()) -> pd.DataFrame:
     """Return which genes (symbols) are annotated with which terms directly: columns gene and term, each pair once.
 
-    A file with `.gaf` in its name is a GAF file, of which only annotations with these evidence codes count (none given:
-    all), and none with NOT; otherwise TSV with the columns `gene` and `GO`. WcedError for a file of another form.
+    A file with `.gaf` in its name is a GAF file, of which annotations with NOT, or without one of some evidence codes,
+    are left out; any other is TSV with the columns `gene` and `GO`. WcedError for another form.
     """
     what = "annotations of genes with GO terms"
     gaf = ".gaf" in existing(path, what).suffixes
@@ -126,7 +126,7 @@ class GeneOntology:
 
 
 def gene_ontology(graph: Graph, pairs: pd.DataFrame, universe: Sequence[str]) -> GeneOntology:
-    """Return the annotation of genes, given as Ensembl ids; `pairs` (gene_id and term) of other genes are left out."""
+    """Return the annotation of genes (Ensembl ids) from pairs of gene_id and term, without pairs of other genes."""
     gene = pd.Index(universe).get_indexer(pairs["gene_id"])
     # An alternative id stands for the term it was merged into.
     term = graph.term_t.get_indexer(pairs["term"].map(graph.current).fillna(pairs["term"]))

@@ -94,13 +94,13 @@ class Universe:
     """All protein-coding genes of the gene table, in its order."""
 
     settings: Annotation
-    """Which files say something of them."""
+    """The files."""
     folder: str | Path
     """Folder of the downloaded archives and files."""
     table: pd.DataFrame
     """The gene table, all genes."""
     notes: list[dict] = field(default_factory=list)
-    """What each source said so far."""
+    """Rows of tables.GENE_ANNOTATION_SOURCES so far."""
 
     def __post_init__(self) -> None:
         self.coding = self.table[self.table["protein_coding"]].reset_index(drop=True)
@@ -110,17 +110,17 @@ class Universe:
         self.names = gene_names(self.table)
 
     def note(self, column: str, source: str, text: str, *, genes: np.ndarray | None = None, **facts: object) -> None:
-        """Record what a column comes from; `genes` is which genes the source says something of, all by default."""
+        """Record a source of a column; `genes` is for which genes it has a value, all by default."""
         row = {"version": "", "sha256": "", "proxy": False, "names": 0, "names_unmapped": 0, "note": text}
         n = len(self.gene_id) if genes is None else int(genes.sum())
         self.notes.append({"column": column, "source": source, **row, "genes": n, **facts})
 
     def is_proxy(self, column: str) -> bool:
-        """Return whether a proxy stands for any source of the column."""
+        """Return whether a proxy replaces any source of the column."""
         return any(row["proxy"] for row in self.notes if row["column"] == column)
 
     def sources(self) -> pd.DataFrame:
-        """Return what was recorded, as rows of tables.GENE_ANNOTATION_SOURCES."""
+        """Return the rows of tables.GENE_ANNOTATION_SOURCES."""
         frame = pd.DataFrame(self.notes).sort_values(["column", "source"], kind="stable", ignore_index=True)
         return checked(frame, GENE_ANNOTATION_SOURCES)
 

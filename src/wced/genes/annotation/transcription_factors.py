@@ -40,7 +40,7 @@ def fits(texts: pd.Series, patterns: Sequence[str]) -> np.ndarray:
 def read_tfclass(path: str | Path) -> pd.DataFrame:
     """Read TFClass: gene_id (from its Ensembl cross-references) and superclass, the first number of a factor's id.
 
-    A gene with factors in several superclasses, a handful, is given the lowest number.
+    A gene with factors in several superclasses, a handful, has the lowest number.
     """
     tags = read_obo(path, "TFClass (OBO)")
     rows = [
@@ -54,10 +54,7 @@ def read_tfclass(path: str | Path) -> pd.DataFrame:
 
 
 def read_jaspar(path: str | Path) -> pd.DataFrame:
-    """Read the human factors of JASPAR: name and tf_class, as often as there are pairs.
-
-    Dimers (`A::B`) are left out, since a class is not that of one partner.
-    """
+    """Read the human factors of JASPAR: pairs of name and tf_class, without dimers (`A::B`), which are of two genes."""
     path = existing(path, "the JASPAR database (SQLite)")
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
