@@ -33,7 +33,7 @@ def dynamics(errors: pd.DataFrame, model: Model, section: Learnability) -> pd.Da
     )
     last = table.groupby("family")["median_rescaled_mae"].transform("last")
     near = (table["median_rescaled_mae"] - last).abs() <= section.convergence * last
-    # Converged from here on: near the last epoch's median in this epoch and all after it.
+    # Converged: near the last epoch's median in this epoch and all after it.
     stays = near[::-1].astype(int).groupby(table["family"][::-1]).cummin()[::-1].astype(bool)
     return table.assign(**model.key, converged=stays)
 
@@ -51,10 +51,7 @@ def converged_epoch(rows: pd.DataFrame) -> pd.Series:
 
 
 def families(model: Model, section: Learnability, followed: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of tables.LEARNABILITY_FAMILIES of a model, the family with the best median first.
-
-    `followed` is what `dynamics` returns.
-    """
+    """Return the rows of tables.LEARNABILITY_FAMILIES of a model, from its `dynamics`; the best median comes first."""
     genes = _of_judged_families(model, section)
     medians = genes.assign(beats=genes["improvement"] > 0).groupby("family").agg(
         median_improvement=("improvement", "median"),

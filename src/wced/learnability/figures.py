@@ -1,6 +1,7 @@
 """All figures of gene learnability, in the manner of the BMFM-RNA paper's Figure 2, with the numbers behind each."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import combinations, cycle, zip_longest
 from pathlib import Path
 
@@ -23,35 +24,31 @@ WINNER, LOSER, NEITHER = GREEN, ROSE, OTHER
 """Colours of genes."""
 FEW = 10
 """Genes below which neither a violin nor a winner rate is plotted."""
+Save = Callable[..., None]
+"""`save_figure` with a folder and a name."""
 
 
 @styled
 def save_figures(analysis: Analysis, section: Learnability, folder: Path) -> None:
     """Write all figures into a folder, each as SVG, PDF, numbers (TSV) and caption (Markdown)."""
+    saves = (partial(save_figure, folder, name) for name in figure_names(analysis.models))
     for model in analysis.models:
-        _families(analysis, model, section, folder)
-    _dynamics(analysis, section, folder)
-    _winners(analysis, section, folder)
-    _programs(analysis, folder)
+        _families(analysis, model, section, next(saves))
+    _dynamics(analysis, section, next(saves))
+    _winners(analysis, section, next(saves))
+    _programs(analysis, next(saves))
     for a, b in combinations(analysis.models, 2):
-        _pair(a, b, section, folder)
+        _pair(a, b, section, next(saves))
 
 
 def figure_names(models: Sequence[Model]) -> list[str]:
     """Return the stems of the figures that `save_figures` writes, in the order of the page."""
-    families = [f"families_{_slug(model)}" for model in models]
-    return [*families, "dynamics", "winners", "programs", *(_pair_name(a, b) for a, b in combinations(models, 2))]
+    slugs = [f"{model.checkpoint}_{model.decoder}" for model in models]
+    pairs = [f"z_{a}_{b}" for a, b in combinations(slugs, 2)]
+    return [*(f"families_{slug}" for slug in slugs), "dynamics", "winners", "programs", *pairs]
 
 
-def _slug(model: Model) -> str:
-    return f"{model.checkpoint}_{model.decoder}"
-
-
-def _pair_name(a: Model, b: Model) -> str:
-    return f"z_{_slug(a)}_{_slug(b)}"
-
-
-def _families(analysis: Analysis, model: Model, section: Learnability, folder: Path) -> None:
+def _families(analysis: Analysis, model: Model, section: Learnability, save: Save) -> None:
     """Write the violins of a model's families, ordered by improvement and coloured by tier (Figure 2A)."""
     rows = model.rows_of(analysis.tables["learnability_families"])
     rows = rows[(rows["reliable"] > 0) & ~rows["family"].isin(list(model.unseen("family")))]
@@ -87,11 +84,10 @@ def _families(analysis: Analysis, model: Model, section: Learnability, folder: P
         "width of a violin is the square root of its number of genes; families of few genes are dots; "
         "a bar is the median. Colours are tiers of the median improvement."
     )
-    title = f"Errors of gene families, {model.name}"
-    save_figure(folder, f"families_{_slug(model)}", figure, title=title, caption=caption, data=rows)
+    save(figure, title=f"Errors of gene families, {model.name}", caption=caption, data=rows)
 
 
-def _dynamics(analysis: Analysis, section: Learnability, folder: Path) -> None:
+def _dynamics(analysis: Analysis, section: Learnability, save: Save) -> None:
     """Write the medians of families after each epoch, a panel for each model (Figure 2B)."""
     families, epochs = (analysis.tables[f"learnability_{name}"] for name in ("families", "dynamics"))
     figure, axes = panels(len(analysis.models), 4.6, 3.8)
@@ -119,11 +115,10 @@ def _dynamics(analysis: Analysis, section: Learnability, folder: Path) -> None:
         "the genes are those reliable in the last epoch. A dot is the epoch of convergence: from there on the "
         f"median stays within {section.convergence:.0%} of the last epoch's. Colours are tiers of the last epoch."
     )
-    title = "How the errors of gene families fall during training"
-    save_figure(folder, "dynamics", figure, title=title, caption=caption, data=epochs)
+    save(figure, title="How the errors of gene families fall during training", caption=caption, data=epochs)
 
 
-def _winners(analysis: Analysis, section: Learnability, folder: Path) -> None:
+def _winners(analysis: Analysis, section: Learnability, save: Save) -> None:
     """Write error against sparsity with the trend, a panel for each model (Figure 2C)."""
     figure, axes = panels(len(analysis.models), 4.4, 4.0)
     for axis, model in zip(axes, analysis.models, strict=True):
@@ -159,11 +154,10 @@ def _winners(analysis: Analysis, section: Learnability, folder: Path) -> None:
     columns += ["expected_mae", "local_sd", "z", "call"]
     genes = analysis.tables["gene_learnability"]
     data = genes.loc[genes["expected_mae"].notna(), columns]
-    title = "Winners and losers: errors against sparsity"
-    save_figure(folder, "winners", figure, title=title, caption=caption, data=data)
+    save(figure, title="Winners and losers: errors against sparsity", caption=caption, data=data)
 
 
-def _programs(analysis: Analysis, folder: Path) -> None:
+def _programs(analysis: Analysis, save: Save) -> None:
     """Write the winner rate of each expression program in all models."""
     names = [model.name for model in analysis.models]
     colours = dict(zip(names, cycle(PALETTE), strict=False))
@@ -201,7 +195,7 @@ def _programs(analysis: Analysis, folder: Path) -> None:
         f"Programs with fewer than {FEW} judged genes have no bar." + note
     )
     data = rates.drop(columns="model")
-    save_figure(folder, "programs", figure, title="Winner rate by expression program", caption=caption, data=data)
+    save(figure, title="Winner rate by expression program", caption=caption, data=data)
 
 
 def _program_rates(analysis: Analysis) -> pd.DataFrame:
@@ -226,7 +220,7 @@ def _program_rates(analysis: Analysis) -> pd.DataFrame:
     )
 
 
-def _pair(a: Model, b: Model, section: Learnability, folder: Path) -> None:
+def _pair(a: Model, b: Model, section: Learnability, save: Save) -> None:
     """Write the Z of the genes that two models judge, the most extreme of them named (Figure 2D)."""
     genes = pair(a, b)
     both = genes[genes["both"]].reset_index(drop=True)
@@ -272,5 +266,4 @@ def _pair(a: Model, b: Model, section: Learnability, folder: Path) -> None:
         "loser_a",
         "loser_b",
     ]
-    title = f"Z of the same genes in {a.name} and {b.name}"
-    save_figure(folder, _pair_name(a, b), figure, title=title, caption=caption, data=both[columns])
+    save(figure, title=f"Z of the same genes in {a.name} and {b.name}", caption=caption, data=both[columns])

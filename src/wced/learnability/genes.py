@@ -83,9 +83,9 @@ def proxies(annotation: pd.DataFrame | None) -> str:
 
 
 def improvement(errors: pd.DataFrame) -> pd.Series:
-    """Return 1 - rescaled MAE / rescaled null MAE for each gene; NaN where the null makes no error.
+    """Return 1 - rescaled MAE / that of the null, the mean of a gene's non-zero values (BMFM-RNA paper, section 10).
 
-    The null predicts the mean of the gene's non-zero validation values (BMFM-RNA paper, section 10).
+    NaN where the null makes no error.
     """
     null = errors["rescaled_null_mae"].where(errors["rescaled_null_mae"] > 0)
     return 1 - errors["rescaled_mae"] / null
