@@ -1,8 +1,13 @@
+import json
+
 import pandas as pd
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
 from learnability.simulated import annotation, write_checkpoint
 from wced import tables
+from wced.cli import commands
 from wced.config.learnability import Learnability
 from wced.learnability.analysis import Analysis, analyse
 
@@ -16,6 +21,14 @@ def analysed(
     errors = tables.read(tables.GENE_ERRORS, [folder / name / "gene_errors.parquet" for name in names])
     sums = {name: folder / name / "gene_error_sums.parquet" for name in names}
     return analyse(errors, sums, genes, section, 0, left_out)
+
+
+def run_command(folders, out, section: dict, *more: str) -> Result:
+    """Run `wced learnability` on checkpoints, with all outputs in a folder."""
+    outputs = {"all-epochs": "errors.parquet", "tables": "tables", "figures": "figures", "page": "report/genes.html"}
+    options = [word for name, path in outputs.items() for word in (f"--{name}", str(out / path))]
+    words = ["learnability", *map(str, folders), "--section", json.dumps(section), *options, *more]
+    return CliRunner().invoke(commands.app, words)
 
 
 def rows_of(analysis: Analysis, table: str, checkpoint: str, **wanted) -> pd.DataFrame:

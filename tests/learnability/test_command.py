@@ -1,26 +1,17 @@
 import json
 
-from typer.testing import CliRunner
-
+from learnability.conftest import run_command
 from learnability.simulated import annotation, write_checkpoint
 from wced import tables
-from wced.cli import commands
 from wced.learnability.analysis import MADE
 
 SECTION = {"bootstraps": 20, "permutations": 100, "simulation": {"repeats": 1}}
 
 
-def run(folder):
-    outputs = {"all-epochs": "errors.parquet", "tables": "tables", "figures": "figures", "page": "report/genes.html"}
-    options = [word for name, path in outputs.items() for word in (f"--{name}", str(folder / "out" / path))]
-    options += ["--section", json.dumps(SECTION), "--run", "demo"]
-    return CliRunner().invoke(commands.app, ["learnability", str(folder / "w"), str(folder / "m"), *options])
-
-
 def test_one_command_makes_everything(tmp_path):
     for seed, (name, decoder) in enumerate((("w", "wced"), ("m", "mlm"))):
         write_checkpoint(tmp_path / name, annotation(600), decoder=decoder, seed=seed)
-    result = run(tmp_path)
+    result = run_command([tmp_path / "w", tmp_path / "m"], tmp_path / "out", SECTION, "--run", "demo")
     assert result.exit_code == 0, result.output
     for table in MADE:
         assert len(tables.read(table, tmp_path / "out" / "tables" / f"{table.name}.tsv"))
@@ -36,6 +27,6 @@ def test_folders_of_one_checkpoint_are_refused(tmp_path):
         write_checkpoint(tmp_path / name / "c", annotation(50))
         for path in list((tmp_path / name / "c").iterdir()):
             path.rename(tmp_path / name / path.name)
-    result = run(tmp_path)
+    result = run_command([tmp_path / "w", tmp_path / "m"], tmp_path / "out", SECTION, "--run", "demo")
     assert result.exit_code != 0 and "are of the checkpoint c, as those of another" in str(result.exception)
     assert not (tmp_path / "out" / "report" / "genes.html").exists()

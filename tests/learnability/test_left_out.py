@@ -6,13 +6,11 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
 from generated import MITOCHONDRIAL
-from learnability.conftest import SECTION, analysed, rows_of
+from learnability.conftest import SECTION, analysed, rows_of, run_command
 from learnability.simulated import write_checkpoint
 from wced import tables
-from wced.cli import commands
 from wced.config.pretraining import Pretraining
 from wced.learnability.figures import save_figures
 from wced.learnability.genes import left_out
@@ -63,10 +61,7 @@ def test_without_a_model_or_groups_no_gene_is_left_out(tmp_path):
 
 def test_checkpoints_of_trainings_have_a_reason_for_each_gene_left_out(trained, tmp_path):
     section = {"bootstraps": 20, "permutations": 100, "min_nonzero": 1, "simulation": {"repeats": 1}}
-    outputs = {"all-epochs": "errors.parquet", "tables": "tables", "figures": "f", "page": "genes.html"}
-    options = [word for name, path in outputs.items() for word in (f"--{name}", str(tmp_path / path))]
-    folders = [str(trained / "w"), str(trained / "m")]
-    result = CliRunner().invoke(commands.app, ["learnability", *folders, "--section", json.dumps(section), *options])
+    result = run_command([trained / "w", trained / "m"], tmp_path, section)
     assert result.exit_code == 0, result.output
     table = tables.read(tables.GENE_LEARNABILITY, tmp_path / "tables" / "gene_learnability.tsv")
     table = table[table["gene_id"].isin(left_out(trained / "m")["gene_id"])]
@@ -79,8 +74,11 @@ def test_checkpoints_of_trainings_have_a_reason_for_each_gene_left_out(trained, 
     for name in "wm":
         mine = ranked[ranked["checkpoint"] == name]
         assert len(mine) and not mine["gene_id"].isin(left_out(trained / name)["gene_id"]).any()
-    assert "genes are left out of the input of m: mitochondrial. The model" in (tmp_path / "genes.html").read_text()
-    record = json.loads((tmp_path / "genes.html.provenance.json").read_text())
+    assert (
+        "genes are left out of the input of m: mitochondrial. The model"
+        in (tmp_path / "report" / "genes.html").read_text()
+    )
+    record = json.loads((tmp_path / "report" / "genes.html.provenance.json").read_text())
     assert {"w/config.json", "w/input_genes.tsv"} <= set(record["inputs"])
 
 
