@@ -139,14 +139,7 @@ def over_cells(value_c: np.ndarray, sampled_s: np.ndarray) -> Score:
 
 
 def wilson(hits: int, n: int, method: str = "Wilson") -> Score:
-    """Return the share of hits with Wilson's interval.
-
-    Examples
-    --------
-    >>> share = wilson(9, 10)
-    >>> f"{share.value} ({share.ci_low:.2f} to {share.ci_high:.2f})"
-    '0.9 (0.60 to 0.98)'
-    """
+    """Return the share of hits with Wilson's interval."""
     from statsmodels.stats.proportion import proportion_confint
 
     low, high = proportion_confint(hits, n, method="wilson")

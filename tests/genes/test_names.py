@@ -38,11 +38,8 @@ def test_name_stands_for(name, gene_id):
     assert NAMES.ids_of([name]).tolist() == [gene_id]
 
 
-def test_ambiguous_names_are_listed():
+def test_ambiguous_names_are_listed_and_versions_stripped():
     assert NAMES.ambiguous == {"SHARED", "PAIR", "TWICE"}
-
-
-def test_versions_are_stripped():
     names = ["ENSG00000000001", "ENSG00000000001.12", "ENSG00000182378.14_PAR_Y", "AC012.1", "ENSG0001.2"]
     expected = ["ENSG00000000001", "ENSG00000000001", "ENSG00000182378", "AC012.1", "ENSG0001.2"]
     assert genes.without_version(names).tolist() == expected

@@ -57,9 +57,6 @@ def test_facts_are_those_of_the_genes(analysis):
 )
 def test_tiers(improvement, expected):
     assert tier(improvement, (0.2, 0.1, 0.05)) == expected
-
-
-def test_bounds_of_tiers_descend():
     with pytest.raises(ValueError, match="descend"):
         Learnability(tiers=(0.05, 0.1, 0.2))
 

@@ -42,9 +42,7 @@ def test_improvement_by_hand():
     assert improvement(errors()).tolist() == pytest.approx([0.5, -0.25, 0.25, -1.25, 0.75])
     # A null without error gives none.
     assert np.isnan(improvement(errors().assign(rescaled_null_mae=0.0))).all()
-
-
-def test_reliable_leaves_out_rare_genes_and_sorts():
+    # Reliable are genes that are not rare, the best first.
     assert reliable(errors(), 50)["gene_id"].tolist() == ["g0", "g2", "g1", "g3"]
 
 
@@ -63,12 +61,9 @@ def test_ranked_ends(top, most, least):
     assert table["rank"].tolist() == [*range(1, len(most) + 1), *range(1, len(least) + 1)]
 
 
-def test_ranked_has_every_checkpoint_in_order():
+def test_checkpoints_are_in_order_and_their_decoders_apart():
     table = ranked(pd.concat([errors("z"), errors("a")]), min_nonzero=50, top=2)
     assert list(dict.fromkeys(table["checkpoint"])) == ["z", "a"]
-
-
-def test_decoders_of_a_checkpoint_are_apart():
     every = pd.concat([errors(), errors(decoder="mlm", mae=(0.9, 0.3, 0.5, 0.2, 0.1))], ignore_index=True)
     table = ranked(every, min_nonzero=50, top=1)
     best = table[table["end"] == "most"].set_index("decoder")["gene_id"]

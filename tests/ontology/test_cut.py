@@ -59,12 +59,6 @@ def test_greedy_where_a_leaf_has_two_parents():
     assert named(DIAMOND, DIAMOND.leaf_argmax(cells)) == ["c", "e", "d"]
 
 
-def test_leaves_of_different_depth_are_reached():
-    uneven = cut(ONTOLOGY, ["c", "d", "x"])
-    one_hot = np.where(np.eye(3, dtype=bool), 5.0, -5.0)
-    assert named(uneven, uneven.greedy(one_hot)) == ["c", "d", "x"]
-
-
 def test_invariants_on_the_real_ontology():
     real = cut(load(), ["CL:0000625", "CL:0000624", "CL:0000084", "CL:0000236", "CL:0000576", "CL:0000066"])
     leaf_logits = np.random.default_rng(0).normal(scale=30, size=(50, len(real.leaves)))
@@ -87,34 +81,30 @@ def test_json_gives_the_same_cut_and_old_files_have_no_residual_leaves():
     assert OntologyCut.from_json(old) == DIAMOND
 
 
-@pytest.mark.parametrize(
-    ("terms", "message"),
-    [pytest.param(["c", "nonsense"], "nonsense", id="unknown term"), pytest.param([], "no cell type", id="no term")],
-)
-def test_bad_terms_are_refused(terms, message):
-    with pytest.raises(WcedError, match=message):
-        cut(ONTOLOGY, terms)
-
-
-def test_bad_json_and_bad_shapes_are_refused():
+def test_bad_terms_json_and_shapes_are_refused():
+    with pytest.raises(WcedError, match="nonsense"):
+        cut(ONTOLOGY, ["c", "nonsense"])
+    with pytest.raises(WcedError, match="no cell type"):
+        cut(ONTOLOGY, [])
     with pytest.raises(WcedError, match="parents"):
         OntologyCut.from_json({"terms": [], "labels": []})
     with pytest.raises(WcedError, match="one root"):
         OntologyCut(("a", "b"), ("A", "B"), ((), ()))
     with pytest.raises(WcedError, match="3 leaves"):
         DIAMOND.leaf_argmax(np.zeros((2, 4)))
+    with pytest.raises(WcedError, match=r"shape \(1, 2\), expected cells × 3 leaves"):
+        DIAMOND.roll_up(np.zeros((1, 2)))
 
 
 def test_probabilities_of_leaves_roll_up_as_their_logits_do():
     p_nl = np.array([[0.2, 0.3, 0.5]])
     np.testing.assert_allclose(DIAMOND.node_probabilities(np.log(p_nl)), [[0.5, 0.8, 0.2, 0.3, 0.5, 1.0]])
     np.testing.assert_allclose(DIAMOND.roll_up(p_nl), DIAMOND.node_probabilities(np.log(p_nl)))
-    with pytest.raises(WcedError, match=r"shape \(1, 2\), expected cells × 3 leaves"):
-        DIAMOND.roll_up(p_nl[:, :2])
 
 
-def test_descents_by_hand():
+def test_descents_reach_leaves_of_different_depth():
     uneven = cut(ONTOLOGY, ["c", "d", "x"])  # x is one link further down than c and d
+    assert named(uneven, uneven.greedy(np.where(np.eye(3, dtype=bool), 5.0, -5.0))) == ["c", "d", "x"]
     p_nl = np.array([[0.6, 0.3, 0.1], [0.0, 0.1, 0.9]])
     assert [named(uneven, path) for path in uneven.descents(p_nl)] == [["r", "a", "c", "c"], ["r", "b", "e", "x"]]
 
@@ -140,9 +130,7 @@ def test_a_residual_leaf_is_below_its_term_and_the_ancestors_of_it():
         [1, 1, 1, 1, 1, 1],
         [0, 0, 0, 1, 0, 0],
     ]
-
-
-def test_the_most_probable_residual_leaf_is_its_term():
+    # The most probable residual leaf is its term.
     assert named(RESIDUAL, RESIDUAL.leaf_argmax(np.eye(6))) == ["c", "d", "e", "x", "a", "b"]
 
 

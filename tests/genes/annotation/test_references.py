@@ -29,6 +29,8 @@ def test_a_fetched_file_opens_and_reads(remote, tmp_path):
     with references.opened(reference, tmp_path / "archives") as path:
         assert references.read_list(path, "a list").tolist() == ["AAAS", "ACTB"]
     assert references.version(reference) == "HK_genes.txt"
+    assert references.version(Reference(path=str(tmp_path / "a.txt"))) == "a.txt"
+    assert references.version(Annotation().go_graph) == "go3==0.3.0 go-basic.obo"
 
 
 def test_a_zipped_file_opens(tmp_path):
@@ -48,16 +50,13 @@ def test_another_file_is_refused_and_not_kept(remote, tmp_path):
     assert not list(target.parent.iterdir())
 
 
-def test_a_changed_file_is_not_opened(tmp_path):
-    (tmp_path / "a.txt").write_text("A\n")
+def test_empty_lists_and_changed_files_are_refused(tmp_path):
+    (tmp_path / "a.txt").write_text("# only this\n")
+    with pytest.raises(WcedError, match="is empty; expected a list"):
+        references.read_list(tmp_path / "a.txt", "a list")
     reference = Reference(path=str(tmp_path / "a.txt"), sha256="0" * 64)
     with pytest.raises(WcedError, match="has sha256"), references.opened(reference, tmp_path):
         pass
-
-
-def test_version_has_no_path(tmp_path):
-    assert references.version(Reference(path=str(tmp_path / "a.txt"))) == "a.txt"
-    assert references.version(Annotation().go_graph) == "go3==0.3.0 go-basic.obo"
 
 
 @pytest.mark.parametrize(
@@ -87,9 +86,3 @@ def test_ids_and_old_symbols_resolve():
     words = np.array(["OLD", "NICK", "ENSG00000000002.7", "ENSG00000000009", "LOC1"], dtype=object)
     expected = ["ENSG00000000001", "ENSG00000000002", "ENSG00000000002", "ENSG00000000009", ""]
     assert references.gene_ids(words, gene_names(table)).tolist() == expected
-
-
-def test_an_empty_list_is_refused(tmp_path):
-    (tmp_path / "a.txt").write_text("# only this\n")
-    with pytest.raises(WcedError, match="is empty; expected a list"):
-        references.read_list(tmp_path / "a.txt", "a list")
