@@ -36,20 +36,19 @@ def write_checkpoint(
     blocks: int = 32,
     winners: np.ndarray | None = None,
     strength: float = 5.0,
-    scatter: float = 0.05,
     seed: int = 0,
 ) -> None:
     """Write gene_errors.parquet and gene_error_sums.parquet of a checkpoint with the name of its folder.
 
-    Log errors of genes have the standard deviation `scatter`; those of `winners` (indices of `genes`) lie `strength`
-    times as far below the trend.
+    Log errors of genes have the standard deviation 0.05; those of `winners` (indices of `genes`) lie `strength` times
+    as far below the trend.
     """
     rng = np.random.default_rng(seed)
     n_genes = len(genes)
     zero_fraction = 1 - rng.beta(0.7, 2.5, n_genes)
-    log_error = np.log(0.15 + 0.7 * zero_fraction**2) + scatter * rng.standard_normal(n_genes)
+    log_error = np.log(0.15 + 0.7 * zero_fraction**2) + 0.05 * rng.standard_normal(n_genes)
     if winners is not None:
-        log_error[winners] = np.log(0.15 + 0.7 * zero_fraction[winners] ** 2) - strength * scatter
+        log_error[winners] = np.log(0.15 + 0.7 * zero_fraction[winners] ** 2) - strength * 0.05
     mean, null = 1 + rng.random(n_genes), 0.25 + 0.1 * rng.random(n_genes)
     n_nonzero_bg = rng.binomial(cells // blocks, np.broadcast_to(1 - zero_fraction, (blocks, n_genes)))
     noise_bg = 1 + 0.05 * rng.standard_normal((blocks, n_genes))
@@ -81,10 +80,7 @@ def write_checkpoint(
     folder.mkdir(parents=True)
     tables.write(pd.concat(frames), tables.GENE_ERRORS, folder / "gene_errors.parquet")
     block, gene = np.divmod(np.arange(blocks * n_genes), n_genes)
-
-    def words(codes: np.ndarray, names: list[str]) -> pa.Array:
-        return pa.DictionaryArray.from_arrays(codes, names)
-
+    words = pa.DictionaryArray.from_arrays
     one = np.zeros(len(block), np.int8)
     columns = {
         "checkpoint": words(one, [folder.name]),

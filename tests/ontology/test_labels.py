@@ -3,27 +3,30 @@ import pytest
 from wced.ontology import label_of
 from wced.ontology.labels import FILES, covering, current, schema, spelled
 
+LABELS = {
+    "CL:0000084": "T cell",
+    "UBERON:0002048": "lung",
+    "EFO:0009922": "10x 3' v3",
+    "MONDO:0005233": "non-small cell lung carcinoma",
+    "PATO:0000461": "normal",
+    "HsapDv:0000087": "adult stage",
+    "CVCL_0030": "HeLa",
+    "AfPO:0000274": "Central African",
+    "MONDO:0004992 || MONDO:0005233": "cancer || non-small cell lung carcinoma",
+} | dict.fromkeys(["MONDO:0004992 || unknown", "unknown", "CL:9999999", "NOSUCH:1"])
+SPELLED = {
+    "CL_0000084": "CL:0000084",
+    "obo:CL_0000084": "CL:0000084",
+    "hsapdv:0000087": "HsapDv:0000087",
+    "cvcl_0030": "CVCL_0030",
+    "T cell": None,
+    "NOSUCH:1": None,
+}
 
-@pytest.mark.parametrize(
-    ("term", "label"),
-    [
-        ("CL:0000084", "T cell"),
-        ("UBERON:0002048", "lung"),
-        ("EFO:0009922", "10x 3' v3"),
-        ("MONDO:0005233", "non-small cell lung carcinoma"),
-        ("PATO:0000461", "normal"),
-        ("HsapDv:0000087", "adult stage"),
-        ("CVCL_0030", "HeLa"),
-        ("AfPO:0000274", "Central African"),
-        ("MONDO:0004992 || MONDO:0005233", "cancer || non-small cell lung carcinoma"),
-        ("MONDO:0004992 || unknown", None),
-        ("unknown", None),
-        ("CL:9999999", None),
-        ("NOSUCH:1", None),
-    ],
-)
-def test_label_of(term, label):
-    assert label_of(term) == label
+
+def test_labels_and_spellings():
+    assert {term: label_of(term) for term in LABELS} == LABELS
+    assert {text: spelled(text) for text in SPELLED} == SPELLED
 
 
 @pytest.mark.parametrize(
@@ -64,18 +67,3 @@ def test_replacements_are_current(ontology):
 )
 def test_covering(terms, cover):
     assert covering(terms) == cover
-
-
-@pytest.mark.parametrize(
-    ("text", "term"),
-    [
-        ("CL_0000084", "CL:0000084"),
-        ("obo:CL_0000084", "CL:0000084"),
-        ("hsapdv:0000087", "HsapDv:0000087"),
-        ("cvcl_0030", "CVCL_0030"),
-        ("T cell", None),
-        ("NOSUCH:1", None),
-    ],
-)
-def test_spelled(text, term):
-    assert spelled(text) == term
