@@ -83,7 +83,5 @@ def test_corrections_leave_out_what_is_no_test():
 def test_a_difference_is_one_where_its_interval_leaves_out_zero(low, high, expected):
     assert outcome(low, high) == expected
     assert outcome_of(Score(0.5, 0.3 + low, 0.3 + high), Score(0.3, 0.3, 0.3)) == expected
-
-
-def test_values_whose_intervals_touch_are_a_tie():
+    # Values whose intervals touch are a tie.
     assert outcome_of(Score(0.6, 0.5, 0.7), Score(0.4, 0.25, 0.5)) == "tie"
