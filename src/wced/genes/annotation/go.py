@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
-from scipy.sparse.csgraph import breadth_first_order
 
 from wced.errors import WcedError
 from wced.files import existing
@@ -39,22 +37,23 @@ def read_obo(path: str | Path, what: str) -> Iterator[tuple[str, str, str]]:
 class Graph:
     """The terms that are not obsolete, and how they descend from each other."""
 
-    term_t: pd.Index
-    """Ids of the terms."""
-    child_tt: sparse.csr_array
-    """Where the term of the column is a child of the term of the row."""
-    current: pd.Series
-    """Id of the term that an alternative id stands for, indexed by the alternative id."""
+    children: dict[str, list[str]]
+    """Direct children of each term."""
+    current: dict[str, str]
+    """Id of the term that an alternative id stands for."""
     version: str
     """Release, as the file says."""
 
-    def below(self, term: str) -> np.ndarray:
-        """Return which terms are `term` or descend from it, bool (terms,); WcedError for an unknown term."""
-        if term not in self.term_t:
+    def below(self, term: str) -> set[str]:
+        """Return `term` and the terms that descend from it; WcedError for an unknown term."""
+        if term not in self.children:
             raise WcedError(f"GO {self.version} has no term {term}, or it is obsolete")
-        below_t = np.zeros(len(self.term_t), dtype=bool)
-        below_t[breadth_first_order(self.child_tt, self.term_t.get_loc(term), return_predecessors=False)] = True
-        return below_t
+        below, waiting = {term}, [term]
+        while waiting:
+            new = set(self.children[waiting.pop()]) - below
+            below |= new
+            waiting += new
+        return below
 
 
 def read_graph(path: str | Path, relations: Sequence[str] = ("is_a",)) -> Graph:
@@ -76,14 +75,13 @@ def read_graph(path: str | Path, relations: Sequence[str] = ("is_a",)) -> Graph:
             relation, _, parent = (value if tag == "relationship" else f"is_a {value}").partition(" ")
             if relation in relations:
                 links.append((parent[:10], term))  # an id, such as GO:0000001, stands before a comment
-    term_t = pd.Index([term for term in terms if term not in obsolete])
-    if term_t.empty:
+    children = {term: [] for term in terms if term not in obsolete}
+    if not children:
         raise WcedError(f"{path}: holds no terms; expected the Gene Ontology (OBO)")
-    parent, child = (term_t.get_indexer([link[side] for link in links]) for side in (0, 1))
-    known = (parent >= 0) & (child >= 0)
-    edges = np.ones(known.sum(), dtype=np.int8), (parent[known], child[known])
-    child_tt = sparse.csr_array(edges, shape=(len(term_t), len(term_t)))
-    return Graph(term_t, child_tt, pd.Series(others, dtype=object), version)
+    for parent, child in links:
+        if parent in children and child in children:
+            children[parent].append(child)
+    return Graph(children, others, version)
 
 
 def read_annotation(path: str | Path, evidence: Sequence[str] = ()) -> pd.DataFrame:
@@ -115,26 +113,32 @@ class GeneOntology:
 
     graph: Graph
     """The terms."""
-    annotated_gt: sparse.csr_array
-    """1 where a gene is annotated with a term directly; genes in the order of the universe."""
+    genes: int
+    """Number of genes."""
+    gene_p: np.ndarray
+    """Index of the gene in each pair of a gene and a term with which it is annotated directly."""
+    pairs_of: dict[str, np.ndarray]
+    """Indices of the pairs of each term."""
     terms_unknown: int
     """Annotations with a term that the graph lacks."""
 
     def has(self, term: str) -> np.ndarray:
         """Return which genes are annotated with `term` or a descendant, bool (genes,)."""
-        return self.annotated_gt @ self.graph.below(term).astype(np.int32) > 0
+        has_g = np.zeros(self.genes, bool)
+        for below in self.graph.below(term) & self.pairs_of.keys():
+            has_g[self.gene_p[self.pairs_of[below]]] = True
+        return has_g
 
 
 def gene_ontology(graph: Graph, pairs: pd.DataFrame, universe: Sequence[str]) -> GeneOntology:
     """Return the annotation of genes (Ensembl ids) from pairs of gene_id and term, without pairs of other genes."""
-    gene = pd.Index(universe).get_indexer(pairs["gene_id"])
     # An alternative id stands for the term it was merged into.
-    term = graph.term_t.get_indexer(pairs["term"].map(graph.current).fillna(pairs["term"]))
-    known = (gene >= 0) & (term >= 0)
-    annotated = np.ones(known.sum(), dtype=np.int32), (gene[known], term[known])
-    annotated_gt = sparse.csr_array(annotated, shape=(len(universe), len(graph.term_t)))
-    annotated_gt.data[:] = 1
-    return GeneOntology(graph, annotated_gt, int(((gene >= 0) & (term < 0)).sum()))
+    term = pairs["term"].map(graph.current).fillna(pairs["term"])
+    pairs = pd.DataFrame({"gene": pd.Index(universe).get_indexer(pairs["gene_id"]), "term": term})
+    pairs = pairs[pairs["gene"] >= 0]
+    known = pairs["term"].isin(graph.children)
+    pairs = pairs[known].drop_duplicates()
+    return GeneOntology(graph, len(universe), pairs["gene"].to_numpy(), pairs.groupby("term").indices, (~known).sum())
 
 
 def ontology(universe: Universe) -> GeneOntology:
@@ -147,14 +151,10 @@ def ontology(universe: Universe) -> GeneOntology:
     words = pd.unique(pairs["gene"])
     id_of_word = pd.Series(gene_ids(words, universe.names), index=words)
     terms = gene_ontology(graph, pairs.assign(gene_id=pairs["gene"].map(id_of_word)), universe.gene_id)
-    universe.note(
-        "family",
-        "Gene Ontology annotation",
-        f"{', '.join(settings.evidence) or 'all'} evidence codes; {terms.annotated_gt.nnz} of {len(pairs)} pairs of a "
-        f"gene and a term are of protein-coding genes and terms of the graph; {terms.terms_unknown} name no term of it",
-        genes=terms.annotated_gt.sum(axis=1) > 0,
-        names=len(words),
-        names_unmapped=(id_of_word == "").sum(),
-        **facts,
-    )
+    text = f"{', '.join(settings.evidence) or 'all'} evidence codes; {len(terms.gene_p)} of {len(pairs)} pairs of a "
+    text += "gene and a term are of protein-coding genes and terms of the graph; "
+    text += f"{terms.terms_unknown} name no term of it"
+    facts |= {"names": len(words), "names_unmapped": (id_of_word == "").sum()}
+    annotated_g = np.isin(np.arange(terms.genes), terms.gene_p)
+    universe.note("family", "Gene Ontology annotation", text, genes=annotated_g, **facts)
     return terms
