@@ -62,7 +62,8 @@ def _compare(
     """Return the columns of a row that can be computed."""
     from scipy.stats import mannwhitneyu
 
-    labels_g, judged_g = model.genes[key["axis"]].to_numpy(), judged_g & (reason == "")
+    labels_g = model.genes[key["axis"]].to_numpy()
+    judged_g = judged_g & (reason == "")  # no gene of groups that the model does not read
     group_g = judged_g & (labels_g == group)
     against_g = judged_g & (labels_g != group if against == OTHERS else labels_g == against)
     winner_g, z_g, winner_rg = model.fitted.winner_g, model.fitted.z_g, model.bootstraps.winner_rg
