@@ -6,22 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from wced.genes.annotation.families import read_families
-from wced.genes.annotation.programs import CELL_CYCLE_TERM, DISSOCIATION_TERMS
+from wced.genes.annotation.table import CELL_CYCLE_TERM, DISSOCIATION_TERMS, read_families
 
 
 def write_annotation(folder: Path, genes: pd.DataFrame) -> dict[str, Any]:
     """Write every file of the config section `annotation` and return the section.
 
-    Each term of the family rules and of the programs has one child, with which a few genes are annotated. Every
-    fifth gene is in the list of housekeeping genes, every fourth is enriched in one cell type.
-
-    Parameters
-    ----------
-    folder
-        Where to write.
-    genes
-        gene_id and symbol of protein-coding genes.
+    Each term of the family rules and of the programs has one child, with which a few of the protein-coding genes are
+    annotated. Every fifth gene is in the list of housekeeping genes, every fourth is enriched in one cell type.
     """
     terms = sorted({term for row in read_families()["go"] for term in row} | {CELL_CYCLE_TERM, *DISSOCIATION_TERMS})
     blocks = ["format-version: 1.2\ndata-version: releases/test\n", "[Term]\nid: GO:9999999\nname: root\n"]
@@ -44,11 +36,12 @@ def write_annotation(folder: Path, genes: pd.DataFrame) -> dict[str, Any]:
             values.iloc[3::4, 0] *= 20
         pd.concat([expression, values], axis=1).to_csv(folder / f"{kind}.csv", index=False)
     (folder / "housekeeping.txt").write_text("".join(f"{symbol}\tNM_1\n" for symbol in genes["symbol"][::5]))
-    return {
-        "go_graph": {"path": str(folder / "go.obo")},
-        "go_annotation": {"path": str(folder / "goanno.tsv")},
-        "tfclass": {"path": str(folder / "tfclass.obo")},
-        "tissue_expression": {"path": str(folder / "tissue.csv")},
-        "cell_type_expression": {"path": str(folder / "cell_type.csv")},
-        "housekeeping": {"path": str(folder / "housekeeping.txt")},
+    files = {
+        "go_graph": "go.obo",
+        "go_annotation": "goanno.tsv",
+        "tfclass": "tfclass.obo",
+        "tissue_expression": "tissue.csv",
+        "cell_type_expression": "cell_type.csv",
+        "housekeeping": "housekeeping.txt",
     }
+    return {name: {"path": str(folder / file)} for name, file in files.items()}

@@ -1,7 +1,6 @@
-"""Values with 95% intervals, corrections for many tests, and the one rule that says which of two values is better.
+"""Values with 95% intervals, corrections for many tests, and the one rule for which of two values is better.
 
-All intervals of the package are made here. How a metric is computed, on all cells or on a bootstrap sample of them, is
-its benchmark's own business; it hands the values over and gets a `Score`.
+All intervals of the package are made here, from values that a benchmark computes on all cells or on bootstrap samples.
 """
 
 from collections.abc import Sequence
@@ -15,28 +14,25 @@ SAMPLES = 1000
 CELL_SAMPLES = 200
 """Bootstrap samples of cells behind a standard error, for metrics that take longer."""
 DATASET_SAMPLES = 10_000
-"""Bootstrap samples of datasets, where there are too many to take each possible sample once."""
+"""Bootstrap samples of datasets, where there are too many to use each possible sample once."""
 CELLS = (
     f"1.96 standard errors of {CELL_SAMPLES} bootstraps over cells, the clustering and each cell's neighbours, "
     "silhouette and piece fixed"
 )
-"""What `over_cells` says of a value of one seed."""
+"""Method of the interval of `over_cells` with one seed."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """A value with its 95% interval, or the reason why there is no value."""
+    """A value with its 95% interval, or the reason why there is no value; numbers that do not exist are NaN."""
 
     value: float = np.nan
-    """The score; NaN where there is none."""
     ci_low: float = np.nan
-    """Lower end of the interval; NaN where there is none."""
+    """Lower end of the interval."""
     ci_high: float = np.nan
-    """Upper end of the interval; NaN where there is none."""
+    """Upper end of the interval."""
     ci_method: str = ""
-    """How the interval was made."""
     reason: str = ""
-    """Why there is no value."""
     n: int | None = None
     """Cells scored, where they are not those of the other scores."""
 
@@ -56,7 +52,7 @@ def bootstrap_weights(n: int, seed: int, samples: int = CELL_SAMPLES) -> np.ndar
 
 
 def bootstrap_counts(count_u: np.ndarray, seed: int) -> np.ndarray:
-    """Return how many cells of each kind, of which there are `count_u`, each sample has, (samples, kinds), int64.
+    """Return how many cells of each kind each sample has, (samples, kinds), int64, from the numbers of all cells.
 
     Cells of a kind are exchangeable, so the numbers of kinds are sampled (multinomial), never single cells.
     """
@@ -65,31 +61,13 @@ def bootstrap_counts(count_u: np.ndarray, seed: int) -> np.ndarray:
 
 
 def percentiles(value: float, sampled_b: np.ndarray, over: str, n: int | None = None) -> Score:
-    """Return a value with the 2.5% and 97.5% percentiles of its bootstrap.
-
-    Parameters
-    ----------
-    value, n
-        As in `Score`.
-    sampled_b
-        The value in each of `SAMPLES` samples but those in which it is not defined.
-    over
-        What was sampled, in words.
-    """
+    """Return a value with the 2.5% and 97.5% percentiles of its defined values in `SAMPLES` samples of `over`."""
     low, high = np.percentile(sampled_b, [2.5, 97.5])
     return Score(float(value), float(low), float(high), f"percentiles of {SAMPLES} bootstraps over {over}", n=n)
 
 
 def over_datasets(value_d: np.ndarray) -> Score:
-    """Return the mean over datasets with its interval by bootstrap, which fewer than two datasets do not have.
-
-    Up to 5 datasets, all n^n samples with replacement are taken once, so that nothing is random.
-
-    Parameters
-    ----------
-    value_d
-        A value for each dataset, such as the difference of two scores.
-    """
+    """Return the mean over datasets with its bootstrap interval; of 2 to 5, each possible sample is used once."""
     n = len(value_d)
     if n < 2:
         return Score(float(value_d[0]) if n else np.nan)
@@ -106,7 +84,7 @@ def over_datasets(value_d: np.ndarray) -> Score:
 def defined_percentiles(value_r: np.ndarray) -> tuple[float, float]:
     """Return the 2.5% and 97.5% percentiles of the samples that have a value; NaN if fewer than half of them do.
 
-    Percentiles are samples themselves (nearest rank), so that an infinite odds ratio is possible and no average of it.
+    They are samples themselves (nearest rank): an average with an infinite odds ratio would mean nothing.
     """
     defined_r = value_r[~np.isnan(value_r)]
     if 2 * len(defined_r) < len(value_r) or len(defined_r) == 0:
@@ -126,47 +104,29 @@ def standard_errors(
 ) -> Score:
     """Return a value ± its standard error times 1.96, or times the 97.5% quantile of Student's t.
 
-    Parameters
-    ----------
-    value, method, n
-        As in `Score`.
-    error
-        Standard error of the value.
-    freedom
-        Degrees of freedom of t; None for the normal distribution.
-    bounds
-        Ends of the scale, which the interval does not leave.
+    `freedom` are the degrees of freedom of t, None for the normal distribution; the interval stays within `bounds`.
     """
-    times = 1.96
-    if freedom is not None:
-        from scipy.stats import t
+    from scipy.stats import t
 
-        times = t.ppf(0.975, freedom)
+    times = 1.96 if freedom is None else t.ppf(0.975, freedom)
     low, high = max(value - times * error, bounds[0]), min(value + times * error, bounds[1])
     return Score(float(value), float(low), float(high), method, n=n)
 
 
 def over_cells(value_c: np.ndarray, sampled_s: np.ndarray) -> Score:
-    """Return the mean over seeds of the clustering, with the interval that cells and seeds make.
+    """Return the mean over seeds of the clustering, with the interval of the variance over cells and over seeds.
 
-    With C seeds, value v_c for each, and the bootstrap of the mean over seeds,
+    With the value v_c on all cells for each of C seeds (one where it has none), and the bootstrap `sampled_s` of their
+    mean,
 
         V_cells = variance of the bootstrap, V_seeds = variance of v_c / C (both with n - 1),
         interval = mean of v_c ± t √(V_cells + V_seeds),
 
     t the 97.5% quantile of Student's t with (V_cells + V_seeds)² (C - 1) / V_seeds² degrees of freedom (Welch and
-    Satterthwaite: a variance of few seeds is itself uncertain). Of one seed, V_seeds is not known and left out, and t
-    is 1.96.
+    Satterthwaite: a variance of few seeds is itself uncertain). With one seed, V_seeds is left out, and t is 1.96.
 
-    Not the percentiles of the bootstrap: the same cell sampled twice agrees with itself, so that NMI and ARI of samples
+    Percentiles of the bootstrap would be wrong: a cell sampled twice agrees with itself, so that NMI and ARI of samples
     lie above those of the cells.
-
-    Parameters
-    ----------
-    value_c
-        Value on all cells for each seed of the clustering; one element for what does not depend on it.
-    sampled_s
-        Its mean over seeds in each sample of `bootstrap_weights`.
     """
     seeds, cells = len(value_c), float(np.var(sampled_s, ddof=1))
     between, method = 0.0, CELLS
@@ -203,10 +163,7 @@ def odds_ratio(hits: np.ndarray, n: np.ndarray, hits_against: np.ndarray, n_agai
 def exact_odds(table_22: np.ndarray) -> tuple[Score, float]:
     """Return the odds ratio of a 2 × 2 table with the interval that Fisher's exact test inverts to, and the test's p.
 
-    Parameters
-    ----------
-    table_22
-        Hits and others (columns) of a group and of the one compared with (rows).
+    Columns are hits and others; rows are a group and the one it is compared with.
     """
     from scipy.stats import contingency, fisher_exact
 
@@ -227,10 +184,7 @@ def woolf(
 
 
 def adjusted(p: Sequence[float], method: str) -> np.ndarray:
-    """Return p-values corrected for their number; those that are NaN are no tests and stay NaN.
-
-    `method` is one of statsmodels' `multipletests`: `holm`, or `fdr_bh` for the q-values of Benjamini and Hochberg.
-    """
+    """Return p-values corrected by statsmodels' `multipletests`, `holm` or `fdr_bh`; NaN are no tests and stay NaN."""
     from statsmodels.stats.multitest import multipletests
 
     corrected = np.array(p, dtype=np.float64)
@@ -241,16 +195,15 @@ def adjusted(p: Sequence[float], method: str) -> np.ndarray:
 
 
 def outcome(low: float, high: float) -> str:
-    """Return what the 95% interval of a difference says: `better`, `worse`, `tie` where it holds zero, or `unknown`."""
-    if np.isnan(low) or np.isnan(high):
+    """Return `better`, `worse`, `tie` where the 95% interval of a difference holds zero, or `unknown` without one."""
+    if np.isnan([low, high]).any():
         return "unknown"
     return "better" if low > 0 else "worse" if high < 0 else "tie"
 
 
 def outcome_of(a: Score | pd.Series, b: Score | pd.Series) -> str:
-    """Return `outcome` of two values of one dataset, of which only their own intervals are known.
+    """Return `outcome` of two values, higher being better: they differ where their own intervals do not overlap.
 
-    They differ where these do not overlap, the stricter rule: intervals of values may overlap where that of the
-    difference leaves out zero. Higher is better.
+    That is stricter than the interval of the difference, which has to be known for `outcome`.
     """
     return outcome(a.ci_low - b.ci_high, a.ci_high - b.ci_low)

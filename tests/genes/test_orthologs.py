@@ -22,13 +22,12 @@ def written(path, rows=ROWS, head=HEAD):
 
 
 def test_only_one_to_one_pairs_map_and_all_genes_are_known(tmp_path):
-    ids, known = read_orthologs(written(tmp_path)).ids_of([*M, f"{M[0]}.3", "ENSMUSG99999999999"], "ensembl")
+    orthologs = read_orthologs(written(tmp_path))
+    ids, known = orthologs.ids_of([*M, f"{M[0]}.3", "ENSMUSG99999999999"], "ensembl")
     assert ids.tolist() == [H[0], "", "", "", H[4], H[5], H[0], ""]
     assert known.tolist() == [True] * 7 + [False]
-
-
-def test_symbols_of_two_genes_map_to_none(tmp_path):
-    ids, known = read_orthologs(written(tmp_path)).ids_of(["Cd3d", "Lyz1", "Gm1", "Dup", "CD3D"], "symbol")
+    # Symbols of two genes map to none.
+    ids, known = orthologs.ids_of(["Cd3d", "Lyz1", "Gm1", "Dup", "CD3D"], "symbol")
     assert ids.tolist() == [H[0], "", "", "", ""]
     assert known.tolist() == [True, True, True, False, False]
 
@@ -38,10 +37,10 @@ def test_symbols_of_two_genes_map_to_none(tmp_path):
     [
         ([*ROWS, (M[3], "Gm1", H[0], "ortholog_one2one")], HEAD, f"{H[0]} is ortholog_one2one with two genes"),
         ([*ROWS, (M[0], "Cd3d", H[3], "ortholog_one2one")], HEAD, f"{M[0]} is ortholog_one2one with two genes"),
-        (ROWS, HEAD.replace("homology type", "kind"), "column 'Human homology type' is missing"),
+        (ROWS, HEAD.replace("homology type", "kind"), "column Human homology type is missing"),
     ],
     ids=["human twice", "mouse twice", "column"],
 )
-def test_what_is_refused(tmp_path, rows, head, message):
+def test_other_tables_are_refused(tmp_path, rows, head, message):
     with pytest.raises(WcedError, match=message):
         read_orthologs(written(tmp_path, rows, head))

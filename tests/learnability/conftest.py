@@ -1,8 +1,13 @@
+import json
+
 import pandas as pd
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
 from learnability.simulated import annotation, write_checkpoint
 from wced import tables
+from wced.cli import commands
 from wced.config.learnability import Learnability
 from wced.learnability.analysis import Analysis, analyse
 
@@ -18,9 +23,25 @@ def analysed(
     return analyse(errors, sums, genes, section, 0, left_out)
 
 
+def run_command(folders, out, section: dict, *more: str) -> Result:
+    """Run `wced learnability` on checkpoints, with all outputs in a folder."""
+    outputs = {"all-epochs": "errors.parquet", "tables": "tables", "figures": "figures", "page": "report/genes.html"}
+    options = [word for name, path in outputs.items() for word in (f"--{name}", str(out / path))]
+    words = ["learnability", *map(str, folders), "--section", json.dumps(section), *options, *more]
+    return CliRunner().invoke(commands.app, words)
+
+
+def rows_of(analysis: Analysis, table: str, checkpoint: str, **wanted) -> pd.DataFrame:
+    """Return the rows of a table that are of a checkpoint and have the wanted values."""
+    rows = analysis.tables[table]
+    for column, value in {"checkpoint": checkpoint, **wanted}.items():
+        rows = rows[rows[column] == value]
+    return rows
+
+
 @pytest.fixture(scope="session")
 def two_models(tmp_path_factory):
-    """Folder of two checkpoints, their annotation, and places of the winners: 60 identity genes, 40 of them shared."""
+    """Folder of two checkpoints, their annotation, and indices of winners: 60 identity genes, 40 of them shared."""
     folder = tmp_path_factory.mktemp("two_models")
     genes = annotation(3000)
     identity = genes.index[genes["program"] == "identity"].to_numpy()
@@ -30,6 +51,6 @@ def two_models(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def found(two_models) -> Analysis:
+def analysis(two_models) -> Analysis:
     folder, genes, _ = two_models
     return analysed(folder, genes, ["w", "m"])

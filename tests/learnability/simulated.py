@@ -1,4 +1,4 @@
-"""Gene errors and their sums as a training would write them, with winners at known places."""
+"""Gene errors and their sums as a training would write them, with known winners."""
 
 from pathlib import Path
 
@@ -36,30 +36,19 @@ def write_checkpoint(
     blocks: int = 32,
     winners: np.ndarray | None = None,
     strength: float = 5.0,
-    scatter: float = 0.05,
     seed: int = 0,
 ) -> None:
-    """Write gene_errors.parquet and gene_error_sums.parquet of a checkpoint that is called as its folder.
+    """Write gene_errors.parquet and gene_error_sums.parquet of a checkpoint with the name of its folder.
 
-    Parameters
-    ----------
-    folder
-        Folder to make.
-    genes
-        `gene_id` and `gene_symbol`.
-    decoder, cells, epochs, blocks, seed
-        Of the training.
-    winners
-        Places of planted winners, whose log errors lie `strength` times `scatter` below the trend.
-    strength, scatter
-        Distance of winners, and standard deviation of all log errors.
+    Log errors of genes have the standard deviation 0.05; those of `winners` (indices of `genes`) lie `strength` times
+    as far below the trend.
     """
     rng = np.random.default_rng(seed)
     n_genes = len(genes)
     zero_fraction = 1 - rng.beta(0.7, 2.5, n_genes)
-    log_error = np.log(0.15 + 0.7 * zero_fraction**2) + scatter * rng.standard_normal(n_genes)
+    log_error = np.log(0.15 + 0.7 * zero_fraction**2) + 0.05 * rng.standard_normal(n_genes)
     if winners is not None:
-        log_error[winners] = np.log(0.15 + 0.7 * zero_fraction[winners] ** 2) - strength * scatter
+        log_error[winners] = np.log(0.15 + 0.7 * zero_fraction[winners] ** 2) - strength * 0.05
     mean, null = 1 + rng.random(n_genes), 0.25 + 0.1 * rng.random(n_genes)
     n_nonzero_bg = rng.binomial(cells // blocks, np.broadcast_to(1 - zero_fraction, (blocks, n_genes)))
     noise_bg = 1 + 0.05 * rng.standard_normal((blocks, n_genes))
@@ -72,33 +61,26 @@ def write_checkpoint(
         frames = []
         for epoch in range(1, epochs + 1):
             mae = last * (1 + 0.3 * (0.5 ** (epoch - 1) - 0.5 ** (epochs - 1)))
-            frame = pd.DataFrame(
-                {
-                    "checkpoint": folder.name,
-                    "decoder": decoder,
-                    "epoch": epoch,
-                    "gene_id": genes["gene_id"],
-                    "gene_symbol": genes["gene_symbol"],
-                    "n": cells,
-                    "n_nonzero": n_nonzero,
-                    "zero_fraction": 1 - n_nonzero / cells,
-                    "mean_nonzero": mean,
-                    "detection_auc": 0.8 + 0.2 * rng.random(n_genes),
-                    "nonzero_mae": mae,
-                    "nonzero_mae_ungated": mae,
-                    "null_mae": null * mean,
-                    "rescaled_mae": mae / mean,
-                    "rescaled_null_mae": null,
-                }
+            frame = genes[["gene_id", "gene_symbol"]].assign(
+                checkpoint=folder.name,
+                decoder=decoder,
+                epoch=epoch,
+                n=cells,
+                n_nonzero=n_nonzero,
+                zero_fraction=1 - n_nonzero / cells,
+                mean_nonzero=mean,
+                detection_auc=0.8 + 0.2 * rng.random(n_genes),
+                nonzero_mae=mae,
+                nonzero_mae_ungated=mae,
+                null_mae=null * mean,
+                rescaled_mae=mae / mean,
+                rescaled_null_mae=null,
             )
             frames.append(frame)
     folder.mkdir(parents=True)
     tables.write(pd.concat(frames), tables.GENE_ERRORS, folder / "gene_errors.parquet")
     block, gene = np.divmod(np.arange(blocks * n_genes), n_genes)
-
-    def words(codes: np.ndarray, names: list[str]) -> pa.Array:
-        return pa.DictionaryArray.from_arrays(codes, names)
-
+    words = pa.DictionaryArray.from_arrays
     one = np.zeros(len(block), np.int8)
     columns = {
         "checkpoint": words(one, [folder.name]),

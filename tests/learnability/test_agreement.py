@@ -20,6 +20,9 @@ class Model:
     def regime(self, regime):
         return pd.Series(regime == "all", index=self.genes.index).to_numpy()
 
+    def rows_of(self, table):
+        return table
+
 
 def models():
     """Ten genes judged by a, the first eight by b; 4 and 3 winners, 2 of them shared, one of a not judged by b."""
@@ -29,17 +32,17 @@ def models():
 
 
 def test_overlap_by_hand():
-    found = _measures(*models(), "all", SECTION)
-    value = {name: row["value"] for name, row in found.items() if "value" in row}
+    measures = _measures(*models(), "all", SECTION)
+    value = {name: row["value"] for name, row in measures.items() if "value" in row}
     assert (value["judged_a"], value["judged_b"], value["judged_by_both"]) == (10, 8, 8)
     assert (value["winners_a"], value["winners_a_judged_by_both"], value["winners_b"]) == (4, 3, 3)
     assert (value["shared"], value["only_a"], value["only_b"]) == (2, 1, 1)
     assert value["expected"] == pytest.approx(3 * 3 / 8) and value["fold"] == pytest.approx(2 / (9 / 8))
     assert value["expected_any"] == pytest.approx(4 * 3 / 10) and value["fold_any"] == pytest.approx(2 / 1.2)
-    # Of 8 genes with 3 winners, drawing 3 gives 2 or 3 of them.
-    assert found["shared"]["p"] == pytest.approx((comb(3, 2) * 5 + 1) / comb(8, 3))
+    # 3 of 8 genes, 3 of which are winners, have 2 or 3 winners.
+    assert measures["shared"]["p"] == pytest.approx((comb(3, 2) * 5 + 1) / comb(8, 3))
     assert value["spearman_z"] == pytest.approx(-1)
-    assert found["spearman_z_shared"]["reason"] == "2 shared winners, fewer than 3"
+    assert measures["spearman_z_shared"]["reason"] == "2 shared winners, fewer than 3"
 
 
 def test_the_papers_fold_is_that_of_all_genes_that_either_judges():
@@ -48,35 +51,29 @@ def test_the_papers_fold_is_that_of_all_genes_that_either_judges():
     wced = Model("w", "wced", z, {f"g{i}" for i in range(909)})
     few = {f"g{i}": z[f"g{i}"] for i in range(7_327)}
     mlm = Model("m", "mlm", few, {f"g{i}" for i in range(909 - 283, 909 - 283 + 371)})
-    found = _measures(wced, mlm, "all", SECTION)
-    assert found["shared"]["value"] == 283
-    assert found["fold_any"]["value"] == pytest.approx(13.7, abs=0.05)
-    assert found["fold"]["value"] == pytest.approx(283 * 7_327 / (909 * 371))
+    measures = _measures(wced, mlm, "all", SECTION)
+    assert measures["shared"]["value"] == 283
+    assert measures["fold_any"]["value"] == pytest.approx(13.7, abs=0.05)
+    assert measures["fold"]["value"] == pytest.approx(283 * 7_327 / (909 * 371))
 
 
-def test_no_winners_and_no_genes_say_why():
+def test_no_winners_and_no_genes_have_reasons():
     a, b = models()
     b.genes = b.genes.assign(winner=False)
-    found = _measures(a, b, "all", SECTION)
-    assert "no winner" in found["fold"]["reason"] and "no winner" in found["shared_of_fewer"]["reason"]
-    nothing = _measures(a, b, "sparse", SECTION)
-    assert nothing["expected"]["reason"] == "no gene is judged by both"
+    measures = _measures(a, b, "all", SECTION)
+    assert "no winner" in measures["fold"]["reason"] and "no winner" in measures["shared_of_fewer"]["reason"]
+    assert _measures(a, b, "sparse", SECTION)["expected"]["reason"] == "no gene is judged by both"
 
 
 def test_exclusive_winners_by_family():
-    row = exclusive(list(models())).iloc[0]
-    assert row[["genes", "shared", "only_a", "only_b", "only_a_unjudged", "only_b_unjudged"]].tolist() == [
-        8,
-        2,
-        1,
-        1,
-        1,
-        0,
-    ]
+    counts = exclusive(list(models())).iloc[0].drop(["model_a", "model_b", "family"]).to_dict()
+    assert counts == {
+        "genes": 8, "shared": 2, "only_a": 1, "only_b": 1, "only_a_unjudged": 1, "only_b_unjudged": 0,
+    }  # fmt: skip
 
 
-def test_published_numbers_stand_beside_pairs_of_wced_and_mlm_only(found):
-    rows = found.tables["learnability_agreement"].query("regime == 'all'").set_index("measure")
+def test_published_numbers_are_of_pairs_of_wced_and_mlm_only(analysis):
+    rows = analysis.tables["learnability_agreement"].query("regime == 'all'").set_index("measure")
     assert rows.loc["shared", "published"] == "283"
     # w is WCED and comes first.
     assert (rows.loc["only_a", "published"], rows.loc["only_b", "published"]) == ("626", "88")
@@ -86,6 +83,6 @@ def test_published_numbers_stand_beside_pairs_of_wced_and_mlm_only(found):
     assert (agreement([a, b], empty, SECTION)["published"] == "").all()
 
 
-def test_planted_shared_winners_are_found_by_both(found):
-    rows = found.tables["learnability_agreement"].query("regime == 'all'").set_index("measure")
+def test_planted_shared_winners_are_called_by_both(analysis):
+    rows = analysis.tables["learnability_agreement"].query("regime == 'all'").set_index("measure")
     assert rows.loc["shared", "value"] >= 15 and rows.loc["fold", "value"] > 5 and rows.loc["shared", "p"] < 1e-10

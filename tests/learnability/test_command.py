@@ -1,28 +1,18 @@
 import json
 
-from typer.testing import CliRunner
-
+from learnability.conftest import run_command
 from learnability.simulated import annotation, write_checkpoint
 from wced import tables
-from wced.cli import commands
 from wced.learnability.analysis import MADE
 
 SECTION = {"bootstraps": 20, "permutations": 100, "simulation": {"repeats": 1}}
 
 
-def run(folder, *more):
-    given = ["learnability", str(folder / "w"), str(folder / "m")]
-    given += ["--section", json.dumps(SECTION), "--all-epochs", str(folder / "out" / "errors.parquet"), *more]
-    given += ["--tables", str(folder / "out" / "tables"), "--figures", str(folder / "out" / "figures")]
-    given += ["--page", str(folder / "out" / "report" / "genes.html"), "--run", "demo"]
-    return CliRunner().invoke(commands.app, given)
-
-
 def test_one_command_makes_everything(tmp_path):
     for seed, (name, decoder) in enumerate((("w", "wced"), ("m", "mlm"))):
         write_checkpoint(tmp_path / name, annotation(600), decoder=decoder, seed=seed)
-    done = run(tmp_path)
-    assert done.exit_code == 0, done.output
+    result = run_command([tmp_path / "w", tmp_path / "m"], tmp_path / "out", SECTION, "--run", "demo")
+    assert result.exit_code == 0, result.output
     for table in MADE:
         assert len(tables.read(table, tmp_path / "out" / "tables" / f"{table.name}.tsv"))
     assert len(tables.read(tables.GENE_ERRORS, tmp_path / "out" / "errors.parquet")) == 2 * 3 * 600
@@ -35,8 +25,8 @@ def test_one_command_makes_everything(tmp_path):
 def test_folders_of_one_checkpoint_are_refused(tmp_path):
     for name in ("w", "m"):
         write_checkpoint(tmp_path / name / "c", annotation(50))
-        (tmp_path / name / "c" / "gene_errors.parquet").rename(tmp_path / name / "gene_errors.parquet")
-        (tmp_path / name / "c" / "gene_error_sums.parquet").rename(tmp_path / name / "gene_error_sums.parquet")
-    done = run(tmp_path)
-    assert done.exit_code != 0 and "are of the checkpoint c, as those of another" in str(done.exception)
+        for path in list((tmp_path / name / "c").iterdir()):
+            path.rename(tmp_path / name / path.name)
+    result = run_command([tmp_path / "w", tmp_path / "m"], tmp_path / "out", SECTION, "--run", "demo")
+    assert result.exit_code != 0 and "are of the checkpoint c, as those of another" in str(result.exception)
     assert not (tmp_path / "out" / "report" / "genes.html").exists()

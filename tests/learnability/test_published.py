@@ -3,17 +3,14 @@
 from importlib import resources
 from pathlib import Path
 
-import pandas as pd
 import pytest
+
+from wced.tables import read_text
 
 TRANSCRIBED = Path(__file__).parents[2] / "config" / "published" / "section_9_10_genes.tsv"
 MODELS = {"wced": "WCED", "mlm": "MLM", "wced/mlm": "WCED and MLM"}
-GROUPS = {
-    "identity": "identity_associated",
-    "cell_cycle": "state_cell_cycle",
-    "dissociation": "state_dissociation",
-    "": "all",
-}
+GROUPS = {"identity": "identity_associated", "": "all"}
+GROUPS |= {program: f"state_{program}" for program in ("cell_cycle", "dissociation")}
 METRICS = {
     "reliable": "genes_evaluated",
     "winner_rate": "winner_percent",
@@ -29,9 +26,8 @@ METRICS = {
 
 
 def rows():
-    with (resources.files("wced.learnability") / "published.tsv").open() as stream:
-        shown = pd.read_csv(stream, sep="\t", dtype=str, keep_default_na=False)
-    transcribed = pd.read_csv(TRANSCRIBED, sep="\t", dtype=str, keep_default_na=False)
+    shown = read_text(resources.files("wced.learnability") / "published.tsv", "the paper's numbers")
+    transcribed = read_text(TRANSCRIBED, "the transcription")
     values = {(row.dataset, row.model, row.metric): row for row in transcribed.itertuples()}
     for row in shown.itertuples():
         measure = "sparse winners" if (row.regime, row.measure) == ("sparse", "winners") else row.measure

@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.isotonic import IsotonicRegression
+from statsmodels.nonparametric.smoothers_lowess import lowess
 
 from wced.config.learnability import Learnability
 from wced.learnability.trend import axis_of, fit, window_spread
@@ -13,16 +15,14 @@ def section(**changed) -> Learnability:
 
 def by_loops(zero_fraction, error, changed: Learnability):
     """Trend by scikit-learn's estimator, spread and Z gene by gene."""
-    from sklearn.isotonic import IsotonicRegression
-
-    there = np.isfinite(error) & (error > 0)
+    known = np.isfinite(error) & (error > 0)
     y = np.full(len(error), np.nan)
-    y[there] = np.log(error[there])
+    y[known] = np.log(error[known])
     trend = np.full(len(error), np.nan)
-    trend[there] = IsotonicRegression().fit(zero_fraction[there], y[there]).predict(zero_fraction[there])
+    trend[known] = IsotonicRegression().fit(zero_fraction[known], y[known]).predict(zero_fraction[known])
     spread = np.full(len(error), np.nan)
     for g in range(len(error)):
-        near = there & (np.abs(zero_fraction - zero_fraction[g]) <= changed.window / 2)
+        near = known & (np.abs(zero_fraction - zero_fraction[g]) <= changed.window / 2)
         if near.sum() >= changed.window_genes:
             spread[g] = np.std((y - trend)[near], ddof=1)
     return trend, spread
@@ -39,22 +39,22 @@ def test_trend_spread_and_z_are_those_of_loops(genes, window):
     zero_fraction = np.array([zero for zero, _ in genes]) / 32
     error = np.array([value for _, value in genes])
     changed = section(window=window)
-    found = fit(axis_of(zero_fraction, window), error, changed)
+    fitted = fit(axis_of(zero_fraction, window), error, changed)
     trend, spread = by_loops(zero_fraction, error, changed) if np.nansum(error) > 0 else (np.nan, np.nan)
-    np.testing.assert_allclose(found.trend_g, np.broadcast_to(trend, len(error)), atol=1e-12)
-    where = np.isfinite(found.trend_g)
-    np.testing.assert_allclose(found.spread_g[where], np.broadcast_to(spread, len(error))[where], atol=1e-7)
-    z = (np.log(error[where]) - found.trend_g[where]) / np.where(found.spread_g > 0, found.spread_g, np.nan)[where]
-    np.testing.assert_allclose(found.z_g[where], z)
-    assert np.isnan(found.z_g[~where]).all() and not found.winner_g[~where].any()
+    np.testing.assert_allclose(fitted.trend_g, np.broadcast_to(trend, len(error)), atol=1e-12)
+    where = np.isfinite(fitted.trend_g)
+    np.testing.assert_allclose(fitted.spread_g[where], np.broadcast_to(spread, len(error))[where], atol=1e-7)
+    z = (np.log(error[where]) - fitted.trend_g[where]) / np.where(fitted.spread_g > 0, fitted.spread_g, np.nan)[where]
+    np.testing.assert_allclose(fitted.z_g[where], z)
+    assert np.isnan(fitted.z_g[~where]).all() and not fitted.winner_g[~where].any()
 
 
 def test_trend_by_hand_pools_what_falls():
     # log errors 1, 3, 2, 4: the middle two pool to 2.5; squares of residuals 0 + 0.25 + 0.25 + 0, of y around 2.5: 5.
-    found = fit(axis_of([0.1, 0.2, 0.3, 0.4], 2), np.exp([1.0, 3, 2, 4]), section())
-    np.testing.assert_allclose(found.trend_g, [1, 2.5, 2.5, 4])
-    np.testing.assert_allclose(found.spread_g, np.sqrt(0.5 / 3))
-    assert found.explained == pytest.approx(0.9)
+    fitted = fit(axis_of([0.1, 0.2, 0.3, 0.4], 2), np.exp([1.0, 3, 2, 4]), section())
+    np.testing.assert_allclose(fitted.trend_g, [1, 2.5, 2.5, 4])
+    np.testing.assert_allclose(fitted.spread_g, np.sqrt(0.5 / 3))
+    assert fitted.explained == pytest.approx(0.9)
 
 
 def test_order_of_the_genes_does_not_matter():
@@ -83,12 +83,12 @@ def planted(**changed):
     ],
 )
 def test_winners_need_both_a_small_z_and_a_practical_difference(changed, winners, losers):
-    found = planted(**changed)
+    fitted = planted(**changed)
     # ss = 100 * 0.01 + 2 * 0.09 = 1.18, sd = sqrt(1.18 / 101)
     if "window_genes" not in changed:
-        assert found.z_g[-1] == pytest.approx(0.3 / np.sqrt(1.18 / 101))
-    assert (found.winner_g.sum(), found.loser_g.sum()) == (winners, losers)
-    assert not found.winner_g[:-2].any() and not found.loser_g[:-1].any()
+        assert fitted.z_g[-1] == pytest.approx(0.3 / np.sqrt(1.18 / 101))
+    assert (fitted.winner_g.sum(), fitted.loser_g.sum()) == (winners, losers)
+    assert not fitted.winner_g[:-2].any() and not fitted.loser_g[:-1].any()
 
 
 def test_absolute_differences_are_in_units_of_the_error():
@@ -98,18 +98,16 @@ def test_absolute_differences_are_in_units_of_the_error():
 
 
 def test_lowess_is_that_of_statsmodels():
-    from statsmodels.nonparametric.smoothers_lowess import lowess
-
     rng = np.random.default_rng(1)
     x = np.sort(rng.random(300))
     y = x + 0.1 * rng.standard_normal(300)
-    found = fit(axis_of(x, 0.1), np.exp(y), section(trend="lowess", spread="lowess", lowess_fraction=0.3))
+    fitted = fit(axis_of(x, 0.1), np.exp(y), section(trend="lowess", spread="lowess", lowess_fraction=0.3))
     trend = lowess(y, x, frac=0.3, it=3, delta=np.ptp(x) / 200, return_sorted=False)
     variance = lowess((y - trend) ** 2, x, frac=0.3, it=0, delta=np.ptp(x) / 200, return_sorted=False)
-    np.testing.assert_allclose(found.trend_g, trend, rtol=1e-9)
-    np.testing.assert_allclose(found.spread_g, np.sqrt(variance), rtol=1e-9)
+    np.testing.assert_allclose(fitted.trend_g, trend, rtol=1e-9)
+    np.testing.assert_allclose(fitted.spread_g, np.sqrt(variance), rtol=1e-9)
     # The scatter that was put in.
-    assert np.median(found.spread_g) == pytest.approx(0.1, rel=0.15)
+    assert np.median(fitted.spread_g) == pytest.approx(0.1, rel=0.15)
 
 
 def test_spread_needs_enough_genes_with_an_error():
@@ -122,5 +120,5 @@ def test_spread_needs_enough_genes_with_an_error():
 @pytest.mark.parametrize("error", [[], [0.5], [np.nan, np.nan], [0.0, 0.0]], ids=["none", "one", "no error", "zero"])
 def test_too_few_genes_give_no_z(error):
     for changed in (section(), section(trend="lowess", spread="lowess")):
-        found = fit(axis_of(np.linspace(0.1, 0.2, len(error)), 0.1), np.array(error), changed)
-        assert np.isnan(found.z_g).all() and np.isnan(found.explained)
+        fitted = fit(axis_of(np.linspace(0.1, 0.2, len(error)), 0.1), np.array(error), changed)
+        assert np.isnan(fitted.z_g).all() and np.isnan(fitted.explained)

@@ -22,6 +22,8 @@ def test_t_cell_is_a_lymphocyte_and_a_cell(ontology):
     assert ontology.labels["CL:0000084"] == "T cell"
     assert ontology.parents["CL:0000084"] == ("CL:0000542",)
     assert {"CL:0000084", "CL:0000542", "CL:0000000"} <= ontology.ancestors("CL:0000084")
+    below = ontology.descendants("CL:0000084")
+    assert "CL:0000625" in below and all("CL:0000084" in ontology.ancestors(term) for term in below)
 
 
 def test_every_current_term_descends_from_cell(ontology):
@@ -35,11 +37,6 @@ def test_ancestors_from_parents_are_those_the_package_records(ontology):
     records = CXGSchema().ontology("CL")
     wrong = [term for term in ontology.terms if ontology.ancestors(term) != {term, *records[term]["ancestors"]}]
     assert wrong == []
-
-
-def test_descendants_invert_ancestors(ontology):
-    assert "CL:0000625" in ontology.descendants("CL:0000084")
-    assert all("CL:0000084" in ontology.ancestors(term) for term in ontology.descendants("CL:0000084"))
 
 
 def test_replacements_are_current(ontology):
@@ -62,24 +59,6 @@ def test_current(ontology, term, expected):
     assert ontology.current(term) == expected
 
 
-def test_a_term_that_is_not_there_is_named(ontology):
-    with pytest.raises(WcedError, match="CL:9999999"):
-        ontology.ancestors("CL:9999999")
-
-
-def test_small_graph_by_hand():
-    diamond = CellOntology(
-        version="test",
-        labels={"r": "r", "a": "a", "b": "b", "c": "c"},
-        parents={"r": (), "a": ("r",), "b": ("r",), "c": ("a", "b")},
-        replacements={"old": "c"},
-    )
-    assert diamond.children == {"r": ("a", "b"), "a": ("c",), "b": ("c",), "c": ()}
-    assert diamond.ancestors("c") == {"r", "a", "b", "c"}
-    assert diamond.descendants("a") == {"a", "c"}
-    assert diamond.current("old") == "c"
-
-
 #       r
 #      / \
 #     a   b       d has the parents a and c, so that its longest path from the root has three links
@@ -91,18 +70,25 @@ UNEVEN = CellOntology(
     version="test",
     labels={name: name for name in "rabcde"},
     parents={"r": (), "a": ("r",), "b": ("r",), "c": ("a",), "d": ("a", "c"), "e": ("b",)},
-    replacements={},
+    replacements={"old": "c"},
 )
 
 
-def test_depth_is_the_longest_path_from_the_root():
+def test_small_graph_by_hand():
+    assert UNEVEN.children == {"r": ("a", "b"), "a": ("c", "d"), "b": ("e",), "c": ("d",), "d": (), "e": ()}
+    assert UNEVEN.ancestors("d") == {"r", "a", "c", "d"}
+    assert UNEVEN.descendants("a") == {"a", "c", "d"}
+    assert UNEVEN.near("c", 1) == {"a", "c", "d"}
+    assert UNEVEN.current("old") == "c"
+    # Depths are longest paths, and steps up the fewest.
     assert UNEVEN.depths == {"r": 0, "a": 1, "b": 1, "c": 2, "d": 3, "e": 2}
-
-
-def test_steps_up_are_the_fewest():
     assert UNEVEN.steps_up("d") == {"d": 0, "a": 1, "c": 1, "r": 2}
+
+
+@pytest.mark.parametrize("walk", ["ancestors", "descendants", "steps_up"])
+def test_unknown_terms_are_named(walk):
     with pytest.raises(WcedError, match="nonsense"):
-        UNEVEN.steps_up("nonsense")
+        getattr(UNEVEN, walk)("nonsense")
 
 
 def test_depths_and_steps_of_the_real_ontology_are_those_of_networkx(ontology):

@@ -10,7 +10,7 @@ from wced.ontology import CellOntology, OntologyCut, cut, load
 #       / \
 #      a   b
 #     / \ / \
-#    c   d   e      d has two parents; x stands below e, outside of most cuts
+#    c   d   e      d has two parents; x is below e, outside of most cuts
 ONTOLOGY = CellOntology(
     version="test",
     labels={name: name.upper() for name in "rabcdex"},
@@ -19,75 +19,44 @@ ONTOLOGY = CellOntology(
 )
 
 
-@pytest.fixture
-def diamond() -> OntologyCut:
-    return cut(ONTOLOGY, ["c", "d", "e"])
+DIAMOND = cut(ONTOLOGY, ["c", "d", "e"])
+#   r → a (labelled) → c, d        leaves: c, d, e, x, then the residuals of a and b
+#   r → b (labelled) → d, e
+#   r → x
+RESIDUAL = OntologyCut(tuple("abcderx"), tuple("ABCDERX"), ((5,), (5,), (0,), (0, 1), (1,), (), (5,)), residuals=(0, 1))
 
 
-def logits(*probabilities):
-    return np.log(np.array([probabilities]))
+def named(graph, indices):
+    return [graph.terms[i] for i in indices]
 
 
-def test_cut_holds_ancestors_and_nothing_else(diamond):
-    assert diamond.terms == ("a", "b", "c", "d", "e", "r")
-    assert diamond.labels == ("A", "B", "C", "D", "E", "R")
-    assert diamond.parents == ((5,), (5,), (0,), (0, 1), (1,), ())
-    assert diamond.leaves.tolist() == [2, 3, 4]
-    assert diamond.terms[diamond.root] == "r"
+def test_cut_holds_ancestors_and_nothing_else():
+    assert DIAMOND.terms == ("a", "b", "c", "d", "e", "r")
+    assert DIAMOND.labels == ("A", "B", "C", "D", "E", "R")
+    assert DIAMOND.parents == ((5,), (5,), (0,), (0, 1), (1,), ())
+    assert DIAMOND.leaves.tolist() == [2, 3, 4]
+    assert DIAMOND.terms[DIAMOND.root] == "r"
+    a, b, root = [1, 1, 0], [0, 1, 1], [1, 1, 1]  # of the leaves c, d and e
+    assert DIAMOND.descendant_leaves_tl.tolist() == [a, b, [1, 0, 0], [0, 1, 0], [0, 0, 1], root]
 
 
-def test_descendant_leaves_by_hand(diamond):
-    assert diamond.descendant_leaves_tl.astype(int).tolist() == [
-        [1, 1, 0],  # a: c, d
-        [0, 1, 1],  # b: d, e
-        [1, 0, 0],
-        [0, 1, 0],
-        [0, 0, 1],
-        [1, 1, 1],
-    ]
-
-
-def test_a_corpus_term_with_a_corpus_descendant_is_internal():
+def test_corpus_terms_with_corpus_descendants_are_internal_and_obsolete_ones_replaced():
     small = cut(ONTOLOGY, ["a", "d"])
-    assert [small.terms[leaf] for leaf in small.leaves] == ["d"]
-
-
-def test_obsolete_terms_are_replaced():
+    assert named(small, small.leaves) == ["d"]
     assert cut(ONTOLOGY, ["old_c", "e"]) == cut(ONTOLOGY, ["c", "e"])
 
 
-def test_node_probabilities_by_hand(diamond):
-    np.testing.assert_allclose(diamond.node_probabilities(logits(0.2, 0.3, 0.5)), [[0.5, 0.8, 0.2, 0.3, 0.5, 1.0]])
-
-
 def test_greedy_takes_the_heavier_subtree_and_leaf_argmax_the_best_leaf():
-    tree = OntologyCut(
-        terms=("a", "b", "c", "d", "e", "r"),
-        labels=("A", "B", "C", "D", "E", "R"),
-        parents=((5,), (5,), (0,), (1,), (1,), ()),
-    )
-    leaf_logits = logits(0.40, 0.25, 0.35)  # c; d and e below b, which holds 0.60
-    assert tree.terms[tree.leaf_argmax(leaf_logits)[0]] == "c"
-    assert tree.terms[tree.greedy(leaf_logits)[0]] == "e"
+    tree = OntologyCut(tuple("abcder"), tuple("ABCDER"), ((5,), (5,), (0,), (1,), (1,), ()))
+    leaf_logits = np.log([[0.40, 0.25, 0.35]])  # c; d and e below b, which holds 0.60
+    assert named(tree, tree.leaf_argmax(leaf_logits)) == ["c"] and named(tree, tree.greedy(leaf_logits)) == ["e"]
 
 
-def test_greedy_where_a_leaf_has_two_parents(diamond):
+def test_greedy_where_a_leaf_has_two_parents():
     # a = c + d = 0.60 and b = d + e = 0.55, so greedy turns to a and then to c; with d heavier than c, to d.
-    assert diamond.terms[diamond.greedy(logits(0.45, 0.15, 0.40))[0]] == "c"
-    assert diamond.terms[diamond.greedy(logits(0.30, 0.31, 0.39))[0]] == "e"
-    assert diamond.terms[diamond.greedy(logits(0.35, 0.36, 0.29))[0]] == "d"
-
-
-def test_cells_are_decoded_each_by_itself(diamond):
-    many = np.concatenate([logits(0.7, 0.2, 0.1), logits(0.1, 0.2, 0.7), logits(0.1, 0.8, 0.1)])
-    assert [diamond.terms[i] for i in diamond.leaf_argmax(many)] == ["c", "e", "d"]
-    assert [diamond.terms[i] for i in diamond.greedy(many)] == ["c", "e", "d"]
-
-
-def test_leaves_of_different_depth_are_reached():
-    uneven = cut(ONTOLOGY, ["c", "d", "x"])
-    one_hot = np.where(np.eye(3, dtype=bool), 5.0, -5.0)
-    assert [uneven.terms[i] for i in uneven.greedy(one_hot)] == ["c", "d", "x"]
+    cells = np.log([[0.45, 0.15, 0.40], [0.30, 0.31, 0.39], [0.35, 0.36, 0.29]])
+    assert named(DIAMOND, DIAMOND.greedy(cells)) == ["c", "e", "d"]
+    assert named(DIAMOND, DIAMOND.leaf_argmax(cells)) == ["c", "e", "d"]
 
 
 def test_invariants_on_the_real_ontology():
@@ -97,75 +66,56 @@ def test_invariants_on_the_real_ontology():
     probabilities = real.node_probabilities(leaf_logits)
     np.testing.assert_allclose(probabilities[:, real.root], 1.0)
     leaf_probabilities = probabilities[:, real.leaves]
-    for term in range(len(real.terms)):
-        np.testing.assert_allclose(
-            probabilities[:, term], leaf_probabilities[:, real.descendant_leaves_tl[term]].sum(axis=1)
-        )
+    for probability, below in zip(probabilities.T, real.descendant_leaves_tl, strict=True):
+        np.testing.assert_allclose(probability, leaf_probabilities[:, below].sum(axis=1))
     assert (probabilities[:, [parent for parents in real.parents for parent in parents]] <= 1 + 1e-12).all()
     assert np.isin(real.greedy(leaf_logits), real.leaves).all()
-    assert "CL:0000084" not in {real.terms[leaf] for leaf in real.leaves}
+    assert "CL:0000084" not in named(real, real.leaves)
 
 
-def test_json_gives_the_same_cut(diamond):
-    again = OntologyCut.from_json(json.loads(json.dumps(diamond.to_json())))
-    assert again == diamond
-    assert (again.descendant_leaves_tl == diamond.descendant_leaves_tl).all()
+def test_json_gives_the_same_cut_and_old_files_have_no_residual_leaves():
+    for graph in (DIAMOND, RESIDUAL):
+        assert OntologyCut.from_json(json.loads(json.dumps(graph.to_json()))) == graph
+    old = DIAMOND.to_json()
+    del old["residuals"]
+    assert OntologyCut.from_json(old) == DIAMOND
 
 
-@pytest.mark.parametrize(
-    ("terms", "message"),
-    [pytest.param(["c", "nonsense"], "nonsense", id="unknown term"), pytest.param([], "no cell type", id="no term")],
-)
-def test_bad_terms_are_refused(terms, message):
-    with pytest.raises(WcedError, match=message):
-        cut(ONTOLOGY, terms)
-
-
-def test_bad_json_and_bad_shapes_are_refused(diamond):
+def test_bad_terms_json_and_shapes_are_refused():
+    with pytest.raises(WcedError, match="nonsense"):
+        cut(ONTOLOGY, ["c", "nonsense"])
+    with pytest.raises(WcedError, match="no cell type"):
+        cut(ONTOLOGY, [])
     with pytest.raises(WcedError, match="parents"):
         OntologyCut.from_json({"terms": [], "labels": []})
     with pytest.raises(WcedError, match="one root"):
         OntologyCut(("a", "b"), ("A", "B"), ((), ()))
     with pytest.raises(WcedError, match="3 leaves"):
-        diamond.leaf_argmax(np.zeros((2, 4)))
-
-
-def test_probabilities_of_leaves_roll_up_as_their_logits_do(diamond):
-    p_nl = np.array([[0.2, 0.3, 0.5]])
-    np.testing.assert_allclose(diamond.roll_up(p_nl), diamond.node_probabilities(np.log(p_nl)))
+        DIAMOND.leaf_argmax(np.zeros((2, 4)))
     with pytest.raises(WcedError, match=r"shape \(1, 2\), expected cells × 3 leaves"):
-        diamond.roll_up(p_nl[:, :2])
+        DIAMOND.roll_up(np.zeros((1, 2)))
 
 
-def test_descents_by_hand():
+def test_probabilities_of_leaves_roll_up_as_their_logits_do():
+    p_nl = np.array([[0.2, 0.3, 0.5]])
+    np.testing.assert_allclose(DIAMOND.node_probabilities(np.log(p_nl)), [[0.5, 0.8, 0.2, 0.3, 0.5, 1.0]])
+    np.testing.assert_allclose(DIAMOND.roll_up(p_nl), DIAMOND.node_probabilities(np.log(p_nl)))
+
+
+def test_descents_reach_leaves_of_different_depth():
     uneven = cut(ONTOLOGY, ["c", "d", "x"])  # x is one link further down than c and d
+    assert named(uneven, uneven.greedy(np.where(np.eye(3, dtype=bool), 5.0, -5.0))) == ["c", "d", "x"]
     p_nl = np.array([[0.6, 0.3, 0.1], [0.0, 0.1, 0.9]])
-    passed = [[uneven.terms[term] for term in path] for path in uneven.descents(p_nl)]
-    assert passed == [["r", "a", "c", "c"], ["r", "b", "e", "x"]]
-
-
-#   r → a (labelled) → c, d        leaves: c, d, e, x, then the residuals of a and b
-#   r → b (labelled) → d, e
-#   r → x
-RESIDUAL = OntologyCut(
-    terms=("a", "b", "c", "d", "e", "r", "x"),
-    labels=tuple("ABCDERX"),
-    parents=((5,), (5,), (0,), (0, 1), (1,), (), (5,)),
-    residuals=(0, 1),
-)
-
-
-def named(indices):
-    return [RESIDUAL.terms[i] for i in indices]
+    assert [named(uneven, path) for path in uneven.descents(p_nl)] == [["r", "a", "c", "c"], ["r", "b", "e", "x"]]
 
 
 def test_labels_with_children_have_a_residual_leaf_that_names_them():
     labels = ["a", "c", "d", "x"]  # x is below e and b, which label nothing
-    made = cut(ONTOLOGY, labels, residuals=True)
-    assert [made.terms[leaf] for leaf in made.leaves] == ["c", "d", "x", "a"]
-    assert made.residual_leaf_t.tolist() == [3, -1, -1, -1, -1, -1, -1]
+    graph = cut(ONTOLOGY, labels, residuals=True)
+    assert named(graph, graph.leaves) == ["c", "d", "x", "a"]
+    assert graph.residual_leaf_t.tolist() == [3, -1, -1, -1, -1, -1, -1]
     assert cut(ONTOLOGY, labels).residuals == ()
-    assert cut(ONTOLOGY, ["r", *labels], residuals=True) == made  # that a cell is a cell says nothing
+    assert cut(ONTOLOGY, ["r", *labels], residuals=True) == graph  # that a cell is a cell says nothing
     assert cut(ONTOLOGY, ["old_c", "a"], residuals=True).residuals == (0,)
 
 
@@ -180,10 +130,8 @@ def test_a_residual_leaf_is_below_its_term_and_the_ancestors_of_it():
         [1, 1, 1, 1, 1, 1],
         [0, 0, 0, 1, 0, 0],
     ]
-
-
-def test_the_most_probable_residual_leaf_is_its_term():
-    assert named(RESIDUAL.leaf_argmax(np.eye(6))) == ["c", "d", "e", "x", "a", "b"]
+    # The most probable residual leaf is its term.
+    assert named(RESIDUAL, RESIDUAL.leaf_argmax(np.eye(6))) == ["c", "d", "e", "x", "a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -191,7 +139,7 @@ def test_the_most_probable_residual_leaf_is_its_term():
     [
         pytest.param([0.3, 0.0, 0.1, 0.2, 0.4, 0.0], "ra", id="the residual is more probable than either child"),
         pytest.param([0.3, 0.2, 0.1, 0.1, 0.25, 0.05], "rac", id="a child is more probable"),
-        pytest.param([0.4, 0.0, 0.1, 0.1, 0.4, 0.0], "rac", id="a draw goes to the child"),
+        pytest.param([0.4, 0.0, 0.1, 0.1, 0.4, 0.0], "rac", id="a tie goes to the child"),
         pytest.param([0.0, 0.0, 0.0, 0.0, 1.0, 0.0], "ra", id="all of the mass"),
         pytest.param([0.1, 0.1, 0.1, 0.5, 0.1, 0.1], "rx", id="the heavier subtree comes first"),
         pytest.param([0.2, 0.3, 0.1, 0.0, 0.1, 0.3], "rbd", id="a shared child beats the residual by less than a sum"),
@@ -200,10 +148,10 @@ def test_the_most_probable_residual_leaf_is_its_term():
 def test_greedy_ends_where_the_residual_is_the_most_probable(p_l, path):
     other = [0.0, 0.0, 0.9, 0.1, 0.0, 0.0]  # so that the path is filled up
     passed = RESIDUAL.descents(np.array([p_l, other]))
-    assert named(passed[1]) == ["r", "b", "e"]
-    assert named(passed[0]) == list(path.ljust(3, path[-1]))
+    assert named(RESIDUAL, passed[1]) == ["r", "b", "e"]
+    assert named(RESIDUAL, passed[0]) == list(path.ljust(3, path[-1]))
     with np.errstate(divide="ignore"):
-        assert named(RESIDUAL.greedy(np.log([p_l]))) == [path[-1]]
+        assert named(RESIDUAL, RESIDUAL.greedy(np.log([p_l]))) == [path[-1]]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -240,14 +188,6 @@ def test_greedy_on_the_real_ontology_equals_a_walk_of_each_cell(residuals):
         expected.append(at)
     assert real.descents(p_nl)[:, -1].tolist() == expected
     assert len(set(expected) & set(real.residuals)) == 3 * residuals
-
-
-def test_json_keeps_residual_leaves_and_old_files_have_none(diamond):
-    record = json.loads(json.dumps(RESIDUAL.to_json()))
-    assert OntologyCut.from_json(record) == RESIDUAL
-    old = diamond.to_json()
-    del old["residuals"]
-    assert OntologyCut.from_json(old) == diamond
 
 
 @pytest.mark.parametrize(

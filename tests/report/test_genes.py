@@ -4,8 +4,8 @@ import re
 import pytest
 
 from learnability.conftest import SECTION, analysed
-from wced.learnability.checkpoint import told_depth
 from wced.learnability.figures import figure_names, save_figures
+from wced.learnability.genes import told_depth
 from wced.report.gene_answers import answers, differences
 from wced.report.genes import render
 

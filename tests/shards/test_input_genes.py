@@ -10,7 +10,7 @@ from scipy.stats import binom, chisquare, kstest
 from count_cells import encoding, ragged, random_counts
 from wced.config.pretraining import Panels, Thinning
 from wced.errors import WcedError
-from wced.genes.groups import gene_group
+from wced.genes.table import gene_group
 from wced.shards.encode import encode
 from wced.shards.input_genes import InputGenes, gene_choice
 from wced.shards.kernels import TARGET_SUM

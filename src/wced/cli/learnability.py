@@ -1,4 +1,4 @@
-"""Commands of the room `learnability`, and of the annotation of genes, a part of it."""
+"""Commands of learnability and of the annotation of genes."""
 
 import os
 from pathlib import Path
@@ -47,12 +47,12 @@ def gene_annotation(
     inputs = {name: local_file(reference, archives) for name, reference in section.references.items()}
     with record(inputs=inputs | {"genes": genes, "hgnc": hgnc_file, "families": section.families}) as facts:
         with opened(genes_section.hgnc, hgnc_file) as names:
-            made = annotate(section, read(genes), names, archives)
-        tables.write(made.groups, tables.GENE_GROUPS, groups)
-        tables.write(made.sources, tables.GENE_ANNOTATION_SOURCES, sources)
-        tables.write(made.genes, tables.GENE_ANNOTATION, output)
-        facts["genes"] = len(made.genes)
-        print(made.groups[["axis", "row", "group", "genes", "published_genes"]].to_string(index=False))
+            annotated = annotate(section, read(genes), names, archives)
+        tables.write(annotated.groups, tables.GENE_GROUPS, groups)
+        tables.write(annotated.sources, tables.GENE_ANNOTATION_SOURCES, sources)
+        tables.write(annotated.genes, tables.GENE_ANNOTATION, output)
+        facts["genes"] = len(annotated.genes)
+        print(annotated.groups[["axis", "row", "group", "genes", "published_genes"]].to_string(index=False))
 
 
 @command
@@ -64,46 +64,43 @@ def learnability(
     tables_folder: Annotated[Path, Output("Folder to write the tables to.", name="--tables")],
     figures: Annotated[Path, Output("Folder of figures to make.")],
     page: Annotated[Path, Output("Page to write (HTML).")],
-    annotation: Annotated[
-        Path | None, Input("Families and programs of genes, as `wced gene-annotation` writes them.")
-    ] = None,
+    annotation: Annotated[Path | None, Input("Families and programs of genes, from `wced gene-annotation`.")] = None,
     run: Annotated[str, Option("Name of the run, for the page.")] = "",
-    seed: Annotated[int, Option("Seed of the draws of blocks, shuffles and simulations.", min=0)] = 0,
+    seed: Annotated[int, Option("Seed of bootstraps, shuffles and simulations.", min=0)] = 0,
 ) -> None:
     """Say which genes checkpoints learned to predict: tables, figures and a page, from their gene errors."""
     import pandas as pd
 
     from wced import tables
     from wced.learnability.analysis import MADE, analyse
-    from wced.learnability.checkpoint import MODEL_FILES, left_out, told_depth
     from wced.learnability.figures import save_figures
+    from wced.learnability.genes import MODEL_FILES, left_out, told_depth
     from wced.report.genes import render
 
-    errors_files = ("gene_errors", "gene_error_sums")
-    inputs = {f"{folder.name}/{name}": folder / f"{name}.parquet" for folder in folders for name in errors_files}
-    models = {f"{folder.name}/{name}": folder / "model" / name for folder in folders for name in MODEL_FILES}
-    inputs |= {name: path for name, path in models.items() if path.exists()}
-    used = section.model_dump() | {"seed": seed}
+    inputs = {"annotation": annotation}
+    for folder in folders:
+        files = {name: folder / f"{name}.parquet" for name in ("gene_errors", "gene_error_sums")}
+        files |= {name: folder / "model" / name for name in MODEL_FILES if (folder / "model" / name).exists()}
+        inputs |= {f"{folder.name}/{name}": path for name, path in files.items()}
     outputs = [page, all_epochs, *(tables_folder / f"{table.name}.tsv" for table in MADE), figures]
-    with record(section=used, inputs=inputs | {"annotation": annotation}, outputs=outputs):
-        frames, sums, unseen, deep = [], {}, {}, []
+    with record(section=section.model_dump() | {"seed": seed}, inputs=inputs, outputs=outputs):
+        frames, sums, unread, deep = [], {}, {}, []
         for folder in folders:
             frames.append(tables.read(tables.GENE_ERRORS, folder / "gene_errors.parquet"))
             for name in frames[-1]["checkpoint"].unique():
                 if name in sums:
                     raise WcedError(f"{folder}: its errors are of the checkpoint {name}, as those of another folder")
-                sums[name] = folder / "gene_error_sums.parquet"
-                unseen[name] = left_out(folder)
+                sums[name], unread[name] = folder / "gene_error_sums.parquet", left_out(folder)
                 deep += [name] if told_depth(folder) else []
         errors = pd.concat(frames, ignore_index=True)
-        known = None if annotation is None else tables.read(tables.GENE_ANNOTATION, annotation)
-        found = analyse(errors, sums, known, section, seed, unseen)
+        genes = None if annotation is None else tables.read(tables.GENE_ANNOTATION, annotation)
+        analysis = analyse(errors, sums, genes, section, seed, unread)
         tables.write(errors, tables.GENE_ERRORS, all_epochs)
         for table in MADE:
-            tables.write(found.tables[table.name], table, tables_folder / f"{table.name}.tsv")
+            tables.write(analysis.tables[table.name], table, tables_folder / f"{table.name}.tsv")
         with whole_folder(figures) as folder:
-            save_figures(found, section, folder)
+            save_figures(analysis, section, folder)
         links = [os.path.relpath(folder, page.parent) for folder in (figures, tables_folder)]
-        html = render(found, section, figures, run, figures_link=links[0], tables_link=links[1], deep=deep)
+        html = render(analysis, section, figures, run, figures_link=links[0], tables_link=links[1], deep=deep)
         with whole_file(page) as temporary:
             temporary.write_text(html)

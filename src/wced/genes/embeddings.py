@@ -15,33 +15,18 @@ from wced.genes.names import without_version
 
 
 def read_gene_embeddings(path: str | Path, gene_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Read the vectors of the genes of a vocabulary.
+    """Return the vectors of the genes of a vocabulary that have one, float32 (genes, dimensions), and which these are.
 
-    Parameters
-    ----------
-    path
-        Parquet (index or first column), TSV with a header (first column) or h5ad (obs names) of Ensembl ids, with or
-        without version; the other columns, or X, are the dimensions. Genes of other vocabularies are left out.
-    gene_ids
-        Ensembl ids of the vocabulary.
-
-    Returns
-    -------
-    tuple
-        The vectors of the genes that have one, in the vocabulary's order, float32 (genes with a row, dimensions); and
-        which genes of the vocabulary these are, bool (vocabulary).
-
-    Raises
-    ------
-    WcedError
-        If the file is missing or of another kind, names a gene twice, holds anything but finite numbers, has
-        vectors of zeros only, or has none of the genes.
+    The file is Parquet (index or first column), TSV with a header (first column) or h5ad (obs names) of Ensembl ids,
+    with or without version; the other columns, or X, are the dimensions. Vectors are in the order of the vocabulary;
+    the second array is bool, (vocabulary,). WcedError if the file is missing or of another kind, has two rows for a
+    gene, holds anything but finite numbers, has vectors of zeros only, or has none of the genes.
     """
     table = _read(existing(path, "vectors of genes (.parquet, .tsv or .h5ad)"))
     ids = pd.Index(without_version(table.index))
-    if twice := ids[ids.duplicated()].tolist():
-        raise WcedError(f"{path}: {twice[0]} has more than one row")
-    row_v = ids.get_indexer(pd.Index(gene_ids, dtype=object))
+    if repeated := ids[ids.duplicated()].tolist():
+        raise WcedError(f"{path}: {repeated[0]} has more than one row")
+    row_v = ids.get_indexer(gene_ids)
     has_row_v = row_v >= 0
     if not has_row_v.any():
         raise WcedError(

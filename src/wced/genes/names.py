@@ -19,11 +19,11 @@ KINDS = {
     r"ENST\d+.*|[NX][MR]_\d+.*": "transcripts: add them up to genes first",
     r"ENSP\d+.*|[OPQ]\d[A-Z0-9]{3}\d": "proteins: map them to Ensembl ids or symbols of their genes first",
 }  # fmt: skip
-"""What names of no use look like, and what to do."""
+"""Patterns of names that are of no use, and what to do."""
 
 
 def what_names_are(names: Sequence[str]) -> str:
-    """Return the end of a sentence about names that nobody knows: what they look like; empty if like nothing known."""
+    """Return the end of a sentence about unknown names: what they look like; empty if they look like nothing known."""
     texts = pd.Series(np.asarray(names, dtype=object)).astype(str).reset_index(drop=True)
     if len(texts) and (texts == texts.index.astype(str)).all():
         return "; they only number the genes, whose names stand elsewhere"
@@ -34,8 +34,8 @@ def what_names_are(names: Sequence[str]) -> str:
 
 
 REFSEQ = pd.Series({"MT-CO1": "COX1", "MT-CO2": "COX2", "MT-ND1": "ND1"})
-"""RefSeq's names of mitochondrial genes, by symbol, that HGNC has as aliases of PTGS1, PTGS2 and IVNS1ABP, too. No
-annotation calls these so; RefSeq's other names of mitochondrial genes are aliases of no other gene."""
+"""RefSeq's names of mitochondrial genes, by symbol. HGNC has these three as aliases of PTGS1, PTGS2 and IVNS1ABP too,
+which no annotation calls so; RefSeq's other names of mitochondrial genes are aliases of no other gene."""
 
 
 @dataclass(frozen=True)
@@ -53,35 +53,30 @@ class GeneNames:
 
 
 def gene_names(table: pd.DataFrame) -> GeneNames:
-    """Learn all names of the genes of a gene table.
+    """Return all names of the genes of a gene table.
 
     The first source that knows a name decides what it stands for: GENCODE's symbol, HGNC's approved symbol, `REFSEQ`,
     previous symbols, aliases. A name of several genes in that source is ambiguous and maps to none; but where GENCODE
     gives one symbol to several genes, HGNC's approved gene of this symbol is meant if it is one of them.
     """
-    symbols = table[["symbol", "gene_id"]].set_axis(["name", "gene_id"], axis=1)
-    approved = table.loc[table["hgnc_symbol"] != "", ["hgnc_symbol", "gene_id"]].set_axis(["name", "gene_id"], axis=1)
-    sources = [
-        symbols,
-        approved,
-        symbols.assign(name=symbols["name"].map(REFSEQ)).dropna(),
-        _exploded(table, "previous_symbols"),
-        _exploded(table, "alias_symbols"),
-    ]
-    known, ambiguous, found = set(), set(), []
-    for place, pairs in enumerate(sources):
+
+    def pairs_of(column: str) -> pd.DataFrame:
+        return table[[column, "gene_id"]].explode(column).dropna().set_axis(["name", "gene_id"], axis=1)
+
+    symbols, approved = pairs_of("symbol"), pairs_of("hgnc_symbol")
+    approved = approved[approved["name"] != ""]
+    refseq = symbols.assign(name=symbols["name"].map(REFSEQ)).dropna()
+    sources = [symbols, approved, refseq, pairs_of("previous_symbols"), pairs_of("alias_symbols")]
+    known, ambiguous, unique = set(), set(), []
+    for source, pairs in enumerate(sources):
         pairs = pairs[~pairs["name"].isin(known)].drop_duplicates()
         known |= set(pairs["name"])
         shared = pairs["name"].duplicated(keep=False)
-        found.append(pairs[~shared])
+        unique.append(pairs[~shared])
         tied = pairs[shared]
-        if place == 0:
+        if source == 0:
             settled = tied.merge(approved, on=["name", "gene_id"]).drop_duplicates("name", keep=False)
-            found.append(settled)
+            unique.append(settled)
             tied = tied[~tied["name"].isin(settled["name"])]
         ambiguous |= set(tied["name"])
-    return GeneNames(pd.concat(found).set_index("name")["gene_id"], frozenset(ambiguous))
-
-
-def _exploded(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    return table[[column, "gene_id"]].explode(column).dropna().set_axis(["name", "gene_id"], axis=1)
+    return GeneNames(pd.concat(unique).set_index("name")["gene_id"], frozenset(ambiguous))

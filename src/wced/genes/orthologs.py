@@ -12,9 +12,8 @@ from wced.tables import read_text
 
 COLUMNS = ["Gene stable ID", "Gene name", "Human gene stable ID", "Human homology type"]
 """Columns of Ensembl BioMart's table of homologs that are used."""
-
 ONE_TO_ONE = "ortholog_one2one"
-"""How BioMart calls a pair of genes of which neither has another ortholog."""
+"""BioMart's word for a pair of genes of which neither has another ortholog."""
 
 
 @dataclass(frozen=True)
@@ -27,48 +26,32 @@ class Orthologs:
     """The same, indexed by symbol; symbols of several genes are left out."""
 
     def ids_of(self, names: Sequence[str], kind: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return the human Ensembl id of genes, and whether the species has such genes.
+        """Return the human Ensembl id of genes, and whether the species has such genes, bool; both (genes,).
 
-        Parameters
-        ----------
-        names
-            Names of genes.
-        kind
-            `ensembl` (with or without version) or `symbol`.
-
-        Returns
-        -------
-        tuple
-            Object, (genes,), the empty string without a one-to-one ortholog; bool, (genes,).
+        `kind` of the names is `ensembl` (with or without version) or `symbol`. An id is empty without a one-to-one
+        ortholog.
         """
         names = pd.Series(names, dtype=object)
         if kind == "ensembl":
-            found = names.str.replace(r"\.\d+$", "", regex=True).map(self.human_of_id)
+            ids = names.str.replace(r"\.\d+$", "", regex=True).map(self.human_of_id)
         else:
-            found = names.map(self.human_of_symbol)
-        return found.fillna("").to_numpy(dtype=object), found.notna().to_numpy()
+            ids = names.map(self.human_of_symbol)
+        return ids.fillna("").to_numpy(dtype=object), ids.notna().to_numpy()
 
 
 def read_orthologs(path: str | Path) -> Orthologs:
     """Read a table of homologs as Ensembl BioMart exports it (CSV with a row per pair, or per gene without any).
 
-    Raises
-    ------
-    WcedError
-        If it is no such table, or calls a gene one-to-one in two pairs.
+    WcedError if it is no such table, or calls a gene one-to-one in two pairs.
     """
-    frame = read_text(path, "a table of homologs", sep=",")
-    for column in COLUMNS:
-        if column not in frame.columns:
-            raise WcedError(f"{path}: column {column!r} is missing; expected homologs as Ensembl BioMart exports them")
+    frame = read_text(path, "homologs as Ensembl BioMart exports them (CSV)", COLUMNS, sep=",")
     frame = frame[COLUMNS].set_axis(["gene_id", "symbol", "human_id", "type"], axis=1)
     pairs = frame[frame["type"] == ONE_TO_ONE]
     for column in ("gene_id", "human_id"):
-        if (twice := pairs[column].duplicated()).any():
-            raise WcedError(f"{path}: {pairs.loc[twice, column].iloc[0]} is {ONE_TO_ONE} with two genes")
+        if (repeated := pairs[column].duplicated()).any():
+            raise WcedError(f"{path}: {pairs.loc[repeated, column].iloc[0]} is {ONE_TO_ONE} with two genes")
     genes = frame[["gene_id", "symbol"]].drop_duplicates()
     genes = genes.assign(human_id=genes["gene_id"].map(pairs.set_index("gene_id")["human_id"]).fillna(""))
     named = genes[(genes["symbol"] != "") & ~genes["symbol"].duplicated(keep=False)]
-    return Orthologs(
-        genes.drop_duplicates("gene_id").set_index("gene_id")["human_id"], named.set_index("symbol")["human_id"]
-    )
+    by_id = genes.drop_duplicates("gene_id").set_index("gene_id")["human_id"]
+    return Orthologs(by_id, named.set_index("symbol")["human_id"])

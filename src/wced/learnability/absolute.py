@@ -1,17 +1,13 @@
 """Absolute learnability: which genes and families beat the null, from which epoch on; counts of the relative one."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 
 from wced.config.learnability import Learnability
-from wced.learnability.confidence import Draws
 from wced.learnability.genes import improvement
-from wced.learnability.models import REGIMES, Model
-from wced.learnability.published import published
+from wced.learnability.models import REGIMES, Model, published
 from wced.stats import defined_percentiles
-from wced.tables import LEARNABILITY_FAMILIES
+from wced.tables import LEARNABILITY_FACTS, LEARNABILITY_FAMILIES
 
 
 def tier(median_improvement: float, bounds: tuple[float, float, float]) -> str:
@@ -20,25 +16,16 @@ def tier(median_improvement: float, bounds: tuple[float, float, float]) -> str:
 
 
 def dynamics(errors: pd.DataFrame, model: Model, section: Learnability) -> pd.DataFrame:
-    """Return the rows of tables.LEARNABILITY_DYNAMICS of a model.
+    """Return the rows of tables.LEARNABILITY_DYNAMICS of a model, from errors of all epochs.
 
-    Parameters
-    ----------
-    errors
-        Rows of tables.GENE_ERRORS of all epochs.
-    model
-        The model. Its reliable genes are followed through all epochs, so that a median never changes by its genes.
-    section
-        Reliable genes that a family needs; what convergence is.
+    Its reliable genes are followed through all epochs, so that a median never changes by its genes.
     """
-    mine = errors[(errors["checkpoint"] == model.checkpoint) & (errors["decoder"] == model.decoder)]
-    family = model.genes.set_index("gene_id")["family"]
-    size = family.value_counts()
-    family = family[(family.map(size) >= section.min_group) & ~family.isin(list(model.unseen("family")))]
-    mine = mine[mine["gene_id"].isin(family.index) & mine["rescaled_mae"].notna()]
-    auc = mine["detection_auc"].where(mine["n"] - mine["n_nonzero"] >= section.min_zeros)
-    mine = mine.assign(family=mine["gene_id"].map(family), improvement=improvement(mine), detection_auc=auc)
-    table = mine.groupby(["family", "epoch"], as_index=False).agg(
+    family = _of_judged_families(model, section).set_index("gene_id")["family"]
+    rows = model.rows_of(errors)
+    rows = rows[rows["gene_id"].isin(family.index) & rows["rescaled_mae"].notna()]
+    auc = rows["detection_auc"].where(rows["n"] - rows["n_nonzero"] >= section.min_zeros)
+    rows = rows.assign(family=rows["gene_id"].map(family), improvement=improvement(rows), detection_auc=auc)
+    table = rows.groupby(["family", "epoch"], as_index=False).agg(
         genes=("gene_id", "size"),
         median_rescaled_mae=("rescaled_mae", "median"),
         median_improvement=("improvement", "median"),
@@ -46,151 +33,114 @@ def dynamics(errors: pd.DataFrame, model: Model, section: Learnability) -> pd.Da
     )
     last = table.groupby("family")["median_rescaled_mae"].transform("last")
     near = (table["median_rescaled_mae"] - last).abs() <= section.convergence * last
-    # Converged from here on: near the last epoch's median in this epoch and all after it.
+    # Converged: near the last epoch's median in this epoch and all after it.
     stays = near[::-1].astype(int).groupby(table["family"][::-1]).cummin()[::-1].astype(bool)
     return table.assign(**model.key, converged=stays)
 
 
-def converged_epoch(rows: pd.DataFrame) -> dict[str, int]:
-    """Return the first epoch from which each family of a model stays near its last median; rows as `dynamics` gives."""
-    rows = rows[rows["converged"]]
-    return {str(family): int(epoch) for family, epoch in rows.groupby("family")["epoch"].min().items()}
+def _of_judged_families(model: Model, section: Learnability) -> pd.DataFrame:
+    """Return the reliable genes of those families that have a median."""
+    family = model.genes["family"]
+    enough = family.map(family.value_counts()) >= section.min_group
+    return model.genes[enough & ~family.isin(list(model.unseen("family")))]
 
 
-def families(model: Model, section: Learnability, converged: dict[str, int]) -> pd.DataFrame:
-    """Return the rows of tables.LEARNABILITY_FAMILIES of a model, the family with the best median first.
+def converged_epoch(rows: pd.DataFrame) -> pd.Series:
+    """Return the epoch from which each family of a model stays near its last median; `rows` is from `dynamics`."""
+    return rows[rows["converged"]].groupby("family")["epoch"].min().rename("converged_epoch")
 
-    Parameters
-    ----------
-    model
-        A model.
-    section
-        Bounds of the tiers; reliable genes that a family needs.
-    converged
-        What `converged_epoch` gives.
-    """
-    genes, unseen = model.genes, model.unseen("family")
-    at = {family: np.array(rows) for family, rows in genes.groupby("family").indices.items()}
-    rows = []
-    for family, every in model.every.groupby("family"):
-        place = at.get(family, np.array([], int))
-        row = {**model.key, "family": family, "genes": len(every), "reliable": len(place), "tier": "", "reason": ""}
-        row |= {"left_out": (every["left_out"] != "").sum(), "auc_genes": 0}
-        if family in unseen or len(place) < section.min_group:
-            few = f"{len(place)} reliable genes, fewer than {section.min_group}"
-            rows.append(row | {"reason": unseen.get(family, few)})
-            continue
-        reliable = genes.iloc[place]
-        row |= {
-            "median_improvement": reliable["improvement"].median(),
-            "ci_method": model.intervals,
-            "beat_null_fraction": (reliable["improvement"] > 0).mean(),
-            "median_rescaled_mae": reliable["rescaled_mae"].median(),
-            "median_zero_fraction": reliable["zero_fraction"].median(),
-            "auc_genes": reliable["detection_auc"].notna().sum(),
-            "median_auc": reliable["detection_auc"].dropna().median(),
-            "min_auc": reliable["detection_auc"].min(),
-            "median_z": reliable["z"].dropna().median(),
-            "converged_epoch": converged.get(family, np.nan),
-        }
-        if np.isnan(row["median_improvement"]):
-            row["reason"] = "the null makes no error"
-        else:
-            row["tier"] = tier(row["median_improvement"], section.tiers)
-        if model.draws is not None:
-            row["ci_low"], row["ci_high"] = defined_percentiles(_medians(model.draws.improvement_rg[:, place]))
-        rows.append(row)
-    table = pd.DataFrame(rows, columns=LEARNABILITY_FAMILIES.names)
+
+def families(model: Model, section: Learnability, followed: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of tables.LEARNABILITY_FAMILIES of a model, from its `dynamics`; the best median comes first."""
+    genes = _of_judged_families(model, section)
+    medians = genes.assign(beats=genes["improvement"] > 0).groupby("family").agg(
+        median_improvement=("improvement", "median"),
+        beat_null_fraction=("beats", "mean"),
+        median_rescaled_mae=("rescaled_mae", "median"),
+        median_zero_fraction=("zero_fraction", "median"),
+        auc_genes=("detection_auc", "count"),
+        median_auc=("detection_auc", "median"),
+        min_auc=("detection_auc", "min"),
+        median_z=("z", "median"),
+    )  # fmt: skip
+    every = model.every.assign(left_out=model.every["left_out"] != "").groupby("family")
+    table = every.agg(genes=("gene_id", "size"), left_out=("left_out", "sum"))
+    table = table.assign(reliable=model.genes["family"].value_counts(), **model.key)
+    table = table.join(medians).join(converged_epoch(followed)).fillna({"reliable": 0, "auc_genes": 0})
+    table = table.assign(tier="", ci_low=np.nan, ci_high=np.nan, ci_method="")
+    reason = table["reliable"].map(f"{{:.0f}} reliable genes, fewer than {section.min_group}".format)
+    reason.update(pd.Series(model.unseen("family"), dtype=object))
+    reason[medians.index] = np.where(medians["median_improvement"].isna(), "the null makes no error", "")
+    for family, rows in genes.groupby("family").groups.items():
+        ends = defined_percentiles(_medians(model.bootstraps.improvement_rg[:, rows]))
+        table.loc[family, ["ci_low", "ci_high", "ci_method"]] = *ends, model.intervals
+        if reason[family] == "":
+            table.loc[family, "tier"] = tier(table.loc[family, "median_improvement"], section.tiers)
+    table = table.assign(reason=reason).reset_index().reindex(columns=LEARNABILITY_FAMILIES.names)
     return table.sort_values(["median_improvement", "family"], ascending=[False, True], ignore_index=True)
 
 
 def facts(model: Model, family_rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of tables.LEARNABILITY_FACTS of a model.
-
-    Parameters
-    ----------
-    model
-        A model.
-    family_rows
-        What `families` gives for it.
-    """
-    n, left_out = len(model.every), int((model.every["left_out"] != "").sum())
-    rows = [
-        _row(model, "all", "genes", n, n),
-        _row(model, "all", "left_out", left_out, n),
-        _row(model, "all", "dropped", n - left_out - len(model.genes), n),
-        _explained(model),
-    ]
-    for regime in REGIMES:
-        rows += _regime(model, regime)
-    rows += [_of_families(model, family_rows, name) for name in ("median", "min")]
-    return pd.DataFrame(rows)
-
-
-def _regime(model: Model, regime: str) -> list[dict]:
-    where = model.regime(regime)
-    genes = model.genes[where]
-    winners, aucs = genes[genes["winner"]], genes["detection_auc"].dropna()
-    n, n_winners, n_aucs = len(genes), len(winners), len(aucs)
-    no_genes, no_winners = "" if n else "no reliable genes", "" if n_winners else "no winners"
-    no_aucs = "" if n_aucs else "no reliable gene has enough zeros"
-    improvement_g, mae_g = genes["improvement"], genes["rescaled_mae"]
+    """Return the rows of tables.LEARNABILITY_FACTS of a model; `family_rows` is what `families` returns for it."""
+    n, left_out, explained = len(model.every), int((model.every["left_out"] != "").sum()), model.fitted.explained
+    no_variance = "" if np.isfinite(explained) else f"the errors of {len(model.genes)} reliable genes do not vary"
+    medians = family_rows["median_auc"].dropna()
+    no_auc = "" if len(medians) else "no family has enough genes with enough zeros"
     measures = [
+        ("all", "genes", n, n),
+        ("all", "left_out", left_out, n),
+        ("all", "dropped", n - left_out - len(model.genes), n),
+        ("all", "variance_explained", explained, len(model.genes), no_variance, model.bootstraps.explained_r),
+        *((regime, *measure) for regime in REGIMES for measure in _of_regime(model, model.regime(regime))),
+        *(("all", f"families_{name}_auc", medians.agg(name), len(medians), no_auc) for name in ("median", "min")),
+    ]
+    return pd.DataFrame([_row(model, *measure) for measure in measures])[LEARNABILITY_FACTS.names]
+
+
+def _of_regime(model: Model, where: np.ndarray) -> list[tuple]:
+    """Return name, value, n, reason and values in the bootstraps of measures over some of the reliable genes."""
+    genes, samples = model.genes[where], model.bootstraps
+    winners, auc = genes[genes["winner"]], genes["detection_auc"].dropna()
+    n, n_winners = len(genes), len(winners)
+    no_genes, no_winners = "" if n else "no reliable genes", "" if n_winners else "no winners"
+    no_auc = "" if len(auc) else "no reliable gene has enough zeros"
+    improvement_g, improvement_rg = genes["improvement"], samples.improvement_rg[:, where]
+    beat_r = (improvement_rg > 0).sum(axis=1) / max(n, 1)
+    return [
         ("reliable", n, n),
         ("judged", genes["judged"].sum(), n),
-        ("winners", n_winners, n, "", lambda draws: draws.winner_rg[:, where].sum(axis=1)),
-        ("losers", genes["loser"].sum(), n, "", lambda draws: draws.loser_rg[:, where].sum(axis=1)),
+        ("winners", n_winners, n, "", samples.winner_rg[:, where].sum(axis=1)),
+        ("losers", genes["loser"].sum(), n, "", samples.loser_rg[:, where].sum(axis=1)),
         ("winners_median_zero_fraction", winners["zero_fraction"].median(), n_winners, no_winners),
         ("winners_beating_null_fraction", (winners["improvement"] > 0).mean(), n_winners, no_winners),
-        ("beat_null_fraction", (improvement_g > 0).mean(), n, no_genes,
-         lambda draws: (draws.improvement_rg[:, where] > 0).mean(axis=1)),
-        ("median_improvement", improvement_g.median(), n, no_genes,
-         lambda draws: _medians(draws.improvement_rg[:, where])),
-        ("median_rescaled_mae", mae_g.median(), n, no_genes, lambda draws: _medians(draws.error_rg[:, where])),
-        ("median_detection_auc", aucs.median(), n_aucs, no_aucs),
-    ]  # fmt: skip
-    return [_row(model, regime, *measure) for measure in measures]
-
-
-def _explained(model: Model) -> dict:
-    value, n = model.fitted.explained, len(model.genes)
-    reason = "" if np.isfinite(value) else f"the errors of {n} reliable genes do not vary"
-    return _row(model, "all", "variance_explained", value, n, reason, lambda draws: draws.explained_r)
-
-
-def _of_families(model: Model, family_rows: pd.DataFrame, statistic: str) -> dict:
-    medians = family_rows["median_auc"].dropna()
-    reason = "" if len(medians) else "no family has enough genes with enough zeros"
-    return _row(model, "all", f"families_{statistic}_auc", medians.agg(statistic), len(medians), reason)
+        ("beat_null_fraction", (improvement_g > 0).mean(), n, no_genes, beat_r),
+        ("median_improvement", improvement_g.median(), n, no_genes, _medians(improvement_rg)),
+        ("median_rescaled_mae", genes["rescaled_mae"].median(), n, no_genes, _medians(samples.error_rg[:, where])),
+        ("median_detection_auc", auc.median(), len(auc), no_auc),
+    ]
 
 
 def _row(
-    model: Model,
-    regime: str,
-    measure: str,
-    value: float,
-    n: int,
-    reason: str = "",
-    sampled: Callable[[Draws], np.ndarray] | None = None,
+    model: Model, regime: str, measure: str, value: float, n: int, reason: str = "", value_r: np.ndarray | None = None
 ) -> dict:
-    """Return a row; with `sampled`, which gives the measure in each draw of blocks, it has an interval."""
-    low = high = np.nan
-    if sampled is not None and model.draws is not None and not reason:
-        low, high = defined_percentiles(np.asarray(sampled(model.draws), np.float64))
+    """Return a row, with an interval of `value_r`, the values of the bootstraps."""
+    ci_low = ci_high = np.nan
+    if value_r is not None and not reason:
+        ci_low, ci_high = defined_percentiles(value_r)
     return {
         **model.key,
         "regime": regime,
         "measure": measure,
         "value": np.nan if reason else float(value),
-        "ci_low": low,
-        "ci_high": high,
-        "ci_method": model.intervals if sampled is not None else "",
+        "ci_low": ci_low,
+        "ci_high": ci_high,
+        "ci_method": "" if value_r is None else model.intervals,
         "n": n,
         "published": published("facts", model.decoder, regime, measure),
         "reason": reason,
     }
 
 
-def _medians(values_rg: np.ndarray) -> np.ndarray:
-    """Return the median of each draw over the genes that have a value in it; NaN without any."""
-    return pd.DataFrame(values_rg).median(axis=1).to_numpy()
+def _medians(value_rg: np.ndarray) -> np.ndarray:
+    """Return the median of each bootstrap over the genes that have a value in it; NaN without any."""
+    return pd.DataFrame(value_rg).median(axis=1).to_numpy()

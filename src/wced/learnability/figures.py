@@ -1,7 +1,8 @@
 """All figures of gene learnability, in the manner of the BMFM-RNA paper's Figure 2, with the numbers behind each."""
 
-from collections.abc import Sequence
-from itertools import combinations, zip_longest
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import combinations, cycle, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -22,43 +23,34 @@ TIERS = {"1": GREEN, "2": TEAL, "3": SAND, "4": ROSE, "": OTHER}
 WINNER, LOSER, NEITHER = GREEN, ROSE, OTHER
 """Colours of genes."""
 FEW = 10
-"""Genes below which neither a violin nor a winner rate is drawn."""
+"""Genes below which neither a violin nor a winner rate is plotted."""
+Save = Callable[..., None]
+"""`save_figure` with a folder and a name."""
 
 
 @styled
 def save_figures(analysis: Analysis, section: Learnability, folder: Path) -> None:
     """Write all figures into a folder, each as SVG, PDF, numbers (TSV) and caption (Markdown)."""
+    saves = (partial(save_figure, folder, name) for name in figure_names(analysis.models))
     for model in analysis.models:
-        _families(analysis, model, section, folder)
-    _dynamics(analysis, section, folder)
-    _winners(analysis, section, folder)
-    _programs(analysis, folder)
+        _families(analysis, model, section, next(saves))
+    _dynamics(analysis, section, next(saves))
+    _winners(analysis, section, next(saves))
+    _programs(analysis, next(saves))
     for a, b in combinations(analysis.models, 2):
-        _pair(a, b, section, folder)
+        _pair(a, b, section, next(saves))
 
 
 def figure_names(models: Sequence[Model]) -> list[str]:
     """Return the stems of the figures that `save_figures` writes, in the order of the page."""
-    families = [f"families_{_slug(model)}" for model in models]
-    return [*families, "dynamics", "winners", "programs", *(_pair_name(a, b) for a, b in combinations(models, 2))]
+    slugs = [f"{model.checkpoint}_{model.decoder}" for model in models]
+    pairs = [f"z_{a}_{b}" for a, b in combinations(slugs, 2)]
+    return [*(f"families_{slug}" for slug in slugs), "dynamics", "winners", "programs", *pairs]
 
 
-def _slug(model: Model) -> str:
-    return f"{model.checkpoint}_{model.decoder}"
-
-
-def _pair_name(a: Model, b: Model) -> str:
-    return f"z_{_slug(a)}_{_slug(b)}"
-
-
-def _of(rows: pd.DataFrame, model: Model) -> pd.DataFrame:
-    """Return the rows that are of a model."""
-    return rows[(rows["checkpoint"] == model.checkpoint) & (rows["decoder"] == model.decoder)]
-
-
-def _families(analysis: Analysis, model: Model, section: Learnability, folder: Path) -> None:
+def _families(analysis: Analysis, model: Model, section: Learnability, save: Save) -> None:
     """Write the violins of a model's families, ordered by improvement and coloured by tier (Figure 2A)."""
-    rows = _of(analysis.tables["learnability_families"], model)
+    rows = model.rows_of(analysis.tables["learnability_families"])
     rows = rows[(rows["reliable"] > 0) & ~rows["family"].isin(list(model.unseen("family")))]
     figure, (axis,) = panels(1, 7.2, 0.24 * len(rows) + 1.6)
     by_family = dict(list(model.genes.groupby("family")["rescaled_mae"]))
@@ -67,9 +59,8 @@ def _families(analysis: Analysis, model: Model, section: Learnability, folder: P
     for y, (row, width) in enumerate(zip(rows.itertuples(), widths, strict=True)):
         values, colour = by_family[row.family].to_numpy(), TIERS[row.tier]
         if row.reliable >= FEW and np.ptp(values) > 0:
-            violin = axis.violinplot(
-                [values], [y], orientation="horizontal", widths=width, showextrema=False, points=80
-            )
+            look = {"orientation": "horizontal", "showextrema": False, "points": 80}
+            violin = axis.violinplot([values], [y], widths=width, **look)
             violin["bodies"][0].set(facecolor=colour, edgecolor="none", alpha=0.85)
         else:
             scatter(axis, values, np.full(len(values), y), colour, s=9)
@@ -87,27 +78,21 @@ def _families(analysis: Analysis, model: Model, section: Learnability, folder: P
     }
     tiers = set(rows["tier"])
     legend(figure, "lower center", {name: TIERS[tier] for tier, name in names.items() if tier in tiers}, ncols=2)
-    save_figure(
-        folder,
-        f"families_{_slug(model)}",
-        figure,
-        title=f"Errors of gene families, {model.name}",
-        caption=(
-            "Rescaled MAE of the reliable genes of each family (number in brackets), families ordered by the median "
-            "improvement of their genes over the null, which predicts the mean of each gene's non-zero values. The "
-            "width of a violin is the square root of its number of genes; families of few genes are dots; "
-            "a bar is the median. Colours are tiers of the median improvement."
-        ),
-        data=rows,
+    caption = (
+        "Rescaled MAE of the reliable genes of each family (number in brackets), families ordered by the median "
+        "improvement of their genes over the null, which predicts the mean of each gene's non-zero values. The "
+        "width of a violin is the square root of its number of genes; families of few genes are dots; "
+        "a bar is the median. Colours are tiers of the median improvement."
     )
+    save(figure, title=f"Errors of gene families, {model.name}", caption=caption, data=rows)
 
 
-def _dynamics(analysis: Analysis, section: Learnability, folder: Path) -> None:
+def _dynamics(analysis: Analysis, section: Learnability, save: Save) -> None:
     """Write the medians of families after each epoch, a panel for each model (Figure 2B)."""
     families, epochs = (analysis.tables[f"learnability_{name}"] for name in ("families", "dynamics"))
     figure, axes = panels(len(analysis.models), 4.6, 3.8)
     for axis, model in zip(axes, analysis.models, strict=True):
-        rows, tiers = _of(epochs, model), _of(families, model).set_index("family")["tier"]
+        rows, tiers = model.rows_of(epochs), model.rows_of(families).set_index("family")["tier"]
         for family, part in rows.groupby("family"):
             colour = TIERS[tiers[family]]
             axis.plot(part["epoch"], part["median_rescaled_mae"], color=colour, lw=1.1, alpha=0.9)
@@ -125,21 +110,15 @@ def _dynamics(analysis: Analysis, section: Learnability, folder: Path) -> None:
     tiers = set(families["tier"])
     looks = {f"tier {tier}": {"color": colour} for tier, colour in TIERS.items() if tier and tier in tiers}
     legend(figure, "upper center", looks, ncols=4)
-    save_figure(
-        folder,
-        "dynamics",
-        figure,
-        title="How the errors of gene families fall during training",
-        caption=(
-            f"Median rescaled MAE of each family with {section.min_group} reliable genes or more, after each epoch; "
-            "the genes are those reliable in the last epoch. A dot is the epoch of convergence: from there on the "
-            f"median stays within {section.convergence:.0%} of the last epoch's. Colours are tiers of the last epoch."
-        ),
-        data=epochs,
+    caption = (
+        f"Median rescaled MAE of each family with {section.min_group} reliable genes or more, after each epoch; "
+        "the genes are those reliable in the last epoch. A dot is the epoch of convergence: from there on the "
+        f"median stays within {section.convergence:.0%} of the last epoch's. Colours are tiers of the last epoch."
     )
+    save(figure, title="How the errors of gene families fall during training", caption=caption, data=epochs)
 
 
-def _winners(analysis: Analysis, section: Learnability, folder: Path) -> None:
+def _winners(analysis: Analysis, section: Learnability, save: Save) -> None:
     """Write error against sparsity with the trend, a panel for each model (Figure 2C)."""
     figure, axes = panels(len(analysis.models), 4.4, 4.0)
     for axis, model in zip(axes, analysis.models, strict=True):
@@ -165,26 +144,23 @@ def _winners(analysis: Analysis, section: Learnability, folder: Path) -> None:
     legend(figure, "upper center", looks, ncols=5)
     absolute = section.practical_scale == "absolute"
     practical = f"{section.practical:g} rescaled MAE" if absolute else f"{section.practical:.0%} of its error"
-    columns = ["gene_id", "gene_symbol", "zero_fraction", "rescaled_mae", "expected_mae", "local_sd", "z", "call"]
-    genes = analysis.tables["gene_learnability"]
-    save_figure(
-        folder,
-        "winners",
-        figure,
-        title="Winners and losers: errors against sparsity",
-        caption=(
-            f"Each dot is a reliable gene ({section.min_nonzero} non-zero values or more). Winners (losers) lie more "
-            f"than {section.z:g} local standard deviations below (above) the trend, on a logarithmic scale, and "
-            f"{practical} as well. Right of the dotted line is the sparse regime, where the genes compared "
-            f"with are many and diverse. A window with fewer than {section.window_genes} genes judges none."
-        ),
-        data=genes.loc[genes["expected_mae"].notna(), ["checkpoint", "decoder", *columns]],
+    caption = (
+        f"Each dot is a reliable gene ({section.min_nonzero} non-zero values or more). Winners (losers) lie more "
+        f"than {section.z:g} local standard deviations below (above) the trend, on a logarithmic scale, and "
+        f"{practical} as well. Right of the dotted line is the sparse regime, where the genes compared "
+        f"with are many and diverse. A window with fewer than {section.window_genes} genes judges none."
     )
+    columns = ["checkpoint", "decoder", "gene_id", "gene_symbol", "zero_fraction", "rescaled_mae"]
+    columns += ["expected_mae", "local_sd", "z", "call"]
+    genes = analysis.tables["gene_learnability"]
+    data = genes.loc[genes["expected_mae"].notna(), columns]
+    save(figure, title="Winners and losers: errors against sparsity", caption=caption, data=data)
 
 
-def _programs(analysis: Analysis, folder: Path) -> None:
+def _programs(analysis: Analysis, save: Save) -> None:
     """Write the winner rate of each expression program in all models."""
     names = [model.name for model in analysis.models]
+    colours = dict(zip(names, cycle(PALETTE), strict=False))
     rates = _program_rates(analysis)
     programs = list(dict.fromkeys(rates["program"]))
     width = 0.8 / len(names)
@@ -198,7 +174,7 @@ def _programs(analysis: Analysis, folder: Path) -> None:
         if row.genes < FEW:
             words.append("(too few)")
         else:
-            axis.bar(x, 100 * row.winner_rate, 0.92 * width, color=PALETTE[row.model % len(PALETTE)])
+            axis.bar(x, 100 * row.winner_rate, 0.92 * width, color=colours[names[row.model]])
             axis.vlines(x, 100 * row.rate_low, 100 * row.rate_high, color="black", lw=0.8)
             top = 100 * row.rate_high
         axis.annotate(
@@ -211,59 +187,43 @@ def _programs(analysis: Analysis, folder: Path) -> None:
     highest = rates.loc[rates["genes"] >= FEW, "rate_high"].max()
     axis.set(ylabel="winners among judged genes (%)", xlim=(-0.6, len(programs) - 0.4))
     axis.set_ylim(0, 100 * (1 if np.isnan(highest) else min(1, highest)) * (1.4 if upright else 1.2))
-    legend(
-        figure, "upper center", {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(names)},
-        ncols=min(4, len(names)),
-    )  # fmt: skip
+    legend(figure, "upper center", colours, ncols=min(4, len(names)))
     note = f" Programs are marked proxy because these sets of genes are: {analysis.proxies}." if mark else ""
-    save_figure(
-        folder,
-        "programs",
-        figure,
-        title="Winner rate by expression program",
-        caption=(
-            "Share of the judged genes of each expression program that are winners, over the full range of sparsity, "
-            "with 95% Wilson intervals; above the bars winners/genes and the odds ratio against the unassigned genes. "
-            f"Programs with fewer than {FEW} judged genes have no bar." + note
-        ),
-        data=rates.drop(columns="model"),
+    caption = (
+        "Share of the judged genes of each expression program that are winners, over the full range of sparsity, "
+        "with 95% Wilson intervals; above the bars winners/genes and the odds ratio against the unassigned genes. "
+        f"Programs with fewer than {FEW} judged genes have no bar." + note
     )
+    data = rates.drop(columns="model")
+    save(figure, title="Winner rate by expression program", caption=caption, data=data)
 
 
 def _program_rates(analysis: Analysis) -> pd.DataFrame:
     """Return winner rate and odds ratio of each program and model; `model` is its index."""
-    rows = analysis.tables["learnability_enrichment"]
+    rows = analysis.tables["learnability_enrichment"].rename(columns={"group": "program"})
     rows = rows[(rows["axis"] == "program") & (rows["regime"] == "all") & (rows["against"] == UNASSIGNED)]
-    genes = analysis.tables["gene_learnability"]
-    genes = genes[(genes["call"] != "not judged") & (genes["program"] == UNASSIGNED)]
-    columns = ["genes", "winners", "winner_rate", "rate_low", "rate_high", "odds_ratio", "fisher_p", "reason"]
     parts = []
     for i, model in enumerate(analysis.models):
-        rate = _unassigned_rate(_of(genes, model)["call"].eq("winner"))
-        both = pd.concat([_of(rows, model).rename(columns={"group": "program"}), rate], ignore_index=True)
-        parts.append(both.assign(model=i, **model.key)[["checkpoint", "decoder", "program", "model", *columns]])
+        part = model.rows_of(rows)
+        winner = model.genes.loc[model.genes["judged"] & (model.genes["program"] == UNASSIGNED), "winner"]
+        if len(winner):
+            rate = wilson(winner.sum(), len(winner))
+            row = {"program": UNASSIGNED, "genes": len(winner), "winners": winner.sum(), "winner_rate": rate.value}
+            row |= {"rate_low": rate.ci_low, "rate_high": rate.ci_high, "reason": "what the others are compared with"}
+            part = pd.concat([part, pd.DataFrame([row])], ignore_index=True)
+        parts.append(part.assign(model=i, **model.key))
     # In the order of the programs; what is none of them (genes without an annotation) at the end.
     order = {name: i for i, name in enumerate(PROGRAMS)}
-    return pd.concat(parts).sort_values(
+    columns = ["checkpoint", "decoder", "program", "model", "genes", "winners", "winner_rate", "rate_low", "rate_high"]
+    return pd.concat(parts)[[*columns, "odds_ratio", "fisher_p", "reason"]].sort_values(
         "program", key=lambda names: names.map(order).fillna(len(order)), kind="stable", ignore_index=True
     )
 
 
-def _unassigned_rate(winner: pd.Series) -> pd.DataFrame:
-    """Return the row of the genes that the programs are compared with; none where no gene is unassigned."""
-    genes, winners = len(winner), int(winner.sum())
-    if not genes:
-        return pd.DataFrame()
-    rate = wilson(winners, genes)
-    row = {"program": UNASSIGNED, "genes": genes, "winners": winners, "winner_rate": rate.value}
-    row |= {"rate_low": rate.ci_low, "rate_high": rate.ci_high, "reason": "what the others are compared with"}
-    return pd.DataFrame([row])
-
-
-def _pair(a: Model, b: Model, section: Learnability, folder: Path) -> None:
+def _pair(a: Model, b: Model, section: Learnability, save: Save) -> None:
     """Write the Z of the genes that two models judge, the most extreme of them named (Figure 2D)."""
     genes = pair(a, b)
-    both = genes[genes["judged_a"] & genes["judged_b"]].reset_index(drop=True)
+    both = genes[genes["both"]].reset_index(drop=True)
     kinds = {
         "winner of both": (both["winner_a"] & both["winner_b"], WINNER),
         f"winner of {a.name} only": (both["winner_a"] & ~both["winner_b"], INDIGO),
@@ -289,16 +249,21 @@ def _pair(a: Model, b: Model, section: Learnability, folder: Path) -> None:
     named = both.loc[[gene for turn in turns for gene in turn if gene is not None], ["z_a", "z_b", "gene_symbol"]]
     name_points(axis, named.itertuples(index=False), most=section.named)
     legend(figure, "lower center", looks, ncols=2)
-    columns = ["gene_id", "gene_symbol", "family", "program", "z_a", "z_b"]
-    save_figure(
-        folder,
-        _pair_name(a, b),
-        figure,
-        title=f"Z of the same genes in {a.name} and {b.name}",
-        caption=(
-            f"Each dot is a gene that both models judge. Named: the winners of both with the lowest mean Z, and the "
-            f"most extreme genes of the other colours, {section.named} at most. Dotted lines: |Z| = {section.z:g}. "
-            f"In the table, a is {a.name} and b is {b.name}."
-        ),
-        data=both[[*columns, "winner_a", "winner_b", "loser_a", "loser_b"]],
+    caption = (
+        f"Each dot is a gene that both models judge. Named: the winners of both with the lowest mean Z, and the "
+        f"most extreme genes of the other colours, {section.named} at most. Dotted lines: |Z| = {section.z:g}. "
+        f"In the table, a is {a.name} and b is {b.name}."
     )
+    columns = [
+        "gene_id",
+        "gene_symbol",
+        "family",
+        "program",
+        "z_a",
+        "z_b",
+        "winner_a",
+        "winner_b",
+        "loser_a",
+        "loser_b",
+    ]
+    save(figure, title=f"Z of the same genes in {a.name} and {b.name}", caption=caption, data=both[columns])

@@ -1,7 +1,8 @@
-"""One decoder of one checkpoint: its genes in the last epoch, their trend, and draws of the validation blocks."""
+"""One decoder of one checkpoint: its genes in the last epoch, their trend, and bootstraps of the validation blocks."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +10,15 @@ import pandas as pd
 
 from wced.config.learnability import Learnability
 from wced.errors import WcedError
-from wced.learnability.confidence import Draws, draw, read_sums
+from wced.learnability.confidence import Bootstraps, bootstrap, read_sums
 from wced.learnability.genes import improvement
 from wced.learnability.trend import Axis, Fit, axis_of, fit
+from wced.tables import read_text
 
 REGIMES = ("all", "sparse", "dense")
 """Which genes a row of a table is about."""
-
 UNSEEN = 0.5
-"""Share of a family's or program's genes left out of the input from which on nothing is said of the group."""
+"""Share of genes left out of the input from which on a family or program is not judged."""
 
 
 @dataclass(frozen=True)
@@ -25,30 +26,32 @@ class Model:
     """What the analyses of one decoder of one checkpoint share."""
 
     checkpoint: str
-    """Checkpoint."""
     decoder: str
     """wced or mlm."""
     name: str
     """The checkpoint, with the decoder where it has several."""
     every: pd.DataFrame
-    """Genes of the last epoch (tables.GENE_ERRORS) with `improvement`, `family`, `program`, `regime` and `left_out`:
-    the groups for which the input leaves out the gene; empty for a gene that the model reads."""
+    """Genes of the last epoch (tables.GENE_ERRORS) with `improvement`, `family`, `program`, `regime` and `left_out`,
+    the groups for which the input leaves out the gene."""
     genes: pd.DataFrame
-    """The reliable of them that the model reads, in the same order, with the arrays of the fit: `z`, `winner`, `loser`,
-    `judged`. Detection AUCs of too few zeros are NaN."""
+    """The reliable of them that the model reads, with the arrays of the fit. Detection AUCs of few zeros are NaN."""
     axis: Axis
     """Zero fractions of `genes`."""
     fitted: Fit
     """Trend and calls of `genes`."""
-    draws: Draws | None
-    """Draws of validation blocks; None where there are too few blocks or no genes."""
+    bootstraps: Bootstraps
+    """Samples of validation blocks."""
     intervals: str
-    """How intervals were made, or why there are none."""
+    """Method of the intervals, or why there are none."""
 
     @property
     def key(self) -> dict[str, str]:
         """The columns that say in a table which model a row is of."""
         return {"checkpoint": self.checkpoint, "decoder": self.decoder}
+
+    def rows_of(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of a table that are of this model."""
+        return table[(table["checkpoint"] == self.checkpoint) & (table["decoder"] == self.decoder)]
 
     def unseen(self, axis: str) -> dict[str, str]:
         """Return the reason of each family or program (`axis`) of which the input leaves out `UNSEEN` or more."""
@@ -68,29 +71,15 @@ class Model:
 
 
 def left_out_reason(checkpoint: str, words: Iterable[str]) -> str:
-    """Return why nothing is said of genes; `words` are the gene groups for which each of them is left out."""
+    """Return why genes are not judged; `words` are the gene groups for which each of them is left out."""
     groups = dict.fromkeys(group for word in words for group in word.split(", "))
     return f"left out of the input of {checkpoint}: {', '.join(groups)}"
 
 
 def models_of(last: pd.DataFrame, sums: dict[str, Path], section: Learnability, seed: int) -> list[Model]:
-    """Return the models of annotated errors of the last epochs, in their order.
+    """Return the models of errors of last epochs (with `family`, `program` and `left_out`), in their order.
 
-    Parameters
-    ----------
-    last
-        Rows of tables.GENE_ERRORS, one epoch of each checkpoint, with `family`, `program` and `left_out`.
-    sums
-        File of tables.GENE_ERROR_SUMS of each checkpoint.
-    section
-        What is reliable, what a winner is, how many draws.
-    seed
-        Seed of the draws.
-
-    Raises
-    ------
-    WcedError
-        If the sums of a checkpoint lack its last epoch, or are not those of its errors.
+    `sums` has the file of tables.GENE_ERROR_SUMS of each checkpoint; WcedError if it is not that of the errors.
     """
     decoders = last.groupby("checkpoint")["decoder"].nunique()
     models = []
@@ -101,18 +90,18 @@ def models_of(last: pd.DataFrame, sums: dict[str, Path], section: Learnability, 
 
 
 def _model(
-    checkpoint: str, decoder: str, name: str, every: pd.DataFrame, sums: Path, section: Learnability, seed: int
+    checkpoint: str, decoder: str, name: str, every: pd.DataFrame, path: Path, section: Learnability, seed: int
 ) -> Model:
     zero_fraction = every["zero_fraction"]
     regime = np.select([zero_fraction > section.sparse, zero_fraction <= section.sparse], ["sparse", "dense"], "")
     every = every.assign(improvement=improvement(every), regime=regime).reset_index(drop=True)
-    enough = (every["n_nonzero"] >= section.min_nonzero) & zero_fraction.notna().to_numpy()
+    enough = (every["n_nonzero"] >= section.min_nonzero) & every["zero_fraction"].notna()
     genes = every[enough & (every["left_out"] == "")].reset_index(drop=True)
-    many = genes["n"] - genes["n_nonzero"] >= section.min_zeros
-    genes["detection_auc"] = genes["detection_auc"].where(many)
+    many_zeros = genes["n"] - genes["n_nonzero"] >= section.min_zeros
     axis = axis_of(genes["zero_fraction"].to_numpy(), section.window)
     fitted = fit(axis, genes["rescaled_mae"].to_numpy(), section)
     genes = genes.assign(
+        detection_auc=genes["detection_auc"].where(many_zeros),
         expected_mae=np.exp(fitted.trend_g),
         local_sd=fitted.spread_g,
         z=fitted.z_g,
@@ -121,46 +110,49 @@ def _model(
         loser=fitted.loser_g,
         judged=np.isfinite(fitted.z_g),
     )
-    draws, intervals = None, "no reliable genes"
-    if len(genes):
-        blocks = read_sums(sums, decoder, int(every["epoch"].iloc[0]), pd.Index(genes["gene_id"]))
-        if not np.array_equal(blocks.n_nonzero_bg.sum(axis=0), genes["n_nonzero"]):
-            raise WcedError(f"{sums}: its numbers of non-zero values are not those of the gene errors of {name}")
-        if (n_blocks := len(blocks.error_bg)) < section.min_blocks:
-            intervals = f"{n_blocks} validation blocks, fewer than {section.min_blocks}"
-        else:
-            draws = draw(blocks, axis, section, seed)
-            intervals = f"percentiles of {section.bootstraps} draws of {n_blocks} validation blocks"
-    return Model(checkpoint, decoder, name, every, genes, axis, fitted, draws, intervals)
+    sums = read_sums(path, decoder, int(every["epoch"].iloc[0]), pd.Index(genes["gene_id"]))
+    if not np.array_equal(sums[0].sum(axis=0), genes["n_nonzero"]):
+        raise WcedError(f"{path}: its numbers of non-zero values are not those of the gene errors of {name}")
+    bootstraps, n_blocks = bootstrap(sums, axis, section, seed), sums.shape[1]
+    intervals = f"percentiles of {section.bootstraps} bootstraps over {n_blocks} validation blocks"
+    if genes.empty:
+        intervals = "no reliable genes"
+    elif n_blocks < section.min_blocks:
+        intervals = f"{n_blocks} validation blocks, fewer than {section.min_blocks}"
+    return Model(checkpoint, decoder, name, every, genes, axis, fitted, bootstraps, intervals)
 
 
 def gene_table(model: Model, section: Learnability, proxies: str) -> pd.DataFrame:
     """Return the rows of tables.GENE_LEARNABILITY of a model: all its genes, each judged or with the reason why not."""
     genes = model.genes
-    draws = model.draws
-    shares = {
-        "winner_share": np.nan if draws is None else draws.winner_rg.mean(axis=0),
-        "loser_share": np.nan if draws is None else draws.loser_rg.mean(axis=0),
-    }
     call = np.select([~genes["judged"], genes["winner"], genes["loser"]], ["not judged", "winner", "loser"], "neither")
-    columns = ["expected_mae", "local_sd", "z", "difference"]
-    found = genes[["gene_id", *columns]].assign(call=call, **shares)
-    table = model.every.merge(found, on="gene_id", how="left", validate="one_to_one")
+    calls = genes[["gene_id", "expected_mae", "local_sd", "z", "difference"]].assign(
+        call=call,
+        winner_share=pd.DataFrame(model.bootstraps.winner_rg).mean(),
+        loser_share=pd.DataFrame(model.bootstraps.loser_rg).mean(),
+    )
+    table = model.every.merge(calls, on="gene_id", how="left", validate="one_to_one")
     unseen = table["left_out"].map(lambda groups: left_out_reason(model.checkpoint, [groups]))
     few = table["n_nonzero"].astype(str) + f" non-zero values, fewer than {section.min_nonzero}"
-    reason = np.select(
-        [
-            table["z"].notna(),
-            table["left_out"] != "",
-            table["n_nonzero"] < section.min_nonzero,
-            ~(table["rescaled_mae"] > 0),
-            table["zero_fraction"].isna(),
-        ],
-        ["", unseen, few, "no error above 0", "no zero fraction"],
-        f"fewer than {section.window_genes} genes of its sparsity"
-        if section.spread == "windows"
-        else "no local standard deviation",
-    )
-    # Without a Z a gene may have a trend, but nothing that says how far from it is far.
-    call = table["call"].fillna("not judged")
-    return table.assign(call=call, reason=reason, program_is_proxy=bool(proxies))
+    reasons = [
+        (table["z"].notna(), ""),
+        (table["left_out"] != "", unseen),
+        (table["n_nonzero"] < section.min_nonzero, few),
+        (~(table["rescaled_mae"] > 0), "no error above 0"),
+        (table["zero_fraction"].isna(), "no zero fraction"),
+        # Without a Z a gene may have a trend, but nothing that says how far from it is far.
+        (section.spread == "windows", f"fewer than {section.window_genes} genes of its sparsity"),
+    ]
+    reason = np.select(*zip(*reasons, strict=True), "no local standard deviation")
+    return table.assign(call=table["call"].fillna("not judged"), reason=reason, program_is_proxy=bool(proxies))
+
+
+@cache
+def _published() -> dict[tuple[str, ...], str]:
+    rows = read_text(Path(__file__).with_name("published.tsv"), "the paper's numbers")
+    return {tuple(row[:5]): row[5] for row in rows.itertuples(index=False)}
+
+
+def published(table: str, decoder: str, regime: str, measure: str, group: str = "") -> str:
+    """Return a number of the BMFM-RNA paper's text (sections 2.2 and 10), as text; empty where it has none."""
+    return _published().get((table, decoder, regime, group, measure), "")

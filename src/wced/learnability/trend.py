@@ -20,15 +20,13 @@ class Axis:
     """Zero fractions of genes, prepared once for any number of fits on them. The genes keep their order."""
 
     zero_fraction_g: np.ndarray
-    """Float64."""
+    """float64."""
     order_g: np.ndarray
     """Genes by ascending zero fraction."""
-    level_g: np.ndarray
-    """Which of the distinct zero fractions, ascending, each gene of `order_g` has."""
     low_g: np.ndarray
-    """First place in `order_g` of the window around each gene of `order_g`."""
+    """Where in `order_g` the window around each gene of `order_g` begins."""
     high_g: np.ndarray
-    """Place after the window's last."""
+    """Where it ends."""
 
 
 @dataclass(frozen=True)
@@ -56,23 +54,15 @@ def axis_of(zero_fraction_g: np.ndarray, window: float) -> Axis:
     zero_fraction_g = np.asarray(zero_fraction_g, np.float64)
     order_g = np.argsort(zero_fraction_g, kind="stable")
     sorted_g = zero_fraction_g[order_g]
-    level_g = np.unique(sorted_g, return_inverse=True)[1]
     low_g = np.searchsorted(sorted_g, sorted_g - window / 2, "left")
     high_g = np.searchsorted(sorted_g, sorted_g + window / 2, "right")
-    return Axis(zero_fraction_g, order_g, level_g, low_g, high_g)
+    return Axis(zero_fraction_g, order_g, low_g, high_g)
 
 
 def fit(axis: Axis, error_g: np.ndarray, section: Learnability) -> Fit:
-    """Fit the trend and call winners and losers.
+    """Fit the trend of rescaled MAEs and call winners and losers.
 
-    Parameters
-    ----------
-    axis
-        Of the genes that are compared with each other.
-    error_g
-        Rescaled MAE of each gene. Genes whose error is not above 0 take no part: their logarithm is not finite.
-    section
-        How the trend is fitted and what a winner is.
+    Genes whose error is not above 0 take no part: their logarithm is not finite.
     """
     error_g = np.asarray(error_g, np.float64)
     log_g = np.log(np.where(error_g > 0, error_g, np.nan))
@@ -85,14 +75,14 @@ def fit(axis: Axis, error_g: np.ndarray, section: Learnability) -> Fit:
         # Robust rounds would take the largest squares for outliers, and the variance is mostly made of them.
         variance_g = _lowess(axis, residual_g**2, section, robust=0)
         spread_g = np.sqrt(np.where(variance_g > 0, variance_g, np.nan))
-    back = np.empty_like(axis.order_g)
-    back[axis.order_g] = np.arange(len(back))
+    back = np.argsort(axis.order_g)
     trend_g, residual_g, spread_g = trend_g[back], residual_g[back], spread_g[back]
     with np.errstate(invalid="ignore", divide="ignore"):
         z_g = np.where(spread_g > 0, residual_g / spread_g, np.nan)
     expected_g = np.exp(trend_g)
     difference_g = error_g - expected_g if section.practical_scale == "absolute" else error_g / expected_g - 1
-    varied = np.nansum((log_g - _mean(log_g)) ** 2)
+    mean = np.nansum(log_g) / max(np.isfinite(log_g).sum(), 1)
+    variation = np.nansum((log_g - mean) ** 2)
     return Fit(
         trend_g=trend_g,
         spread_g=spread_g,
@@ -100,7 +90,7 @@ def fit(axis: Axis, error_g: np.ndarray, section: Learnability) -> Fit:
         difference_g=difference_g,
         winner_g=(z_g < -section.z) & (difference_g < -section.practical),
         loser_g=(z_g > section.z) & (difference_g > section.practical),
-        explained=float(1 - np.nansum(residual_g**2) / varied) if varied > 0 else np.nan,
+        explained=float(1 - np.nansum(residual_g**2) / variation) if variation > 0 else np.nan,
     )
 
 
@@ -109,47 +99,37 @@ def window_spread(axis: Axis, residual_g: np.ndarray, fewest: int) -> np.ndarray
 
     Residuals and result are in the order `axis.order_g`; NaN residuals take no part.
     """
-    there_g = np.isfinite(residual_g)
-    value_g = np.where(there_g, residual_g, 0)
-    n_g, sum_g, square_g = (_in_windows(axis, values) for values in (there_g, value_g, value_g**2))
+    known_g = np.isfinite(residual_g)
+    value_g = np.where(known_g, residual_g, 0)
+    running = np.cumsum(np.pad([known_g, value_g, value_g**2], ((0, 0), (1, 0))), axis=1)
+    n_g, sum_g, square_g = running[:, axis.high_g] - running[:, axis.low_g]
     with np.errstate(invalid="ignore", divide="ignore"):
         variance_g = (square_g - sum_g**2 / n_g) / (n_g - 1)
     return np.sqrt(np.where(n_g >= fewest, np.maximum(variance_g, 0), np.nan))
 
 
-def _in_windows(axis: Axis, values_g: np.ndarray) -> np.ndarray:
-    running = np.concatenate([[0.0], np.cumsum(values_g, dtype=np.float64)])
-    return running[axis.high_g] - running[axis.low_g]
-
-
 def _isotonic(axis: Axis, y_g: np.ndarray) -> np.ndarray:
     from sklearn.isotonic import isotonic_regression
 
-    # Genes of one zero fraction have one trend: regressing their mean, weighted by their number, is the same problem.
-    there_g = np.isfinite(y_g)
-    weight_u = np.bincount(axis.level_g, there_g, minlength=1)
-    there_u = weight_u > 0
-    sum_u = np.bincount(axis.level_g, np.where(there_g, y_g, 0), minlength=1)
-    trend_u = np.full(len(weight_u), np.nan)
-    if there_u.any():
-        trend_u[there_u] = isotonic_regression(sum_u[there_u] / weight_u[there_u], sample_weight=weight_u[there_u])
-    return np.where(there_g, trend_u[axis.level_g], np.nan)
+    trend_g, known_g = np.full(len(y_g), np.nan), np.isfinite(y_g)
+    if known_g.any():
+        # Genes of one zero fraction have one trend: regressing their mean, weighted by their number, is the same.
+        x_g = axis.zero_fraction_g[axis.order_g][known_g]
+        _, level_g, weight_u = np.unique(x_g, return_inverse=True, return_counts=True)
+        mean_u = np.bincount(level_g, y_g[known_g]) / weight_u
+        trend_g[known_g] = isotonic_regression(mean_u, sample_weight=weight_u)[level_g]
+    return trend_g
 
 
 def _lowess(axis: Axis, y_g: np.ndarray, section: Learnability, robust: int) -> np.ndarray:
     from statsmodels.nonparametric.smoothers_lowess import lowess
 
-    x_g = axis.zero_fraction_g[axis.order_g]
-    there_g = np.isfinite(y_g)
-    smooth_g = np.full(len(y_g), np.nan)
-    if there_g.sum() > 2:
+    smooth_g, known_g = np.full(len(y_g), np.nan), np.isfinite(y_g)
+    if known_g.sum() > 2:
+        x_g = axis.zero_fraction_g[axis.order_g][known_g]
         # Between points nearer than delta the curve is a straight line: 200 local regressions instead of 19,000.
-        delta = np.ptp(x_g[there_g]) / 200
-        smooth_g[there_g] = lowess(
-            y_g[there_g], x_g[there_g], frac=section.lowess_fraction, it=robust, delta=delta, return_sorted=False
+        delta = np.ptp(x_g) / 200
+        smooth_g[known_g] = lowess(
+            y_g[known_g], x_g, frac=section.lowess_fraction, it=robust, delta=delta, return_sorted=False
         )
     return smooth_g
-
-
-def _mean(values_g: np.ndarray) -> float:
-    return float(np.nanmean(values_g)) if np.isfinite(values_g).any() else np.nan

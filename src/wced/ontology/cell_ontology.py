@@ -1,12 +1,13 @@
-"""The Cell Ontology (CL) as a graph of is_a links, from the copy that cellxgene-ontology-guide carries."""
+"""The Cell Ontology (CL) as a graph of is_a links, from the copy in cellxgene-ontology-guide."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from graphlib import TopologicalSorter
+from math import inf
 
 from wced.errors import WcedError
-from wced.ontology.labels import current
+from wced.ontology.labels import current, schema
 
 ROOT = "CL:0000000"
 """The term `cell`, an ancestor of every current term."""
@@ -14,7 +15,10 @@ ROOT = "CL:0000000"
 
 @dataclass(frozen=True)
 class CellOntology:
-    """Terms, names and is_a links of one release of the Cell Ontology; obsolete terms are kept apart."""
+    """Terms, names and is_a links of one release of the Cell Ontology; obsolete terms are kept apart.
+
+    Whatever starts from a term raises WcedError if that is not a current one.
+    """
 
     version: str
     """Release, e.g. v2026-03-26."""
@@ -37,7 +41,7 @@ class CellOntology:
         for term in self.terms:
             for parent in self.parents[term]:
                 children[parent].append(term)
-        return {term: tuple(found) for term, found in children.items()}
+        return {term: tuple(below) for term, below in children.items()}
 
     @cached_property
     def depths(self) -> dict[str, int]:
@@ -53,64 +57,38 @@ class CellOntology:
         return term if term in self.labels else None
 
     def ancestors(self, term: str) -> frozenset[str]:
-        """Return the terms of which `term` is a kind, itself included; raise WcedError if it is not a current term."""
-        return self._reach(term, self.parents)
+        """Return the terms of which `term` is a kind, itself included."""
+        return frozenset(self._steps(term, self.parents))
 
     def descendants(self, term: str) -> frozenset[str]:
-        """Return the terms that are a kind of `term`, itself included; raise WcedError if it is not a current term."""
-        return self._reach(term, self.children)
+        """Return the terms that are a kind of `term`, itself included."""
+        return frozenset(self._steps(term, self.children))
 
     def steps_up(self, term: str) -> dict[str, int]:
-        """Return the fewest is_a links from `term` to each of its ancestors; 0 to itself.
-
-        Raises
-        ------
-        WcedError
-            If it is not a current term.
-        """
-        steps: dict[str, int] = {}
-        level, waiting = 0, {self._checked(term)}
-        while waiting:
-            steps |= dict.fromkeys(waiting, level)
-            waiting = {parent for reached in waiting for parent in self.parents[reached]} - steps.keys()
-            level += 1
-        return steps
+        """Return the fewest is_a links from `term` to each of its ancestors; 0 to itself."""
+        return self._steps(term, self.parents)
 
     def near(self, term: str, most: int) -> frozenset[str]:
-        """Return the terms that are at most so many is_a links from `term`, up or down, itself included.
+        """Return the terms that are at most so many is_a links from `term`, up or down, itself included."""
+        return frozenset(self._steps(term, self.parents, self.children, most=most))
 
-        Raises
-        ------
-        WcedError
-            If it is not a current term.
-        """
-        seen = waiting = {self._checked(term)}
-        for _ in range(most):
-            waiting = {other for at in waiting for other in (*self.parents[at], *self.children[at])} - seen
-            seen = seen | waiting
-        return frozenset(seen)
-
-    def _reach(self, term: str, links: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
-        seen, waiting = {self._checked(term)}, [term]
-        while waiting:
-            new = [other for other in links[waiting.pop()] if other not in seen]
-            seen.update(new)
-            waiting.extend(new)
-        return frozenset(seen)
-
-    def _checked(self, term: str) -> str:
+    def _steps(self, term: str, *links: Mapping[str, tuple[str, ...]], most: float = inf) -> dict[str, int]:
+        """Return the fewest links from a term to each that is `most` links away or less."""
         if term not in self.labels:
             raise WcedError(f"{term}: not a current term of the Cell Ontology {self.version}")
-        return term
+        steps: dict[str, int] = {}
+        level, reached = 0, {term}
+        while reached and level <= most:
+            steps |= dict.fromkeys(reached, level)
+            reached = {other for at in reached for ways in links for other in ways[at]} - steps.keys()
+            level += 1
+        return steps
 
 
 @cache
 def load() -> CellOntology:
     """Return the newest Cell Ontology of the installed cellxgene-ontology-guide; read once in a process."""
-    from cellxgene_ontology_guide.supported_versions import CXGSchema
-
-    schema = CXGSchema()
-    records = schema.ontology("CL")
+    records = schema().ontology("CL")
     # The package gives each ancestor with the length of the shortest path to it, so parents are those at distance 1.
     parents = {
         term: tuple(sorted(other for other, distance in record["ancestors"].items() if distance == 1))
@@ -118,11 +96,11 @@ def load() -> CellOntology:
         if not record["deprecated"]
     }
     # CL also names some parts of cells (kinds of cytoplasm and nucleus); they are no cells and have no parent in CL.
-    parents = {term: found for term, found in parents.items() if found or term == ROOT}
-    stands_in = {term: current(term) for term, record in records.items() if record["deprecated"]}
+    parents = {term: above for term, above in parents.items() if above or term == ROOT}
+    replacements = {term: current(term) for term, record in records.items() if record["deprecated"]}
     return CellOntology(
-        version=schema.supported_ontologies["CL"]["version"],
+        version=schema().supported_ontologies["CL"]["version"],
         labels={term: records[term]["label"] for term in parents},
         parents=parents,
-        replacements={term: other for term, other in stands_in.items() if other in parents},
+        replacements={term: other for term, other in replacements.items() if other in parents},
     )

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 
 from wced.errors import WcedError
 from wced.files import existing
@@ -18,10 +20,9 @@ from wced.ontology.cell_ontology import CellOntology
 class OntologyCut:
     """A directed acyclic graph of the terms of a corpus and all their ancestors.
 
-    T is the number of terms and L the number of leaves. A term of the corpus that has a descendant in the corpus is
-    internal: its probability is the sum of those of the leaves below it (BMFM-RNA paper, section 4.2.1). An internal
-    term may have a *residual leaf* besides: the term, not further specified. Without it no most probable leaf can ever
-    be the term itself. A residual leaf has no id of its own: wherever a leaf is named, it has the id of its term.
+    It has T terms and L leaves. A term of the corpus with a descendant in the corpus is internal: its probability is
+    the sum of those of the leaves below it (BMFM-RNA paper, section 4.2.1). An internal term may also have a *residual
+    leaf* of the same id: the term, not further specified. Without it the most probable leaf is never the term itself.
     """
 
     terms: tuple[str, ...]
@@ -31,12 +32,12 @@ class OntologyCut:
     parents: tuple[tuple[int, ...], ...]
     """Indices of the direct parents of each term; empty for the root."""
     residuals: tuple[int, ...] = ()
-    """Indices, ascending, of the internal terms that have a residual leaf; never the root, which every cell is."""
+    """Indices, ascending, of the internal terms with a residual leaf; never the root, which every cell is."""
 
     def __post_init__(self) -> None:
         roots = [term for term, parents in zip(self.terms, self.parents, strict=True) if not parents]
         if len(roots) != 1:
-            raise WcedError(f"ontology: expected one root, found {len(roots)}: {', '.join(roots[:5])}")
+            raise WcedError(f"ontology: expected one root, not {len(roots)}: {', '.join(roots[:5])}")
         internal = {parent for parents in self.parents for parent in parents} - {self.root}
         if list(self.residuals) != sorted(internal.intersection(self.residuals)):
             raise WcedError("ontology: residual leaves are not of terms below the root that have children, ascending")
@@ -53,10 +54,7 @@ class OntologyCut:
 
     @cached_property
     def leaves(self) -> np.ndarray:
-        """Index (int64, length L) of the term that each leaf names.
-
-        First the terms without a child in the cut, then those with a residual leaf, both ascending.
-        """
+        """Term (int64, length L) of each leaf: those without a child, then those with a residual, both ascending."""
         internal = [parent for parents in self.parents for parent in parents]
         childless = np.setdiff1d(np.arange(len(self.terms)), internal)
         return np.concatenate([childless, np.array(self.residuals, dtype=np.int64)])
@@ -72,13 +70,9 @@ class OntologyCut:
     def ancestors_tt(self) -> np.ndarray:
         """Boolean T × T: the column's term is an ancestor of, or is, the row's term."""
         ancestors_tt = np.eye(len(self.terms), dtype=bool)
-        while True:  # one more level of ancestors in each turn, until nothing is new
-            wider = ancestors_tt.copy()
-            for term, parents in enumerate(self.parents):
-                wider[term] |= ancestors_tt[list(parents)].any(axis=0)
-            if (wider == ancestors_tt).all():
-                return ancestors_tt
-            ancestors_tt = wider
+        for term in TopologicalSorter(dict(enumerate(self.parents))).static_order():  # parents first
+            ancestors_tt[term] |= ancestors_tt[list(self.parents[term])].any(axis=0)
+        return ancestors_tt
 
     @cached_property
     def descendant_leaves_tl(self) -> np.ndarray:
@@ -86,56 +80,29 @@ class OntologyCut:
         return np.ascontiguousarray(self.ancestors_tt[self.leaves].T)
 
     def node_probabilities(self, leaf_logits_nl: np.ndarray) -> np.ndarray:
-        """Return the probability of every term for each cell.
+        """Return the probability of every term, cells × terms (float64), from logits of the leaves, cells × leaves.
 
         A softmax over the leaves, summed over the leaves below each term (section 4.2.1, equation 1); the root's is 1.
-
-        Parameters
-        ----------
-        leaf_logits_nl
-            Cells × leaves, in the order of `leaves`.
-
-        Returns
-        -------
-        np.ndarray
-            Cells × terms, float64.
         """
-        return self.roll_up(self._softmax(leaf_logits_nl))
+        return self.roll_up(softmax(self._checked(leaf_logits_nl), axis=1))
 
     def roll_up(self, leaf_probabilities_nl: np.ndarray) -> np.ndarray:
         """Return the probability of every term, cells × terms (float64), from those of the leaves, cells × leaves."""
         return self._checked(leaf_probabilities_nl) @ self.descendant_leaves_tl.T.astype(np.float64)
 
     def leaf_argmax(self, leaf_logits_nl: np.ndarray) -> np.ndarray:
-        """Return the term index of each cell's most probable leaf (the paper's decoding unless it says otherwise).
-
-        That of a residual leaf is its term, which is internal.
-        """
+        """Return the term of each cell's most probable leaf (the paper's decoding unless it says otherwise)."""
         return self.leaves[self._checked(leaf_logits_nl).argmax(axis=1)]
 
     def greedy(self, leaf_logits_nl: np.ndarray) -> np.ndarray:
-        """Return the term index that each cell reaches from the root by always taking the best child.
-
-        It favours the subtree that holds most probability, where `leaf_argmax` favours the single best leaf. `descents`
-        says where it ends.
-        """
-        return self.descents(self._softmax(leaf_logits_nl))[:, -1]
+        """Return the term at which each cell's `descents` end; that favours the subtree with most probability."""
+        return self.descents(softmax(self._checked(leaf_logits_nl), axis=1))[:, -1]
 
     def descents(self, leaf_probability_nl: np.ndarray) -> np.ndarray:
         """Return the terms that each cell passes when it always takes its most probable child.
 
-        It ends at a term without a child, or at one whose residual leaf is more probable than each of its children. Of
-        equally probable children the one with the smaller id is taken.
-
-        Parameters
-        ----------
-        leaf_probability_nl
-            Probability of every leaf, cells × leaves.
-
-        Returns
-        -------
-        np.ndarray
-            Indices of terms (int64), cells × steps: the root first, the last term last, and as often as others go on.
+        Indices of terms (int64), cells × steps: from the root to a term without a child, or one whose residual leaf is
+        more probable than each child; the last is repeated while other cells go on. Ties go to the smaller id.
         """
         leaf_probability_nl = self._checked(leaf_probability_nl)
         probability_nt = self.roll_up(leaf_probability_nl)
@@ -157,25 +124,17 @@ class OntologyCut:
             passed[-1][moving] = child_nt[goes_n].argmax(axis=1)
 
     def to_json(self) -> dict[str, Any]:
-        """Return a plain dict from which `from_json` makes the same cut without the ontology."""
-        return {
-            "terms": list(self.terms),
-            "labels": list(self.labels),
-            "parents": [list(parents) for parents in self.parents],
-            "residuals": list(self.residuals),
-        }
+        """Return a plain dict, from which `from_json` makes the same cut."""
+        return asdict(self)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "OntologyCut":
-        """Make a cut from the dict that `to_json` gave; raise WcedError if it is not one.
-
-        Without the key `residuals` (formats before 4) no term has a residual leaf.
-        """
+        """Return the cut of a dict from `to_json`, without `residuals` before format 4; WcedError if it is not one."""
         try:
             return cls(
                 terms=tuple(record["terms"]),
                 labels=tuple(record["labels"]),
-                parents=tuple(tuple(parents) for parents in record["parents"]),
+                parents=tuple(map(tuple, record["parents"])),
                 residuals=tuple(record.get("residuals", ())),
             )
         except KeyError as missing:
@@ -183,52 +142,33 @@ class OntologyCut:
 
     @classmethod
     def read(cls, path: str | Path) -> "OntologyCut":
-        """Read the file of what `to_json` gave; raise WcedError naming it if it is not there or something else."""
+        """Read a JSON file of `to_json`; WcedError if it is missing or something else."""
         text = existing(path, "the ontology of a hierarchical head").read_text()
         try:
             return cls.from_json(json.loads(text))
         except (ValueError, TypeError, WcedError) as failure:
             raise WcedError(f"{path}: not the ontology of a model: {failure}") from None
 
-    def _softmax(self, leaf_logits_nl: np.ndarray) -> np.ndarray:
-        logits_nl = self._checked(leaf_logits_nl)
-        odds_nl = np.exp(logits_nl - logits_nl.max(axis=1, keepdims=True))
-        return odds_nl / odds_nl.sum(axis=1, keepdims=True)
-
-    def _checked(self, leaf_logits_nl: np.ndarray) -> np.ndarray:
-        logits_nl = np.asarray(leaf_logits_nl, dtype=np.float64)
-        if logits_nl.ndim != 2 or logits_nl.shape[1] != len(self.leaves):
-            raise WcedError(f"leaf values: shape {logits_nl.shape}, expected cells × {len(self.leaves)} leaves")
-        return logits_nl
+    def _checked(self, values_nl: np.ndarray) -> np.ndarray:
+        values_nl = np.asarray(values_nl, dtype=np.float64)
+        if values_nl.ndim != 2 or values_nl.shape[1] != len(self.leaves):
+            raise WcedError(f"leaf values: shape {values_nl.shape}, expected cells × {len(self.leaves)} leaves")
+        return values_nl
 
 
 def cut(ontology: CellOntology, terms: Iterable[str], *, residuals: bool = False) -> OntologyCut:
-    """Cut the Cell Ontology to `terms` and their ancestors; an obsolete term counts as the one that replaces it.
+    """Cut the Cell Ontology to the labels of a corpus and their ancestors.
 
-    Parameters
-    ----------
-    ontology
-        The whole ontology.
-    terms
-        The labels of a corpus.
-    residuals
-        Whether those of `terms` that have a child in the cut get a residual leaf. The root gets none: that a cell is a
-        cell says nothing.
-
-    Raises
-    ------
-    WcedError
-        If there is no term, or one that the ontology does not know.
+    An obsolete term counts as the one that replaces it. With `residuals`, those of `terms` that have a child in the cut
+    get a residual leaf, but not the root: that a cell is a cell says nothing. WcedError if there is no term, or one
+    that the ontology does not know.
     """
-    labels: set[str] = set()
-    for term in sorted(set(terms)):
-        current = ontology.current(term)
-        if current is None:
-            raise WcedError(f"{term}: not in the Cell Ontology {ontology.version}")
-        labels.add(current)
+    labels = {term: ontology.current(term) for term in sorted(set(terms))}
+    for unknown in (term for term, current in labels.items() if current is None):
+        raise WcedError(f"{unknown}: not in the Cell Ontology {ontology.version}")
     if not labels:
         raise WcedError("ontology: there is no cell type to cut it to")
-    ordered = tuple(sorted(set().union(*map(ontology.ancestors, labels))))
+    ordered = tuple(sorted(set().union(*map(ontology.ancestors, labels.values()))))
     index = {term: i for i, term in enumerate(ordered)}
     parents = tuple(tuple(index[parent] for parent in ontology.parents[term]) for term in ordered)
     internal = {parent for above in parents for parent in above if parents[parent]}
@@ -236,5 +176,5 @@ def cut(ontology: CellOntology, terms: Iterable[str], *, residuals: bool = False
         terms=ordered,
         labels=tuple(ontology.labels[term] for term in ordered),
         parents=parents,
-        residuals=tuple(sorted(internal & {index[term] for term in labels})) if residuals else (),
+        residuals=tuple(sorted(internal & {index[term] for term in labels.values()})) if residuals else (),
     )

@@ -7,16 +7,15 @@ from typing import Any
 
 FILES = {name: name for name in ("CL", "CVCL", "EFO", "HANCESTRO", "HsapDv", "MmusDv", "MONDO", "PATO", "UBERON")}
 FILES["AfPO"] = "HANCESTRO"
-"""Prefixes of the ids that are known, and which of cellxgene-ontology-guide's ontologies has them."""
+"""Known prefixes of ids, and which of cellxgene-ontology-guide's ontologies has them."""
 
 _ID = re.compile(r"(?:.*[/.]|obo:)?([A-Za-z]+)[:_](\w+)")
 
 
 def spelled(text: str) -> str | None:
-    """Return an id as CELLxGENE spells it (`CL:0000084`, `CVCL_0030`), None for what is no id of a known ontology.
+    """Return an id as CELLxGENE spells it (`CL:0000084`, `CVCL_0030`); None if it is not of a known ontology.
 
-    Read are also `CL_0000084`, `obo:CL_0000084`, `http://purl.obolibrary.org/obo/CL_0000084` and other capitals of the
-    prefix.
+    `cl_0000084`, `obo:CL_0000084` and `http://purl.obolibrary.org/obo/CL_0000084` are understood.
     """
     match = _ID.fullmatch(text)
     prefix = match and {name.lower(): name for name in FILES}.get(match[1].lower())
@@ -26,15 +25,12 @@ def spelled(text: str) -> str | None:
 def label_of(term: str) -> str | None:
     """Return the name of a term of one of `FILES`; of several ids, joined by `||`, their names joined alike.
 
-    Parameters
-    ----------
-    term
-        Id such as UBERON:0002048. The first look into an ontology reads it, which takes up to a second.
+    None for what is no known term (`unknown` among them). The first look into an ontology takes up to a second.
 
-    Returns
-    -------
-    str or None
-        The name; None for what is no known term (`unknown` among them).
+    Examples
+    --------
+    >>> label_of("UBERON:0002048")
+    'lung'
     """
     records = [_record(part) for part in term.split(" || ")]
     return None if None in records else " || ".join(record["label"] for record in records)
@@ -42,11 +38,10 @@ def label_of(term: str) -> str | None:
 
 @cache
 def current(term: str) -> str | None:
-    """Return a term, or the current one that stands in for it if it is deprecated; None if there is none.
+    """Return a term, or the current one that replaces it if it is deprecated; None if there is none.
 
-    What the ontology says to have replaced it (`replaced_by`) stands in for a term. Where it only names terms to
-    consider (`consider`), the one that covers them all does (see `covering`): `adult stage` (HsapDv:0000087) became
-    `adult stage` (HsapDv:0000258) or `prime adult stage`, which is a part of the former.
+    That is the term of `replaced_by`, or else the one `covering` all terms to `consider`: HsapDv:0000258 for
+    HsapDv:0000087, both `adult stage`, where the other term to consider is a part of the former.
     """
     record = _record(term)
     if record is None or not record["deprecated"]:
@@ -56,9 +51,9 @@ def current(term: str) -> str | None:
 
 
 def covering(terms: Iterable[str]) -> str | None:
-    """Return the most specific term that is, or is above, each of some current terms.
+    """Return the most specific term that is, or is above, each of some current terms; None without exactly one.
 
-    None if there are no terms, if several are as specific, or if only the root of the ontology covers different terms.
+    The root of an ontology covers no different terms.
     """
     terms = set(terms)
     if len(terms) == 1:
@@ -71,13 +66,13 @@ def covering(terms: Iterable[str]) -> str | None:
 
 @cache
 def _record(term: str) -> dict[str, Any] | None:
-    """Return what cellxgene-ontology-guide knows of a term."""
     file = FILES.get(re.split("[:_]", term, maxsplit=1)[0])
-    return None if file is None else _schema().ontology(file).get(term)
+    return None if file is None else schema().ontology(file).get(term)
 
 
 @cache
-def _schema() -> Any:
+def schema() -> Any:
+    """Return the ontologies of cellxgene-ontology-guide; opened once in a process."""
     from cellxgene_ontology_guide.supported_versions import CXGSchema
 
     return CXGSchema()

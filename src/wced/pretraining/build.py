@@ -11,7 +11,7 @@ from wced.config.model import GivenGenes, Model
 from wced.errors import WcedError
 from wced.files import existing, sha256
 from wced.genes.embeddings import read_gene_embeddings
-from wced.genes.groups import gene_group
+from wced.genes.table import gene_group
 from wced.model import WcedConfig, WcedModel
 from wced.model.backbones import layers_of
 from wced.model.modeling import INPUT_STD

@@ -29,6 +29,8 @@ def test_a_fetched_file_opens_and_reads(remote, tmp_path):
     with references.opened(reference, tmp_path / "archives") as path:
         assert references.read_list(path, "a list").tolist() == ["AAAS", "ACTB"]
     assert references.version(reference) == "HK_genes.txt"
+    assert references.version(Reference(path=str(tmp_path / "a.txt"))) == "a.txt"
+    assert references.version(Annotation().go_graph) == "go3==0.3.0 go-basic.obo"
 
 
 def test_a_zipped_file_opens(tmp_path):
@@ -48,33 +50,27 @@ def test_another_file_is_refused_and_not_kept(remote, tmp_path):
     assert not list(target.parent.iterdir())
 
 
-def test_a_changed_file_is_not_opened(tmp_path):
-    (tmp_path / "a.txt").write_text("A\n")
-    with (
-        pytest.raises(WcedError, match="has sha256"),
-        references.opened(Reference(path=str(tmp_path / "a.txt"), sha256="0" * 64), tmp_path),
-    ):
+def test_empty_lists_and_changed_files_are_refused(tmp_path):
+    (tmp_path / "a.txt").write_text("# only this\n")
+    with pytest.raises(WcedError, match="is empty; expected a list"):
+        references.read_list(tmp_path / "a.txt", "a list")
+    reference = Reference(path=str(tmp_path / "a.txt"), sha256="0" * 64)
+    with pytest.raises(WcedError, match="has sha256"), references.opened(reference, tmp_path):
         pass
 
 
-def test_version_says_no_place(tmp_path):
-    assert references.version(Reference(path=str(tmp_path / "a.txt"))) == "a.txt"
-    assert references.version(Annotation().go_graph) == "go3==0.3.0 go-basic.obo"
-
-
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("keys", "words"),
     [
-        ({}, "exactly one of"),
-        ({"path": "a", "url": "b", "sha256": "c"}, "exactly one of"),
-        ({"url": "b"}, "needs sha256"),
-        ({"archive": "a==1:wheel", "sha256": "c"}, "needs member"),
+        pytest.param({}, "exactly one of", id="none"),
+        pytest.param({"path": "a", "url": "b", "sha256": "c"}, "exactly one of", id="two"),
+        pytest.param({"url": "b"}, "needs sha256", id="no hash"),
+        pytest.param({"archive": "a==1:wheel", "sha256": "c"}, "needs member", id="no member"),
     ],
-    ids=["none", "two", "no hash", "no member"],
 )
-def test_a_reference_says_where_and_what(given, words):
+def test_a_reference_says_where_and_what(keys, words):
     with pytest.raises(ValidationError, match=words):
-        Reference(**given)
+        Reference(**keys)
 
 
 def test_jaspar_is_not_needed_with_tfclass():
@@ -84,21 +80,9 @@ def test_jaspar_is_not_needed_with_tfclass():
 
 
 def test_ids_and_old_symbols_resolve():
-    table = pd.DataFrame(
-        {
-            "gene_id": ["ENSG00000000001", "ENSG00000000002"],
-            "symbol": ["NEW", "OTHER"],
-            "hgnc_symbol": ["NEW", "OTHER"],
-            "previous_symbols": [["OLD"], []],
-            "alias_symbols": [[], ["NICK"]],
-        }
-    )
-    given = np.array(["OLD", "NICK", "ENSG00000000002.7", "ENSG00000000009", "LOC1"], dtype=object)
+    rows = [("ENSG00000000001", "NEW", "NEW", ["OLD"], []), ("ENSG00000000002", "OTHER", "OTHER", [], ["NICK"])]
+    columns = ["gene_id", "symbol", "hgnc_symbol", "previous_symbols", "alias_symbols"]
+    table = pd.DataFrame(rows, columns=columns)
+    words = np.array(["OLD", "NICK", "ENSG00000000002.7", "ENSG00000000009", "LOC1"], dtype=object)
     expected = ["ENSG00000000001", "ENSG00000000002", "ENSG00000000002", "ENSG00000000009", ""]
-    assert references.gene_ids(given, gene_names(table)).tolist() == expected
-
-
-def test_an_empty_list_is_refused(tmp_path):
-    (tmp_path / "a.txt").write_text("# only this\n")
-    with pytest.raises(WcedError, match="is empty; expected a list"):
-        references.read_list(tmp_path / "a.txt", "a list")
+    assert references.gene_ids(words, gene_names(table)).tolist() == expected

@@ -1,4 +1,5 @@
 import json
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,7 @@ from wced import genes, tables
 from wced.cli import commands
 from wced.config.annotation import Annotation
 from wced.errors import WcedError
-from wced.genes.annotation.families import read_families
-from wced.genes.annotation.table import annotate
+from wced.genes.annotation.table import PROGRAMS, annotate, programs, read_families
 from wced.genes.table import read_gencode, read_hgnc
 
 
@@ -26,13 +26,29 @@ def world(tmp_path):
     return table, hgnc, section
 
 
-def made(world, **changes):
+def annotated_by(world, **changes):
     table, hgnc, section = world
     return annotate(Annotation(**{**section, **changes}), table, hgnc, "nowhere")
 
 
-def test_every_coding_gene_stands_there_once(world):
-    annotated = made(world)
+@pytest.mark.parametrize(
+    ("dissociation", "cell_cycle", "housekeeping", "identity"), list(product([False, True], repeat=4))
+)
+def test_every_branch_of_the_tree_of_programs(dissociation, cell_cycle, housekeeping, identity):
+    branches = {
+        "dissociation": dissociation and not identity,
+        "cell_cycle": cell_cycle and not identity,
+        "constitutive": housekeeping,
+        "identity": identity,
+        "unassigned": True,
+    }
+    expected = next(program for program, here in branches.items() if here)
+    members = [np.array([member]) for member in (dissociation, cell_cycle, housekeeping, identity)]
+    assert programs(*members).tolist() == [expected]
+
+
+def test_every_coding_gene_has_one_row(world):
+    annotated = annotated_by(world)
     assert annotated.genes["gene_id"].tolist() == world[0].loc[world[0]["protein_coding"], "gene_id"].tolist()
     groups = annotated.groups
     assert groups.groupby("axis")["genes"].sum().to_dict() == {"family": 305, "program": 305}
@@ -41,25 +57,25 @@ def test_every_coding_gene_stands_there_once(world):
 
 
 def test_sets_come_from_their_files(world):
-    annotated = made(world).genes
-    place = np.arange(len(annotated))
-    assert (annotated["housekeeping"] == (place % 5 == 0)).all()
-    assert (annotated["identity"] == (place % 4 == 3)).all()
-    assert annotated.loc[annotated["tf_superclass"] != ""].index.tolist() == place[::30].tolist()
+    annotated = annotated_by(world).genes
+    index = np.arange(len(annotated))
+    assert (annotated["housekeeping"] == (index % 5 == 0)).all()
+    assert (annotated["identity"] == (index % 4 == 3)).all()
+    assert annotated.loc[annotated["tf_superclass"] != ""].index.tolist() == index[::30].tolist()
     assert set(annotated.loc[annotated["identity"], "program"]) == {"identity", "constitutive"}
-    assert set(annotated["program"]) == {"dissociation", "cell_cycle", "constitutive", "identity", "unassigned"}
+    assert set(annotated["program"]) == set(PROGRAMS) and sum(PROGRAMS.values()) == 19027
 
 
 def test_every_column_has_a_source(world):
-    annotated = made(world)
+    annotated = annotated_by(world)
     explained = set(annotated.sources["column"]) | {"gene_id", "family_row", "program_is_proxy", "proxies"}
     assert explained == set(annotated.genes.columns)
 
 
-def test_proxies_are_said(world):
-    sources = made(world).sources.set_index("column")
+def test_proxies_are_named(world):
+    sources = annotated_by(world).sources.set_index("column")
     assert not sources.loc["housekeeping", "proxy"] and "would have" in sources.loc["housekeeping", "note"]
-    annotated = made(world, housekeeping=None)
+    annotated = annotated_by(world, housekeeping=None)
     assert annotated.genes["proxies"].unique().tolist() == ["dissociation; housekeeping; identity"]
     sources = annotated.sources.set_index("column")
     assert sources.loc["housekeeping", "proxy"] and sources.loc["program", "proxy"]
@@ -74,7 +90,7 @@ def test_with_all_lists_nothing_is_a_proxy(world, tmp_path):
     (tmp_path / "core.txt").write_text("OLDCD3D\nNOGENE\n")
     rows = "".join(f"x\t{ids[i]}\t{kind}\n" for i, kind in enumerate(["Group enriched", "Cell type enhanced"]))
     (tmp_path / "hpa.tsv").write_text("Gene\tEnsembl\tRNA single cell type specificity\n" + rows)
-    annotated = made(
+    annotated = annotated_by(
         world,
         dissociation={"path": str(tmp_path / "core.txt")},
         cell_type_specificity={"path": str(tmp_path / "hpa.tsv")},
@@ -89,7 +105,7 @@ def test_with_all_lists_nothing_is_a_proxy(world, tmp_path):
 def test_rules_of_ones_own(world, tmp_path):
     header = "row\tfamily\tgo\tsymbol\tnot_symbol\ttf_superclass\tpublished_genes\treading\n"
     (tmp_path / "own.tsv").write_text(header + "1\tMarkers\t\tCD[0-9]*\t\t\t\t\n2\tRest\t\t*\t\t\t\t\n")
-    annotated = made(world, families=str(tmp_path / "own.tsv"))
+    annotated = annotated_by(world, families=str(tmp_path / "own.tsv"))
     expected = sum(symbol[:2] == "CD" and symbol[2].isdigit() for symbol in generated_genes()["symbol"])
     assert annotated.genes["family"].value_counts().to_dict() == {"Rest": 305 - expected, "Markers": expected}
     assert annotated.groups.query("axis == 'family'")["published_genes"].isna().all()
@@ -99,7 +115,7 @@ def test_rules_of_ones_own(world, tmp_path):
 def test_a_list_of_other_genes_is_refused(world, tmp_path):
     (tmp_path / "other.txt").write_text("Xist\nGapdh\n")
     with pytest.raises(WcedError, match=r"none of its 2 names is a protein-coding gene \(annotation.housekeeping\)"):
-        made(world, housekeeping={"path": str(tmp_path / "other.txt")})
+        annotated_by(world, housekeeping={"path": str(tmp_path / "other.txt")})
 
 
 def test_command_writes_the_same_bytes_twice(world, tmp_path):
@@ -108,11 +124,11 @@ def test_command_writes_the_same_bytes_twice(world, tmp_path):
     written = []
     for name in ("a", "b"):
         out = [tmp_path / name / file for file in ("genes.parquet", "sources.tsv", "groups.tsv")]
-        given = ["gene-annotation", "--section", json.dumps(section), "--genes", str(tmp_path / "genes.parquet")]
-        given += ["--genes-section", json.dumps({"gencode": {"path": "x"}, "hgnc": {"path": str(hgnc)}})]
-        given += ["--output", str(out[0]), "--sources", str(out[1]), "--groups", str(out[2])]
-        done = CliRunner().invoke(commands.app, given, catch_exceptions=False)
-        assert done.exit_code == 0 and "Unclassified" in done.output
+        options = ["--section", json.dumps(section), "--genes", str(tmp_path / "genes.parquet")]
+        options += ["--genes-section", json.dumps({"gencode": {"path": "x"}, "hgnc": {"path": str(hgnc)}})]
+        options += ["--output", str(out[0]), "--sources", str(out[1]), "--groups", str(out[2])]
+        result = CliRunner().invoke(commands.app, ["gene-annotation", *options], catch_exceptions=False)
+        assert result.exit_code == 0 and "Unclassified" in result.output
         written.append([path.read_bytes() for path in out])
         schemas = (tables.GENE_ANNOTATION, tables.GENE_ANNOTATION_SOURCES, tables.GENE_GROUPS)
         assert [len(tables.read(schema, path)) for schema, path in zip(schemas, out, strict=True)][::2] == [305, 42]

@@ -12,11 +12,6 @@ SYMBOLS = ["JUN", "ZNF1", "ZNF2", "HOXA1", "SKI", "MYC", "FOXA1"]
 IDS = [f"ENSG{i:011d}" for i in range(1, len(SYMBOLS) + 1)]
 
 
-def names():
-    table = pd.DataFrame({"gene_id": IDS, "symbol": SYMBOLS, "hgnc_symbol": SYMBOLS, "alias_symbols": [[]] * 7})
-    return gene_names(table.assign(previous_symbols=[["AP1"], *[[]] * 6]))
-
-
 @pytest.fixture
 def jaspar(tmp_path):
     path = tmp_path / "jaspar.sqlite"
@@ -27,17 +22,12 @@ def jaspar(tmp_path):
         (4, "SKI", "9606", ["A class of tomorrow"]),
         (5, "Zfp", "10090", ["C2H2 zinc finger factors"]),
     ]
+    matrix = pd.DataFrame(profiles, columns=["ID", "NAME", "TAX_ID", "VAL"])
     with closing(sqlite3.connect(path)) as database:
-        database.execute("CREATE TABLE MATRIX (ID, NAME)")
-        database.execute("CREATE TABLE MATRIX_SPECIES (ID, TAX_ID)")
-        database.execute("CREATE TABLE MATRIX_ANNOTATION (ID, TAG, VAL)")
-        for number, name, species, classes in profiles:
-            database.execute("INSERT INTO MATRIX VALUES (?, ?)", (number, name))
-            database.execute("INSERT INTO MATRIX_SPECIES VALUES (?, ?)", (number, species))
-            database.executemany(
-                "INSERT INTO MATRIX_ANNOTATION VALUES (?, 'class', ?)", [(number, text) for text in classes]
-            )
-        database.commit()
+        matrix[["ID", "NAME"]].to_sql("MATRIX", database, index=False)
+        matrix[["ID", "TAX_ID"]].to_sql("MATRIX_SPECIES", database, index=False)
+        classes = matrix[["ID", "VAL"]].explode("VAL").assign(TAG="class")
+        classes.to_sql("MATRIX_ANNOTATION", database, index=False)
     return path
 
 
@@ -46,13 +36,13 @@ def test_jaspar_has_human_factors_without_dimers(jaspar):
 
 
 def test_class_goes_before_name_and_a_name_needs_the_term(jaspar):
-    hgnc = pd.Series(
-        ["zinc finger like", "zinc finger protein 1", "zinc finger protein 2", "homeobox A1", "SKI", "x", "x"],
-        index=IDS,
-    )
+    texts = ["zinc finger like", "zinc finger protein 1", "zinc finger protein 2", "homeobox A1", "SKI", "x", "x"]
+    hgnc = pd.Series(texts, index=IDS)
     is_factor = pd.Series([True, True, False, True, True, True, True], index=IDS)
-    found = superclasses(read_jaspar(jaspar), names(), hgnc, is_factor).set_index("gene_id")["superclass"]
-    assert found.rename(dict(zip(IDS, SYMBOLS, strict=True))).to_dict() == {
+    table = pd.DataFrame({"gene_id": IDS, "symbol": SYMBOLS, "hgnc_symbol": SYMBOLS, "alias_symbols": [[]] * 7})
+    names = gene_names(table.assign(previous_symbols=[["AP1"], *[[]] * 6]))
+    superclass = superclasses(read_jaspar(jaspar), names, hgnc, is_factor).set_index("gene_id")["superclass"]
+    assert superclass.rename(dict(zip(IDS, SYMBOLS, strict=True))).to_dict() == {
         "JUN": "1",  # by its class under a previous symbol, although its name here says zinc finger
         "FOXA1": "3",
         "ZNF1": "2",

@@ -1,7 +1,10 @@
 """Structural superclass of transcription factors: from TFClass, or from JASPAR's classes and HGNC's gene names."""
 
+import re
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
+from fnmatch import translate
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +12,13 @@ import pandas as pd
 
 from wced.errors import WcedError
 from wced.files import existing
-from wced.genes.annotation.patterns import fits, packaged, read_table
-from wced.genes.annotation.references import gene_ids
+from wced.genes.annotation.go import GeneOntology, read_obo
+from wced.genes.annotation.references import Universe, gene_ids
 from wced.genes.names import GeneNames
+from wced.tables import read_text
 
+DATA = Path(__file__).with_name("data")
+"""The package's own tables."""
 TF_TERM = "GO:0003700"
 """DNA-binding transcription factor activity."""
 
@@ -23,31 +29,32 @@ JOIN MATRIX_ANNOTATION AS annotation ON annotation.ID = matrix.ID AND annotation
 """
 
 
+def fits(texts: pd.Series, patterns: Sequence[str]) -> np.ndarray:
+    """Return which texts fit any of the patterns (`*` any text, `[0-9]` a digit), bool (len(texts),)."""
+    if not patterns:
+        return np.zeros(len(texts), dtype=bool)
+    either = re.compile("|".join(map(translate, patterns)))
+    return np.array([either.match(text) is not None for text in texts], dtype=bool)
+
+
 def read_tfclass(path: str | Path) -> pd.DataFrame:
     """Read TFClass: gene_id (from its Ensembl cross-references) and superclass, the first number of a factor's id.
 
-    A gene with factors in several superclasses, a handful, is given the lowest number.
+    A gene with factors in several superclasses, a handful, has the lowest number.
     """
-    found, term = [], ""
-    try:
-        with existing(path, "TFClass (OBO)").open(encoding="utf-8") as lines:
-            for line in lines:
-                if line.startswith("id: "):
-                    term = line[4:].strip()
-                elif line.startswith("xref: ENSEMBL:"):
-                    found.append((line[14:].split()[0], term.partition(".")[0]))
-    except UnicodeDecodeError as failure:
-        raise WcedError(f"{path}: cannot be read as TFClass (OBO): {failure}") from None
-    if not found:
+    tags = read_obo(path, "TFClass (OBO)")
+    rows = [
+        (value.removeprefix("ENSEMBL:").split()[0], term.partition(".")[0])
+        for term, tag, value in tags
+        if tag == "xref" and value.startswith("ENSEMBL:")
+    ]
+    if not rows:
         raise WcedError(f"{path}: has no cross-reference to Ensembl; expected TFClass (OBO)")
-    return pd.DataFrame(found, columns=["gene_id", "superclass"]).groupby("gene_id", as_index=False).min()
+    return pd.DataFrame(rows, columns=["gene_id", "superclass"]).groupby("gene_id", as_index=False).min()
 
 
 def read_jaspar(path: str | Path) -> pd.DataFrame:
-    """Read the human factors of JASPAR: name and tf_class, as often as there are pairs.
-
-    Dimers (`A::B`) are left out, since a class is not that of one partner.
-    """
+    """Read the human factors of JASPAR: pairs of name and tf_class, without dimers (`A::B`), which are of two genes."""
     path = existing(path, "the JASPAR database (SQLite)")
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
@@ -61,46 +68,48 @@ def read_jaspar(path: str | Path) -> pd.DataFrame:
 
 
 def superclasses(factors: pd.DataFrame, names: GeneNames, hgnc_name: pd.Series, is_factor: pd.Series) -> pd.DataFrame:
-    """Return the superclass of genes by JASPAR's class, else, of genes that GO calls factors, by HGNC's name.
+    """Return gene_id and superclass: by JASPAR's class, else, if GO calls the gene a factor, by HGNC's name.
 
-    Parameters
-    ----------
-    factors
-        What `read_jaspar` returns.
-    names
-        Names of genes.
-    hgnc_name
-        HGNC's name of each gene (`zinc finger protein 8`), indexed by Ensembl id.
-    is_factor
-        Whether GO calls the gene a transcription factor (TF_TERM), with the same index.
-
-    Returns
-    -------
-    pd.DataFrame
-        gene_id (each once), superclass.
+    `hgnc_name` (`zinc finger protein 8`) and `is_factor`, whether a gene has TF_TERM, are indexed by Ensembl id.
     """
-    table = read_table(
-        packaged("tf_superclasses.tsv"), "a table of superclasses",
-        ("source", "pattern", "superclass", "superclass_name"),
-    )  # fmt: skip
-    by_class = pd.DataFrame(
-        {
-            "gene_id": gene_ids(factors["name"].to_numpy(), names),
-            "superclass": _first_fit(factors["tf_class"], table[table["source"] == "jaspar_class"]),
-        }
-    )
-    named = hgnc_name[is_factor]
-    by_name = pd.DataFrame(
-        {"gene_id": named.index, "superclass": _first_fit(named, table[table["source"] == "hgnc_name"])}
-    )
+    patterns = read_text(DATA / "tf_superclasses.tsv", "a table of superclasses", comment="#")
+
+    def frame(ids: np.ndarray | pd.Index, texts: pd.Series, source: str) -> pd.DataFrame:
+        superclass = np.full(len(texts), "", dtype=object)
+        for row in patterns[patterns["source"] == source].itertuples():
+            superclass[(superclass == "") & fits(texts, [row.pattern])] = row.superclass
+        return pd.DataFrame({"gene_id": ids, "superclass": superclass})
+
+    by_class = frame(gene_ids(factors["name"].to_numpy(), names), factors["tf_class"], "jaspar_class")
+    hgnc_name = hgnc_name[is_factor]
+    by_name = frame(hgnc_name.index, hgnc_name, "hgnc_name")
     both = pd.concat([by_class.sort_values(["gene_id", "superclass"]), by_name])
     both = both[(both["gene_id"] != "") & (both["superclass"] != "")]
     return both.drop_duplicates("gene_id", ignore_index=True)
 
 
-def _first_fit(texts: pd.Series, table: pd.DataFrame) -> np.ndarray:
-    """Return the superclass of the first pattern that each text fits, the empty string for none."""
-    found = np.full(len(texts), "", dtype=object)
-    for pattern, superclass in zip(table["pattern"], table["superclass"], strict=True):
-        found[(found == "") & fits(texts, [pattern])] = superclass
-    return found
+def superclass_of_genes(universe: Universe, terms: GeneOntology, hgnc: str | Path) -> np.ndarray:
+    """Return the TFClass superclass of each gene as text, the empty string for none; object (genes,)."""
+    if universe.settings.tfclass is not None:
+        table, facts = universe.read("tfclass", read_tfclass)
+        source, text = "TFClass", "superclass of the factor"
+        unmapped = ~table["gene_id"].isin(universe.table["gene_id"])
+    else:
+        profiles, facts = universe.read("jaspar", read_jaspar)
+        is_factor = pd.Series(terms.has(TF_TERM), index=universe.gene_id)
+        hgnc_name = read_hgnc_names(hgnc).reindex(universe.gene_id, fill_value="")
+        table = superclasses(profiles, universe.names, hgnc_name, is_factor)
+        source = "JASPAR and HGNC"
+        text = f"class of the factor in JASPAR, else HGNC's name of genes of {TF_TERM}, by tf_superclasses.tsv"
+        unmapped = gene_ids(pd.unique(profiles["name"]), universe.names) == ""
+    superclass_g = table.set_index("gene_id")["superclass"].reindex(universe.gene_id, fill_value="")
+    facts |= {"names": len(unmapped), "names_unmapped": unmapped.sum()}
+    universe.note("tf_superclass", source, text, genes=superclass_g != "", **facts)
+    return superclass_g.to_numpy(dtype=object)
+
+
+def read_hgnc_names(path: str | Path) -> pd.Series:
+    """Return HGNC's name (`zinc finger protein 8`) of every approved gene, indexed by Ensembl id."""
+    frame = read_text(path, "the HGNC complete set", usecols=["name", "status", "ensembl_gene_id"])
+    frame = frame[(frame["status"] == "Approved") & (frame["ensembl_gene_id"] != "")]
+    return frame.drop_duplicates("ensembl_gene_id").set_index("ensembl_gene_id")["name"]
