@@ -12,7 +12,6 @@ from wced import tables
 from wced.config import check
 from wced.errors import WcedError
 from wced.report.page import render
-from wced.report.results import read_results
 
 
 @pytest.fixture(scope="module")
@@ -69,23 +68,22 @@ def test_page_is_whole_html_that_loads_nothing(page):
     assert "@import" not in own and "url(" not in own
 
 
-def test_every_link_has_its_place_or_its_file(results, page):
+def test_every_link_has_its_id_or_its_file(results, page):
     reader = Reader(page)
-    places = [attributes["id"] for _, attributes in reader.tags if "id" in attributes]
-    assert len(places) == len(set(places))
+    ids = [attributes["id"] for _, attributes in reader.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
     links = {attributes["href"] for attributes in reader.all("a")}
-    assert {link[1:] for link in links if link.startswith("#")} <= set(places)
+    assert {link[1:] for link in links if link.startswith("#")} <= set(ids)
     beside = {link for link in links if not link.startswith("#")} - {"genes.html"}
     there = {path for path in beside if (results / "report" / path).exists()}
-    # Of the figures that this test makes up only two files are there.
-    assert all(
-        re.search(r"(flow|pareto|ablation|winners|programs|dynamics)\.(pdf|tsv)$", path) for path in beside - there
-    )
+    # The made-up figures have only two of their files.
+    made_up = re.compile(r"(flow|pareto|ablation|winners|programs|dynamics)\.(pdf|tsv)$")
+    assert all(made_up.search(path) for path in beside - there)
     for name in ("figures/losses.pdf", "figures/umap_held_batch.tsv", "tables/timings.tsv", "ablation/ablation.svg"):
         assert any(path.endswith(name) for path in there), name
 
 
-def test_headings_are_in_order_and_what_scrolls_can_be_reached(page):
+def test_headings_are_in_order_and_scrolling_boxes_can_be_reached(page):
     reader = Reader(page)
     assert reader.headings[0] == 1 and reader.headings.count(1) == 1
     assert all(below <= above + 1 for above, below in zip(reader.headings, reader.headings[1:], strict=False))
@@ -139,7 +137,7 @@ def test_only_headline_metrics_over_all_datasets_are_ranked(page):
     assert "0.445" not in Reader(page).tables["ranking"] and "0.446" not in Reader(page).tables["ranking"]
 
 
-def test_figures_stand_in_the_page_with_captions_and_files(page):
+def test_figures_are_in_the_page_with_captions_and_files(page):
     alts = [attributes["alt"] for attributes in Reader(page).all("img")]
     expected = ["Counts, genes", "Losses", "UMAPs of held by cell type", "UMAPs of held by batch", "A flow", "A pareto",
                 "A ablation", "Gene errors", "A winners", "A programs", "A dynamics"]  # fmt: skip
@@ -150,7 +148,7 @@ def test_figures_stand_in_the_page_with_captions_and_files(page):
     assert 'width="120" height="40"' in page
 
 
-def test_the_text_says_what_was_done(page):
+def test_the_text_describes_the_run(page):
     assert "1,000 cells to train on and 190 to validate on, of 1,200." in page
     assert "Split by donor: corpus." in page
     assert "the best trained model is two (0.100), 0.100 WORSE than the best baseline, hvg (0.200)" in page
@@ -170,31 +168,31 @@ def test_the_first_paragraph_says_which_model_to_use(page):
     ]
     # Untrained is the mean over two seeds, and hvg has no head.
     first = "Training did not make one clearly better than untrained weights (untrained), by "
-    assert all(said.startswith(first) for _, said in uses)
+    assert all(text.startswith(first) for _, text in uses)
     hvg = "Use hvg (no pretraining): better than two, the best model trained here, by "
     two = "Use two: better than untrained (no pretraining), by "
-    assert all(use in said for (_, said), use in zip(uses, (hvg, two, hvg), strict=True))
+    assert all(use in text for (_, text), use in zip(uses, (hvg, two, hvg), strict=True))
 
 
-def test_seeds_of_untrained_weights_are_one_row_that_says_so(page):
+def test_seeds_of_untrained_weights_are_one_row_with_a_note(page):
     scores = Reader(page).tables["zero-shot-integration-1"]
     assert "untrained_1" not in scores and "0.040 0.020 to 0.060" in scores
-    assert "mean over 2 draws of fresh weights (seeds 0, 1)" in page
+    assert "mean over 2 samples of untrained weights (seeds 0, 1)" in page
 
 
-def test_published_numbers_stand_below_those_of_the_run(results, tmp_path):
+def test_published_numbers_are_below_those_of_the_run(results, tmp_path):
     row = {"table": "Table 6", "task": "zero_shot_integration", "dataset": "held", "model": "Paper's", "value": 0.987}
     published = pd.DataFrame([row | {"metric": "avg_bio", "protocol": "zero-shot", "note": ""}])
     tables.write(published, tables.PUBLISHED, tmp_path / "table_6.tsv")
     run = check({**RUN, "report": {"published": str(tmp_path)}})
-    page = render(read_results(results, run), run)
+    page = render(results, run)
     assert re.search(r'<tr class="published"><th scope="row">Paper&#39;s \(published\)<sup>c</sup></th>.*0\.987', page)
     assert "<sup>c</sup> Table 6 of the paper: zero-shot." in page
 
 
 def test_a_run_without_benchmarks_and_ablation_has_a_page(results):
     run = check({**RUN, "benchmarks": {}, "ablation": None})
-    page = render(read_results(results, run), run)
+    page = render(results, run)
     assert "Zero-shot" not in page and "Comparisons" not in page and "Ablation" not in page
     assert "This run scores no benchmark." in page
     links = {attributes["href"] for attributes in Reader(page).all("a")}
@@ -209,17 +207,17 @@ def test_the_same_run_gives_the_same_bytes(results, page, tmp_path):
     for path in again:
         assert path.read_bytes() == (results / "report" / "figures" / path.name).read_bytes(), path.name
     run = check(RUN)
-    assert render(read_results(results, run), run) == page
+    assert render(results, run) == page
 
 
-def test_what_is_missing_is_named(results):
+def test_a_missing_file_is_named(results):
     run = check({**RUN, "embedding": {**RUN["embedding"], "datasets": ["held", "absent"]}})
     with pytest.raises(WcedError, match=r"absent\.h5ad: no such file; expected a harmonised"):
-        read_results(results, run)
+        render(results, run)
 
 
 def test_a_damaged_record_is_named(results, tmp_path):
     (tmp_path / "shards").mkdir()
     (tmp_path / "shards" / "index.json").write_text("{")
-    with pytest.raises(WcedError, match=r"index\.json: not JSON .* remove it"):
-        read_results(tmp_path, check(RUN))
+    with pytest.raises(WcedError, match=r"index\.json: not JSON .* delete it"):
+        render(tmp_path, check(RUN))
