@@ -2,7 +2,8 @@
 
 import ctypes
 import gc
-from collections.abc import Callable, Iterable, Iterator
+from collections import UserList
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -33,7 +34,7 @@ from wced.pretraining.build import encoding_of
 from wced.pretraining.losses import Losses
 from wced.pretraining.module import PretrainingModule
 from wced.resources import peak_resident
-from wced.shards.batches import TensorBatch, to_tensors
+from wced.shards.batches import to_tensors
 from wced.shards.cells import RaggedCells, from_csr
 from wced.shards.encode import encode
 
@@ -175,19 +176,6 @@ def padding(length_n: np.ndarray, batch_size: int) -> float:
     return 1 - float(length_n.sum()) / sum(int(part.max()) * len(part) for part in parts)
 
 
-class _Repeated:
-    """The same batch in every step."""
-
-    def __init__(self, batch: TensorBatch, steps: int) -> None:
-        self.batch, self.steps = batch, steps
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def __iter__(self) -> Iterator[TensorBatch]:
-        return (dict(self.batch) for _ in range(self.steps))
-
-
 class _Timed(Callback):
     """Time every step after the warm-up, each after a turn of matrix products."""
 
@@ -232,7 +220,8 @@ def _trained(case: Case, cells: RaggedCells, repeats: int, peak: MatmulPeak) -> 
         logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         use_distributed_sampler=False, num_sanity_val_steps=0, limit_val_batches=0,
     )  # fmt: skip
-    trainer.fit(module, _Repeated(batch, steps), _Repeated(batch, 1))
+    # The same batch in every step; Lightning would take a plain list for several loaders.
+    trainer.fit(module, UserList(dict(batch) for _ in range(steps)), UserList([batch]))
     lengths = batch["length"].numpy()
     hidden = int(batch["masked"].sum()) if case.work == "mlm_step" else None
     return timed.seconds, step_flops(model.config, lengths, hidden), lengths
