@@ -23,16 +23,9 @@ def forward_flops(config: WcedConfig, length_n: np.ndarray, hidden: int | None =
 
     Norms, softmax, activations and losses are not matrix products and do not count, nor does padding.
 
-    Parameters
-    ----------
-    config
-        Shape of the model, whose backbone is `llama` and whose value encoder is `periodic`.
-    length_n
-        Genes of each cell's sequence.
-    hidden
-        Number of hidden values, at which genes are decoded; None if only the CLS positions are needed.
-    decode
-        Whether decoders and label heads are computed.
+    The backbone is `llama` and the value encoder `periodic`. `length_n` has the genes of each cell's sequence, `hidden`
+    is the number of hidden values, at which genes are decoded (None if only the CLS positions are needed), and without
+    `decode` neither decoders nor label heads are computed.
     """
     d, f, w, k = config.hidden_size, config.intermediate_size, config.decoder_width, config.cls_positions
     length_n = np.asarray(length_n, np.int64)

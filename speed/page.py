@@ -86,12 +86,9 @@ KINDS = {"throughput": (tables.THROUGHPUT, measured), "steps": (tables.STEP_BENC
 
 
 def write_page(table: str | Path, page: str | Path) -> None:
-    """Put the table between the marks of the page; the rest of the page does not change.
+    """Put the table between the marks of the page.
 
-    Raises
-    ------
-    WcedError
-        If a file or a mark is missing, or another command made the table.
+    Raises WcedError if a file or a mark is missing, or another command made the table.
     """
     page = existing(page, "the page of a measured table")
     before, begin, rest = page.read_text().partition(BEGIN)

@@ -176,13 +176,8 @@ def throughput(
 ) -> pd.DataFrame:  # fmt: skip
     """Measure systems beside each other and write the table (`wced.tables.THROUGHPUT`).
 
-    The parameters are the options of the command; no `systems` means all. A repeat ends with an epoch, or when a buffer
-    is empty. Generated cells in `folder` are used again.
-
-    Raises
-    ------
-    WcedError
-        If a system or work does not exist, or the operating system cannot pin processes to a core.
+    The parameters are the options of the command; no `systems` means all. Raises WcedError if a system or work does not
+    exist, or the operating system cannot pin processes to a core.
     """
     if not hasattr(os, "sched_setaffinity"):
         raise WcedError("throughput: this operating system cannot pin processes to one core; use Linux")

@@ -44,28 +44,11 @@ def speedrun(
     *,
     held_out: bool,
 ) -> dict[str, Any]:
-    """Train the recipe with each seed and write its curve beside the baselines.
+    """Train the recipe with each seed; write its curve beside the baselines, `curve.tsv` and `curve.svg`, to a folder.
 
-    Parameters
-    ----------
-    output
-        Folder to make: `curve.tsv` (tables.SPEEDRUN) and `curve.svg`.
-    shard_folder
-        Folder with index.json and its shards.
-    sources, rows, held_out
-        As in `scored_datasets`; a recipe must be frozen before held-out datasets are scored.
-    section
-        Recipe, minutes, seeds, and datasets to score.
-
-    Returns
-    -------
-    dict
-        Facts for the provenance: the machine, what was trained and how fast for each seed, and the scored datasets.
-
-    Raises
-    ------
-    WcedError
-        If shards or datasets do not fit the section (`scored_datasets`, `train`).
+    `sources`, `rows` and `held_out` are as in `scored_datasets`; a recipe must be frozen before held-out datasets are
+    scored. Returns facts for the provenance: the machine, what was trained and how fast for each seed, and the scored
+    datasets. Raises WcedError if shards or datasets do not fit the section (`scored_datasets`, `train`).
     """
     keep_freed_memory()
     logging.getLogger("czbenchmarks").setLevel(logging.WARNING)  # it logs every probe

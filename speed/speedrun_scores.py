@@ -54,23 +54,9 @@ def scored_datasets(
 ) -> list[Scored]:
     """Read the validation cells of the shards and the datasets that a section scores.
 
-    Parameters
-    ----------
-    shards
-        The training data; its validation cells may be scored.
-    section
-        Names the datasets.
-    sources
-        Folder with `<dataset>.h5ad`, the harmonised datasets.
-    rows
-        The table of datasets, which says whether one is held out.
-    held_out
-        Whether held-out datasets are scored too.
-
-    Raises
-    ------
-    WcedError
-        If a dataset is not in the table or is trained on, or if nothing is left to score.
+    The folder `sources` has the harmonised datasets as `<dataset>.h5ad`; `rows`, the table of datasets, says which ones
+    are held out, and these are scored only if `held_out`. Raises WcedError if a dataset is not in the table or is
+    trained on, or if nothing is left to score.
     """
     for name in section.datasets:
         if name not in rows:

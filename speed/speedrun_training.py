@@ -162,17 +162,9 @@ def train(shards: ShardSet, section: Speedrun, seed: int, take: Callable[[Snapsh
     """Train the recipe of a section on the training cells of shards, epoch after epoch, for its minutes.
 
     The seed decides everything except learning rates and the number of steps, which depend on the clock. `take` is
-    called with the untrained model and with each snapshot, while the clock is stopped.
-
-    Returns
-    -------
-    dict
-        Facts for the provenance: device, precision, parameters, steps, cells and cells/s.
-
-    Raises
-    ------
-    WcedError
-        If there are no training cells, a label head has no classes, or the loss is no longer finite.
+    called with the untrained model and with each snapshot, while the clock is stopped. Returns facts for the
+    provenance. Raises WcedError if there are no training cells, a label head has no classes, or the loss is no longer
+    finite.
     """
     checkpoint = section.recipe.checkpoints[section.name]
     if not shards.count("train"):

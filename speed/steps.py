@@ -47,7 +47,7 @@ CLASSES = {
     "tissue_general_ontology_term_id": 60,
     "donor_id": 5000,
 }
-"""Classes of the label heads, about as many as the Census has; of the first, all cell types with those above them."""
+"""Classes of the label heads, about as many as the Census has; cell types include those that have others below."""
 LEAVES = 500
 """Cell types without others below them."""
 BUCKET_STEPS = 16
@@ -80,22 +80,10 @@ def synchronize(device: str) -> None:
 
 
 class MatmulPeak:
-    """The best rate of some matrix products.
-
-    Each is computed once a turn, so that disturbances of the machine affect them and what is measured between the turns
-    alike.
-    """
+    """The best rate of some matrix products, computed in turn with what is measured, so that disturbances hit both."""
 
     def __init__(self, device: str, precision: str, positions: int, width: int, inner: int) -> None:
-        """Make the operands.
-
-        Parameters
-        ----------
-        device, precision
-            `cpu` or `cuda`; `fp32` or `bf16`.
-        positions, width, inner
-            Shape of the model's own products: positions of a batch, model width and feed-forward width.
-        """
+        """Make the operands: squares, and the model's own by its positions, width and feed-forward width (`inner`)."""
         self.device = device
         dtype, side = PRECISIONS[precision][1], SQUARE[device]
         self._products: list[tuple[str, float, Callable[[], torch.Tensor]]] = []
@@ -293,17 +281,10 @@ def measure(
     *, device: str, works: Iterable[str], precisions: Iterable[str], widths: Iterable[int], lengths: Iterable[int],
     batch_size: int, repeats: int, done: Callable[[dict[str, Any]], None],
 ) -> pd.DataFrame:  # fmt: skip
-    """Measure all combinations; the parameters are the options of the command, and `done` is called with each row.
+    """Measure all combinations of the command's options, and call `done` with each row of tables.STEP_BENCHMARK.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Rows of `wced.tables.STEP_BENCHMARK`; none for a precision that the device does not multiply in.
-
-    Raises
-    ------
-    WcedError
-        If a work, precision or device does not exist.
+    A precision that the device does not multiply in has no row. Raises WcedError if a work, precision or device does
+    not exist.
     """
     for word, known in (*((work, WORKS) for work in works), *((p, PRECISIONS) for p in precisions)):
         if word not in known:

@@ -55,10 +55,7 @@ class Work:
 def timed(work: Work, seconds: float) -> dict[str, Any]:
     """Do a work for at least some seconds, until the next multiple of its unit or the end of an epoch.
 
-    Returns
-    -------
-    dict
-        `cells`, `tokens`, `seconds`, and `identities`: the soma_joinids of the first `IDENTITIES` batches.
+    Returns `cells`, `tokens`, `seconds`, and as `identities` the soma_joinids of the first `IDENTITIES` batches.
     """
     cells = tokens = 0
     identities: list[np.ndarray] = []

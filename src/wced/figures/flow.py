@@ -30,20 +30,16 @@ def sankey(
 
     Parameters
     ----------
-    axis
-        The axis.
+    axis, names, wrap
+        The axis, the name of each node, and the most characters of a line of a name.
     flows
         Rows of `step` (from column `step` to the next), `source`, `target`, `kind`, `cells`.
     orders
         Nodes of each column, from the top. A node's height is the larger of its inflow and outflow.
     colours
         Colour of each kind; bands between two nodes are in this order.
-    names
-        Name of each node.
-    wrap
-        Most characters of a line.
     sides
-        For each column, whether names are `left` or `right` of the bar; all are right without it.
+        For each column, whether names are `left` or `right` of the bar; right without it.
     """
     nodes = _nodes(flows, orders, GAP * flows.loc[flows["step"] == 0, "cells"].sum())
     for (column, node), above, height in nodes[["above", "height"]].itertuples():

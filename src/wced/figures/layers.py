@@ -27,19 +27,8 @@ def layout(parents: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray, di
     the mean x of their neighbours, in sweeps down and up (Sugiyama et al. 1981), as close to it as their widths allow.
     (igraph's layout has more crossings and gives a link as much room as a node.)
 
-    Parameters
-    ----------
-    parents
-        Parents of each node, a parent before its children.
-
-    Returns
-    -------
-    x_t
-        x of the middle of each node.
-    layer_t
-        Layer of each node, from 0.
-    routes
-        For each (parent, child) the points (x, layer) that the link passes, both ends included.
+    `parents` has the parents of each node, a parent before its children. Returns the x of the middle of each node, its
+    layer (from 0), and for each (parent, child) the points (x, layer) that the link passes, both ends included.
     """
     layer_t = np.zeros(len(parents), dtype=int)
     for node, above in enumerate(parents):
@@ -82,16 +71,8 @@ def _apart(mean: Sequence[float], row: Sequence[tuple[int, ...]]) -> np.ndarray:
 def draw(axis: Axes, nodes: pd.DataFrame, parents: Sequence[Sequence[int]], colours: Mapping[str, str]) -> None:
     """Plot the nodes of a graph with their probabilities on the only axis of a figure, which gets the size they need.
 
-    Parameters
-    ----------
-    axis
-        The axis.
-    nodes
-        `name`, `probability`, `kind` (key of `colours`) and `leaf` of each node, a parent before its children.
-    parents
-        Parents of each node, as indices in `nodes`.
-    colours
-        Colour of each kind at probability 1; lower probabilities are paler.
+    `nodes` has `name`, `probability`, `kind` (key of `colours`) and `leaf` of each node, a parent before its children;
+    `parents` their parents as indices. `colours` are those of probability 1; lower probabilities are paler.
     """
     x_t, layer_t, routes = layout(parents)
     axis.figure.set_size_inches(1.3 * (np.ptp(x_t) + 1.2), 0.72 * (layer_t.max() + 1) + 0.7)

@@ -142,14 +142,8 @@ def save_losses(metrics: pd.DataFrame, folder: Path) -> None:
 def gene_figure(errors: pd.DataFrame, checkpoints: Sequence[str], min_nonzero: int) -> Figure:
     """Return, for every decoder, how well genes are quantified and detected against how rarely they are expressed.
 
-    Parameters
-    ----------
-    errors
-        Rows of tables.GENE_ERRORS, one epoch of each checkpoint.
-    checkpoints
-        Checkpoints, in the order of the columns.
-    min_nonzero
-        Validation cells that must express a gene for it to be shown.
+    `errors` has rows of tables.GENE_ERRORS, one epoch of each checkpoint; `checkpoints` give the order of the columns,
+    and `min_nonzero` validation cells must express a gene for it to be shown.
     """
     pairs = errors.groupby(["checkpoint", "decoder"]).size().index
     shown = [(name, decoder) for name in checkpoints for decoder in ("wced", "mlm") if (name, decoder) in pairs]
@@ -203,17 +197,7 @@ QC_METRICS = {"counts": "total counts", "genes": "expressed genes", "mt_fraction
 
 @styled
 def qc_figure(histograms: pd.DataFrame, qc: pd.DataFrame, most: int = 30) -> Figure:
-    """Return the distributions of each dataset's cells and the limits of quality control: one row per dataset.
-
-    Parameters
-    ----------
-    histograms
-        Rows of tables.QC_HISTOGRAMS.
-    qc
-        Rows of tables.QC.
-    most
-        Most datasets shown: those that lost the most cells.
-    """
+    """Return tables.QC_HISTOGRAMS with the limits of tables.QC: a row for each of the datasets that lost most cells."""
     metrics = [name for name in QC_METRICS if (histograms["metric"] == name).any()]
     sums = histograms[histograms["metric"] == metrics[0]].groupby("dataset")[["cells", "kept"]].sum()
     lost = (sums["cells"] - sums["kept"]).sort_values(ascending=False, kind="stable")

@@ -73,20 +73,18 @@ def pivots(
     published: pd.DataFrame,
     notes: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Pivot]:
-    """Return the pivots of one task, dataset after dataset.
+    """Return the pivots of one task: each dataset, label, protocol and split has its own.
 
     Parameters
     ----------
     scores
-        Rows of tables.SCORES of the task, which give the order of the models. Each dataset, label, protocol and split
-        has its own pivot.
+        Rows of tables.SCORES of the task, which give the order of the models.
     metrics
         The task's `METRICS`; other metrics of the table are not shown.
     kind
         Function that returns whether a model is a `model` trained here, a `baseline` or `external`.
     published
-        Published rows of tables.SCORES of the task. Those of a pivot's dataset and metrics are below its models and are
-        never the best.
+        Published rows of tables.SCORES of the task, which are shown below the models and are never the best.
     notes
         Text of a note for a model, by its name.
     """
@@ -166,14 +164,7 @@ def _cell(by_metric: pd.DataFrame, metric: Metric, best: pd.Series | None, lette
 def verdict(scores: pd.DataFrame, metric: Metric, kind: Callable[[str], str]) -> str:
     """Return a sentence on whether our best model beats the best baseline; empty if no model of ours was scored.
 
-    Parameters
-    ----------
-    scores
-        `value`, `ci_low` and `ci_high` of each model at the metric; the index is the model.
-    metric
-        The metric.
-    kind
-        As in `pivots`.
+    `scores` has `value`, `ci_low` and `ci_high` of each model at the metric, with the model as the index.
     """
     scores = scores[scores["value"].notna()]
     kinds = scores.index.map(kind)
@@ -195,14 +186,7 @@ def pooled(scores: pd.DataFrame, seeds: Mapping[str, int]) -> pd.DataFrame:
     """Return scores with the models that differ only in the seed of their weights as one row, named as the first.
 
     Its value is the mean over seeds, and its interval reaches from the lowest to the highest. If one seed has no value,
-    neither has the mean.
-
-    Parameters
-    ----------
-    scores
-        Rows of tables.SCORES.
-    seeds
-        Seed of each such model; with fewer than two, the scores are returned unchanged.
+    neither has the mean. `seeds` has the seed of each such model; with fewer than two, nothing changes.
     """
     several = scores["model"].isin(list(seeds))
     if len(seeds) < 2 or not several.any():

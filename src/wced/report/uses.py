@@ -55,14 +55,8 @@ def recommendations(
     if that was not scored). Then, for each outcome, the best model trained here beside the best of the others, by means
     over the datasets. Models without a score on a dataset that others are scored on are left out.
 
-    Parameters
-    ----------
-    scores
-        Rows of tables.SCORES of each task.
-    run
-        The config of the run.
-    marks
-        What a reader must know of a dataset, by its name: `development`, or `LEAKED`.
+    `scores` has the rows of tables.SCORES of each task, and `marks` what a reader must know of a dataset: that it is
+    for `development`, or `LEAKED`.
     """
     # By use, then by sentence: each measure with its values.
     failures, choices = (defaultdict(lambda: defaultdict(list)) for _ in range(2))
@@ -95,17 +89,10 @@ def _sentences(sentences: Mapping[str, list[tuple[str, str]]], *, measures_first
 
 
 def compared(field: pd.DataFrame, a: str, b: str) -> str:
-    """Return the `stats.outcome` of model a against b.
+    """Return the `stats.outcome` of model a against b in scores of one metric at which higher is better.
 
     Over several datasets the interval of the mean difference decides; with one dataset, the intervals of both scores
     (`stats.outcome_of`).
-
-    Parameters
-    ----------
-    field
-        Rows of tables.SCORES of one metric at which higher is better, a and b among its models.
-    a, b
-        Names of models.
     """
     pair = differences(field[field["model"].isin([a, b])]).iloc[0]
     if pair["datasets"] > 1:

@@ -48,15 +48,7 @@ class Figure:
 
 
 def read_figure(path: Path, link: str, model: str = "") -> Figure:
-    """Read a figure from its files `<path>.svg` and `<path>.md`; raise WcedError if one is missing.
-
-    Parameters
-    ----------
-    path
-        The files without their endings.
-    link, model
-        As in `Figure`.
-    """
+    """Read a figure from its files `<path>.svg` and `<path>.md`; raise WcedError if one is missing."""
     text = existing(path.with_name(f"{path.name}.md"), "the caption of a figure").read_text(encoding="utf-8")
     svg = existing(path.with_name(f"{path.name}.svg"), "a figure").read_text(encoding="utf-8")
     title, _, caption = text.partition("\n")
