@@ -99,36 +99,18 @@ def test_labels_are_escaped(page):
     assert page.count("&lt;script&gt;") >= 3
 
 
-@pytest.mark.parametrize(
-    ("table", "expected"),
-    [
-        ("datasets", "title of held"),
-        ("harmonised", "cells dropped filter"),
-        ("corpus-dataset", "unknown in validation"),
-        ("qc-rules", "777"),
-        ("sampling", "120"),
-        ("split-units", "within 3 types"),
-        ("shards", "5ad5ad"),
-        ("checkpoints", "54,321"),
-        ("models", "leakage"),
-        ("leakage", "543"),
-        ("zero-shot-integration-1", "AvgBatch"),
-        ("czi-1", "F1, logistic"),
-        ("zero-shot-annotation-1", "Lineage known"),
-        ("ranking", "0.444"),
-        ("comparisons", "0.457"),
-        ("ablation-effects", "0.346"),
-        ("ablation", "objective=WCED"),
-        ("learnability-summary", "median rescaled mae"),
-        ("learnability", "improvement"),
-        ("timings", "max rss mb"),
-        ("origins", "c0ffee"),
-        ("outputs", "tables/leakage.tsv"),
-        ("packages", "9.8, 9.9"),
-        ("skipped", "nowhere_to_be_found"),
-        ("missing", "no ontology head"),
-    ],
-)
+TABLES = {
+    "datasets": "title of held", "harmonised": "cells dropped filter", "corpus-dataset": "unknown in validation",
+    "qc-rules": "777", "sampling": "120", "split-units": "within 3 types", "shards": "5ad5ad", "checkpoints": "54,321",
+    "models": "leakage", "leakage": "543", "zero-shot-integration-1": "AvgBatch", "czi-1": "F1, logistic",
+    "zero-shot-annotation-1": "Lineage known", "ranking": "0.444", "comparisons": "0.457", "ablation-effects": "0.346",
+    "ablation": "objective=WCED", "learnability-summary": "median rescaled mae", "learnability": "improvement",
+    "timings": "max rss mb", "origins": "c0ffee", "outputs": "tables/leakage.tsv", "packages": "9.8, 9.9",
+    "skipped": "nowhere_to_be_found", "missing": "no ontology head",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("table", "expected"), TABLES.items())
 def test_each_stage_has_its_tables(page, table, expected):
     assert expected in Reader(page).tables[table]
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from wced.benchmarks.job import Metric
-from wced.report.pivots import Cell, model_table, pivots, pooled, pooling_note, sampling_steps, verdict
+from wced.report.pivots import Cell, Pivot, model_table, pivots, pooled, pooling_note, sampling_steps, verdict
 from wced.tables import SCORES, checked
 
 UP, DOWN = Metric("up", "Up", headline=True), Metric("down", "Down", higher_is_better=False)
@@ -24,6 +24,11 @@ def scores(*rows, **common) -> pd.DataFrame:
 NONE = scores()
 
 
+def pivot_of(*rows, **common) -> Pivot:
+    (pivot,) = pivots(scores(*rows, **common), METRICS, kind, NONE)
+    return pivot
+
+
 def kind(model) -> str:
     return {"hvg": "baseline", "scgpt": "external"}.get(model, "model")
 
@@ -33,8 +38,7 @@ def shown(pivot) -> dict[str, tuple[Cell, ...]]:
 
 
 def test_models_keep_their_order_and_gaps_are_explained():
-    rows = [("b", "up", 0.5), ("a", "up", 0.25), ("hvg", "up", None, None, None, "no head")]
-    (pivot,) = pivots(scores(*rows), METRICS, kind, NONE)
+    pivot = pivot_of(("b", "up", 0.5), ("a", "up", 0.25), ("hvg", "up", None, None, None, "no head"))
     assert [(row.model, row.kind) for row in pivot.rows] == [("b", "model"), ("a", "model"), ("hvg", "baseline")]
     assert [metric.name for metric in pivot.metrics] == ["up"]
     assert shown(pivot)["hvg"] == (Cell("–", note="a"),) and pivot.notes == (("a", "no head"),)
@@ -42,26 +46,25 @@ def test_models_keep_their_order_and_gaps_are_explained():
 
 
 def test_the_best_is_marked_and_what_its_interval_overlaps_is_a_tie():
-    rows = [("a", "up", 0.8, 0.7, 0.9), ("b", "up", 0.6, 0.5, 0.71), ("c", "up", 0.5, 0.4, 0.69), ("d", "up", 0.79)]
-    (pivot,) = pivots(scores(*rows), METRICS, kind, NONE)
+    pivot = pivot_of(
+        ("a", "up", 0.8, 0.7, 0.9), ("b", "up", 0.6, 0.5, 0.71), ("c", "up", 0.5, 0.4, 0.69), ("d", "up", 0.79)
+    )
     assert [cells[0].mark for cells in shown(pivot).values()] == ["best", "tie", "", ""]
     assert shown(pivot)["a"][0] == Cell("0.800", "0.700 to 0.900", "best", number="0.8")
 
 
 def test_the_lowest_is_best_where_lower_is_better_and_equal_values_are_all_best():
-    rows = [("a", "down", 0.2), ("b", "down", 0.1), ("c", "down", 0.1)]
-    (pivot,) = pivots(scores(*rows), METRICS, kind, NONE)
+    pivot = pivot_of(("a", "down", 0.2), ("b", "down", 0.1), ("c", "down", 0.1))
     assert [cells[0].mark for cells in shown(pivot).values()] == ["", "best", "best"]
 
 
 def test_metrics_that_do_not_rank_are_not_marked():
-    (pivot,) = pivots(scores(("a", "reach", 0.5), ("a", "up", 0.5)), METRICS, kind, NONE)
+    pivot = pivot_of(("a", "reach", 0.5), ("a", "up", 0.5))
     assert [cell.mark for cell in shown(pivot)["a"]] == ["best", ""]
 
 
 def test_a_metric_missing_for_one_model_is_an_empty_cell_and_other_metrics_are_not_shown():
-    rows = [("a", "up", 0.5), ("a", "down", 0.5), ("b", "up", 0.4), ("a", "f1_of_a_class", 0.1)]
-    (pivot,) = pivots(scores(*rows), METRICS, kind, NONE)
+    pivot = pivot_of(("a", "up", 0.5), ("a", "down", 0.5), ("b", "up", 0.4), ("a", "f1_of_a_class", 0.1))
     assert len(pivot.metrics) == 2 and shown(pivot)["b"][1] == Cell("")
 
 
@@ -105,29 +108,25 @@ def test_published_numbers_are_below_and_never_best():
 
 
 def test_notes_go_on_after_z():
-    rows = [(f"m{i}", "up", None, None, None, f"reason {i}") for i in range(28)]
-    (pivot,) = pivots(scores(*rows), METRICS, kind, NONE)
+    pivot = pivot_of(*[(f"m{i}", "up", None, None, None, f"reason {i}") for i in range(28)])
     assert [letter for letter, _ in pivot.notes][24:] == ["y", "z", "aa", "bb"]
 
 
 @pytest.mark.parametrize(
     ("rows", "metric", "expected"),
     [
-        pytest.param(
-            [("ours", 0.7), ("hvg", 0.5)], UP, "0.200 better than the best baseline, hvg (0.500).", id="above"
-        ),
-        pytest.param([("ours", 0.5), ("hvg", 0.7)], UP, "0.200 WORSE than the best baseline, hvg (0.700).", id="below"),
-        pytest.param([("ours", 0.5), ("hvg", 0.7)], DOWN, "0.200 better than the best baseline, hvg", id="lower"),
-        pytest.param([("ours", 0.5), ("hvg", 0.5)], UP, "level with the best baseline", id="level"),
-        pytest.param([("ours", 0.5), ("scgpt", 0.9), ("hvg", 0.4)], UP, "best trained model is ours", id="external"),
-        pytest.param([("ours", 0.5), ("hvg", None)], UP, "no baseline can be scored", id="no baseline"),
-        pytest.param([("ours", 0.5), ("b", 0.6), ("hvg", 0.1)], UP, "the best trained model is b (0.600)", id="two"),
-        pytest.param(
-            [("ours", 0.5, 0.4, 0.6), ("hvg", 0.55, 0.45, 0.65)], UP, "; their intervals overlap.", id="overlap"
-        ),
-        pytest.param([("ours", 0.5, 0.4, 0.6), ("hvg", 0.9, 0.8, 1.0)], UP, "hvg (0.900).", id="apart"),
-        pytest.param([("ours", None), ("hvg", None)], UP, "", id="nothing"),
+        ([("ours", 0.7), ("hvg", 0.5)], UP, "0.200 better than the best baseline, hvg (0.500)."),
+        ([("ours", 0.5), ("hvg", 0.7)], UP, "0.200 WORSE than the best baseline, hvg (0.700)."),
+        ([("ours", 0.5), ("hvg", 0.7)], DOWN, "0.200 better than the best baseline, hvg"),
+        ([("ours", 0.5), ("hvg", 0.5)], UP, "level with the best baseline"),
+        ([("ours", 0.5), ("scgpt", 0.9), ("hvg", 0.4)], UP, "best trained model is ours"),
+        ([("ours", 0.5), ("hvg", None)], UP, "no baseline can be scored"),
+        ([("ours", 0.5), ("b", 0.6), ("hvg", 0.1)], UP, "the best trained model is b (0.600)"),
+        ([("ours", 0.5, 0.4, 0.6), ("hvg", 0.55, 0.45, 0.65)], UP, "; their intervals overlap."),
+        ([("ours", 0.5, 0.4, 0.6), ("hvg", 0.9, 0.8, 1.0)], UP, "hvg (0.900)."),
+        ([("ours", None), ("hvg", None)], UP, ""),
     ],
+    ids=["above", "below", "lower", "level", "external", "no baseline", "two", "overlap", "apart", "nothing"],
 )
 def test_verdict_says_whether_a_baseline_wins(rows, metric, expected):
     frame = scores(*[(model, metric.name, *values) for model, *values in rows]).set_index("model")

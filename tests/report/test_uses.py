@@ -54,49 +54,41 @@ def integration(**values) -> list[str]:
     return sentences(scores("zero_shot_integration", "avg_bio", **values), CLUSTER)
 
 
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        pytest.param(
-            {"one": 0.5, "two": 0.6, "corpus_pca": 0.4},
-            "Use two: better than corpus_pca (no pretraining), by AvgBio (0.60, 0.59 to 0.61, against 0.40).",
-            id="better",
-        ),
-        pytest.param(
-            {"two": 0.5, "pca": 0.6, "corpus_pca": 0.55},
-            "Use pca (no pretraining; fitted on the scored cells, unlabelled): better than two, the best model trained "
-            "here, by AvgBio (0.60, 0.59 to 0.61, against 0.50).",
-            id="worse",
-        ),
-        pytest.param(
-            {"two": 0.5, "scgpt": 0.6, "corpus_pca": 0.4},
-            "Use scgpt (made elsewhere): better than two, the best model trained here, "
-            "by AvgBio (0.60, 0.59 to 0.61, against 0.50).",
-            id="external",
-        ),
-        pytest.param(
-            {"two": 0.5, "corpus_pca": 0.515},
-            "Use two or corpus_pca (no pretraining): neither is clearly better, "
-            "by AvgBio (0.50, 0.49 to 0.51, against 0.52).",
-            id="intervals overlap",
-        ),
-        pytest.param(
-            {"two": 0.5, "corpus_pca": 0.6, "half": NAN},
-            "Use two or corpus_pca (no pretraining): neither is clearly better, by AvgBio (0.50, against 0.60).",
-            id="no intervals",
-        ),
-        pytest.param(
-            {"two": 0.5},
-            "Use two: no model without pretraining was scored beside it, by AvgBio (0.50, 0.49 to 0.51).",
-            id="no baseline",
-        ),
-        pytest.param(
-            {"corpus_pca": 0.5},
-            "Use corpus_pca: no model trained here was scored beside it, by AvgBio (0.50, 0.49 to 0.51).",
-            id="no model",
-        ),
-    ],
-)
+ONE_DATASET = {
+    "better": (
+        {"one": 0.5, "two": 0.6, "corpus_pca": 0.4},
+        "Use two: better than corpus_pca (no pretraining), by AvgBio (0.60, 0.59 to 0.61, against 0.40).",
+    ),
+    "worse": (
+        {"two": 0.5, "pca": 0.6, "corpus_pca": 0.55},
+        "Use pca (no pretraining; fitted on the scored cells, unlabelled): better than two, the best model trained "
+        "here, by AvgBio (0.60, 0.59 to 0.61, against 0.50).",
+    ),
+    "external": (
+        {"two": 0.5, "scgpt": 0.6, "corpus_pca": 0.4},
+        "Use scgpt (made elsewhere): better than two, the best model trained here, "
+        "by AvgBio (0.60, 0.59 to 0.61, against 0.50).",
+    ),
+    "intervals overlap": (
+        {"two": 0.5, "corpus_pca": 0.515},
+        "Use two or corpus_pca (no pretraining): neither is clearly better, "
+        "by AvgBio (0.50, 0.49 to 0.51, against 0.52).",
+    ),
+    "no intervals": (
+        {"two": 0.5, "corpus_pca": 0.6, "half": NAN},
+        "Use two or corpus_pca (no pretraining): neither is clearly better, by AvgBio (0.50, against 0.60).",
+    ),
+    "no baseline": (
+        {"two": 0.5}, "Use two: no model without pretraining was scored beside it, by AvgBio (0.50, 0.49 to 0.51).",
+    ),
+    "no model": (
+        {"corpus_pca": 0.5},
+        "Use corpus_pca: no model trained here was scored beside it, by AvgBio (0.50, 0.49 to 0.51).",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("values", "expected"), ONE_DATASET.values(), ids=ONE_DATASET)
 def test_one_dataset_is_judged_by_the_intervals_of_its_scores(values, expected):
     assert integration(**values) == [expected]
 

@@ -48,12 +48,13 @@ def settings(**changes):
         "batch_size": 64,
         "optimiser": {"learning_rate": 5e-3, "warmup_steps": 2, "schedule": "cosine", "final_fraction": 0.0},
     }
-    model = {
-        "hidden_size": 16, "layers": 1, "heads": 2, "intermediate_size": 16, "value_frequencies": 4,
-        "decoder_width": 16,
-    }  # fmt: skip
+    model = {"hidden_size": 16, "layers": 1, "heads": 2, "intermediate_size": 16, "value_frequencies": 4}
     checkpoint |= changes.pop("checkpoint", {})
-    recipe = {"model": model, "checkpoints": {"quick": checkpoint}, "precision": "32-true"} | changes.pop("recipe", {})
+    recipe = {
+        "model": model | {"decoder_width": 16},
+        "checkpoints": {"quick": checkpoint},
+        "precision": "32-true",
+    } | changes.pop("recipe", {})
     return {
         "recipe": recipe, "minutes": [0.1, 0.6], "seeds": [4], "validation": ["blood_symbols"], "neighbours": 5,
         "folds": 2, "min_class_size": 4, "n_top_genes": 100, "n_components": 5,
