@@ -50,11 +50,8 @@ def settings(**changes):
     }
     model = {"hidden_size": 16, "layers": 1, "heads": 2, "intermediate_size": 16, "value_frequencies": 4}
     checkpoint |= changes.pop("checkpoint", {})
-    recipe = {
-        "model": model | {"decoder_width": 16},
-        "checkpoints": {"quick": checkpoint},
-        "precision": "32-true",
-    } | changes.pop("recipe", {})
+    recipe = {"model": model | {"decoder_width": 16}, "checkpoints": {"quick": checkpoint}, "precision": "32-true"}
+    recipe |= changes.pop("recipe", {})
     return {
         "recipe": recipe, "minutes": [0.1, 0.6], "seeds": [4], "validation": ["blood_symbols"], "neighbours": 5,
         "folds": 2, "min_class_size": 4, "n_top_genes": 100, "n_components": 5,
@@ -261,24 +258,19 @@ def test_validation_cells_are_those_of_the_source(made, shards, rows):
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "held_out", "message"),
     [
-        ({"datasets": ["nobody"]}, "datasets: nobody is not in the table"),
-        ({"datasets": ["lung_smartseq"]}, "lung_smartseq is trained on; list it in speedrun.validation"),
-        ({"validation": ["held_blood"]}, "validation: held_blood is none of the shards' datasets: blood_symbols,"),
-        ({"validation": [], "datasets": ["held_blood"]}, "all its datasets are held out"),
-        ({"validation": [], "datasets": ["held_lung"]}, "all its datasets are held out"),
+        ({"datasets": ["nobody"]}, False, "datasets: nobody is not in the table"),
+        ({"datasets": ["lung_smartseq"]}, False, "lung_smartseq is trained on; list it in speedrun.validation"),
+        ({"validation": ["held_blood"]}, False, "held_blood is none of the shards' datasets: blood_symbols,"),
+        ({"validation": [], "datasets": ["held_blood"]}, False, "all its datasets are held out"),
+        ({"validation": [], "datasets": ["held_lung"]}, False, "all its datasets are held out"),
+        ({"validation": [], "datasets": ["held_lung"]}, True, r"held_lung\.h5ad: no such file"),
     ],
 )
-def test_datasets_that_cannot_be_scored_are_named(made, shards, rows, changes, message):
+def test_datasets_that_cannot_be_scored_are_named(made, shards, rows, changes, held_out, message):
     with pytest.raises(WcedError, match=message):
-        scored_datasets(shards, section(**changes), made.held_out.parent, rows, held_out=False)
-
-
-def test_a_missing_source_is_named(made, shards, rows):
-    settings = section(validation=[], datasets=["held_lung"])
-    with pytest.raises(WcedError, match=r"held_lung\.h5ad: no such file"):
-        scored_datasets(shards, settings, made.held_out.parent, rows, held_out=True)
+        scored_datasets(shards, section(**changes), made.held_out.parent, rows, held_out=held_out)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ _TABLES = (
 )
 _OF_BENCHMARKS = ("ranking", "comparisons")
 _OF_ABLATION = ("ablation", "ablation_effects")
+MOST_QC = 200
+"""Most rows of quality control: those that removed the most cells."""
 _LEARNED = ("winners", "programs", "dynamics")
 """Figures of the analysis of genes that are shown here too; its own page has all."""
 
@@ -53,6 +55,11 @@ def render(folder: str | Path, run: Run) -> str:
         shown = pivots(one_row[task], module.METRICS, run.kind, others[others["task"] == task], notes)
         figures = _of_task(folder, run, task) if task in run.benchmarks.tasks else {}
         benchmarks.append({"task": task, "title": module.TITLE, "pivots": shown, "figures": figures})
+    leakage = frames["leakage"][frames["leakage"]["corpus_dataset"] == ALL].set_index("dataset")
+    marks = dict.fromkeys(leakage.index[leakage["role"] == "development"], "development")
+    marks |= dict.fromkeys(leakage.index[leakage["found"] > 0], "LEAKED")
+    qc = frames["qc"][frames["qc"]["removed"] > 0]
+    largest = qc["removed"].sort_values(ascending=False, kind="stable").index[:MOST_QC]
     ranking = comparisons = None
     if run.benchmarks.tasks:
         ranks = frames["ranking"]
@@ -63,11 +70,11 @@ def render(folder: str | Path, run: Run) -> str:
     return pages.render(
         "index.html",
         run=run,
-        uses=recommendations(one_row, run, _marks(frames["leakage"])),
+        uses=recommendations(one_row, run, marks),
         tables=frames,
         sources=sources,
         corpus={level: rows.drop(columns="level") for level, rows in frames["corpus"].groupby("level", sort=False)},
-        qc=_largest(frames["qc"]),
+        qc=qc.loc[largest.sort_values()],
         sampling=sampling_steps(frames["sampling"]),
         shard_index=index,
         shards=shards,
@@ -122,19 +129,6 @@ def _figures_in(folder: Path) -> Iterator[Path]:
 def _read(folder: Path, path: Path, model: str = "") -> Figure:
     """Read a figure; its links start at the page, in `report`."""
     return read_figure(path, f"../{path.relative_to(folder).as_posix()}", model)
-
-
-def _marks(leakage: pd.DataFrame) -> dict[str, str]:
-    """Return what a reader must know of a dataset: that it is for development, or leaked."""
-    whole = leakage[leakage["corpus_dataset"] == ALL].set_index("dataset")
-    marks = dict.fromkeys(whole.index[whole["role"] == "development"], "development")
-    return marks | dict.fromkeys(whole.index[whole["found"] > 0], "LEAKED")
-
-
-def _largest(qc: pd.DataFrame, most: int = 200) -> pd.DataFrame:
-    """Return the rows of QC that removed a cell; if there are many, those that removed the most."""
-    removing = qc[qc["removed"] > 0]
-    return removing.loc[removing["removed"].sort_values(ascending=False, kind="stable").index[:most].sort_values()]
 
 
 def _headlines(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:

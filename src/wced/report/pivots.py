@@ -1,6 +1,6 @@
 """Score tables as a reader wants them: models as rows, metrics as columns, the best marked, gaps explained."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase
 from types import MappingProxyType
@@ -89,55 +89,41 @@ def pivots(
         Text of a note for a model, by its name.
     """
     scores = scores[scores["metric"].isin([metric.name for metric in metrics])]
-    groups = scores.groupby(["dataset", "label", "protocol", "split"], sort=False)
-    return [
-        _pivot(rows, metrics, kind, published[published["dataset"] == dataset], notes) for (dataset, *_), rows in groups
-    ]
+    result = []
+    for key, group in scores.groupby(["dataset", "label", "protocol", "split"], sort=False):
+        dataset, label, protocol, split = key
+        by_metric = dict(list(group.groupby("metric")))
+        columns = tuple(metric for metric in metrics if metric.name in by_metric)
+        best = {metric.name: _best(by_metric[metric.name], metric) for metric in columns}
+        letters: dict[str, str] = {}
+        rows = []
+        for model, own in group.groupby("model", sort=False):
+            leakage = own["leakage"].iloc[0]
+            cells = tuple(_cell(own.set_index("metric"), metric, best[metric.name], letters) for metric in columns)
+            texts = ["" if leakage.startswith("none") else leakage, notes.get(model, "")]
+            rows.append(Row(model, kind(model), cells, _letters(filter(None, texts), letters)))
+        others = published[(published["dataset"] == dataset) & published["metric"].isin(by_metric)]
+        for model, own in others.groupby("model", sort=False):
+            cells = tuple(_cell(own.set_index("metric"), metric, None, letters) for metric in columns)
+            rows.append(Row(model, "published", cells, _letters(own["protocol"].unique(), letters)))
+        headlines = [metric for metric in columns if metric.headline]
+        verdicts = (verdict(by_metric[metric.name].set_index("model"), metric, kind) for metric in headlines)
+        pivot = Pivot(
+            dataset=dataset, metrics=columns, rows=tuple(rows), notes=tuple((letter, text) for text, letter in letters.items()),
+            n=int(group["n"].max()), label=label, protocol=protocol, split=split, verdicts=tuple(filter(None, verdicts)),
+            intervals=", ".join(sorted(set(group["ci_method"]) - {""})),
+        )  # fmt: skip
+        result.append(pivot)
+    return result
 
 
-def _pivot(
-    scores: pd.DataFrame,
-    metrics: Sequence[Metric],
-    kind: Callable[[str], str],
-    published: pd.DataFrame,
-    notes: Mapping[str, str],
-) -> Pivot:
-    by_metric = dict(list(scores.groupby("metric")))
-    columns = tuple(metric for metric in metrics if metric.name in by_metric)
-    letters: dict[str, str] = {}
-    best = {metric.name: _best(by_metric[metric.name], metric) for metric in columns}
-    rows = []
-    for model, own in scores.groupby("model", sort=False):
-        leakage = own["leakage"].iloc[0]
-        cells = tuple(_cell(own.set_index("metric"), metric, best[metric.name], letters) for metric in columns)
-        texts = ["" if leakage.startswith("none") else leakage, notes.get(str(model), "")]
-        note = ", ".join(_letter(text, letters) for text in texts if text)
-        rows.append(Row(str(model), kind(str(model)), cells, note))
-    for model, own in published[published["metric"].isin(by_metric)].groupby("model", sort=False):
-        cells = tuple(_cell(own.set_index("metric"), metric, None, letters) for metric in columns)
-        note = ", ".join(_letter(protocol, letters) for protocol in own["protocol"].unique())
-        rows.append(Row(str(model), "published", cells, note))
-    first = scores.iloc[0]
-    headlines = [metric for metric in columns if metric.headline]
-    verdicts = (verdict(by_metric[metric.name].set_index("model"), metric, kind) for metric in headlines)
-    return Pivot(
-        dataset=first["dataset"],
-        metrics=columns,
-        rows=tuple(rows),
-        notes=tuple((letter, text) for text, letter in letters.items()),
-        n=int(scores["n"].max()),
-        label=first["label"],
-        protocol=first["protocol"],
-        split=first["split"],
-        intervals=", ".join(sorted(set(scores["ci_method"]) - {""})),
-        verdicts=tuple(filter(None, verdicts)),
-    )
-
-
-def _letter(text: str, letters: dict[str, str]) -> str:
-    """Return the letter of a note; a new note gets the next one: a to z, then aa, bb and so on."""
-    index = len(letters)
-    return letters.setdefault(text, ascii_lowercase[index % 26] * (index // 26 + 1))
+def _letters(texts: Iterable[str], letters: dict[str, str]) -> str:
+    """Return the letters of notes; a new note gets the next one: a to z, then aa, bb and so on."""
+    texts = list(texts)
+    for text in texts:
+        index = len(letters)
+        letters.setdefault(text, ascii_lowercase[index % 26] * (index // 26 + 1))
+    return ", ".join(letters[text] for text in texts)
 
 
 def _best(scores: pd.DataFrame, metric: Metric) -> pd.Series | None:
@@ -153,7 +139,7 @@ def _cell(by_metric: pd.DataFrame, metric: Metric, best: pd.Series | None, lette
         return Cell("")
     row = by_metric.loc[metric.name]
     if row["reason"]:
-        return Cell("–", note=_letter(row["reason"], letters))
+        return Cell("–", note=_letters([row["reason"]], letters))
     interval = "" if np.isnan(row["ci_low"]) else f"{row['ci_low']:.3f} to {row['ci_high']:.3f}"
     mark = ""
     if best is not None:

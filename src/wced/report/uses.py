@@ -61,12 +61,18 @@ def recommendations(
     # By use, then by sentence: each measure with its values.
     failures, choices = (defaultdict(lambda: defaultdict(list)) for _ in range(2))
     for use, task, measure, field in _fields(scores):
-        means = _means(field)
+        ranks = ranking(field)
+        # Only models that have a score on all datasets have a mean over them.
+        means = ranks[(ranks["dataset"] == "all") & (ranks["reason"] == "")].set_index("model")["value"]
         if means.empty:
             continue
-        title = f"{use} ({_where(field, marks, getattr(run.benchmarks.tasks[task], 'train_on', ''))})"
-        for name, start in _starts(means, run):
-            if compared(field, name, start) != "better":
+        names = [f"{name} [{marks[name]}]" if name in marks else name for name in dict.fromkeys(field["dataset"])]
+        train_on = getattr(run.benchmarks.tasks[task], "train_on", "")
+        where = f"from {train_on} to" if train_on else "mean over" if len(names) > 1 else "on"
+        title = f"{use} ({where} {_listed(names)})"
+        for name in [name for name in run.pretraining.checkpoints if name in means.index]:
+            start = next((start for start in (f"{name}{STEP_0}", "untrained") if start in means.index), None)
+            if start is not None and compared(field, name, start) != "better":
                 own = "its own weights before training" if start.endswith(STEP_0) else "untrained weights"
                 sentence = f"Training did not make {name} clearly better than {own} ({start})"
                 failures[title][sentence].append((measure, _values(field, name, start)))
@@ -112,20 +118,6 @@ def _fields(scores: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, str, str,
                     yield use, task, measure, field
 
 
-def _means(field: pd.DataFrame) -> pd.Series:
-    """Return the mean over datasets of each model that has a score on all of them."""
-    ranks = ranking(field)
-    return ranks[(ranks["dataset"] == "all") & (ranks["reason"] == "")].set_index("model")["value"]
-
-
-def _starts(means: pd.Series, run: Run) -> Iterator[tuple[str, str]]:
-    """Yield each scored checkpoint with the model of its weights before training, if that was scored too."""
-    for name in run.pretraining.checkpoints:
-        start = next((start for start in (f"{name}{STEP_0}", "untrained") if start in means.index), None)
-        if name in means.index and start is not None:
-            yield name, start
-
-
 def _choice(field: pd.DataFrame, means: pd.Series, run: Run) -> tuple[str, str, str | None]:
     """Return a sentence on which model to use, and the models whose values it is based on, the one to use first."""
     trained = means.index.map(run.kind) == "model"
@@ -153,13 +145,6 @@ def _values(field: pd.DataFrame, first: str, second: str | None) -> str:
     interval = "" if np.isnan(mean.ci_low) else f", {mean.ci_low:.2f} to {mean.ci_high:.2f}"
     against = "" if second is None else f", against {scores.loc[second, 'value'].mean():.2f}"
     return f"{mean.value:.2f}{interval}{against}"
-
-
-def _where(field: pd.DataFrame, marks: Mapping[str, str], train_on: str) -> str:
-    """Return the datasets in words."""
-    names = [f"{name} [{marks[name]}]" if name in marks else name for name in dict.fromkeys(field["dataset"])]
-    start = f"from {train_on} to" if train_on else "mean over" if len(names) > 1 else "on"
-    return f"{start} {_listed(names)}"
 
 
 def _listed(names: Collection[str]) -> str:
