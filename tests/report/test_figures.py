@@ -54,17 +54,14 @@ def coordinates(n_types: int, models=("a", "b")) -> pd.DataFrame:
     ("n_types", "entries", "last"),
     [pytest.param(3, 3, "t0 (1)", id="few"), pytest.param(11, 10, "2 others (3)", id="more than colours")],
 )
-def test_umap_legend_has_the_largest_classes_and_the_rest_in_grey(n_types, entries, last):
+def test_umap_shows_every_cell_and_its_legend_the_largest_classes(n_types, entries, last):
     figure = umap_figure(coordinates(n_types), "cell_type", ["a", "b"])
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert len(labels) == entries and labels[0] == f"t{n_types - 1} ({n_types})" and labels[-1] == last
     assert [axis.get_title() for axis in figure.axes] == ["a", "b"]
+    cells = n_types * (n_types + 1) // 2
+    assert [len(axis.collections[0].get_offsets()) for axis in figure.axes] == [cells] * 2
     assert len(set(PALETTE)) == len(PALETTE) and OTHER not in PALETTE
-
-
-def test_umap_shows_every_cell_of_every_model():
-    figure = umap_figure(coordinates(4), "cell_type", ["a", "b"])
-    assert [len(axis.collections[0].get_offsets()) for axis in figure.axes] == [10, 10]
 
 
 def test_loss_figure_has_a_panel_for_every_metric():

@@ -7,7 +7,7 @@ import pytest
 
 from wced.errors import WcedError
 from wced.report import pages
-from wced.report.pages import Budget, Figure, number, read_figure
+from wced.report.pages import Figure, number, read_figure
 
 SVG = '<?xml version="1.0"?>\n<svg height="30pt" version="1.1" width="90pt">\n <text>50% "a" &lt; #b</text>\n</svg>'
 
@@ -41,13 +41,6 @@ def test_a_data_uri_holds_the_figure_and_nothing_that_ends_an_attribute():
     assert unquote(uri).removeprefix("data:image/svg+xml,") == re.sub(r"\s+", " ", SVG)
 
 
-def test_figures_are_embedded_while_there_is_room():
-    figure = Figure("t", "c", SVG, "../x/a")
-    budget = Budget(2 * len(figure.uri))
-    assert [budget.source(figure)[:5] for _ in range(3)] == ["data:", "data:", "../x/"]
-    assert budget.linked == 1
-
-
 def render(text: str, characters: int = pages.CHARACTERS, **values) -> str:
     """Return a page whose main block is a template's text."""
     start = '{% extends "base.html" %}{% from "macros.html" import plots, table %}{% block main %}'
@@ -75,7 +68,9 @@ def test_a_whole_table_has_no_note_on_truncation():
     assert "The first" not in html and "data-v" not in html.partition("<script")[0]
 
 
-def test_a_figure_that_does_not_fit_is_shown_from_its_file():
-    html = render("{{ plots([figure]) }}", figure=Figure("T", "C", SVG, "../x/a"), characters=10)
-    assert '<img src="../x/a.svg" alt="T" width="120" height="40" loading="lazy">' in html
+def test_figures_are_embedded_while_there_is_room_and_then_linked():
+    figure = Figure("T", "C", SVG, "../x/a")
+    html = render("{{ plots([figure] * 3) }}{{ budget.linked }} linked", 2 * len(figure.uri), figure=figure)
+    assert [source[:5] for source in re.findall('<img src="(.*?)"', html)] == ["data:", "data:", "../x/"]
+    assert '<img src="../x/a.svg" alt="T" width="120" height="40" loading="lazy">' in html and "1 linked" in html
     assert all(f'href="../x/a.{end}"' in html for end in ("svg", "pdf", "tsv"))

@@ -46,9 +46,7 @@ def test_each_system_has_its_row(table):
     assert ours["peak_mb"] > ours["grown_mb"] > 0
     assert ours["ratio_of_ours"] == 1
     assert floor["ratio_of_ours"] == pytest.approx(ours["cells_per_second"] / floor["cells_per_second"], rel=1e-5)
-
-
-def test_a_system_without_an_environment_has_the_reason(table):
+    # A system without an environment has the reason.
     assert "peers' environment" in table.loc["annbatch", "reason"]
     assert np.isnan(table.loc["annbatch", "cells_per_second"]) and table.loc["annbatch", "cells"] == 0
     assert (table["reason"] == "").tolist() == [True, False, True]

@@ -109,9 +109,9 @@ def pivots(
         headlines = [metric for metric in columns if metric.headline]
         verdicts = (verdict(by_metric[metric.name].set_index("model"), metric, kind) for metric in headlines)
         pivot = Pivot(
-            dataset=dataset, metrics=columns, rows=tuple(rows), notes=tuple((letter, text) for text, letter in letters.items()),
-            n=int(group["n"].max()), label=label, protocol=protocol, split=split, verdicts=tuple(filter(None, verdicts)),
-            intervals=", ".join(sorted(set(group["ci_method"]) - {""})),
+            dataset=dataset, metrics=columns, rows=tuple(rows), n=int(group["n"].max()), label=label, protocol=protocol,
+            split=split, notes=tuple((letter, text) for text, letter in letters.items()),
+            intervals=", ".join(sorted(set(group["ci_method"]) - {""})), verdicts=tuple(filter(None, verdicts)),
         )  # fmt: skip
         result.append(pivot)
     return result
