@@ -85,8 +85,7 @@ def check_counts(work: Work, data: Path) -> None:
 def entropy(classes: np.ndarray) -> float:
     """Return the Shannon entropy of the classes of some cells in bits."""
     _, counts = np.unique(classes, return_counts=True)
-    share = counts / len(classes)
-    return float((share * np.log2(1 / share)).sum())  # 0, not -0, for a single class
+    return float(stats.entropy(counts, base=2)) + 0.0  # 0, not -0, for a single class
 
 
 def mean_entropies(batches: Sequence[np.ndarray], dataset: np.ndarray) -> tuple[float, float]:

@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
-import typer
 from typer.testing import CliRunner
 
+from speed.__main__ import app
 from speed.commands import selection
 from speed.selection import SECTION, extrapolated, generate, measure
 from wced import tables
@@ -32,9 +32,7 @@ def test_generated_cells_are_like_a_census(tmp_path):
 
 
 def test_the_table_has_every_step(tmp_path):
-    app = typer.Typer()
-    app.command()(selection)
-    options = ["--rows", "3000", "--output", str(tmp_path / "selection.tsv")]
+    options = ["selection", "--rows", "3000", "--output", str(tmp_path / "selection.tsv")]
     assert CliRunner().invoke(app, options, catch_exceptions=False).exit_code == 0
     table = tables.read(tables.SELECTION_BENCHMARK, tmp_path / "selection.tsv").set_index("step")
     assert table.index.tolist() == STEPS and (table["rows"] == 3000).all() and not table["extrapolated"].any()

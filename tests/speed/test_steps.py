@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
-import typer
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
 from speed import page, steps
+from speed.__main__ import app
 from speed.commands import steps as measure_steps
 from speed.flops import forward_flops, step_flops
 from speed.steps import MatmulPeak, padding, peak_mb, reset_peak
@@ -100,9 +100,7 @@ def test_the_command_writes_every_row(tmp_path, monkeypatch):
 
     monkeypatch.setattr(steps, "WcedConfig", Small)
     monkeypatch.setitem(steps.SQUARE, "cpu", 64)
-    app = typer.Typer()
-    app.command()(measure_steps)
-    options = ["--output", str(tmp_path / "t.tsv"), "--widths", "48", "--lengths", "24", "--batch-size", "2"]
+    options = ["steps", "--output", str(tmp_path / "t.tsv"), "--widths", "48", "--lengths", "24", "--batch-size", "2"]
     run = CliRunner().invoke(app, [*options, "--repeats", "2", "--precisions", "fp32"], catch_exceptions=False)
     assert run.exit_code == 0, run.output
     table = tables.read(tables.STEP_BENCHMARK, tmp_path / "t.tsv").set_index("work")
