@@ -32,10 +32,9 @@ _LEARNED = ("winners", "programs", "dynamics")
 def render(folder: str | Path, run: Run) -> str:
     """Return the page of a run, whose results are in `folder`, as HTML.
 
-    Raises
-    ------
-    WcedError
-        If a file of the run is missing or damaged; it names the file.
+    Raises WcedError if a file of the run is missing or damaged. For example::
+
+        Path("index.html").write_text(render("results/demo", wced.config.read("config/demo.yaml")))
     """
     folder = Path(folder)
     index, shards = records.shards(folder)
