@@ -28,17 +28,13 @@ from wced.resources import peak_resident
 
 DATASETS, CELL_TYPES, TISSUES, ASSAYS, DONORS, DISEASES, SEXES = 500, 700, 60, 12, 60, 120, 3
 """Sizes like those of the paper's corpus (478 datasets) and the Census (about 700 cell types)."""
-
 CENSUS_CELLS = 62_600_000
 """Primary human cells of the Census of 2025-01-30."""
-
 CHUNK = 1_000_000
 """Cells generated and written at once."""
-
 ORGANISM = "homo_sapiens"
 TISSUE_COLUMNS = ("tissue", "tissue_general", "tissue_ontology_term_id", "tissue_general_ontology_term_id")
 SEED = 0
-
 SECTION = Cells.model_validate(
     {
         "filter": {

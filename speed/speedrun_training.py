@@ -16,14 +16,7 @@ from wced.config.speedrun import Speedrun
 from wced.errors import WcedError
 from wced.model import WcedModel
 from wced.ontology.cut import OntologyCut
-from wced.pretraining.build import (
-    build_model,
-    compile_layers,
-    hierarchy,
-    input_genes,
-    losses_of,
-    training_batches,
-)
+from wced.pretraining.build import build_model, compile_layers, hierarchy, input_genes, losses_of, training_batches
 from wced.pretraining.gene_statistics import cell_values
 from wced.pretraining.module import PretrainingModule
 from wced.pretraining.start import start_from_statistics
@@ -111,15 +104,8 @@ class _TimedModule(PretrainingModule):
 class _Snapshots(Callback):
     """Stop the clock when a snapshot is due, pass it to `take`, and end the training with the last one."""
 
-    def __init__(
-        self,
-        clock: TrainingClock,
-        minutes: list[float],
-        ontology: OntologyCut | None,
-        genes: InputGenes,
-        take: Callable[[Snapshot], None],
-    ) -> None:
-        self.clock, self.due, self.ontology, self.genes, self.take = clock, list(minutes), ontology, genes, take
+    def __init__(self, clock: TrainingClock, minutes: list[float], take: Callable[..., None]) -> None:
+        self.clock, self.due, self.take = clock, list(minutes), take
         self.cells, self.losses = 0, []
 
     def on_train_start(self, trainer: L.Trainer, module: PretrainingModule) -> None:
@@ -155,7 +141,7 @@ class _Snapshots(Callback):
         model = WcedModel(module.trained.config).to(module.device)
         model.load_state_dict(module.trained.state_dict())
         rate = self.cells / (60 * self.clock.minutes) if self.cells else math.nan
-        self.take(Snapshot(minutes, model.eval(), self.ontology, self.genes, steps, self.cells, rate, loss))
+        self.take(minutes=minutes, model=model.eval(), steps=steps, cells=self.cells, cells_per_second=rate, loss=loss)
 
 
 def train(shards: ShardSet, section: Speedrun, seed: int, take: Callable[[Snapshot], None]) -> dict[str, Any]:
@@ -180,7 +166,11 @@ def train(shards: ShardSet, section: Speedrun, seed: int, take: Callable[[Snapsh
     model.backbone.gradient_checkpointing = checkpoint.gradient_checkpointing
     batches = training_batches(shards, checkpoint, genes, seed)
     loader = BatchLoader(batches, workers=section.recipe.workers, pin_memory=torch.cuda.is_available())
-    snapshots = _Snapshots(clock, section.minutes, graph, genes, take)
+
+    def take_facts(**facts: Any) -> None:
+        take(Snapshot(ontology=graph, input_genes=genes, **facts))
+
+    snapshots = _Snapshots(clock, section.minutes, take_facts)
     trainer = L.Trainer(
         accelerator="auto", devices=1, precision=precision_of(section.recipe.precision), max_epochs=-1,
         accumulate_grad_batches=checkpoint.accumulate, gradient_clip_val=checkpoint.optimiser.clip,
