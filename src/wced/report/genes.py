@@ -142,16 +142,8 @@ def _numbers(genes: pd.DataFrame) -> dict[str, list]:
     shares["neither"] = 1 - shares["winner"] - shares["loser"]
     sure = np.select([genes["call"] == call for call in shares], list(shares.values()), np.nan)
     calls = pd.Categorical(genes["call"], categories=CALLS).codes
-    columns = [
-        "zero_fraction",
-        "rescaled_mae",
-        "rescaled_null_mae",
-        "improvement",
-        "detection_auc",
-        "expected_mae",
-        "z",
-    ]
-    numbers = genes[columns].assign(sure=sure).round(3)
+    columns = ["zero_fraction", "rescaled_mae", "rescaled_null_mae", "improvement", "detection_auc", "expected_mae"]
+    numbers = genes[[*columns, "z"]].assign(sure=sure).round(3)
     # Missing numbers become null; an object array holds Python's own numbers, which JSON can write.
     values = numbers.astype(object).where(numbers.notna(), None).to_numpy()
     rows = zip(genes["gene_id"], genes["n_nonzero"], values, calls, genes["reason"], strict=True)
