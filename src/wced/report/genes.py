@@ -9,7 +9,7 @@ import pandas as pd
 
 from wced.config.learnability import Learnability
 from wced.learnability.analysis import MADE, Analysis
-from wced.learnability.enrichment import DISSOCIATION, IDENTITY, UNASSIGNED
+from wced.learnability.enrichment import PROGRAMS
 from wced.learnability.figures import figure_names
 from wced.learnability.genes import NOT_ANNOTATED
 from wced.learnability.models import Model, left_out_reason
@@ -18,14 +18,7 @@ from wced.report import pages
 CALLS = ("winner", "loser", "neither", "not judged")
 _FEW = 1000
 """Reliable genes below which the page warns."""
-_PROGRAMS = {
-    IDENTITY: "Identity",
-    DISSOCIATION: "Dissociation",
-    UNASSIGNED: "Unassigned",
-    "constitutive": "Constitutive",
-    "cell_cycle": "Cell-cycle",
-}
-"""Programs at the start of a sentence."""
+_TITLES = {program: program.replace("_", "-").capitalize() for program in PROGRAMS}
 
 
 def render(
@@ -67,11 +60,7 @@ def render(
         figures=[pages.read_figure(figures / name, f"{figures_link}/{name}") for name in names],
         programs=_programs(frames["learnability_enrichment"]),
         families=_families(frames["learnability_families"], frames["learnability_enrichment"]),
-        agreement=frames["learnability_agreement"].query("regime == 'all'").drop(columns="regime"),
-        exclusive=frames["learnability_exclusive"],
-        simulation=frames["learnability_simulation"],
-        sensitivity=frames["learnability_sensitivity"],
-        facts=frames["learnability_facts"].drop(columns="ci_method"),
+        tables=frames,
         table_names=[table.name for table in MADE],
         tables_link=tables_link,
     )
@@ -250,8 +239,8 @@ def _unseen(model: Model) -> list[str]:
 
 
 def _program(row) -> str:
-    name = f"{_PROGRAMS.get(row.group, row.group)} genes" + (" (proxy)" if row.proxies else "")
-    against = f"{_PROGRAMS.get(row.against, row.against).lower()} genes"
+    name = f"{_TITLES.get(row.group, row.group)} genes" + (" (proxy)" if row.proxies else "")
+    against = f"{_TITLES.get(row.against, row.against).lower()} genes"
     if row.reason:
         return f"{name} have no odds ratio against {against}: {row.reason}."
     verdict = "no more or less often winners than"
