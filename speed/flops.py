@@ -1,4 +1,4 @@
-"""How many floating-point operations a step needs: matrix products of positions that are there, and no others."""
+"""Floating-point operations that a step needs: matrix products of positions that are not padding, and no others."""
 
 import numpy as np
 
@@ -9,30 +9,23 @@ TOKENS = 3
 
 
 def forward_flops(config: WcedConfig, length_n: np.ndarray, hidden: int | None = None, *, decode: bool = True) -> int:
-    """Return the operations of a forward pass, a multiplication and an addition counted as two.
+    """Return the operations of a forward pass; a multiplication and an addition count as two.
 
     A cell of l genes has m = l + k positions, k of them CLS. With width d, feed-forward width f and K frequencies:
 
     - input embedding: 2 · l · (2K + 1 + 3) · d;
     - a block that computes q of its m positions: 4 · m · d² for keys and values, 4 · q · d² for queries and output,
-      4 · q · m · d for scores and mixing, 6 · q · d · f for SwiGLU. q is m, but k in the last block where only CLS
-      positions are wanted;
+      4 · q · m · d for scores and mixing, 6 · q · d · f for SwiGLU. q is m, but k in the last block if only CLS
+      positions are needed;
     - whole-cell decoder of width w and G genes, once a cell: 2 · d · w + 4 · w · G;
     - position decoder: 2 · d · w + 4 · w for each hidden value;
     - label heads of C classes: 2 · d² + 2 · d · C for each cell.
 
-    Norms, softmax, activations and losses are no matrix products, and padding is not there.
+    Norms, softmax, activations and losses are not matrix products and do not count, nor does padding.
 
-    Parameters
-    ----------
-    config
-        Shape of the model, whose backbone is `llama` and whose value encoder is `periodic`.
-    length_n
-        Genes of each cell's sequence.
-    hidden
-        Number of hidden values, at which genes are decoded; None where only the CLS positions are wanted.
-    decode
-        Whether decoders and label heads are asked for.
+    The backbone is `llama` and the value encoder `periodic`. `length_n` has the genes of each cell's sequence, `hidden`
+    is the number of hidden values, at which genes are decoded (None if only the CLS positions are needed), and without
+    `decode` neither decoders nor label heads are computed.
     """
     d, f, w, k = config.hidden_size, config.intermediate_size, config.decoder_width, config.cls_positions
     length_n = np.asarray(length_n, np.int64)
@@ -55,6 +48,6 @@ def forward_flops(config: WcedConfig, length_n: np.ndarray, hidden: int | None =
 def step_flops(config: WcedConfig, length_n: np.ndarray, hidden: int | None = None) -> int:
     """Return the operations of a training step: the backward pass has two products for each of the forward pass.
 
-    What a kernel computes a second time instead of keeping it (attention scores) is not counted.
+    What a kernel computes again instead of keeping it (attention scores) does not count.
     """
     return 3 * forward_flops(config, length_n, hidden)

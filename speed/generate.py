@@ -24,23 +24,19 @@ from wced.shards.write import inputs_sha256, shard_bounds, write_index, write_sh
 
 GENES = 19_362
 """Protein-coding genes of the paper's vocabulary."""
-
 MEDIAN_GENES, SPREAD, FEWEST, MOST = 1700, 0.5, 200, 8000
-"""Expressed genes of a cell: median and log-normal spread, as of 10x data, and the ends at which they are cut."""
-
+"""Expressed genes of a cell: median and log-normal spread, as in 10x data, and the limits."""
 POPULARITY, SHIFT = 1.8, 0.3
 """Log-normal spread of genes' popularity, and of each dataset's own shift of it."""
-
 DATASETS = 120
-"""Datasets of unequal size that the cells come from, unless there would be fewer than 50 cells in each."""
-
+"""Datasets of unequal size, or fewer, so that each has 50 cells on average."""
 SHARDS = 4
 ORGANISM = "homo_sapiens"
 
 
 @numba.njit(cache=True)
 def _alias_table(weight_g):
-    """Return the tables with which a draw from `weight_g` takes one lookup (Walker 1977, Vose 1991)."""
+    """Return the tables that sample from `weight_g` with one lookup (Walker 1977, Vose 1991)."""
     n = len(weight_g)
     chance = weight_g * (n / weight_g.sum())
     alias = np.arange(n)
@@ -68,8 +64,8 @@ def _alias_table(weight_g):
 
 
 @numba.njit(cache=True)
-def _draw(rng, chance, alias, offsets, gene, count):
-    """Draw molecules for each cell until it expresses as many genes as its offsets leave room for."""
+def _sample(rng, chance, alias, offsets, gene, count):
+    """Sample molecules for each cell until it expresses as many genes as its offsets leave room for."""
     n_genes = len(chance)
     molecules = np.zeros(n_genes, np.int64)
     for i in range(len(offsets) - 1):
@@ -81,15 +77,15 @@ def _draw(rng, chance, alias, offsets, gene, count):
                 g = alias[g]
             missing -= molecules[g] == 0
             molecules[g] += 1
-        place = offsets[i]
+        position = offsets[i]
         for g in range(n_genes):
             if molecules[g] > 0:
-                gene[place], count[place] = g, molecules[g]
-                place += 1
+                gene[position], count[position] = g, molecules[g]
+                position += 1
 
 
 def dataset_sizes(cells: int, seed: int) -> np.ndarray:
-    """Return how many cells each dataset has: log-normal shares, at least one cell; int64, (datasets,)."""
+    """Return the number of cells of each dataset: log-normal shares, at least one cell; int64, (datasets,)."""
     n = max(1, min(DATASETS, cells // 50))
     share = np.random.default_rng((seed, 1)).lognormal(0.0, 1.0, n)
     ends = np.round(np.cumsum(share / share.sum()) * (cells - n)).astype(np.int64)
@@ -99,15 +95,15 @@ def dataset_sizes(cells: int, seed: int) -> np.ndarray:
 def generated_counts(cells: int, dataset: int, seed: int) -> sparse.csr_matrix:
     """Return raw counts of one dataset, cells × `GENES`, float32.
 
-    The number of expressed genes is log-normal; which they are and how many molecules each has comes from drawing
-    molecules by the genes' popularity until that many genes have one. Most counts are therefore 1, with a heavy tail.
+    The number of expressed genes is log-normal. Molecules are sampled by the genes' popularity until that many genes
+    have one, so most counts are 1, with a heavy tail.
     """
     rng = np.random.default_rng((seed, 2, dataset))
     expressed = np.exp(rng.normal(np.log(MEDIAN_GENES), SPREAD, cells)).round().clip(FEWEST, MOST).astype(np.int64)
     popularity = np.random.default_rng((seed, 3)).normal(0.0, POPULARITY, GENES) + rng.normal(0.0, SHIFT, GENES)
     offsets = np.concatenate([[0], np.cumsum(expressed)])
     gene, count = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float32)
-    _draw(rng, *_alias_table(np.exp(popularity)), offsets, gene, count)
+    _sample(rng, *_alias_table(np.exp(popularity)), offsets, gene, count)
     return sparse.csr_matrix((count, gene, offsets), shape=(cells, GENES))
 
 
@@ -117,6 +113,7 @@ def _dataset(cells: int, number: int, seed: int) -> ad.AnnData:
     rng = np.random.default_rng((seed, 4, number))
     cell_type, donor = rng.integers(60, size=cells), rng.integers(8, size=cells)
     nnz, raw_sum = np.diff(counts.indptr), np.asarray(counts.sum(axis=1)).ravel().astype(np.float64)
+    ids = [f"{name}-{i}" for i in range(cells)]
     known = {
         "dataset_id": name,
         "cell_type_ontology_term_id": [f"CL:{code:07d}" for code in cell_type],
@@ -125,7 +122,7 @@ def _dataset(cells: int, number: int, seed: int) -> ad.AnnData:
         "tissue_general_ontology_term_id": f"UBERON:{number % 10:07d}",
         "donor_id": [f"donor {code}" for code in donor],
         "is_primary_data": True,
-        "observation_joinid": [f"{name}-{i}" for i in range(cells)],
+        "observation_joinid": ids,
         "raw_sum": raw_sum,
         "nnz": nnz.astype(np.int64),
         "raw_mean_nnz": raw_sum / nnz,
@@ -133,16 +130,14 @@ def _dataset(cells: int, number: int, seed: int) -> ad.AnnData:
         "n_measured_vars": GENES,
         "mt_fraction": 0.0,
     }
-    obs = pd.DataFrame(index=pd.Index(known["observation_joinid"], dtype=str))
-    for column in OBS_COLUMNS:
-        obs[column] = known.get(column, "unknown")
+    obs = pd.DataFrame({column: known.get(column, "unknown") for column in OBS_COLUMNS}, index=pd.Index(ids, dtype=str))
     genes = [f"ENSG{g:011d}" for g in range(GENES)]
     var = pd.DataFrame({"feature_name": genes, "feature_type": "protein_coding", "feature_length": 1000}, index=genes)
     return ad.AnnData(counts, obs=obs, var=var, uns={"title": name, "citation": "generated"})
 
 
 def open_collection(census: str | Path) -> soma.Collection:
-    """Open the generated collection, as the pipeline opens any."""
+    """Open the generated collection as the pipeline does."""
     return open_census(config.Census(uri=str(census)))
 
 
@@ -183,45 +178,37 @@ def _write_shard_folders(folder: Path, cells: pd.DataFrame) -> None:
 
 
 def write_data(folder: str | Path, cells: int, seed: int) -> None:
-    """Write the generated cells in every form, unless the folder already holds these cells.
+    """Write the generated cells, sorted by dataset, in every form, unless the folder already holds them.
 
-    Parameters
-    ----------
-    folder
-        Folder to make: `census/` (SOMA, Census layout), `shards/`, `shards_4x/` (which lists each of these four times),
-        `cells.h5ad` (one uncompressed file, CSR float32, obs: soma_joinid), `cells.parquet` (as `wced cells` writes
-        it), for each soma_joinid `dataset.npy` (int32), `raw_sum.npy` (float64, molecules) and `nnz.npy` (int64), and
-        `data.json` (what was asked for).
-    cells
-        Number of cells, sorted by dataset.
-    seed
-        Seed of everything that is drawn.
+    The folder has `census/` (SOMA, Census layout), `shards/`, `shards_4x/` (which lists each shard four times),
+    `cells.h5ad` (one uncompressed file, CSR float32, obs: soma_joinid), `cells.parquet` (as `wced cells` writes it),
+    `data.json` (the parameters), and for each soma_joinid `dataset.npy` (int32), `raw_sum.npy` (float64, molecules) and
+    `nnz.npy` (int64).
     """
     folder = Path(folder)
-    asked = {"cells": cells, "genes": GENES, "seed": seed, "corpus": CORPUS_VERSION, "shards": SHARDS_VERSION}
-    if (folder / "data.json").exists() and json.loads((folder / "data.json").read_text()) == asked:
+    parameters = {"cells": cells, "genes": GENES, "seed": seed, "corpus": CORPUS_VERSION, "shards": SHARDS_VERSION}
+    if (folder / "data.json").exists() and json.loads((folder / "data.json").read_text()) == parameters:
         return
     sizes = dataset_sizes(cells, seed)
-    with whole_folder(folder) as made:
+    with whole_folder(folder) as new:
+        datasets = [_dataset(int(size), number, seed) for number, size in enumerate(sizes)]
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".sources.") as temporary:
             sources = [Path(temporary) / f"dataset_{number:03d}.h5ad" for number in range(len(sizes))]
-            datasets = [_dataset(int(size), number, seed) for number, size in enumerate(sizes)]
             for path, dataset in zip(sources, datasets, strict=True):
                 dataset.write_h5ad(path)
-            build_census(sources, made / "census")
+            build_census(sources, new / "census")
         obs = pd.concat([dataset.obs.astype({"dataset_id": str}) for dataset in datasets], ignore_index=True)
         obs = obs.assign(soma_joinid=np.arange(cells), split="train")
         x_ng = sparse.vstack([dataset.X for dataset in datasets], format="csr")
+        var = pd.DataFrame(index=datasets[0].var_names)
         del datasets
-        frame = pd.DataFrame({"soma_joinid": np.arange(cells)}, index=obs["observation_joinid"].to_numpy(str))
-        ad.AnnData(x_ng, obs=frame, var=pd.DataFrame(index=[f"ENSG{g:011d}" for g in range(GENES)])).write_h5ad(
-            made / "cells.h5ad"
-        )
+        frame = obs[["soma_joinid"]].set_index(obs["observation_joinid"].to_numpy(str))
+        ad.AnnData(x_ng, obs=frame, var=var).write_h5ad(new / "cells.h5ad")
         del x_ng
         chosen = obs[[*COLUMNS, "split"]]
-        chosen.to_parquet(made / "cells.parquet", index=False)
-        np.save(made / "dataset.npy", np.repeat(np.arange(len(sizes), dtype=np.int32), sizes))
-        np.save(made / "raw_sum.npy", obs["raw_sum"].to_numpy())
-        np.save(made / "nnz.npy", obs["nnz"].to_numpy())
-        _write_shard_folders(made, chosen)
-        (made / "data.json").write_text(json.dumps(asked, indent=1) + "\n")
+        chosen.to_parquet(new / "cells.parquet", index=False)
+        np.save(new / "dataset.npy", np.repeat(np.arange(len(sizes), dtype=np.int32), sizes))
+        np.save(new / "raw_sum.npy", obs["raw_sum"].to_numpy())
+        np.save(new / "nnz.npy", obs["nnz"].to_numpy())
+        _write_shard_folders(new, chosen)
+        (new / "data.json").write_text(json.dumps(parameters, indent=1) + "\n")

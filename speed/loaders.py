@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -11,13 +12,16 @@ from speed.systems import BATCH_SIZE, BUFFER
 RawBatch = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """`indptr`, `indices` and `data` of cells × genes as the loader has them (CSR, no copy), and the soma_joinid of each
 cell."""
-
 Epoch = Callable[[], Iterator[RawBatch]]
 """Called once for each epoch."""
 
 
+def _csr(x: sparse.csr_matrix, joinids: Any) -> RawBatch:
+    return x.indptr, x.indices, x.data, np.asarray(joinids)
+
+
 def annbatch(data: Path, seed: int) -> tuple[Epoch, int]:
-    """Open annbatch's own store with its default chunks of 512 cells, 32 of them in memory; the store is shuffled."""
+    """Open annbatch's own store, which is shuffled, with its default chunks of 512 cells, 32 of them in memory."""
     import anndata as ad
     import zarr
     from annbatch import DatasetCollection, Loader
@@ -31,13 +35,7 @@ def annbatch(data: Path, seed: int) -> tuple[Epoch, int]:
         batch_size=BATCH_SIZE, chunk_size=512, preload_nchunks=BUFFER // 512, shuffle=True, preload_to_gpu=False,
         rng=np.random.default_rng(seed),
     ).use_collection(DatasetCollection(data / "annbatch" / "cells.zarr"), load_adata=load)  # fmt: skip
-
-    def epoch() -> Iterator[RawBatch]:
-        for batch in loader:
-            x = batch["X"]
-            yield x.indptr, x.indices, x.data, batch["obs"]["soma_joinid"].to_numpy()
-
-    return epoch, BUFFER
+    return lambda: (_csr(batch["X"], batch["obs"]["soma_joinid"]) for batch in loader), BUFFER
 
 
 def write_annbatch(data: Path, folder: Path, seed: int) -> None:
@@ -45,9 +43,8 @@ def write_annbatch(data: Path, folder: Path, seed: int) -> None:
     from annbatch import DatasetCollection
 
     _use_zarrs()
-    DatasetCollection(folder / "cells.zarr").add_adatas(
-        [data / "cells.h5ad"], shuffle=True, rng=np.random.default_rng(seed)
-    )
+    rng = np.random.default_rng(seed)
+    DatasetCollection(folder / "cells.zarr").add_adatas([data / "cells.h5ad"], shuffle=True, rng=rng)
 
 
 def _use_zarrs() -> None:
@@ -75,19 +72,14 @@ def scdataset(data: Path, seed: int) -> tuple[Epoch, int]:
         cells, BlockShuffling(block_size=16), batch_size=BATCH_SIZE, fetch_factor=BUFFER // BATCH_SIZE,
         fetch_callback=fetch, batch_callback=batch, seed=seed,
     )  # fmt: skip
-    loader = DataLoader(dataset, batch_size=None, collate_fn=_as_is)
-
-    def epoch() -> Iterator[RawBatch]:
-        for x, joinids in loader:
-            yield x.indptr, x.indices, x.data, joinids
-
-    return epoch, BUFFER
+    loader = DataLoader(dataset, batch_size=None, collate_fn=lambda batch: batch)
+    return lambda: (_csr(x, joinids) for x, joinids in loader), BUFFER
 
 
 def tiledbsoma_ml(data: Path, seed: int) -> tuple[Epoch, int]:
-    """Open the SOMA collection; an I/O batch is drawn from chunks of 64 cells and shuffled.
+    """Open the SOMA collection; an I/O batch is sampled from chunks of 64 cells and shuffled.
 
-    Fetching the next one ahead of time, in a thread, makes it slower on one core, so that is off.
+    Fetching the next one ahead of time, in a thread, is slower on one core, so that is off.
     """
     import tiledbsoma as soma
     from tiledbsoma_ml import ExperimentDataset, experiment_dataloader
@@ -103,27 +95,20 @@ def tiledbsoma_ml(data: Path, seed: int) -> tuple[Epoch, int]:
 
     def epoch() -> Iterator[RawBatch]:
         dataset.set_epoch(next(epochs))
-        for x, obs in loader:
-            yield x.indptr, x.indices, x.data, obs["soma_joinid"].to_numpy()
+        return (_csr(x, obs["soma_joinid"]) for x, obs in loader)
 
     return epoch, BUFFER
 
 
 def annloader(data: Path, seed: int) -> tuple[Epoch, int]:
-    """Open the backed h5ad; without the default converter, which would make every batch dense."""
+    """Open the backed h5ad, without the default converter, which would make every batch dense."""
     import anndata as ad
     from anndata.experimental import AnnLoader
 
-    np.random.seed(seed)  # its sampler draws from the global generator # noqa: NPY002
+    np.random.seed(seed)  # its sampler uses the global generator # noqa: NPY002
     cells = ad.read_h5ad(data / "cells.h5ad", backed="r")
     loader = AnnLoader([cells], batch_size=BATCH_SIZE, shuffle=True, use_default_converter=False)
-
-    def epoch() -> Iterator[RawBatch]:
-        for batch in loader:
-            x = batch.X
-            yield x.indptr, x.indices, x.data, np.asarray(batch.obs["soma_joinid"])
-
-    return epoch, BATCH_SIZE
+    return lambda: (_csr(batch.X, batch.obs["soma_joinid"]) for batch in loader), BATCH_SIZE
 
 
 def scvi_anndataloader(data: Path, seed: int) -> tuple[Epoch, int]:
@@ -141,22 +126,14 @@ def scvi_anndataloader(data: Path, seed: int) -> tuple[Epoch, int]:
 
     def epoch() -> Iterator[RawBatch]:
         for batch in loader:
-            x = batch["X"]
-            joinids = batch["cell"].numpy().ravel().astype(np.int64)
+            x, joinids = batch["X"], batch["cell"].numpy().ravel().astype(np.int64)
             yield x.crow_indices().numpy(), x.col_indices().numpy(), x.values().numpy(), joinids
 
     return epoch, BATCH_SIZE
 
 
-def _as_is(batch: object) -> object:
-    return batch
-
-
 OPEN: dict[str, Callable[[Path, int], tuple[Epoch, int]]] = {
-    "annbatch": annbatch,
-    "scdataset": scdataset,
-    "tiledbsoma_ml": tiledbsoma_ml,
-    "annloader": annloader,
-    "scvi_anndataloader": scvi_anndataloader,
+    open_loader.__name__: open_loader
+    for open_loader in (annbatch, scdataset, tiledbsoma_ml, annloader, scvi_anndataloader)
 }
 """How each peer is opened: (folder of the data, seed) to the epochs, and the cells of one refill of its buffer."""

@@ -1,7 +1,7 @@
-"""Time and memory of selecting cells from an obs table as large as the Census's, which is generated.
+"""Time and memory of selecting cells from a generated obs table as large as the Census's.
 
-Nothing but obs is needed for that, so the collection has no counts. Run as a module this is the measured process:
-`python -m speed.selection COLLECTION FOLDER`.
+Selecting needs only obs, so the collection has no counts. `python -m speed.selection COLLECTION FOLDER` is the measured
+process.
 """
 
 import json
@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import tiledbsoma as soma
 
+import wced
 from wced import tables
 from wced.config.corpus import Cells, Census
 from wced.corpus.cells import select_cells
@@ -26,24 +27,18 @@ from wced.errors import WcedError
 from wced.resources import peak_resident
 
 DATASETS, CELL_TYPES, TISSUES, ASSAYS, DONORS, DISEASES, SEXES = 500, 700, 60, 12, 60, 120, 3
-"""Sizes of the paper's corpus: 478 datasets; the Census names about 700 cell types."""
-
+"""Sizes like those of the paper's corpus (478 datasets) and the Census (about 700 cell types)."""
 CENSUS_CELLS = 62_600_000
 """Primary human cells of the Census of 2025-01-30."""
-
 CHUNK = 1_000_000
 """Cells generated and written at once."""
-
 ORGANISM = "homo_sapiens"
+TISSUE_COLUMNS = ("tissue", "tissue_general", "tissue_ontology_term_id", "tissue_general_ontology_term_id")
 SEED = 0
-
 SECTION = Cells.model_validate(
     {
         "filter": {
-            "min_counts": 500,
-            "min_genes": 200,
-            "max_mt_fraction": 0.25,
-            "min_measured_genes": 5000,
+            **{"min_counts": 500, "min_genes": 200, "max_mt_fraction": 0.25, "min_measured_genes": 5000},
             "mads": {"counts": 5, "genes": 5, "mt_fraction": 5},
         },
         "sampling": [
@@ -59,8 +54,8 @@ SECTION = Cells.model_validate(
 class _Cells:
     """Cells that are generated chunk by chunk.
 
-    Datasets are contiguous and differ in size (log-normal), and cell types in frequency (Zipf); a dataset has some of
-    the types, donors and tissues. A fifth of the cells are no primary data.
+    Datasets are contiguous and differ in size (log-normal), and cell types in frequency (Zipf). A dataset has some of
+    the types, donors and tissues. A fifth of the cells are not primary data.
     """
 
     def __init__(self, rows: int, seed: int) -> None:
@@ -69,8 +64,8 @@ class _Cells:
         self.ends_d = np.round(np.cumsum(sizes) / sizes.sum() * rows)
         popularity = 1 / np.arange(1, CELL_TYPES + 1) ** 1.1
         present_dc = rng.random((DATASETS, CELL_TYPES)) < 40 * popularity / popularity.sum()
-        present_dc[rng.integers(0, DATASETS, CELL_TYPES), np.arange(CELL_TYPES)] = True  # each type is somewhere
-        present_dc[:, 0] = True  # and every dataset has one
+        present_dc[rng.integers(0, DATASETS, CELL_TYPES), np.arange(CELL_TYPES)] = True  # each type is in some dataset
+        present_dc[:, 0] = True  # every dataset has a type
         share_dc = rng.gamma(0.5, 1, present_dc.shape) * present_dc
         # Cumulative frequencies of the types of dataset d rise from d to d + 1, so that one search serves all cells.
         share_dc = np.cumsum(share_dc / share_dc.sum(axis=1, keepdims=True), axis=1)
@@ -88,9 +83,7 @@ class _Cells:
         counts = np.round(np.exp(rng.normal(self.depth_d[d], 0.5)))
         codes = {
             **dict.fromkeys(("cell_type", "cell_type_ontology_term_id"), cell_type),
-            **dict.fromkeys(
-                ("tissue", "tissue_ontology_term_id", "tissue_general", "tissue_general_ontology_term_id"), tissue
-            ),
+            **dict.fromkeys(TISSUE_COLUMNS, tissue),
             "assay_ontology_term_id": self.assay_d[d],
             "disease_ontology_term_id": d % DISEASES,
             "sex_ontology_term_id": cell_type % SEXES,
@@ -98,18 +91,17 @@ class _Cells:
             "dataset_id": d,
         }
         columns = {
-            "soma_joinid": np.arange(start, stop),
-            **{
-                name: pa.DictionaryArray.from_arrays(pa.array(code, pa.int32()), _NAMES[name])
-                for name, code in codes.items()
-            },
+            name: pa.DictionaryArray.from_arrays(pa.array(code, pa.int32()), _NAMES[name])
+            for name, code in codes.items()
+        }
+        numbers = {
             "is_primary_data": rng.random(n) < 0.8,
             "raw_sum": counts,
             "nnz": np.clip(counts * rng.uniform(0.3, 0.6, n), 1, 12_000).astype(np.int64),
             "n_measured_vars": self.measured_d[d],
             "mt_fraction": np.clip(self.mt_d[d] * rng.lognormal(0, 0.6, n), 0, 1),
         }
-        return pa.table(columns)
+        return pa.table({"soma_joinid": np.arange(start, stop)} | columns | numbers)
 
 
 def _numbered(form: str, n: int) -> pa.Array:
@@ -119,10 +111,8 @@ def _numbered(form: str, n: int) -> pa.Array:
 _NAMES = {
     "cell_type": _numbered("type {}", CELL_TYPES),
     "cell_type_ontology_term_id": _numbered("CL:{:07d}", CELL_TYPES),
-    **dict.fromkeys(("tissue", "tissue_general"), _numbered("tissue {}", TISSUES)),
-    **dict.fromkeys(
-        ("tissue_ontology_term_id", "tissue_general_ontology_term_id"), _numbered("UBERON:{:07d}", TISSUES)
-    ),
+    **dict.fromkeys(TISSUE_COLUMNS[:2], _numbered("tissue {}", TISSUES)),
+    **dict.fromkeys(TISSUE_COLUMNS[2:], _numbered("UBERON:{:07d}", TISSUES)),
     "assay_ontology_term_id": _numbered("EFO:{:07d}", ASSAYS),
     "disease_ontology_term_id": _numbered("MONDO:{:07d}", DISEASES),
     "sex_ontology_term_id": _numbered("PATO:{:07d}", SEXES),
@@ -132,7 +122,7 @@ _NAMES = {
 
 
 def generate(folder: Path, rows: int, seed: int = SEED) -> None:
-    """Write a collection with so many cells, of which obs has the columns that a selection can need."""
+    """Write a collection of `rows` cells whose obs has the columns that a selection can need."""
     cells = _Cells(rows, seed)
     ids = _NAMES["dataset_id"]
     infos = pa.table({"soma_joinid": np.arange(DATASETS), "dataset_id": ids, "dataset_title": ids})
@@ -154,32 +144,22 @@ def generate(folder: Path, rows: int, seed: int = SEED) -> None:
 
 
 def measure(rows: Sequence[int], extrapolate_to: int = CENSUS_CELLS) -> pd.DataFrame:
-    """Select from generated tables of some sizes, each in a process of its own.
+    """Select from generated tables of some sizes, each in its own process; return tables.SELECTION_BENCHMARK.
 
-    Parameters
-    ----------
-    rows
-        Cells of each table.
-    extrapolate_to
-        Cells for which a straight line through the two largest tables gives further rows, unless there is one table
-        only, or one as large.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Rows of `wced.tables.SELECTION_BENCHMARK`.
+    A straight line through the two largest tables gives further rows for `extrapolate_to` cells, unless there is only
+    one table, or one as large.
     """
     parts = []
     for n in sorted(set(rows)):
         with tempfile.TemporaryDirectory() as folder:
             generate(Path(folder) / "census", n)
-            command = [sys.executable, "-m", "speed.selection", str(Path(folder) / "census"), folder]
-            place = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=place)
+            command = [sys.executable, "-m", "speed.selection", f"{folder}/census", folder]
+            packages = [str(Path(package).parents[1]) for package in (__file__, wced.__file__)]
+            environment = os.environ | {"PYTHONPATH": os.pathsep.join(packages)}
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=environment)
             if done.returncode:
                 raise WcedError(f"selecting from {n} generated cells ended with status {done.returncode}")
-            steps = pd.DataFrame(json.loads(done.stdout))
-            parts.append(steps.assign(rows=n, extrapolated=False))
+            parts.append(pd.DataFrame(json.loads(done.stdout)).assign(rows=n, extrapolated=False))
     if len(parts) > 1 and extrapolate_to > max(rows):
         parts.append(extrapolated(*parts[-2:], extrapolate_to))
     return tables.checked(pd.concat(parts, ignore_index=True), tables.SELECTION_BENCHMARK)
@@ -198,11 +178,11 @@ def _select(collection: str, folder: Path) -> None:
     """Select from a collection and print seconds and memory of each step as JSON."""
     section = Census(uri=collection)
     rows: list[dict[str, object]] = []
-    began = last = (time.perf_counter(), time.process_time())
+    start = last = np.array([time.perf_counter(), time.process_time()])
 
-    def note(step: str, since: tuple[float, float]) -> tuple[float, float]:
-        now = time.perf_counter(), time.process_time()
-        seconds, cpu_seconds = now[0] - since[0], now[1] - since[1]
+    def note(step: str, since: np.ndarray) -> np.ndarray:
+        now = np.array([time.perf_counter(), time.process_time()])
+        seconds, cpu_seconds = (now - since).tolist()
         rows.append({"step": step, "seconds": seconds, "cpu_seconds": cpu_seconds, "peak_mb": peak_resident()})
         return now
 
@@ -212,7 +192,7 @@ def _select(collection: str, folder: Path) -> None:
 
     with open_census(section) as census:
         select_cells(census, section, SECTION, SEED, folder / "cells.parquet", folder / "corpus.tsv", done)
-    note("whole", began)
+    note("whole", start)
     print(json.dumps(rows))
 
 

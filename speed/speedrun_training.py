@@ -1,4 +1,4 @@
-"""Train a recipe for minutes instead of epochs, and hand the model out on the way."""
+"""Train a recipe for minutes instead of epochs, with snapshots of the model on the way."""
 
 import math
 from collections.abc import Callable
@@ -16,14 +16,7 @@ from wced.config.speedrun import Speedrun
 from wced.errors import WcedError
 from wced.model import WcedModel
 from wced.ontology.cut import OntologyCut
-from wced.pretraining.build import (
-    build_model,
-    compile_layers,
-    hierarchy,
-    input_genes,
-    losses_of,
-    training_batches,
-)
+from wced.pretraining.build import build_model, compile_layers, hierarchy, input_genes, losses_of, training_batches
 from wced.pretraining.gene_statistics import cell_values
 from wced.pretraining.module import PretrainingModule
 from wced.pretraining.start import start_from_statistics
@@ -34,53 +27,53 @@ from wced.shards.reader import ShardSet
 
 
 class TrainingClock:
-    """Minutes of training: it runs for the model's start, for batches and for steps, and stands for scoring."""
+    """Minutes of training: it runs while the model is initialised, in batches and in steps, and stops for scoring."""
 
     def __init__(self) -> None:
         self._seconds, self._since = 0.0, None
 
     @property
     def minutes(self) -> float:
-        """What it shows."""
+        """Minutes so far."""
         running = 0.0 if self._since is None else perf_counter() - self._since
         return (self._seconds + running) / 60
 
-    def go(self) -> None:
-        """Run."""
+    def start(self) -> None:
+        """Start, or go on."""
         self._since = perf_counter()
 
-    def stand(self) -> None:
-        """Stand."""
+    def stop(self) -> None:
+        """Stop."""
         self._seconds, self._since = 60 * self.minutes, None
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A model on its way."""
+    """A model in the course of its training."""
 
     minutes: float
-    """After which minutes of training it was asked for; 0 for the untrained model."""
+    """Minutes of training after which it was due; 0 for the untrained model."""
     model: WcedModel
-    """A copy of the model (of the moving average of its weights, where there is one), in evaluation mode."""
+    """A copy of the model (of the moving average of its weights, if there is one), in evaluation mode."""
     ontology: OntologyCut | None
     """The Cell Ontology of a hierarchical head."""
     input_genes: InputGenes
-    """What the training cells say of the genes of the input."""
+    """Facts about the genes of the input in the training cells."""
     steps: int
     """Optimiser steps."""
     cells: int
-    """Cells seen, those seen again counted again."""
+    """Cells seen, repeats included."""
     cells_per_second: float
     """`cells` by the training clock; NaN for the untrained model."""
     loss: float
-    """Mean training loss since the snapshot before; NaN where no step was made since."""
+    """Mean training loss since the previous snapshot; NaN without a step since then."""
 
 
 def learning_rate(settings: Optimiser, step: int, progress: float) -> float:
     """Return the learning rate of a step (from 0) when a share `progress` of the time is over.
 
-    A linear warm-up over steps, because that is what a moving average of squared gradients needs, times a schedule
-    over time: constant, or a cosine to `final_fraction`.
+    A linear warm-up over steps, which a moving average of squared gradients needs, times a schedule over time:
+    constant, or a cosine to `final_fraction`.
     """
     warm = min((step + 1) / max(settings.warmup_steps, 1), 1.0)
     if settings.schedule == "constant":
@@ -97,11 +90,11 @@ class _TimedModule(PretrainingModule):
         self.clock, self.budget = clock, budget
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return the optimiser alone; its learning rate is set before each step."""
+        """Return the optimiser alone, without a schedule over steps."""
         return super().configure_optimizers()["optimizer"]
 
     def optimizer_step(self, epoch: int, batch_index: int, optimizer: Any, closure: Callable[[], Any]) -> None:
-        """Make a step at the learning rate that is due."""
+        """Make a step at the current learning rate."""
         rate = learning_rate(self.section.optimiser, self.global_step, self.clock.minutes / self.budget)
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -109,98 +102,75 @@ class _TimedModule(PretrainingModule):
 
 
 class _Snapshots(Callback):
-    """Stop the clock when a snapshot is due, hand the model out, and end the training with the last one."""
+    """Stop the clock when a snapshot is due, pass it to `take`, and end the training with the last one."""
 
-    def __init__(
-        self,
-        clock: TrainingClock,
-        minutes: list[float],
-        ontology: OntologyCut | None,
-        genes: InputGenes,
-        take: Callable[[Snapshot], None],
-    ) -> None:
-        self.clock, self.due, self.ontology, self.genes, self.take = clock, list(minutes), ontology, genes, take
+    def __init__(self, clock: TrainingClock, minutes: list[float], take: Callable[..., None]) -> None:
+        self.clock, self.due, self.take = clock, list(minutes), take
         self.cells, self.losses = 0, []
 
     def on_train_start(self, trainer: L.Trainer, module: PretrainingModule) -> None:
-        """Hand the untrained model out, then start the clock."""
-        self._hand_out(0.0, trainer, module)
-        self.clock.go()
+        """Take the untrained model, then start the clock."""
+        self._take(0.0, trainer, module)
+        self.clock.start()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, module: PretrainingModule, outputs: Any, batch: Any, batch_index: int
     ) -> None:
-        """Look at the clock."""
+        """Take the snapshots that are due."""
         self.cells += len(batch["length"])
         self.losses.append(outputs["loss"].detach() * trainer.accumulate_grad_batches)
         if self.clock.minutes < self.due[0]:
             return
         if module.device.type == "cuda":
-            torch.cuda.synchronize()  # what was asked for is done before the clock stands
-        self.clock.stand()
+            torch.cuda.synchronize()  # finish the step before the clock stops
+        self.clock.stop()
         while self.due and self.clock.minutes >= self.due[0]:
-            self._hand_out(self.due.pop(0), trainer, module)
+            self._take(self.due.pop(0), trainer, module)
         if self.due:
-            self.clock.go()
+            self.clock.start()
         else:
             trainer.should_stop = True
 
-    def _hand_out(self, minutes: float, trainer: L.Trainer, module: PretrainingModule) -> None:
+    def _take(self, minutes: float, trainer: L.Trainer, module: PretrainingModule) -> None:
+        steps = trainer.global_step
         loss = torch.stack(self.losses).double().mean().item() if self.losses else math.nan
         if self.losses and not math.isfinite(loss):
-            raise WcedError(
-                f"the loss is {loss} after {trainer.global_step} steps; lower recipe's optimiser.learning_rate"
-            )
+            raise WcedError(f"the loss is {loss} after {steps} steps; lower recipe's optimiser.learning_rate")
         self.losses = []
-        # A copy: the model in training stays in training mode, and what was compiled for its batches is kept.
+        # A copy, so that the trained model stays in training mode and keeps what was compiled for its batches.
         model = WcedModel(module.trained.config).to(module.device)
         model.load_state_dict(module.trained.state_dict())
         rate = self.cells / (60 * self.clock.minutes) if self.cells else math.nan
-        steps = trainer.global_step
-        self.take(Snapshot(minutes, model.eval(), self.ontology, self.genes, steps, self.cells, rate, loss))
+        self.take(minutes=minutes, model=model.eval(), steps=steps, cells=self.cells, cells_per_second=rate, loss=loss)
 
 
 def train(shards: ShardSet, section: Speedrun, seed: int, take: Callable[[Snapshot], None]) -> dict[str, Any]:
-    """Train the recipe of a section for its minutes.
+    """Train the recipe of a section on the training cells of shards, epoch after epoch, for its minutes.
 
-    Everything but the clock is drawn from the seed; the clock decides on learning rates and the number of steps.
-
-    Parameters
-    ----------
-    shards
-        Where training cells come from; epochs follow one another until the time is over.
-    section
-        Recipe and minutes.
-    seed
-        Seed of weights, order of cells, sequences and dropout.
-    take
-        Called with the untrained model and with each snapshot, while the clock stands.
-
-    Returns
-    -------
-    dict
-        Facts for the provenance: device, precision, parameters, steps, cells and cells/s.
-
-    Raises
-    ------
-    WcedError
-        If there are no training cells, a label head has no classes, or the loss is no longer finite.
+    The seed decides everything except learning rates and the number of steps, which depend on the clock. `take` is
+    called with the untrained model and with each snapshot, while the clock is stopped. Returns facts for the
+    provenance. Raises WcedError if there are no training cells, a label head has no classes, or the loss is no longer
+    finite.
     """
     checkpoint = section.recipe.checkpoints[section.name]
     if not shards.count("train"):
         raise WcedError(f"{shards.folder}: no train cells")
     graph, targets = hierarchy(shards, checkpoint)
     clock = TrainingClock()
-    clock.go()
+    clock.start()
     model = build_model(shards, section.recipe.model, checkpoint, graph, seed)
     values = cell_values(shards, "train", null=False)
     start_from_statistics(model, shards, values, section.recipe.model, seed)
     genes = input_genes(values, shards.vocabulary, checkpoint.input)
-    clock.stand()
+    clock.stop()
     model.backbone.gradient_checkpointing = checkpoint.gradient_checkpointing
     batches = training_batches(shards, checkpoint, genes, seed)
     loader = BatchLoader(batches, workers=section.recipe.workers, pin_memory=torch.cuda.is_available())
-    snapshots = _Snapshots(clock, section.minutes, graph, genes, take)
+
+    def take_facts(**facts: Any) -> None:
+        take(Snapshot(ontology=graph, input_genes=genes, **facts))
+
+    snapshots = _Snapshots(clock, section.minutes, take_facts)
     trainer = L.Trainer(
         accelerator="auto", devices=1, precision=precision_of(section.recipe.precision), max_epochs=-1,
         accumulate_grad_batches=checkpoint.accumulate, gradient_clip_val=checkpoint.optimiser.clip,
@@ -209,19 +179,11 @@ def train(shards: ShardSet, section: Speedrun, seed: int, take: Callable[[Snapsh
     )  # fmt: skip
     steps_per_epoch = -(-len(loader) // checkpoint.accumulate)
     module = _TimedModule(
-        model,
-        checkpoint,
-        losses_of(shards, values, checkpoint, model, targets),
-        {},
-        seed=seed,
-        steps=steps_per_epoch,
-        steps_per_epoch=steps_per_epoch,
-        progress_every=section.recipe.progress_every,
+        model, checkpoint, losses_of(shards, values, checkpoint, model, targets), {}, seed=seed,
+        steps=steps_per_epoch, steps_per_epoch=steps_per_epoch, progress_every=section.recipe.progress_every,
         metadata_at=[shards.label_columns.index(column) for column in section.recipe.model.metadata],
-        metadata_dropout=section.recipe.model.metadata_dropout,
-        clock=clock,
-        budget=section.minutes[-1],
-    )
+        metadata_dropout=section.recipe.model.metadata_dropout, clock=clock, budget=section.minutes[-1],
+    )  # fmt: skip
     if checkpoint.compile:
         compile_layers(model)
     trainer.fit(module, loader)

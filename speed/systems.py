@@ -1,27 +1,25 @@
 """What is measured: the works, and the systems that do them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from wced.config.pretraining import Order, Panels, Thinning
 
 BATCH_SIZE = 64
-"""Cells of a batch, for every system."""
-
+"""Cells of a batch."""
 BUFFER = 16_384
-"""Cells that a system with a shuffle buffer holds in it, for every such system (256 batches)."""
-
+"""Cells in the shuffle buffer of a system that has one (256 batches)."""
 BATCH_WORKS = ("raw_batches", "wced_batches", "mlm_batches", "wced_batches_dense")
 WORKS = ("write_shards", *BATCH_WORKS)
-"""Works in the order of the table; those but the first two have a length."""
-
-LENGTHS = (512, 2048, 8192)
+"""Works in the order of the table; all but the first two have a length."""
 
 
-def lengths_of(work: str, lengths: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the lengths at which a work is measured; 0 stands for a work that has none."""
+def lengths_of(work: str, lengths: Sequence[int]) -> Sequence[int]:
+    """Return the lengths at which a work is measured; 0 stands for a work without a length."""
     if work in ("write_shards", "raw_batches"):
         return (0,)
-    # The dense target is the same at any length: one is enough, the one in the middle.
+    # The dense target is the same at any length, so the one in the middle is enough.
     return lengths[len(lengths) // 2 :][:1] if work == "wced_batches_dense" else lengths
 
 
@@ -31,27 +29,24 @@ class System:
 
     name: str
     package: str
-    """Distribution whose version the table names."""
+    """Distribution whose version is in the table."""
     works: tuple[str, ...]
     modules: tuple[str, ...]
-    """What it imports, before its memory is looked at for the first time."""
+    """Its imports, made before its memory is measured for the first time."""
     protocol: str
     """Its settings, in words."""
     peers: bool = True
-    """Whether it runs in the peers' environment; if not, in that of the pipeline."""
+    """Whether it runs in the peers' environment instead of the pipeline's."""
     workers: int = 0
-    """Workers (threads); with any, the process is not pinned to one core."""
+    """Worker threads; with any, the process is not pinned to one core."""
     prepares: bool = False
-    """Whether it has a store of its own to write before anything is timed."""
+    """Whether it writes its own store before anything is timed."""
 
 
-_OURS = ("wced.shards.batches", "wced.shards.reader")
 _ORDER = Order()
 _BALANCED = {"strategy": "weighted", "columns": ("dataset_id", "cell_type_ontology_term_id")}
-
 ORDERS = {"ours_weighted": Order(**_BALANCED), "ours_one_dataset": Order(**_BALANCED, batches="one_dataset")}
-"""Orders of systems of ours that do not shuffle plainly."""
-
+"""Orders of systems of ours that do not simply shuffle."""
 _INPUTS = {
     "ours_informative": {"subset": "informative"},
     "ours_left_out": {"leave_out": ["mitochondrial"]},
@@ -60,32 +55,28 @@ _INPUTS = {
     "ours_lengths": {"min_length": 48},
 }
 INPUTS = _INPUTS | {"ours_varied": {name: value for changes in _INPUTS.values() for name, value in changes.items()}}
-"""What systems of ours whose inputs are not plain change of the config section `input`."""
+"""What systems of ours with varied inputs change in the config section `input`."""
 
+
+def _ours(name: str, works: tuple[str, ...], protocol: str, package: str = "wced", **options: Any) -> System:
+    modules = ("wced.shards.batches", "wced.shards.reader")
+    return System(name, package, works, modules, protocol, peers=False, **options)
+
+
+_TWO = ("raw_batches", "wced_batches")
 SYSTEMS = (
-    System(
-        "ours", "wced", WORKS, _OURS,
+    _ours(
+        "ours", WORKS,
         f"memory-mapped shards, blocks of {_ORDER.block_cells} cells, shuffled over {_ORDER.buffer_blocks} blocks",
-        peers=False,
     ),
-    System(
-        "ours_2_workers", "wced", BATCH_WORKS, _OURS, "as ours, two worker threads, not pinned", peers=False,
-        workers=2,
-    ),
-    System(
-        "ours_4x_cells", "wced", ("raw_batches", "wced_batches"), _OURS, "as ours, every shard listed four times",
-        peers=False,
-    ),
-    System(
-        "ours_weighted", "wced", ("raw_batches", "wced_batches"), _OURS,
-        "as ours, cells weighted by 1/√n of their dataset × cell type", peers=False,
-    ),
-    System(
-        "ours_one_dataset", "wced", ("raw_batches", "wced_batches"), _OURS,
-        "as ours_weighted, batches of one dataset each, which therefore have no entropy", peers=False,
+    _ours("ours_2_workers", BATCH_WORKS, "as ours, two worker threads, not pinned", workers=2),
+    _ours("ours_4x_cells", _TWO, "as ours, every shard listed four times"),
+    _ours("ours_weighted", _TWO, "as ours, cells weighted by 1/√n of their dataset × cell type"),
+    _ours(
+        "ours_one_dataset", _TWO, "as ours_weighted, batches of one dataset each, which therefore have no entropy"
     ),
     *(
-        System(name, "wced", ("wced_batches", "mlm_batches"), _OURS, f"as ours, inputs {words}", peers=False)
+        _ours(name, ("wced_batches", "mlm_batches"), f"as ours, inputs {words}")
         for name, words in {
             "ours_informative": "of the most informative genes",
             "ours_left_out": "without one gene in a hundred",
@@ -120,23 +111,20 @@ SYSTEMS = (
         "tiledbsoma", "tiledbsoma", ("write_shards",), ("speed.generate",),
         "bare reading of the same ranges of X as Arrow tables; nothing is written", peers=False,
     ),
-    System(
-        "copy_floor", "numpy", BATCH_WORKS, _OURS,
+    _ours(
+        "copy_floor", BATCH_WORKS,
         "numpy.copyto of as many bytes as a batch of ours, from and to buffers larger than the last-level cache",
-        peers=False,
+        package="numpy",
     ),
 )  # fmt: skip
 
-COLLATOR = "finished by wced's own collator"
-"""Peers deliver raw counts only; what makes finished batches of them is the same for all."""
-
 
 def protocol_of(system: System, work: str) -> str:
-    """Return the settings of a system for one work."""
+    """Return the settings of a system for one work; peers deliver raw counts, which one collator finishes for all."""
     if work == "write_shards" and system.name == "annbatch":
         return "DatasetCollection.add_adatas from one h5ad instead of SOMA; shuffles and compresses"
     if work == "write_shards" and system.name == "ours":
         return "from a local SOMA, one shard after the other"
     if system.peers and work not in ("write_shards", "raw_batches"):
-        return f"{system.protocol}; {COLLATOR}"
+        return f"{system.protocol}; finished by wced's own collator"
     return system.protocol

@@ -1,15 +1,16 @@
-"""The works of the systems, in one form: an iterator of what each batch held, that can be timed."""
+"""The works of the systems as iterators over what each batch held, and what is measured of them."""
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
+from itertools import count, islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
+from scipy import sparse, stats
 
 from speed.machine import last_level_cache
 from speed.systems import BATCH_SIZE, INPUTS, ORDERS
@@ -21,7 +22,13 @@ from wced.shards.input_genes import InputGenes, gene_choice
 if TYPE_CHECKING:
     import torch
 
+    from wced.shards.batches import BatchLoader
+
+    Batches = Iterable[dict[str, torch.Tensor]]
+
 SEED = 0
+IDENTITIES = 1000
+"""Batches of a repeat whose entropy is computed: enough for a mean, and bounded in memory."""
 
 
 class Done(NamedTuple):
@@ -29,20 +36,82 @@ class Done(NamedTuple):
 
     cells: int
     tokens: int
-    """Positions of its sequences, padding left out; expressed genes where there are no sequences."""
+    """Positions of its sequences without padding; expressed genes if there are no sequences."""
     soma_joinid: np.ndarray | None
-    """Identity of its cells, where they matter."""
+    """Ids of its cells, if they matter."""
     counts: Callable[[], np.ndarray] | None = None
-    """Molecules of each cell as delivered: what the batch is checked by, outside the timed part."""
+    """Returns the molecules of each cell, to check the batch outside the timed part."""
 
 
 @dataclass(frozen=True)
 class Work:
     """Something to time."""
 
-    epoch: Callable[[], Iterator[Done]]
+    epoch: Callable[[], Iterable[Done]]
     unit: int | None
-    """Timing ends after a multiple of so many cells (what one refill of a buffer delivers), or only with an epoch."""
+    """Timing ends after a multiple of so many cells (one refill of a buffer); None: only with an epoch."""
+
+
+def timed(work: Work, seconds: float) -> dict[str, Any]:
+    """Do a work for at least some seconds, until the next multiple of its unit or the end of an epoch.
+
+    Returns `cells`, `tokens`, `seconds`, and as `identities` the soma_joinids of the first `IDENTITIES` batches.
+    """
+    cells = tokens = 0
+    identities: list[np.ndarray] = []
+    over = False
+    start = time.perf_counter()
+    while not over:
+        for done in work.epoch():
+            cells += done.cells
+            tokens += done.tokens
+            if len(identities) < IDENTITIES and done.soma_joinid is not None:
+                identities.append(done.soma_joinid.copy())  # the original may keep more alive
+            if work.unit and cells % work.unit == 0 and time.perf_counter() - start >= seconds:
+                break
+        over = time.perf_counter() - start >= seconds
+    return {"cells": cells, "tokens": tokens, "seconds": time.perf_counter() - start, "identities": identities}
+
+
+def check_counts(work: Work, data: Path) -> None:
+    """Raise ValueError if the first batch of raw counts has other molecules than its cells."""
+    done = next(iter(work.epoch()))
+    if done.counts is not None:
+        expected = np.load(data / "raw_sum.npy")[done.soma_joinid]
+        if not np.array_equal(done.counts().astype(np.float64), expected):
+            raise ValueError("it delivers other counts than the cells have")
+
+
+def entropy(classes: np.ndarray) -> float:
+    """Return the Shannon entropy of the classes of some cells in bits."""
+    _, counts = np.unique(classes, return_counts=True)
+    return float(stats.entropy(counts, base=2)) + 0.0  # 0, not -0, for a single class
+
+
+def mean_entropies(batches: Sequence[np.ndarray], dataset: np.ndarray) -> tuple[float, float]:
+    """Return the mean entropy of some batches in bits, and the expectation for a full shuffle at their sizes.
+
+    `batches` has the dataset of every cell of each batch, `dataset` that of every cell of the corpus; no batch gives
+    NaN.
+    """
+    if not batches:
+        return float("nan"), float("nan")
+    expected = {size: full_shuffle_entropy(dataset, size) for size in {len(batch) for batch in batches}}
+    pairs = [(entropy(batch), expected[len(batch)]) for batch in batches]
+    return tuple(np.mean(pairs, axis=0).tolist())
+
+
+def full_shuffle_entropy(dataset: np.ndarray, batch_size: int) -> float:
+    """Return the expected entropy in bits of `batch_size` cells sampled from all cells without replacement.
+
+    Each dataset's number k in a batch is hypergeometric, so the expectation is the sum over datasets and k of
+    P(k) · -(k/n) log2(k/n): exact, no simulation.
+    """
+    _, sizes = np.unique(dataset, return_counts=True)
+    k = np.arange(1, batch_size + 1)
+    probability = stats.hypergeom.pmf(k[None, :], len(dataset), sizes[:, None], batch_size)
+    share = k / batch_size
+    return float(-(probability * (share * np.log2(share))[None, :]).sum())
 
 
 def encoding(work: str, length: int) -> Encoding | None:
@@ -70,8 +139,14 @@ def _dense(batch: "dict[str, torch.Tensor]", n_genes: int, device: str) -> "torc
     return dense
 
 
-def _finished(batches: "Iterator[dict[str, torch.Tensor]]", n_genes: int | None, device: str) -> Iterator[Done]:
-    """Count finished batches; where `n_genes` is given, each gets the dense form of its target."""
+def _raw(batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Iterator[Done]:
+    """Count batches of raw counts: offsets of the cells, counts, and ids of the cells."""
+    for offsets, counts, joinids in batches:
+        yield Done(len(joinids), len(counts), joinids, lambda a=counts, b=offsets: np.add.reduceat(a, b[:-1]))
+
+
+def _finished(batches: "Batches", n_genes: int | None, device: str) -> Iterator[Done]:
+    """Count finished batches, after adding the dense target unless `n_genes` is None."""
     for batch in batches:
         if n_genes is not None:
             batch["target"] = _dense(batch, n_genes, device)
@@ -79,29 +154,24 @@ def _finished(batches: "Iterator[dict[str, torch.Tensor]]", n_genes: int | None,
 
 
 def peer(system: str, work: str, length: int, data: Path, device: str) -> Work:
-    """Return a batch work of another loader: its raw counts, finished by our collator where the work asks for that."""
+    """Return a batch work of another loader: its raw counts, finished by our collator if the work needs that."""
     from speed.loaders import OPEN
 
     epoch, unit = OPEN[system](data, SEED)
     if work == "raw_batches":
-
-        def raw() -> Iterator[Done]:
-            for indptr, _, counts, joinids in epoch():
-                yield Done(len(joinids), len(counts), joinids, lambda a=counts, b=indptr: np.add.reduceat(a, b[:-1]))
-
-        return Work(raw, unit)
+        return Work(lambda: _raw((indptr, counts, joinids) for indptr, _, counts, joinids in epoch()), unit)
 
     from wced.shards.batches import to_tensors
 
     dataset_of_cell, how = np.load(data / "dataset.npy"), encoding(work, length)
     n_genes = json.loads((data / "data.json").read_text())["genes"]
     measured_dv, dtype = np.ones((int(dataset_of_cell.max()) + 1, n_genes), bool), id_dtype(n_genes)
-    epochs = iter(range(2**31))
+    epochs = count()
 
-    def finished() -> "Iterator[dict[str, torch.Tensor]]":
+    def finished() -> "Batches":
         number = next(epochs)
         for indptr, indices, counts, joinids in epoch():
-            # The columns of the files are the vocabulary, so nothing is looked up, only narrowed.
+            # The columns of the files are the vocabulary, so ids are only narrowed.
             cells = RaggedCells(
                 offsets=indptr.astype(np.int64), gene=indices.astype(dtype), count=counts.astype(np.uint32),
                 soma_joinid=joinids, dataset=dataset_of_cell[joinids], labels=np.zeros((len(joinids), 0), np.int32),
@@ -111,8 +181,10 @@ def peer(system: str, work: str, length: int, data: Path, device: str) -> Work:
     return Work(lambda: _finished(finished(), n_genes if work.endswith("dense") else None, device), unit)
 
 
-def ours(work: str, length: int, shards: Path, device: str, workers: int, order: Order, inputs: dict[str, Any]) -> Work:
-    """Return a batch work of our own loader; `inputs` changes its config section `input`."""
+def _loader(
+    work: str, length: int, shards: Path, workers: int, order: Order, inputs: dict[str, Any]
+) -> "tuple[BatchLoader, int]":
+    """Return our loader and the size of its vocabulary; `inputs` changes its config section `input`."""
     from wced.shards.batches import BatchDataset, BatchLoader
     from wced.shards.reader import ShardSet
 
@@ -124,35 +196,25 @@ def ours(work: str, length: int, shards: Path, device: str, workers: int, order:
     dataset = BatchDataset(
         opened, "train", how, batch_size=BATCH_SIZE, order=order, training=True, seed=SEED, choice=choice
     )
-    loader = BatchLoader(dataset, workers=workers)
+    return BatchLoader(dataset, workers=workers), genes
+
+
+def ours(work: str, length: int, shards: Path, device: str, workers: int, order: Order, inputs: dict[str, Any]) -> Work:
+    """Return a batch work of our own loader; `inputs` changes its config section `input`."""
+    loader, genes = _loader(work, length, shards, workers, order, inputs)
     if work == "raw_batches":
-
-        def raw() -> Iterator[Done]:
-            for batch in loader:
-                count, offsets = batch["count"].numpy(), batch["offsets"].numpy()
-                yield Done(
-                    len(offsets) - 1, len(count), batch["soma_joinid"].numpy(),
-                    lambda a=count, b=offsets: np.add.reduceat(a, b[:-1]),
-                )  # fmt: skip
-
-        return Work(raw, None)
-    n_genes = len(opened.vocabulary) if work.endswith("dense") else None
-    return Work(lambda: _finished(iter(loader), n_genes, device), None)
+        names = ("offsets", "count", "soma_joinid")
+        return Work(lambda: _raw(tuple(batch[name].numpy() for name in names) for batch in loader), None)
+    return Work(lambda: _finished(loader, genes if work.endswith("dense") else None, device), None)
 
 
-def copy_floor(work: str, length: int, shards: Path, device: str) -> Work:
+def copy_floor(work: str, length: int, shards: Path) -> Work:
     """Return the copying of as many bytes as our batches have, between buffers of four times the last-level cache."""
-    from wced.shards.batches import BatchDataset, BatchLoader
-    from wced.shards.reader import ShardSet
-
-    opened = ShardSet(shards)
-    dataset = BatchDataset(
-        opened, "train", encoding(work, length), batch_size=BATCH_SIZE, order=Order(), training=True, seed=SEED
-    )
+    loader, genes = _loader(work, length, shards, 0, Order(), {})
     n_bytes = cells = tokens = 0
-    for batch in islice(BatchLoader(dataset), 64):
+    for batch in islice(loader, 64):
         if work.endswith("dense"):
-            batch["target"] = _dense(batch, len(opened.vocabulary), "cpu")
+            batch["target"] = _dense(batch, genes, "cpu")
         n_bytes += sum(tensor.nbytes for tensor in batch.values())
         cells += len(batch["soma_joinid"])
         tokens += len(batch["gene"]) if work == "raw_batches" else int(batch["length"].sum())
@@ -202,11 +264,10 @@ def read_soma(data: Path) -> Work:
     from wced.shards.write import shard_bounds
 
     nonzeros = pd.read_parquet(data / "cells.parquet", columns=["nnz"])["nnz"].to_numpy()
-    collection = open_collection(data / "census")  # it closes what it holds when it is forgotten
-    bounds = shard_bounds(nonzeros, SHARDS)
+    collection = open_collection(data / "census")
     ranges = [
         slice(int(first + start), int(first + stop) - 1)
-        for first, last in pairwise(bounds)
+        for first, last in pairwise(shard_bounds(nonzeros, SHARDS))
         for start, stop in pairwise(batch_bounds(nonzeros[first:last], Shards().batch_cells))
     ]
 
@@ -223,28 +284,24 @@ def write_annbatch(data: Path) -> Work:
     """Return the writing of annbatch's store."""
     from speed import loaders
 
-    cells = len(np.load(data / "dataset.npy"))
-    tokens = int(np.load(data / "nnz.npy").sum())
+    nonzeros = np.load(data / "nnz.npy")
 
     def epoch() -> Iterator[Done]:
         with tempfile.TemporaryDirectory(dir=data.parent, prefix=".annbatch.") as folder:
             loaders.write_annbatch(data, Path(folder), SEED)
-        yield Done(cells, tokens, None)
+        yield Done(len(nonzeros), int(nonzeros.sum()), None)
 
     return Work(epoch, None)
 
 
 def open_work(job: dict[str, Any]) -> Work:
     """Return the work of a job: system, work, length, data, device and workers."""
-    system, work, data = job["system"], job["work"], Path(job["data"])
+    system, work, length, data, device = job["system"], job["work"], job["length"], Path(job["data"]), job["device"]
     if work == "write_shards":
         return {"ours": write_ours, "tiledbsoma": read_soma, "annbatch": write_annbatch}[system](data)
-    arguments = (work, job["length"])
     if system == "copy_floor":
-        return copy_floor(*arguments, data / "shards", job["device"])
+        return copy_floor(work, length, data / "shards")
     if system.startswith("ours"):
         shards = data / ("shards_4x" if system == "ours_4x_cells" else "shards")
-        return ours(
-            *arguments, shards, job["device"], job["workers"], ORDERS.get(system, Order()), INPUTS.get(system, {})
-        )
-    return peer(system, *arguments, data, job["device"])
+        return ours(work, length, shards, device, job["workers"], ORDERS.get(system, Order()), INPUTS.get(system, {}))
+    return peer(system, work, length, data, device)

@@ -22,7 +22,7 @@ from hard.running import (
     unfinished,
     write_config,
 )
-from wced.report.timings import timings
+from wced.report.records import timings
 
 KILLS = 20
 START = 1.0

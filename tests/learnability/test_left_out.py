@@ -15,8 +15,7 @@ from wced.config.pretraining import Pretraining
 from wced.learnability.figures import save_figures
 from wced.learnability.genes import left_out
 from wced.pretraining.train import pretrain
-from wced.report.gene_answers import answers
-from wced.report.genes import render
+from wced.report.genes import answers, render
 
 REASON = "left out of the input of {}: mitochondrial"
 

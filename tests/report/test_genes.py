@@ -1,45 +1,62 @@
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
 from learnability.conftest import SECTION, analysed
+from learnability.simulated import annotation, write_checkpoint
 from wced.learnability.figures import figure_names, save_figures
 from wced.learnability.genes import told_depth
-from wced.report.gene_answers import answers, differences
-from wced.report.genes import render
+from wced.report.genes import _search_data, answers, differences, render
 
 
 @pytest.fixture(scope="module")
-def page(found, tmp_path_factory):
+def checkpoints(tmp_path_factory):
+    """Folder of two checkpoints, and the annotation of their genes."""
+    folder, genes = tmp_path_factory.mktemp("checkpoints"), annotation(3000)
+    identity = genes.index[genes["program"] == "identity"].to_numpy()
+    write_checkpoint(folder / "w", genes, winners=identity[:50], strength=8)
+    write_checkpoint(folder / "m", genes, winners=identity[10:60], strength=8, decoder="mlm", cells=2000)
+    return folder, genes
+
+
+@pytest.fixture(scope="module")
+def analysis(checkpoints):
+    return analysed(*checkpoints, ["w", "m"])
+
+
+@pytest.fixture(scope="module")
+def figures(analysis, tmp_path_factory):
     folder = tmp_path_factory.mktemp("figures")
-    save_figures(found, SECTION, folder)
-    return folder, render(found, SECTION, folder, "demo", figures_link="../f", tables_link="../tables")
+    save_figures(analysis, SECTION, folder)
+    return folder
 
 
-def test_figures_have_all_their_files_and_equal_bytes(found, page, tmp_path):
-    folder, _ = page
-    names = figure_names(found.models)
-    assert {path.name for path in folder.iterdir()} == {
-        f"{name}.{end}" for name in names for end in ("svg", "pdf", "tsv", "md")
-    }
-    save_figures(found, SECTION, tmp_path)
-    for path in folder.iterdir():
-        assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
+@pytest.fixture(scope="module")
+def page(analysis, figures):
+    return render(analysis, SECTION, figures, "demo", figures_link="../f", tables_link="../tables")
+
+
+def test_figures_have_all_their_files_and_equal_bytes(analysis, figures, tmp_path):
+    names = figure_names(analysis.models)
+    files = {f"{name}.{end}" for name in names for end in ("svg", "pdf", "tsv", "md")}
+    assert {path.name for path in figures.iterdir()} == files
+    save_figures(analysis, SECTION, tmp_path)
+    for name in files:
+        assert (figures / name).read_bytes() == (tmp_path / name).read_bytes(), name
 
 
 def test_page_loads_nothing_and_links_to_tables_and_figures(page):
-    _, html = page
-    assert not re.search(r'(src|href)="(https?:)?//', html) and "@import" not in html
-    assert 'href="../tables/gene_learnability.tsv"' in html and 'href="../f/winners.pdf"' in html
-    assert html.count("<img ") == 6
+    assert not re.search(r'(src|href)="(https?:)?//', page) and "@import" not in page
+    assert 'href="../tables/gene_learnability.tsv"' in page and 'href="../f/winners.pdf"' in page
+    assert page.count("<img ") == 6
 
 
-def test_page_says_whose_decoder_was_told_the_depth(found, page, tmp_path):
-    folder, html = page
-    assert "Told the depth" not in html
-    told = render(found, SECTION, folder, "demo", figures_link="../f", tables_link="../tables", deep=["w"])
-    assert "the decoder of w was told the total count" in told
+def test_page_names_the_decoders_that_have_the_depth(analysis, figures, page, tmp_path):
+    assert "Depth is an input" not in page
+    deep = render(analysis, SECTION, figures, "demo", figures_link="../f", tables_link="../tables", deep=["w"])
+    assert "the decoder of w was told the total count" in deep
     (tmp_path / "model").mkdir()
     for depth, known in ((None, False), ({"mean": 8.0, "sd": 1.0}, True)):
         (tmp_path / "model" / "config.json").write_text(json.dumps({"decoder_depth": depth}))
@@ -47,46 +64,37 @@ def test_page_says_whose_decoder_was_told_the_depth(found, page, tmp_path):
     assert not told_depth(tmp_path / "elsewhere")
 
 
-def test_search_knows_every_gene(found, page):
-    _, html = page
-    data = json.loads(re.search(r'id="genes-data">(.*?)</script>', html, re.DOTALL)[1])
+def test_search_has_every_gene(analysis, page):
+    data = json.loads(re.search(r'id="genes-data">(.*?)</script>', page, re.DOTALL)[1])
     assert len(data["genes"]) == 3000 and data["models"] == ["w", "m"]
-    table = found.tables["gene_learnability"].set_index(["checkpoint", "gene_id"])
+    table = analysis.tables["gene_learnability"].set_index(["checkpoint", "gene_id"])
     for gene, symbol, family, program, models in data["genes"][::500]:
-        it = table.loc[("w", gene)]
-        assert (symbol, data["families"][family], data["programs"][program]) == (
-            it["gene_symbol"], it["family"], it["program"],
-        )  # fmt: skip
-        assert models[0][0] == it["n_nonzero"] and data["calls"][models[0][8]] == it["call"]
-        assert (models[0][7] is None) == (it["call"] == "not judged") and models[0][10] == it["reason"]
+        row, numbers = table.loc[("w", gene)], models[0]
+        labels = (symbol, data["families"][family], data["programs"][program])
+        assert labels == (row["gene_symbol"], row["family"], row["program"])
+        assert numbers[0] == row["n_nonzero"] and data["calls"][numbers[8]] == row["call"]
+        assert (numbers[7] is None) == (row["call"] == "not judged") and numbers[10] == row["reason"]
 
 
-def test_sentences_have_the_numbers_of_the_run_and_of_the_paper(found):
-    (name, sentences), *_ = answers(found, SECTION)
+def test_sentences_have_the_numbers_of_the_run_and_of_the_paper(analysis):
+    (name, sentences), *_ = answers(analysis, SECTION)
     text = " ".join(sentences)
-    winners = int((found.tables["gene_learnability"].query("checkpoint == 'w'")["call"] == "winner").sum())
+    winners = int((analysis.tables["gene_learnability"].query("checkpoint == 'w'")["call"] == "winner").sum())
     assert name == "w" and f"{winners} (" in text and "paper: 909" in text and "paper: under 2%" in text
     assert "Identity genes are more often winners than unassigned genes" in text and "The paper: 2.36." in text
-    pair = dict(answers(found, SECTION))["w and m"]
-    assert "are judged by both" in pair[0]
+    assert "are judged by both" in dict(answers(analysis, SECTION))["w and m"][0]
 
 
-def test_proxies_and_missing_annotation_are_said(found, two_models):
-    from dataclasses import replace
+def test_proxies_and_missing_annotation_are_named(analysis, checkpoints):
+    def sentences(analysis, start):
+        return [sentence for sentence in differences(analysis, SECTION) if sentence.startswith(start)]
 
-    proxied = replace(found, proxies="housekeeping")
-    assert any(
-        sentence.startswith("Proxy:") and "housekeeping" in sentence for sentence in differences(proxied, SECTION)
-    )
-    assert not any(sentence.startswith("Proxy:") for sentence in differences(found, SECTION))
-    folder, _, _ = two_models
-    bare = analysed(folder, None, ["w"])
-    assert any(sentence.startswith("Not annotated: 3,000 of 3,000") for sentence in differences(bare, SECTION))
+    assert "housekeeping" in sentences(replace(analysis, proxies="housekeeping"), "Proxy:")[0]
+    assert not sentences(analysis, "Proxy:")
+    assert sentences(analysed(checkpoints[0], None, ["w"]), "Not annotated: 3,000 of 3,000")
 
 
 def test_a_run_without_reliable_genes_has_figures_and_a_page(tmp_path):
-    from learnability.simulated import annotation, write_checkpoint
-
     for name in ("w", "m"):
         write_checkpoint(tmp_path / name, annotation(40), cells=64, seed=len(name))
     few = analysed(tmp_path, annotation(40), ["w", "m"])
@@ -95,11 +103,7 @@ def test_a_run_without_reliable_genes_has_figures_and_a_page(tmp_path):
     assert "0 of 40 genes are reliable" in html and "Few genes" in html
 
 
-def test_no_symbol_ends_the_script(found):
-    from dataclasses import replace
-
-    from wced.report.genes import _search_data
-
-    genes = found.tables["gene_learnability"].head(1).assign(gene_symbol="</script><b>")
-    data = _search_data(replace(found, tables={**found.tables, "gene_learnability": genes}))
+def test_no_symbol_ends_the_script(analysis):
+    genes = analysis.tables["gene_learnability"].head(1).assign(gene_symbol="</script><b>")
+    data = _search_data(replace(analysis, tables={**analysis.tables, "gene_learnability": genes}))
     assert "</" not in data and json.loads(data)["genes"][0][1] == "</script><b>"

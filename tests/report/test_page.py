@@ -12,7 +12,6 @@ from wced import tables
 from wced.config import check
 from wced.errors import WcedError
 from wced.report.page import render
-from wced.report.results import read_results
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +57,7 @@ class Reader(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def test_page_is_whole_html_that_loads_nothing(page):
+def test_page_is_whole_html_that_loads_nothing_and_escapes_labels(page):
     reader = Reader(page)
     assert not reader.open
     assert not [tag for tag, _ in reader.tags if tag in ("iframe", "object", "embed", "base")]
@@ -67,25 +66,25 @@ def test_page_is_whole_html_that_loads_nothing(page):
     assert [attributes["href"] for attributes in reader.all("link")] == ["data:,"]
     own = re.sub(r'"data:image[^"]*"', "", page)
     assert "@import" not in own and "url(" not in own
+    assert EVIL not in page and page.count("&lt;script&gt;") >= 3
 
 
-def test_every_link_has_its_place_or_its_file(results, page):
+def test_every_link_has_its_id_or_its_file(results, page):
     reader = Reader(page)
-    places = [attributes["id"] for _, attributes in reader.tags if "id" in attributes]
-    assert len(places) == len(set(places))
+    ids = [attributes["id"] for _, attributes in reader.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
     links = {attributes["href"] for attributes in reader.all("a")}
-    assert {link[1:] for link in links if link.startswith("#")} <= set(places)
+    assert {link[1:] for link in links if link.startswith("#")} <= set(ids)
     beside = {link for link in links if not link.startswith("#")} - {"genes.html"}
     there = {path for path in beside if (results / "report" / path).exists()}
-    # Of the figures that this test makes up only two files are there.
-    assert all(
-        re.search(r"(flow|pareto|ablation|winners|programs|dynamics)\.(pdf|tsv)$", path) for path in beside - there
-    )
+    # The made-up figures have only two of their files.
+    made_up = re.compile(r"(flow|pareto|ablation|winners|programs|dynamics)\.(pdf|tsv)$")
+    assert all(made_up.search(path) for path in beside - there)
     for name in ("figures/losses.pdf", "figures/umap_held_batch.tsv", "tables/timings.tsv", "ablation/ablation.svg"):
         assert any(path.endswith(name) for path in there), name
 
 
-def test_headings_are_in_order_and_what_scrolls_can_be_reached(page):
+def test_headings_are_in_order_and_scrolling_boxes_can_be_reached(page):
     reader = Reader(page)
     assert reader.headings[0] == 1 and reader.headings.count(1) == 1
     assert all(below <= above + 1 for above, below in zip(reader.headings, reader.headings[1:], strict=False))
@@ -96,41 +95,18 @@ def test_headings_are_in_order_and_what_scrolls_can_be_reached(page):
     assert all(attributes.get("scope") in ("col", "row") for attributes in reader.all("th"))
 
 
-def test_labels_are_escaped(page):
-    assert EVIL not in page
-    assert page.count("&lt;script&gt;") >= 3
+TABLES = {
+    "datasets": "title of held", "harmonised": "cells dropped filter", "corpus-dataset": "unknown in validation",
+    "qc-rules": "777", "sampling": "120", "split-units": "within 3 types", "shards": "5ad5ad", "checkpoints": "54,321",
+    "models": "leakage", "leakage": "543", "zero-shot-integration-1": "AvgBatch", "czi-1": "F1, logistic",
+    "zero-shot-annotation-1": "Lineage known", "ranking": "0.444", "comparisons": "0.457", "ablation-effects": "0.346",
+    "ablation": "objective=WCED", "learnability-summary": "median rescaled mae", "learnability": "improvement",
+    "timings": "max rss mb", "origins": "c0ffee", "outputs": "tables/leakage.tsv", "packages": "9.8, 9.9",
+    "skipped": "nowhere_to_be_found", "missing": "no ontology head",
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("table", "expected"),
-    [
-        ("datasets", "title of held"),
-        ("harmonised", "cells dropped filter"),
-        ("corpus-dataset", "unknown in validation"),
-        ("qc-rules", "777"),
-        ("sampling", "120"),
-        ("split-units", "within 3 types"),
-        ("shards", "5ad5ad"),
-        ("checkpoints", "54,321"),
-        ("models", "leakage"),
-        ("leakage", "543"),
-        ("zero-shot-integration-1", "AvgBatch"),
-        ("czi-1", "F1, logistic"),
-        ("zero-shot-annotation-1", "Lineage known"),
-        ("ranking", "0.444"),
-        ("comparisons", "0.457"),
-        ("ablation-effects", "0.346"),
-        ("ablation", "objective=WCED"),
-        ("learnability-summary", "median rescaled mae"),
-        ("learnability", "improvement"),
-        ("timings", "max rss mb"),
-        ("origins", "c0ffee"),
-        ("outputs", "tables/leakage.tsv"),
-        ("packages", "9.8, 9.9"),
-        ("skipped", "nowhere_to_be_found"),
-        ("missing", "no ontology head"),
-    ],
-)
+@pytest.mark.parametrize(("table", "expected"), TABLES.items())
 def test_each_stage_has_its_tables(page, table, expected):
     assert expected in Reader(page).tables[table]
 
@@ -139,7 +115,7 @@ def test_only_headline_metrics_over_all_datasets_are_ranked(page):
     assert "0.445" not in Reader(page).tables["ranking"] and "0.446" not in Reader(page).tables["ranking"]
 
 
-def test_figures_stand_in_the_page_with_captions_and_files(page):
+def test_figures_are_in_the_page_with_captions_and_files(page):
     alts = [attributes["alt"] for attributes in Reader(page).all("img")]
     expected = ["Counts, genes", "Losses", "UMAPs of held by cell type", "UMAPs of held by batch", "A flow", "A pareto",
                 "A ablation", "Gene errors", "A winners", "A programs", "A dynamics"]  # fmt: skip
@@ -150,7 +126,7 @@ def test_figures_stand_in_the_page_with_captions_and_files(page):
     assert 'width="120" height="40"' in page
 
 
-def test_the_text_says_what_was_done(page):
+def test_the_text_describes_the_run(page):
     assert "1,000 cells to train on and 190 to validate on, of 1,200." in page
     assert "Split by donor: corpus." in page
     assert "the best trained model is two (0.100), 0.100 WORSE than the best baseline, hvg (0.200)" in page
@@ -170,31 +146,31 @@ def test_the_first_paragraph_says_which_model_to_use(page):
     ]
     # Untrained is the mean over two seeds, and hvg has no head.
     first = "Training did not make one clearly better than untrained weights (untrained), by "
-    assert all(said.startswith(first) for _, said in uses)
+    assert all(text.startswith(first) for _, text in uses)
     hvg = "Use hvg (no pretraining): better than two, the best model trained here, by "
     two = "Use two: better than untrained (no pretraining), by "
-    assert all(use in said for (_, said), use in zip(uses, (hvg, two, hvg), strict=True))
+    assert all(use in text for (_, text), use in zip(uses, (hvg, two, hvg), strict=True))
 
 
-def test_seeds_of_untrained_weights_are_one_row_that_says_so(page):
+def test_seeds_of_untrained_weights_are_one_row_with_a_note(page):
     scores = Reader(page).tables["zero-shot-integration-1"]
     assert "untrained_1" not in scores and "0.040 0.020 to 0.060" in scores
-    assert "mean over 2 draws of fresh weights (seeds 0, 1)" in page
+    assert "mean over 2 samples of untrained weights (seeds 0, 1)" in page
 
 
-def test_published_numbers_stand_below_those_of_the_run(results, tmp_path):
+def test_published_numbers_are_below_those_of_the_run(results, tmp_path):
     row = {"table": "Table 6", "task": "zero_shot_integration", "dataset": "held", "model": "Paper's", "value": 0.987}
     published = pd.DataFrame([row | {"metric": "avg_bio", "protocol": "zero-shot", "note": ""}])
     tables.write(published, tables.PUBLISHED, tmp_path / "table_6.tsv")
     run = check({**RUN, "report": {"published": str(tmp_path)}})
-    page = render(read_results(results, run), run)
+    page = render(results, run)
     assert re.search(r'<tr class="published"><th scope="row">Paper&#39;s \(published\)<sup>c</sup></th>.*0\.987', page)
     assert "<sup>c</sup> Table 6 of the paper: zero-shot." in page
 
 
 def test_a_run_without_benchmarks_and_ablation_has_a_page(results):
     run = check({**RUN, "benchmarks": {}, "ablation": None})
-    page = render(read_results(results, run), run)
+    page = render(results, run)
     assert "Zero-shot" not in page and "Comparisons" not in page and "Ablation" not in page
     assert "This run scores no benchmark." in page
     links = {attributes["href"] for attributes in Reader(page).all("a")}
@@ -209,17 +185,17 @@ def test_the_same_run_gives_the_same_bytes(results, page, tmp_path):
     for path in again:
         assert path.read_bytes() == (results / "report" / "figures" / path.name).read_bytes(), path.name
     run = check(RUN)
-    assert render(read_results(results, run), run) == page
+    assert render(results, run) == page
 
 
-def test_what_is_missing_is_named(results):
+def test_a_missing_file_is_named(results):
     run = check({**RUN, "embedding": {**RUN["embedding"], "datasets": ["held", "absent"]}})
     with pytest.raises(WcedError, match=r"absent\.h5ad: no such file; expected a harmonised"):
-        read_results(results, run)
+        render(results, run)
 
 
 def test_a_damaged_record_is_named(results, tmp_path):
     (tmp_path / "shards").mkdir()
     (tmp_path / "shards" / "index.json").write_text("{")
-    with pytest.raises(WcedError, match=r"index\.json: not JSON .* remove it"):
-        read_results(tmp_path, check(RUN))
+    with pytest.raises(WcedError, match=r"index\.json: not JSON .* delete it"):
+        render(tmp_path, check(RUN))

@@ -1,4 +1,4 @@
-"""Which model to use for what: sentences made from scores like those of the made-up run."""
+"""Which model to use for what: sentences from scores like those of the made-up run."""
 
 import pandas as pd
 import pytest
@@ -44,65 +44,57 @@ def scores(task, *metrics, datasets=("lung",), half=0.01, **values) -> dict[str,
     return {task: pd.DataFrame(rows)}
 
 
-def sentences(made, use, marks=None) -> list[str]:
-    said = recommendations(made, RUN, marks)
-    assert [bullet.partition(" (")[0] for bullet in said] == [use]
-    return next(iter(said.values()))
+def sentences(scores, use) -> list[str]:
+    uses = recommendations(scores, RUN)
+    assert [title.partition(" (")[0] for title in uses] == [use]
+    return next(iter(uses.values()))
 
 
 def integration(**values) -> list[str]:
     return sentences(scores("zero_shot_integration", "avg_bio", **values), CLUSTER)
 
 
-@pytest.mark.parametrize(
-    ("values", "said"),
-    [
-        pytest.param(
-            {"one": 0.5, "two": 0.6, "corpus_pca": 0.4},
-            "Use two: better than corpus_pca (no pretraining), by AvgBio (0.60, 0.59 to 0.61, against 0.40).",
-            id="better",
-        ),
-        pytest.param(
-            {"two": 0.5, "pca": 0.6, "corpus_pca": 0.55},
-            "Use pca (no pretraining; fitted on the scored cells, unlabelled): better than two, the best model trained "
-            "here, by AvgBio (0.60, 0.59 to 0.61, against 0.50).",
-            id="worse",
-        ),
-        pytest.param(
-            {"two": 0.5, "scgpt": 0.6, "corpus_pca": 0.4},
-            "Use scgpt (made elsewhere): better than two, the best model trained here, "
-            "by AvgBio (0.60, 0.59 to 0.61, against 0.50).",
-            id="external",
-        ),
-        pytest.param(
-            {"two": 0.5, "corpus_pca": 0.515},
-            "Use two or corpus_pca (no pretraining): neither is clearly better, "
-            "by AvgBio (0.50, 0.49 to 0.51, against 0.52).",
-            id="intervals overlap",
-        ),
-        pytest.param(
-            {"two": 0.5, "corpus_pca": 0.6, "half": NAN},
-            "Use two or corpus_pca (no pretraining): neither is clearly better, by AvgBio (0.50, against 0.60).",
-            id="no intervals",
-        ),
-        pytest.param(
-            {"two": 0.5},
-            "Use two: no model without pretraining was scored beside it, by AvgBio (0.50, 0.49 to 0.51).",
-            id="no baseline",
-        ),
-        pytest.param(
-            {"corpus_pca": 0.5},
-            "Use corpus_pca: no model trained here was scored beside it, by AvgBio (0.50, 0.49 to 0.51).",
-            id="no model",
-        ),
-    ],
-)
-def test_one_dataset_is_judged_by_the_intervals_of_its_scores(values, said):
-    assert integration(**values) == [said]
+ONE_DATASET = {
+    "better": (
+        {"one": 0.5, "two": 0.6, "corpus_pca": 0.4},
+        "Use two: better than corpus_pca (no pretraining), by AvgBio (0.60, 0.59 to 0.61, against 0.40).",
+    ),
+    "worse": (
+        {"two": 0.5, "pca": 0.6, "corpus_pca": 0.55},
+        "Use pca (no pretraining; fitted on the scored cells, unlabelled): better than two, the best model trained "
+        "here, by AvgBio (0.60, 0.59 to 0.61, against 0.50).",
+    ),
+    "external": (
+        {"two": 0.5, "scgpt": 0.6, "corpus_pca": 0.4},
+        "Use scgpt (made elsewhere): better than two, the best model trained here, "
+        "by AvgBio (0.60, 0.59 to 0.61, against 0.50).",
+    ),
+    "intervals overlap": (
+        {"two": 0.5, "corpus_pca": 0.515},
+        "Use two or corpus_pca (no pretraining): neither is clearly better, "
+        "by AvgBio (0.50, 0.49 to 0.51, against 0.52).",
+    ),
+    "no intervals": (
+        {"two": 0.5, "corpus_pca": 0.6, "half": NAN},
+        "Use two or corpus_pca (no pretraining): neither is clearly better, by AvgBio (0.50, against 0.60).",
+    ),
+    "no baseline": (
+        {"two": 0.5}, "Use two: no model without pretraining was scored beside it, by AvgBio (0.50, 0.49 to 0.51).",
+    ),
+    "no model": (
+        {"corpus_pca": 0.5},
+        "Use corpus_pca: no model trained here was scored beside it, by AvgBio (0.50, 0.49 to 0.51).",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("values", "expected"), ONE_DATASET.values(), ids=ONE_DATASET)
+def test_one_dataset_is_judged_by_the_intervals_of_its_scores(values, expected):
+    assert integration(**values) == [expected]
 
 
 @pytest.mark.parametrize(
-    ("start", "said"),
+    ("start", "expected"),
     [
         ({"one_step_0": 0.5, "untrained": 0.1}, "than its own weights before training (one_step_0), by AvgBio (0.50"),
         ({"one_step_0": 0.7, "untrained": 0.1}, "than its own weights before training (one_step_0), by AvgBio (0.50"),
@@ -110,57 +102,61 @@ def test_one_dataset_is_judged_by_the_intervals_of_its_scores(values, said):
     ],
     ids=["level", "below", "untrained"],
 )
-def test_training_that_did_not_help_is_said_first(start, said):
+def test_training_that_did_not_help_comes_first(start, expected):
     first, *_ = integration(one=0.5, two=0.6, pca=0.9, **start)
-    assert first.startswith("Training did not make one clearly better ") and said in first
+    assert first.startswith("Training did not make one clearly better ") and expected in first
 
 
 def test_training_that_helped_is_no_news_and_other_checkpoints_are_named_too():
-    made = integration(one=0.9, two=0.5, one_step_0=0.5, two_step_0=0.5, pca=0.7)
-    assert [text.startswith("Training did not make two clearly better") for text in made] == [True, False]
-    assert made[1].startswith("Use one: better than pca")
+    texts = integration(one=0.9, two=0.5, one_step_0=0.5, two_step_0=0.5, pca=0.7)
+    assert [text.startswith("Training did not make two clearly better") for text in texts] == [True, False]
+    assert texts[1].startswith("Use one: better than pca")
 
 
 @pytest.mark.parametrize(
-    ("one", "said"),
+    ("one", "expected"),
     [((0.8, 0.6), "better"), ((0.2, 0.1), "worse"), ((0.9, 0.2), "tie"), ((0.5, 0.4), "tie")],
     ids=["better", "worse", "one each", "equal"],
 )
 @pytest.mark.parametrize("order", [1, -1])
-def test_over_datasets_the_interval_of_the_difference_decides(one, said, order):
+def test_over_datasets_the_interval_of_the_difference_decides(one, expected, order):
     values = dict([("one", one), ("pca", (0.5, 0.4))][::order])
     (field,) = scores("zero_shot_integration", "avg_bio", datasets=DATASETS, half=0.5, **values).values()
     pair = differences(field).iloc[0]
     clear = pair["ci_low"] > 0 or pair["ci_high"] < 0
-    assert compared(field, "one", "pca") == said and clear == (said != "tie")
+    assert compared(field, "one", "pca") == expected and clear == (expected != "tie")
 
 
 def test_a_mean_names_its_datasets_and_those_that_leaked():
-    made = scores("zero_shot_integration", "avg_bio", datasets=DATASETS, one=(0.8, 0.6), two=(0.9, 0.1), pca=(0.5, 0.4))
-    ((bullet, said),) = recommendations(made, RUN, {"eye": "LEAKED", "lung": "development"}).items()
-    assert bullet == f"{CLUSTER} (mean over eye [LEAKED] and lung [development])"
-    assert said[0].startswith("Use one") and "by AvgBio (0.70, 0.61 to 0.79, against 0.45)" in said[0]
+    by_task = scores(
+        "zero_shot_integration", "avg_bio", datasets=DATASETS, one=(0.8, 0.6), two=(0.9, 0.1), pca=(0.5, 0.4)
+    )
+    ((title, texts),) = recommendations(by_task, RUN, {"eye": "LEAKED", "lung": "development"}).items()
+    assert title == f"{CLUSTER} (mean over eye [LEAKED] and lung [development])"
+    assert texts[0].startswith("Use one") and "by AvgBio (0.70, 0.61 to 0.79, against 0.45)" in texts[0]
 
 
 def test_a_model_that_lacks_a_dataset_is_not_recommended_and_a_dataset_that_all_lack_does_not_count():
-    made = scores("zero_shot_integration", "avg_bio", datasets=DATASETS, one=(0.8, 0.6), two=(0.9, 0.9), pca=(0.5, 0.4))
-    table, gap = made["zero_shot_integration"], [NAN, NAN, NAN, "no cells"]
+    by_task = scores(
+        "zero_shot_integration", "avg_bio", datasets=DATASETS, one=(0.8, 0.6), two=(0.9, 0.9), pca=(0.5, 0.4)
+    )
+    table, gap = by_task["zero_shot_integration"], [NAN, NAN, NAN, "no cells"]
     of_eye, columns = table["dataset"] == "eye", ["value", "ci_low", "ci_high", "reason"]
     table.loc[of_eye & (table["model"] == "two"), columns] = gap
-    assert sentences(made, CLUSTER)[0].startswith("Use one: better than pca")
+    assert sentences(by_task, CLUSTER)[0].startswith("Use one: better than pca")
     table.loc[of_eye, columns] = gap
-    ((bullet, (said,)),) = recommendations(made, RUN).items()
-    assert bullet == f"{CLUSTER} (on lung)" and said.startswith("Use two") and "(0.90, 0.89 to 0.91, against" in said
+    ((title, (text,)),) = recommendations(by_task, RUN).items()
+    assert title == f"{CLUSTER} (on lung)" and text.startswith("Use two") and "(0.90, 0.89 to 0.91, against" in text
     table[columns] = gap
-    assert recommendations(made, RUN) == {}
+    assert recommendations(by_task, RUN) == {}
 
 
 def test_measures_that_agree_share_a_sentence_and_others_come_first_in_theirs():
     good, bad = {"one": 0.8, "corpus_pca": 0.5}, {"one": 0.3, "corpus_pca": 0.5}
     parts = [scores("transfer", f"{name}_knn", **good) for name in ("accuracy", "macro_f1")]
     agree = {"transfer": pd.concat([part["transfer"] for part in parts])}
-    (said,) = sentences(agree, CARRY)
-    assert said.endswith(
+    (text,) = sentences(agree, CARRY)
+    assert text.endswith(
         "by accuracy of neighbours (0.80, 0.79 to 0.81, against 0.50) and macro F1 of neighbours (0.80, 0.79 to 0.81, "
         "against 0.50)."
     )
@@ -172,10 +168,12 @@ def test_measures_that_agree_share_a_sentence_and_others_come_first_in_theirs():
     assert second.endswith(" (0.50, 0.49 to 0.51, against 0.30).")
 
 
-def test_only_uses_whose_benchmark_ran_are_spoken_of():
-    made = scores("finetuned_annotation", "macro_f1_lora", one=0.8) | scores("czi_of_another_run", "macro_f1", one=0.5)
-    (said,) = sentences(made, TRAIN)
-    assert "macro F1 after fine-tuning (LoRA) (0.80" in said
+def test_only_uses_whose_benchmark_ran_are_named():
+    by_task = scores("finetuned_annotation", "macro_f1_lora", one=0.8) | scores(
+        "czi_of_another_run", "macro_f1", one=0.5
+    )
+    (text,) = sentences(by_task, TRAIN)
+    assert "macro F1 after fine-tuning (LoRA) (0.80" in text
     assert recommendations({}, RUN) == {}
 
 

@@ -6,8 +6,8 @@ from typer.testing import CliRunner
 
 from speed import page
 from speed.__main__ import app
-from speed.entropy import full_shuffle_entropy
 from speed.run import throughput
+from speed.works import full_shuffle_entropy
 from wced import tables
 from wced.errors import WcedError
 
@@ -46,9 +46,7 @@ def test_each_system_has_its_row(table):
     assert ours["peak_mb"] > ours["grown_mb"] > 0
     assert ours["ratio_of_ours"] == 1
     assert floor["ratio_of_ours"] == pytest.approx(ours["cells_per_second"] / floor["cells_per_second"], rel=1e-5)
-
-
-def test_a_system_without_an_environment_says_so(table):
+    # A system without an environment has the reason.
     assert "peers' environment" in table.loc["annbatch", "reason"]
     assert np.isnan(table.loc["annbatch", "cells_per_second"]) and table.loc["annbatch", "cells"] == 0
     assert (table["reason"] == "").tolist() == [True, False, True]
@@ -63,7 +61,7 @@ def test_entropy_is_beside_the_rate(folder, table):
     assert table.loc[["annbatch", "copy_floor"], "batch_entropy"].isna().all()
 
 
-def test_a_process_that_fails_says_why(folder, monkeypatch):
+def test_a_process_that_fails_has_the_reason(folder, monkeypatch):
     (folder / "broken").mkdir()
     (folder / "broken" / "data").symlink_to(folder / "data")
     monkeypatch.setattr("speed.run.write_data", lambda *_: None)
@@ -83,7 +81,7 @@ def test_a_process_that_fails_says_why(folder, monkeypatch):
     ],
     ids=["system", "work"],
 )
-def test_what_is_not_there_cannot_be_measured(tmp_path, options, message):
+def test_unknown_systems_and_works_are_refused(tmp_path, options, message):
     with pytest.raises(WcedError, match=message):
         throughput(
             tmp_path / "t.tsv", tmp_path, cells=1, repeats=1, seconds=0, seed=0, peers_python="none", **options

@@ -15,7 +15,7 @@ from clouds import job
 from generated import write_generated_run
 from speed import speedrun_training
 from speed.__main__ import app
-from speed.speedrun_figure import figure
+from speed.speedrun import figure
 from speed.speedrun_scores import Scorer, scored_datasets
 from speed.speedrun_training import learning_rate, train
 from wced import h5ad, tables
@@ -49,12 +49,10 @@ def settings(**changes):
         "batch_size": 64,
         "optimiser": {"learning_rate": 5e-3, "warmup_steps": 2, "schedule": "cosine", "final_fraction": 0.0},
     }
-    model = {
-        "hidden_size": 16, "layers": 1, "heads": 2, "intermediate_size": 16, "value_frequencies": 4,
-        "decoder_width": 16,
-    }  # fmt: skip
+    model = {"hidden_size": 16, "layers": 1, "heads": 2, "intermediate_size": 16, "value_frequencies": 4}
     checkpoint |= changes.pop("checkpoint", {})
-    recipe = {"model": model, "checkpoints": {"quick": checkpoint}, "precision": "32-true"} | changes.pop("recipe", {})
+    recipe = {"model": model | {"decoder_width": 16}, "checkpoints": {"quick": checkpoint}, "precision": "32-true"}
+    recipe |= changes.pop("recipe", {})
     return {
         "recipe": recipe, "minutes": [0.1, 0.6], "seeds": [4], "validation": ["blood_symbols"], "neighbours": 5,
         "folds": 2, "min_class_size": 4, "n_top_genes": 100, "n_components": 5,
@@ -66,7 +64,7 @@ def section(**changes):
 
 
 class FakeClock:
-    """A second passes each time one looks at it."""
+    """A second passes each time it is read."""
 
     def __init__(self):
         self.seconds = count(100)
@@ -78,9 +76,7 @@ class FakeClock:
 
 @pytest.fixture
 def clock(monkeypatch):
-    fake = FakeClock()
-    monkeypatch.setattr(speedrun_training, "perf_counter", fake)
-    return fake
+    monkeypatch.setattr(speedrun_training, "perf_counter", FakeClock())
 
 
 @pytest.fixture(scope="module")
@@ -93,95 +89,88 @@ def rows(made):
     return read_datasets(made.run.sources.table)
 
 
-def run(made, output, given, *words):
+def run(made, output, settings, *flags):
     path = output.with_suffix(".yaml")
-    path.write_text(yaml.safe_dump({"run": "other", "speedrun": given}))
-    done = CliRunner().invoke(
-        app,
-        [
-            "speedrun", "--index", str(made.shards / "index.json"), "--sources", str(made.held_out.parent),
-            "--config", str(path), "--table", made.run.sources.table, "--output", str(output), *words,
-        ],
-        catch_exceptions=False,
-    )  # fmt: skip
+    path.write_text(yaml.safe_dump({"run": "other", "speedrun": settings}))
+    options = ["speedrun", "--index", made.shards / "index.json", "--sources", made.held_out.parent]
+    options += ["--config", path, "--table", made.run.sources.table, "--output", output, *flags]
+    done = CliRunner().invoke(app, list(map(str, options)), catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.output
 
 
 @pytest.fixture(scope="module")
 def finished(made, tmp_path_factory):
-    """Two seeds on development data, by the fake clock; the held-out dataset is in the section but not asked for."""
+    """Two seeds on development data, by the fake clock; the held-out dataset of the section is not scored."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(speedrun_training, "perf_counter", FakeClock())
         output = tmp_path_factory.mktemp("speedrun") / "development"
-        said = run(made, output, settings(datasets=["held_blood"], seeds=[4, 5], minutes=[0.1, 1.5]))
-    return output, tables.read(tables.SPEEDRUN, output / "curve.tsv"), said
+        log = run(made, output, settings(datasets=["held_blood"], seeds=[4, 5], minutes=[0.1, 1.5]))
+    return output, tables.read(tables.SPEEDRUN, output / "curve.tsv"), log
 
 
 def test_the_curve_has_every_model_at_its_minutes(finished):
     _, curve, _ = finished
     assert set(curve["recipe"]) == {"quick"} and set(curve["dataset"]) == {"validation_blood_symbols"}
     assert set(curve["role"]) == {"development"}
-    found = set(curve[["model", "seed", "minutes"]].itertuples(index=False, name=None))
-    ways = {("untrained", seed, 0.0) for seed in (4, 5)} | {("recipe", s, m) for s in (4, 5) for m in (0.1, 1.5)}
-    assert found == ways | {(baseline, 4, 0.0) for baseline in ("hvg", "pca", "corpus_pca")}
     metrics = curve.groupby(["model", "seed", "minutes"])["metric"].agg(set)
-    assert all({"avg_bio", "avg_batch", "macro_f1", "accuracy"} <= found for found in metrics)
+    trained = {("untrained", seed, 0.0) for seed in (4, 5)} | {("recipe", s, m) for s in (4, 5) for m in (0.1, 1.5)}
+    assert set(metrics.index) == trained | {(baseline, 4, 0.0) for baseline in ("hvg", "pca", "corpus_pca")}
+    assert all({"avg_bio", "avg_batch", "macro_f1", "accuracy"} <= names for names in metrics)
     assert curve.loc[curve["metric"] == "avg_bio", "value"].between(0, 1).all()
 
 
-def test_the_curve_tells_of_the_training(shards, finished):
-    output, curve, said = finished
+def test_the_curve_has_facts_of_the_training(shards, finished):
+    output, curve, log = finished
     recipe = curve[(curve["model"] == "recipe") & (curve["metric"] == "avg_bio")]
     per_seed = recipe.groupby("seed")
     assert (per_seed["steps"].diff().dropna() > 0).all() and (per_seed["loss"].diff().dropna() < 0).all()
     # Epochs follow one another until the time is over.
     assert (per_seed["cells_seen"].max() > 2 * shards.count("train")).all()
-    assert recipe["cells_per_second"].to_numpy() == pytest.approx(
-        recipe["cells_seen"] / (60 * recipe["minutes"]), rel=0.5
-    )
+    rate = recipe["cells_seen"] / (60 * recipe["minutes"])
+    assert recipe["cells_per_second"].to_numpy() == pytest.approx(rate, rel=0.5)
     still = curve[curve["model"] != "recipe"]
     assert still["loss"].isna().all() and (still["steps"] == 0).all() and (still["cells_seen"] == 0).all()
     facts = json.loads((output.parent / "development.provenance.json").read_text())
     assert set(facts["trainings"]) == {"4", "5"} and facts["held_out"] is False
     last = recipe[recipe["seed"] == 5].iloc[-1]
     assert facts["trainings"]["5"]["steps"] == last["steps"] and facts["trainings"]["5"]["cells"] == last["cells_seen"]
-    assert re.search(r"seed 5, 0 min: 0 cells\n", said)
-    assert re.search(r"seed 5, 1.5 min: \d+ cells \(\d+/s\), loss \d", said)
+    assert re.search(r"seed 5, 0 min: 0 cells\n", log)
+    assert re.search(r"seed 5, 1.5 min: \d+ cells \(\d+/s\), loss \d", log)
     assert facts["scored"] == {"validation_blood_symbols": {"role": "development", "sha256": None}}
 
 
-def test_held_out_datasets_are_scored_when_asked_for(made, tmp_path, clock):
-    given = settings(datasets=["held_blood"], validation=[], minutes=[0.1])
-    run(made, tmp_path / "held_out", given, "--held-out")
+def test_held_out_datasets_are_scored_with_the_flag(made, tmp_path, clock):
+    held_out = settings(datasets=["held_blood"], validation=[], minutes=[0.1])
+    run(made, tmp_path / "held_out", held_out, "--held-out")
     curve = tables.read(tables.SPEEDRUN, tmp_path / "held_out" / "curve.tsv")
     assert set(curve["role"]) == {"held_out"} and set(curve["dataset"]) == {"held_blood"}
     assert set(curve["model"]) == {"recipe", "untrained", "pca", "hvg", "corpus_pca"}
     facts = json.loads((tmp_path / "held_out.provenance.json").read_text())
     assert facts["scored"] == {"held_blood": {"role": "held_out", "sha256": sha256(made.held_out)}}
     # PCA is scored as the benchmarks score it.
-    adata = h5ad.read(made.held_out)
-    path = tmp_path / "pca.h5ad"
-    write_embedding(path, pca(adata, 100, 5, 4), adata.obs, model="pca", dataset="held_blood", n_params=0, leakage="x")
+    adata, path = h5ad.read(made.held_out), tmp_path / "pca.h5ad"
+    facts = {"model": "pca", "dataset": "held_blood", "n_params": 0, "leakage": "x"}
+    write_embedding(path, pca(adata, 100, 5, 4), adata.obs, **facts)
     embedding = read_embedding(path)
     probe = Czi(datasets=["held_blood"], folds=2, min_class_size=4, seed=4)
     integration = job(embedding, Integration(datasets=["held_blood"]), seed=4, count=5, cluster_seeds=5)
     probed = label_prediction(job(embedding, probe, seed=4))
     expected = pd.concat([score(integration), probed])
-    found = curve[curve["model"] == "pca"].set_index("metric")["value"]
-    np.testing.assert_allclose(found[expected["metric"]], expected["value"], rtol=1e-5)
+    values = curve[curve["model"] == "pca"].set_index("metric")["value"]
+    np.testing.assert_allclose(values[expected["metric"]], expected["value"], rtol=1e-5)
 
 
-def snapshots(shards, given, seed=4, take=None):
-    found = []
+def snapshots(shards, section, seed=4, take=None):
+    collected = []
 
     def collect(snapshot):
-        found.append(snapshot)
+        collected.append(snapshot)
         if take is not None:
             take(snapshot)
 
-    facts = train(shards, given, seed, collect)
-    return found, facts
+    facts = train(shards, section, seed, collect)
+    return collected, facts
 
 
 def same(a, b):
@@ -190,7 +179,7 @@ def same(a, b):
 
 
 def test_scoring_takes_no_training_time_and_changes_nothing(shards, monkeypatch):
-    found = []
+    trainings = []
     for slept in (0, 10_000):
         fake = FakeClock()
         monkeypatch.setattr(speedrun_training, "perf_counter", fake)
@@ -200,23 +189,22 @@ def test_scoring_takes_no_training_time_and_changes_nothing(shards, monkeypatch)
             fake.slept += slept
             torch.rand(7)
 
-        found.append(snapshots(shards, section(), take=score))
-    (quick, facts), (slow, slow_facts) = found
+        trainings.append(snapshots(shards, section(), take=score))
+    (quick, facts), (slow, slow_facts) = trainings
     assert facts == slow_facts and [s.minutes for s in quick] == [0.0, 0.1, 0.6]
     assert all(same(a, b) for a, b in zip(quick, slow, strict=True))
     assert not same(quick[1], quick[2]) and not same(quick[0], quick[1])
 
 
 def test_seeds_differ(shards, clock):
-    given = section(minutes=[0.05])
-    (first, _), (second, _) = snapshots(shards, given, 4), snapshots(shards, given, 5)
+    (first, _), (second, _) = (snapshots(shards, section(minutes=[0.05]), seed) for seed in (4, 5))
     assert not same(first[0], second[0])
 
 
 def test_several_minutes_within_a_step_give_the_same_model(shards, clock):
-    found, _ = snapshots(shards, section(minutes=[0.001, 0.002, 0.1]))
-    assert [s.minutes for s in found] == [0.0, 0.001, 0.002, 0.1]
-    assert same(found[1], found[2]) and found[1].steps == found[2].steps == 1 and math.isnan(found[2].loss)
+    taken, _ = snapshots(shards, section(minutes=[0.001, 0.002, 0.1]))
+    assert [s.minutes for s in taken] == [0.0, 0.001, 0.002, 0.1]
+    assert same(taken[1], taken[2]) and taken[1].steps == taken[2].steps == 1 and math.isnan(taken[2].loss)
 
 
 def test_a_moving_average_is_what_is_scored(shards, clock):
@@ -239,7 +227,6 @@ def test_learning_rate_follows_the_clock(shards, clock, monkeypatch):
     snapshots(shards, section(minutes=[0.2, 0.6]))
     assert all(len(rates) == 1 for rates in used)
     rates = [rate for (rate,) in used]
-
     assert rates[0] == pytest.approx(2.5e-3, rel=0.02)  # the first of two steps of warming up
     assert rates[1] == max(rates) > 0.95 * 5e-3
     assert all(a > b for a, b in pairwise(rates[1:])) and rates[-1] < 0.01 * 5e-3
@@ -258,38 +245,33 @@ def test_learning_rate_warms_up_over_steps_and_falls_over_time(step, progress, e
 
 
 def test_validation_cells_are_those_of_the_source(made, shards, rows):
-    (found,) = scored_datasets(shards, section(), made.held_out.parent, rows, held_out=False)
+    (dataset,) = scored_datasets(shards, section(), made.held_out.parent, rows, held_out=False)
     cells = pd.read_parquet(made.cells)
     cells = cells[(cells["dataset_id"] == "blood_symbols") & (cells["split"] == "validation")]
     source = h5ad.read(made.held_out.parent / "blood_symbols.h5ad")  # the first of the collection: ids are its rows
     source = source[cells["soma_joinid"].to_numpy()]
-    assert list(found.adata.obs_names.astype(int)) == list(cells["soma_joinid"])
-    assert list(found.adata.obs[CELL_TYPE]) == list(source.obs[CELL_TYPE])
+    assert list(dataset.adata.obs_names.astype(int)) == list(cells["soma_joinid"])
+    assert list(dataset.adata.obs[CELL_TYPE]) == list(source.obs[CELL_TYPE])
     genes = [gene for gene in shards.vocabulary.gene_ids if gene in source.var_names]
-    assert list(found.adata.var_names) == genes
-    np.testing.assert_array_equal(found.adata.X.toarray(), source[:, genes].X.toarray())
-    assert found.adata.obs["batch"].str.endswith("EFO:0009899").all()
+    assert list(dataset.adata.var_names) == genes
+    np.testing.assert_array_equal(dataset.adata.X.toarray(), source[:, genes].X.toarray())
+    assert dataset.adata.obs["batch"].str.endswith("EFO:0009899").all()
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "held_out", "message"),
     [
-        ({"datasets": ["nobody"]}, "datasets: nobody is not in the table"),
-        ({"datasets": ["lung_smartseq"]}, "lung_smartseq is trained on; list it in speedrun.validation"),
-        ({"validation": ["held_blood"]}, "validation: held_blood is none of the shards' datasets: blood_symbols,"),
-        ({"validation": [], "datasets": ["held_blood"]}, "all its datasets are held out"),
-        ({"validation": [], "datasets": ["held_lung"]}, "all its datasets are held out"),
+        ({"datasets": ["nobody"]}, False, "datasets: nobody is not in the table"),
+        ({"datasets": ["lung_smartseq"]}, False, "lung_smartseq is trained on; list it in speedrun.validation"),
+        ({"validation": ["held_blood"]}, False, "held_blood is none of the shards' datasets: blood_symbols,"),
+        ({"validation": [], "datasets": ["held_blood"]}, False, "all its datasets are held out"),
+        ({"validation": [], "datasets": ["held_lung"]}, False, "all its datasets are held out"),
+        ({"validation": [], "datasets": ["held_lung"]}, True, r"held_lung\.h5ad: no such file"),
     ],
 )
-def test_what_can_not_be_scored_is_named(made, shards, rows, changes, message):
+def test_datasets_that_cannot_be_scored_are_named(made, shards, rows, changes, held_out, message):
     with pytest.raises(WcedError, match=message):
-        scored_datasets(shards, section(**changes), made.held_out.parent, rows, held_out=False)
-
-
-def test_a_missing_source_is_named(made, shards, rows):
-    given = section(validation=[], datasets=["held_lung"])
-    with pytest.raises(WcedError, match=r"held_lung\.h5ad: no such file"):
-        scored_datasets(shards, given, made.held_out.parent, rows, held_out=True)
+        scored_datasets(shards, section(**changes), made.held_out.parent, rows, held_out=held_out)
 
 
 @pytest.mark.parametrize(
@@ -325,20 +307,20 @@ def test_a_diverging_training_is_refused_and_leaves_nothing(made, tmp_path, cloc
 def test_a_config_without_the_section_is_refused(made, tmp_path, text, message):
     path = tmp_path / "config.yaml"
     path.write_text(text)
-    words = ["speedrun", "--index", "i", "--sources", "s", "--output", str(tmp_path / "out"), "--config", str(path)]
+    options = ["speedrun", "--index", "i", "--sources", "s", "--output", str(tmp_path / "out"), "--config", str(path)]
     with pytest.raises(WcedError, match=message):
-        CliRunner().invoke(app, words, catch_exceptions=False)
+        CliRunner().invoke(app, options, catch_exceptions=False)
     with pytest.raises(WcedError, match="exactly one of --section and --config"):
-        CliRunner().invoke(app, words[:-2], catch_exceptions=False)
+        CliRunner().invoke(app, options[:-2], catch_exceptions=False)
 
 
 def test_scores_of_a_model_do_not_depend_on_what_was_scored_before(made, shards, rows, clock):
-    given = section(minutes=[0.2])
-    datasets = scored_datasets(shards, given, made.held_out.parent, rows, held_out=False)
-    scorer = Scorer(shards, given, datasets)
-    (start, end), _ = snapshots(shards, given)
+    settings = section(minutes=[0.2])
+    datasets = scored_datasets(shards, settings, made.held_out.parent, rows, held_out=False)
+    scorer = Scorer(shards, settings, datasets)
+    (start, end), _ = snapshots(shards, settings)
     first, last = scorer.snapshot(start), scorer.snapshot(end)
-    pd.testing.assert_frame_equal(Scorer(shards, given, datasets).snapshot(end), last)
+    pd.testing.assert_frame_equal(Scorer(shards, settings, datasets).snapshot(end), last)
     assert not first["value"].equals(last["value"])
 
 
@@ -382,7 +364,6 @@ def test_a_run_with_the_section_is_checked(tmp_path, changes, message):
 def test_the_config_of_the_checkout_fits_the_demo():
     demo, speedrun = (yaml.safe_load((CONFIG / f"{name}.yaml").read_text()) for name in ("demo", "speedrun"))
     assert list(speedrun) == ["speedrun"]
-    found = check(demo | speedrun).speedrun
-    rows = read_datasets(CONFIG / "datasets.tsv")
-    assert {rows[name].role for name in found.datasets} <= {"development", "held_out"}
-    assert max(found.minutes) == 10 and len(found.seeds) == 3
+    settings, rows = check(demo | speedrun).speedrun, read_datasets(CONFIG / "datasets.tsv")
+    assert {rows[name].role for name in settings.datasets} <= {"development", "held_out"}
+    assert max(settings.minutes) == 10 and len(settings.seeds) == 3

@@ -1,8 +1,13 @@
+from itertools import combinations
+
+import anndata as ad
 import numpy as np
 import pytest
 
-from speed import child, generate, works
+from speed import generate, loaders, works
 from speed.systems import BATCH_WORKS, INPUTS
+from wced.shards.batches import BatchDataset
+from wced.shards.reader import ShardSet
 
 CELLS = 150
 
@@ -22,7 +27,7 @@ def job(data):
     return make
 
 
-def test_cells_that_stand_there_are_used_again(data):
+def test_existing_cells_are_used_again(data):
     before = (data / "cells.h5ad").stat().st_mtime_ns
     generate.write_data(data, CELLS, seed=0)
     assert (data / "cells.h5ad").stat().st_mtime_ns == before
@@ -42,22 +47,22 @@ def test_an_epoch_of_ours_has_every_cell_once(data, job, work, system, times):
         else:
             positions = 63 if work == "mlm_batches" else 64  # 57 expressed genes, 90%, and 6 zeros
             assert sum(batch.tokens for batch in batches) == positions * CELLS * times
-    child.checked(opened, job(system, work))
+    works.check_counts(opened, data)
 
 
 @pytest.mark.parametrize("work", ["raw_batches", "wced_batches"])
-def test_other_orders_of_ours_are_what_they_say(data, job, work):
+def test_other_orders_of_ours(data, job, work):
     dataset = np.load(data / "dataset.npy")
     weighted, one = (works.open_work(job(name, work)) for name in ("ours_weighted", "ours_one_dataset"))
     joinids = np.concatenate([batch.soma_joinid for batch in weighted.epoch()])
     assert len(joinids) == CELLS and len(set(joinids)) < CELLS  # frequent types are left out, rare ones come again
     assert all(len(set(dataset[batch.soma_joinid])) == 1 for batch in one.epoch())
-    child.checked(one, job("ours_one_dataset", work))
+    works.check_counts(one, data)
 
 
 @pytest.mark.parametrize("work", ["wced_batches", "mlm_batches"])
 @pytest.mark.parametrize("system", INPUTS)
-def test_other_inputs_of_ours_are_of_the_same_cells(job, work, system):
+def test_other_inputs_of_ours_have_the_same_cells(job, work, system):
     opened = works.open_work(job(system, work))
     batches = list(opened.epoch())
     assert sorted(np.concatenate([batch.soma_joinid for batch in batches])) == list(range(CELLS))
@@ -66,10 +71,6 @@ def test_other_inputs_of_ours_are_of_the_same_cells(job, work, system):
 
 def test_peers_raw_counts_are_finished_as_ours_are(data, job, monkeypatch):
     """The same cells in the same batches become the same sequences, whoever delivers their counts."""
-    import anndata as ad
-
-    from speed import loaders
-
     x_ng = ad.read_h5ad(data / "cells.h5ad").X
 
     def stub(folder, seed):
@@ -85,13 +86,10 @@ def test_peers_raw_counts_are_finished_as_ours_are(data, job, monkeypatch):
         done = list(works.open_work(job("stub", work, 1024)).epoch())
         ours = list(works.open_work(job("ours", work, 1024)).epoch())
         assert sum(batch.tokens for batch in done) == sum(batch.tokens for batch in ours)
-    child.checked(works.open_work(job("stub", "raw_batches")), job("stub", "raw_batches"))
+    works.check_counts(works.open_work(job("stub", "raw_batches")), data)
 
 
 def test_dense_target_is_the_flat_one_scattered(data):
-    from wced.shards.batches import BatchDataset
-    from wced.shards.reader import ShardSet
-
     shards = ShardSet(data / "shards")
     encoding = works.encoding("wced_batches", 32)
     batch = BatchDataset(shards, "train", encoding, batch_size=10, training=True, seed=0)[(0, 1)]
@@ -104,7 +102,7 @@ def test_dense_target_is_the_flat_one_scattered(data):
 
 @pytest.mark.parametrize("work", BATCH_WORKS)
 def test_the_floor_copies_what_ours_deliver(job, work):
-    batch = next(works.open_work(job("copy_floor", work)).epoch())
+    batch = next(iter(works.open_work(job("copy_floor", work)).epoch()))
     ours = list(works.open_work(job("ours", work)).epoch())
     assert batch.tokens / batch.cells == pytest.approx(sum(b.tokens for b in ours) / CELLS, rel=0.02)
 
@@ -118,19 +116,17 @@ def test_shards_are_written_and_read_whole(data, job):
 
 
 def test_shards_are_at_most_three_times_as_large_as_a_compressed_h5ad(data, tmp_path):
-    import anndata as ad
-
     ad.AnnData(ad.read_h5ad(data / "cells.h5ad").X).write_h5ad(tmp_path / "cells.h5ad", compression="gzip")
     shards = sum(path.stat().st_size for path in (data / "shards").glob("shard-*.arrow"))
     assert shards < 3 * (tmp_path / "cells.h5ad").stat().st_size
 
 
-def test_other_counts_than_the_cells_have_are_refused(job, data):
+def test_wrong_counts_are_refused(data):
     def wrong():
         yield works.Done(2, 0, np.array([0, 1]), lambda: np.array([1.0, 2.0]))
 
     with pytest.raises(ValueError, match="other counts"):
-        child.checked(works.Work(wrong, None), job("ours", "raw_batches"))
+        works.check_counts(works.Work(wrong, None), data)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +137,32 @@ def test_timing_ends_with_an_epoch_or_a_unit(unit, seconds, cells):
     def epoch():
         yield from (works.Done(2, 3, np.array([0, 1])) for _ in range(5))
 
-    result = child.timed(works.Work(epoch, unit), seconds)
+    result = works.timed(works.Work(epoch, unit), seconds)
     assert (result["cells"], result["tokens"]) == (cells, cells * 3 // 2)
     assert len(result["identities"]) == cells // 2 and result["seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("classes", "bits"),
+    [([1, 1, 1, 1], 0.0), ([0, 1, 0, 1], 1.0), ([0, 1, 2, 3], 2.0), ([0, 0, 0, 5], 0.25 * 2 + 0.75 * np.log2(4 / 3))],
+    ids=["one", "two", "four", "unequal"],
+)
+def test_entropy_of_a_batch(classes, bits):
+    assert works.entropy(np.array(classes)) == pytest.approx(bits)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 9])
+def test_full_shuffle_is_the_mean_over_every_possible_batch(size):
+    dataset = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2])
+    brute = np.mean([works.entropy(dataset[list(chosen)]) for chosen in combinations(range(len(dataset)), size)])
+    assert works.full_shuffle_entropy(dataset, size) == pytest.approx(brute)
+
+
+def test_means_are_over_batches_of_any_size():
+    dataset = np.repeat(np.arange(20), np.arange(1, 21))
+    shuffled = np.random.default_rng(0).permuted(np.tile(dataset, (2000, 1)), axis=1)
+    mean, expected = works.mean_entropies([*shuffled[:, :30], *shuffled[:, 30:40]], dataset)
+    assert mean == pytest.approx(expected, rel=0.01)
+    mean, expected = works.mean_entropies(np.split(dataset, [100, 200]), dataset)
+    assert mean < 0.8 * expected
+    assert np.isnan(works.mean_entropies([], dataset)).all()

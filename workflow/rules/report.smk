@@ -1,4 +1,4 @@
-# The page that shows a run, its figures, and how long everything took.
+# The page that shows a run, its figures, and the time of each job.
 from pathlib import Path
 
 from wced.report import FORMAT_VERSION as REPORT_VERSION
@@ -72,7 +72,7 @@ rule figures:
         " --section {params.section:q} --output {output.figures:q} > {log:q} 2>&1"
 
 
-# Read from the provenance of all that was made: it is there when the tables and figures are.
+# Read from the provenance of all outputs, which is complete once the tables and figures exist.
 rule timings:
     input:
         scores=SCORE_TABLES,

@@ -2,26 +2,39 @@
 if RUN.speedrun is not None:
     DEVELOPMENT = [name for name in RUN.speedrun.datasets if DATASETS[name].role != "held_out"]
 
-    # Holds `speed`, which is not installed.
+    # Has `speed`, which is not installed.
     CHECKOUT = Path(str(workflow.current_basedir)).parents[1]
 
-    # Two cores, whatever the machine has, so that minutes are the same everywhere; run nothing beside it.
+    SPEEDRUN_INPUT = {
+        "index": rules.shard_index.output.index,
+        "shards": SHARDS,
+        "vocabulary": rules.vocabulary.output.vocabulary,
+        "labels": rules.vocabulary.output.labels,
+        "measured": rules.vocabulary.output.measured,
+    }
+    SPEEDRUN_PARAMS = {
+        "section": lambda wildcards: dump(RUN.speedrun),
+        "table": RUN.sources.table,
+        "sources": lambda wildcards: f"{OUT}/corpus/sources",
+        "version": (PRETRAINING_VERSION, EMBEDDING_VERSION, BENCHMARKS_VERSION),
+    }
+
+    def speedrun_folder(name):
+        return report(
+            directory(f"{OUT}/speedrun/{name}"),
+            caption="../report/speedrun.rst",
+            category="Speedrun",
+            patterns=["{name}.svg"],
+            labels={"figure": "{name}"},
+        )
+
+    # Two cores on any machine, so that minutes are the same everywhere; run nothing beside it.
     rule speedrun:
         input:
-            index=rules.shard_index.output.index,
-            shards=SHARDS,
-            vocabulary=rules.vocabulary.output.vocabulary,
-            labels=rules.vocabulary.output.labels,
-            measured=rules.vocabulary.output.measured,
+            **SPEEDRUN_INPUT,
             sources=expand(rules.source.output.h5ad, dataset=DEVELOPMENT),
         output:
-            folder=report(
-                directory(f"{OUT}/speedrun/development"),
-                caption="../report/speedrun.rst",
-                category="Speedrun",
-                patterns=["{name}.svg"],
-                labels={"figure": "{name}"},
-            ),
+            folder=speedrun_folder("development"),
         log:
             f"{OUT}/logs/speedrun/development.log",
         conda:
@@ -31,36 +44,20 @@ if RUN.speedrun is not None:
             mem_mb=8000,
             runtime=600,
         params:
-            section=lambda wildcards: dump(RUN.speedrun),
-            table=RUN.sources.table,
-            sources=lambda wildcards: f"{OUT}/corpus/sources",
+            **SPEEDRUN_PARAMS,
             held_out=[],
-            version=(PRETRAINING_VERSION, EMBEDDING_VERSION, BENCHMARKS_VERSION),
         shell:
             "PYTHONPATH={CHECKOUT:q}${{PYTHONPATH:+:$PYTHONPATH}} python -m speed speedrun --index {input.index:q} --sources {params.sources:q} --section {params.section:q}"
             " --table {params.table:q} {params.held_out:q} --output {output.folder:q} > {log:q} 2>&1"
 
     use rule speedrun as speedrun_held_out with:
         input:
-            index=rules.shard_index.output.index,
-            shards=SHARDS,
-            vocabulary=rules.vocabulary.output.vocabulary,
-            labels=rules.vocabulary.output.labels,
-            measured=rules.vocabulary.output.measured,
+            **SPEEDRUN_INPUT,
             sources=expand(rules.source.output.h5ad, dataset=RUN.speedrun.datasets),
         output:
-            folder=report(
-                directory(f"{OUT}/speedrun/held_out"),
-                caption="../report/speedrun.rst",
-                category="Speedrun",
-                patterns=["{name}.svg"],
-                labels={"figure": "{name}"},
-            ),
+            folder=speedrun_folder("held_out"),
         log:
             f"{OUT}/logs/speedrun/held_out.log",
         params:
-            section=lambda wildcards: dump(RUN.speedrun),
-            table=RUN.sources.table,
-            sources=lambda wildcards: f"{OUT}/corpus/sources",
+            **SPEEDRUN_PARAMS,
             held_out=["--held-out"],
-            version=(PRETRAINING_VERSION, EMBEDDING_VERSION, BENCHMARKS_VERSION),

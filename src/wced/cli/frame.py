@@ -13,7 +13,7 @@ room. Its name is that of the function, its help the docstring::
     ) -> None:
         '''Lay out the embeddings of a dataset in two dimensions.'''
         from wced import tables  # within the function, so that the help is shown without slow imports
-        from wced.report.umap import umaps
+        from wced.report.figures import umaps
 
         with record():
             tables.write(umaps(embeddings, section.umap_neighbours, seed), tables.UMAP, output)

@@ -22,7 +22,7 @@ def umap(
 ) -> None:
     """Lay out the embeddings of a dataset in two dimensions."""
     from wced import tables
-    from wced.report.umap import umaps
+    from wced.report.figures import umaps
 
     with record():
         tables.write(umaps(embeddings, section.umap_neighbours, seed), tables.UMAP, output)
@@ -35,34 +35,34 @@ def figures(
     gene_errors: Annotated[Path, Input("Gene errors of the last epochs.")],
     qc: Annotated[Path, Input("Table of the rules of quality control.")],
     qc_histograms: Annotated[Path, Input("Distributions of the metrics of quality control.")],
-    min_nonzero: Annotated[int, Option("Validation cells that must express a gene that is shown.")],
+    min_nonzero: Annotated[int, Option("Validation cells that must express a gene for it to be shown.")],
     section: ReportSection,
     output: Annotated[Path, Output("Folder of figures to make.")],
 ) -> None:
-    """Draw the figures of the report: each as SVG and PDF, with its caption and the numbers behind it."""
+    """Plot the figures of the report: each as SVG and PDF, with its caption and the numbers behind it."""
     from wced import tables
-    from wced.report.figures import draw_genes, draw_losses, draw_qc, draw_umaps
+    from wced.report.figures import save_genes, save_losses, save_qc, save_umaps
 
     inputs = {str(i): path for i, path in enumerate([*umaps, *metrics, gene_errors, qc, qc_histograms])}
-    used = {"min_nonzero": min_nonzero, "umap_neighbours": section.umap_neighbours}
-    with record(section=used, inputs=inputs), whole_folder(output) as folder:
+    options = {"min_nonzero": min_nonzero, "umap_neighbours": section.umap_neighbours}
+    with record(section=options, inputs=inputs), whole_folder(output) as folder:
         for path in umaps:
-            draw_umaps(tables.read(tables.UMAP, path), section.umap_neighbours, folder)
+            save_umaps(tables.read(tables.UMAP, path), section.umap_neighbours, folder)
         losses = tables.read(tables.METRICS, metrics)
-        draw_losses(losses, folder)
-        checkpoints = list(dict.fromkeys(losses["checkpoint"]))
-        draw_genes(tables.read(tables.GENE_ERRORS, gene_errors), checkpoints, min_nonzero, folder)
-        draw_qc(tables.read(tables.QC_HISTOGRAMS, qc_histograms), tables.read(tables.QC, qc), folder)
+        save_losses(losses, folder)
+        errors = tables.read(tables.GENE_ERRORS, gene_errors)
+        save_genes(errors, list(dict.fromkeys(losses["checkpoint"])), min_nonzero, folder)
+        save_qc(tables.read(tables.QC_HISTOGRAMS, qc_histograms), tables.read(tables.QC, qc), folder)
 
 
 @command
 def timings(folder: RunFolder, output: Annotated[Path, Output("Table to write.")]) -> None:
-    """Gather how long each job took and what it took of processor and memory, from the records beside its outputs."""
+    """Collect the time, processor time and memory of each job, from the records beside its outputs."""
     from wced import tables
-    from wced.report.timings import timings as gathered
+    from wced.report import records
 
     with record():
-        tables.write(gathered(existing(folder, "the folder of a run")), tables.TIMINGS, output)
+        tables.write(records.timings(existing(folder, "the folder of a run")), tables.TIMINGS, output)
 
 
 @command
@@ -73,12 +73,11 @@ def report(
 ) -> None:
     """Write the page that shows a run."""
     from wced.report.page import render
-    from wced.report.results import read_results
 
-    shown = [*sorted(folder.glob("tables/*.tsv")), folder / "shards" / "index.json"]
-    shown += [folder / "report" / "figures", folder / "learnability" / "figures"]
-    inputs = {str(path.relative_to(folder)): path for path in shown}
+    files = [*sorted(folder.glob("tables/*.tsv")), folder / "shards" / "index.json"]
+    files += [folder / "report" / "figures", folder / "learnability" / "figures"]
+    inputs = {str(path.relative_to(folder)): path for path in files}
     with record(section=section.model_dump(mode="json"), inputs=inputs, seed=section.seed):
-        page = render(read_results(folder, section), section)
+        page = render(folder, section)
         with whole_file(output) as temporary:
             temporary.write_text(page, encoding="utf-8")

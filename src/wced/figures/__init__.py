@@ -1,4 +1,4 @@
-"""How all figures look, and how they are written: the same numbers give the same bytes."""
+"""The look of all figures, and how they are written: the same numbers give the same bytes."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ PALETTE = ("#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#882255", "#4
 """Paul Tol's `muted` colours, which colour-blind readers can tell apart."""
 INDIGO, ROSE, GREEN, SAND, CYAN, WINE, TEAL, OLIVE, PURPLE = PALETTE
 OTHER = "#D0D0D0"
-"""Colour of the classes that have none of their own."""
+"""Colour of all classes without their own."""
 LINE = "#777777"
 """Colour of lines that only help to read a figure."""
 STYLE = {
@@ -32,9 +32,9 @@ STYLE = {
     "savefig.bbox": "tight",
 }
 styled = mpl.rc_context(STYLE)
-"""Decorator of functions that draw: inside, all figures have the same style."""
+"""Decorator of functions that make figures, which gives them all the same style."""
 DOT = {"marker": "o", "ls": "", "ms": 5, "mew": 0}
-"""A dot in a legend, but for its colour."""
+"""A dot in a legend, without its colour."""
 
 
 @styled
@@ -44,22 +44,10 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def save_figure(folder: Path, name: str, figure: Figure, *, title: str, caption: str, data: pd.DataFrame) -> None:
-    """Write a figure as SVG and PDF, with its caption and the numbers behind it.
+    """Write a figure into a folder: `<name>.svg`, `.pdf`, its numbers (`.tsv`), and its title and caption (`.md`).
 
-    Parameters
-    ----------
-    folder
-        Folder to write to; made when it is not there.
-    name
-        Stem of the files `<name>.svg`, `.pdf`, `.tsv` (the numbers) and `.md` (the caption).
-    figure
-        The figure.
-    title
-        Short heading; also the text for who can not see the figure.
-    caption
-        What was done, of how many cells, and what the colours mean.
-    data
-        The numbers that the figure shows.
+    The title is also the text for readers who cannot see the figure. The caption says what was done, on how many cells,
+    and what the colours mean.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for kind in ("svg", "pdf"):

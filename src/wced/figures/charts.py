@@ -1,4 +1,4 @@
-"""What figures are made of: panels and their legends, names, points, dots with intervals, heat maps."""
+"""Parts of figures: panels and their legends, names, points, dots with intervals, heat maps."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -21,22 +21,10 @@ def panels(
     dpi: float | None = None,
     **shared: Any,
 ) -> tuple[Figure, np.ndarray]:
-    """Return a figure of some panels, and their axes from left to right and from above.
+    """Return a figure with `count` panels in rows of at most `columns`, and their axes in reading order.
 
-    Parameters
-    ----------
-    count
-        Number of panels.
-    width, height
-        Of a panel, in inches.
-    columns
-        Most panels in a row.
-    margin
-        Width and height of the figure beyond its panels, in inches.
-    dpi
-        Pixels per inch of what is drawn as pixels; None for the style's.
-    shared
-        Options of `Figure.subplots`.
+    `width` and `height` of a panel, and the `margin` of the figure around all of them, are in inches. `dpi` is that of
+    parts in pixels; None for the style's. `shared` are options of `Figure.subplots`.
     """
     columns = max(min(columns, count), 1)
     rows = -(-count // columns)
@@ -48,18 +36,10 @@ def panels(
 
 
 def legend(figure: Figure, where: str, looks: Mapping[str, str | Mapping[str, Any]], **options: Any) -> None:
-    """Add a legend outside the panels.
+    """Add a legend outside the panels, on the side `where` (such as `upper center`), unless it has no entries.
 
-    Parameters
-    ----------
-    figure
-        The figure.
-    where
-        Side of the figure, `upper center` for example.
-    looks
-        Of each entry its colour, which is shown as a patch, or the properties of a `Line2D`.
-    options
-        Of `Figure.legend`.
+    `looks` has for each entry its colour, for a patch, or the properties of a `Line2D`. `options` are those of
+    `Figure.legend`.
     """
     handles = [
         Patch(color=look, label=label, lw=0) if isinstance(look, str) else Line2D([], [], label=label, **look)
@@ -70,7 +50,7 @@ def legend(figure: Figure, where: str, looks: Mapping[str, str | Mapping[str, An
 
 
 def name_rows(axis: Axes, names: Sequence[str], **text: Any) -> None:
-    """Name the rows of a panel, row 0 at the top, and draw a grid that helps to compare them."""
+    """Name the rows of a panel, row 0 at the top, and add a grid to compare them by."""
     axis.set_yticks(range(len(names)), names, **text)
     axis.set_ylim(len(names) - 0.4, -0.6)
     axis.tick_params(axis="y", length=0)
@@ -85,20 +65,10 @@ def name_points(
     most: int | None = None,
     **style: Any,
 ) -> None:
-    """Write names beside points, without those that would lie upon another.
+    """Write names beside points (x, y and name, the most important first), except where they would overlap.
 
-    Parameters
-    ----------
-    axis
-        A panel whose limits are final.
-    points
-        x, y and name, the most important first.
-    apart
-        Width and height that a name takes up, as shares of the panel.
-    most
-        Most names.
-    style
-        Options of `Axes.annotate`.
+    The limits of the panel must be final. `apart` are the width and height of a name as shares of the panel, `most` is
+    the largest number of names, and `style` has options of `Axes.annotate`.
     """
     width, height = np.ptp(axis.get_xlim()) * apart[0], np.ptp(axis.get_ylim()) * apart[1]
     named: list[tuple[float, float]] = []
@@ -111,27 +81,15 @@ def name_points(
 
 
 def scatter(axis: Axes, x: Any, y: Any, c: Any, *, s: Any = 4, **style: Any) -> Any:
-    """Draw many points, as pixels also where the rest is vectors; parameters as in `Axes.scatter`."""
+    """Plot many points, as pixels even if the rest is vectors; parameters as in `Axes.scatter`."""
     return axis.scatter(x, y, c=c, s=s, **{"linewidths": 0, "rasterized": True} | style)
 
 
 def intervals(axis: Axes, scores: pd.DataFrame, at: Any, colours: Any, *, upright: bool = False, s: Any = 36) -> None:
-    """Draw scores as dots with the lines of their intervals.
+    """Plot scores as dots of area `s` with the lines of their intervals.
 
-    Parameters
-    ----------
-    axis
-        Where to draw.
-    scores
-        `value`, `ci_low` and `ci_high` of each dot.
-    at
-        Position of each dot on the axis that is not the scores'.
-    colours
-        Colour of each dot or of all.
-    upright
-        Whether scores are on the y axis.
-    s
-        Areas of the dots.
+    `scores` has `value`, `ci_low` and `ci_high`, which are on the y axis if `upright`; `at` are the positions on the
+    other axis.
     """
     lines = axis.vlines if upright else axis.hlines
     lines(at, scores["ci_low"], scores["ci_high"], colors=colours, lw=1.6, zorder=2)
@@ -140,7 +98,7 @@ def intervals(axis: Axes, scores: pd.DataFrame, at: Any, colours: Any, *, uprigh
 
 
 def heat_map(axis: Axes, shares: pd.DataFrame, *, label: str) -> None:
-    """Draw a table of shares (0 to 1) with their values; its index and columns name rows and columns."""
+    """Plot a table of shares (0 to 1) with their values; its index and columns name rows and columns."""
     image = axis.imshow(shares, vmin=0, vmax=1, cmap="Blues")
     axis.set_xticks(range(shares.shape[1]), shares.columns, rotation=45, ha="right", rotation_mode="anchor")
     axis.set_yticks(range(shares.shape[0]), shares.index)

@@ -1,4 +1,4 @@
-"""Flows between columns of nodes, drawn as bands whose widths are numbers of cells."""
+"""Flows between columns of nodes, plotted as bands whose widths are numbers of cells."""
 
 from collections.abc import Mapping, Sequence
 from textwrap import fill
@@ -11,7 +11,7 @@ from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 
 BAR = 0.05
-"""Width of a node, where columns are 1 apart."""
+"""Width of a node; columns are 1 apart."""
 GAP = 0.025
 """Space between nodes, as a share of all cells."""
 
@@ -26,24 +26,20 @@ def sankey(
     wrap: int = 24,
     sides: Sequence[str] = (),
 ) -> None:
-    """Draw flows on an axis.
+    """Plot flows on an axis, which loses its frame.
 
     Parameters
     ----------
-    axis
-        Where to draw; it loses its frame.
+    axis, names, wrap
+        The axis, the name of each node, and the most characters of a line of a name.
     flows
         Rows of `step` (from column `step` to the next), `source`, `target`, `kind`, `cells`.
     orders
-        Nodes of each column, from above. A node's height is the greater of what flows in and out.
+        Nodes of each column, from the top. A node's height is the larger of its inflow and outflow.
     colours
-        Colour of each kind; bands between two nodes lie in this order.
-    names
-        What is written beside each node.
-    wrap
-        Most characters of a line.
+        Colour of each kind; bands between two nodes are in this order.
     sides
-        Per column whether names are `left` or `right` of the bar; all right without it.
+        For each column, whether names are `left` or `right` of the bar; right without it.
     """
     nodes = _nodes(flows, orders, GAP * flows.loc[flows["step"] == 0, "cells"].sum())
     for (column, node), above, height in nodes[["above", "height"]].itertuples():
@@ -54,12 +50,11 @@ def sankey(
             va="center", ha="right" if left else "left", fontsize=7, linespacing=1.0, zorder=3,
             bbox={"facecolor": "white", "alpha": 0.6, "lw": 0, "pad": 0.4},
         )  # fmt: skip
-    flows = flows.assign(
-        column=flows["step"] + 1, kind_rank=flows["kind"].map({kind: i for i, kind in enumerate(colours)})
-    )
+    kinds = list(colours)
+    flows = flows.assign(column=flows["step"] + 1, kind_rank=flows["kind"].map(kinds.index))
     flows = flows.join(nodes.add_prefix("source_"), on=["step", "source"])
     flows = flows.join(nodes.add_prefix("target_"), on=["column", "target"])
-    # Bands leave a node in the order of their targets, and reach one in that of their sources.
+    # Bands leave a node in the order of their targets, and enter one in that of their sources.
     for side, other in (("source", "target"), ("target", "source")):
         flows = flows.sort_values([f"{side}_rank", f"{other}_rank", "kind_rank"], kind="stable")
         flows[f"{side}_above"] += flows.groupby(["step", side])["cells"].cumsum() - flows["cells"]
@@ -71,18 +66,17 @@ def sankey(
 
 
 def _nodes(flows: pd.DataFrame, orders: Sequence[Sequence[str]], gap: float) -> pd.DataFrame:
-    """Return `rank`, distance from `above` and `height` by column and node; columns are centred on each other."""
+    """Return `rank`, `height` and distance from `above` by column and node; columns are centred on each other."""
     index = pd.MultiIndex.from_tuples([(column, node) for column, nodes in enumerate(orders) for node in nodes])
-    leaving = flows.groupby(["step", "source"])["cells"].sum().reindex(index, fill_value=0)
-    reaching = flows.groupby([flows["step"] + 1, "target"])["cells"].sum().reindex(index, fill_value=0)
-    nodes = pd.DataFrame({"rank": range(len(index)), "height": np.maximum(leaving, reaching)}, index)
+    outflow = flows.groupby(["step", "source"])["cells"].sum().reindex(index, fill_value=0)
+    inflow = flows.groupby([flows["step"] + 1, "target"])["cells"].sum().reindex(index, fill_value=0)
+    nodes = pd.DataFrame({"rank": range(len(index)), "height": np.maximum(outflow, inflow)}, index)
     end = (nodes["height"] + gap).groupby(level=0).cumsum()
     length = end.groupby(level=0).transform("last")
     return nodes.assign(above=end - gap - nodes["height"] + (length.max() - length) / 2)
 
 
 def _band(axis: Axes, flow: Any, colour: str) -> None:
-    """Draw one band between two nodes."""
     x0, x1 = flow.step + BAR / 2, flow.step + 1 - BAR / 2
     bend = (x0 + x1) / 2
     y0, y1, height = -flow.source_above, -flow.target_above, flow.cells
@@ -95,12 +89,7 @@ def _band(axis: Axes, flow: Any, colour: str) -> None:
 def by_source(flows: pd.DataFrame, first: Sequence[str]) -> list[list[str]]:
     """Return an order of the nodes of each column that keeps bands from crossing: by the mean rank of their sources.
 
-    Parameters
-    ----------
-    flows
-        As in `sankey`.
-    first
-        Order of the first column.
+    `flows` are as in `sankey`, and `first` is the order of the first column.
     """
     orders = [list(first)]
     for _, part in flows.groupby("step"):

@@ -1,4 +1,4 @@
-"""Directed acyclic graphs, drawn in layers from the nodes without parents down."""
+"""Directed acyclic graphs, plotted in layers from the nodes without parents down."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -11,40 +11,29 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import FancyBboxPatch
 
 WIDTH, HEIGHT = 1.0, 0.62
-"""Of a node's box, where layers are 1 apart."""
+"""Size of a node's box; layers are 1 apart."""
 SPACE, PASSAGE = 1.12, 0.35
-"""Widths that a node, and a link that passes between the nodes of a layer, take up."""
+"""Width that a node, and a link between the nodes of a layer, take up."""
 SWEEPS = 24
-"""Turns in which layers are sorted, and then in which they are moved."""
+"""Sweeps that sort layers, and then sweeps that only move nodes."""
 
 Route = list[tuple[float, int]]
 
 
 def layout(parents: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray, dict[tuple[int, int], Route]]:
-    """Place the nodes of a directed acyclic graph in layers, and route the links that skip layers between the boxes.
+    """Return positions for the nodes of a directed acyclic graph, in layers, with links routed between the boxes.
 
     A node's layer is the length of the longest path from a node without parents. In a layer nodes are in the order of
-    the mean x of their neighbours, swept down and up (Sugiyama et al. 1981), as near to it as their widths allow.
+    the mean x of their neighbours, in sweeps down and up (Sugiyama et al. 1981), as close to it as their widths allow.
     (igraph's layout has more crossings and gives a link as much room as a node.)
 
-    Parameters
-    ----------
-    parents
-        Parents of each node, a parent before its children.
-
-    Returns
-    -------
-    x_t
-        x of the middle of each node.
-    layer_t
-        Layer of each node, from 0.
-    routes
-        For each (parent, child) the points (x, layer) between which the link is drawn, both ends included.
+    `parents` has the parents of each node, a parent before its children. Returns the x of the middle of each node, its
+    layer (from 0), and for each (parent, child) the points (x, layer) that the link passes, both ends included.
     """
     layer_t = np.zeros(len(parents), dtype=int)
     for node, above in enumerate(parents):
         layer_t[node] = 1 + max(layer_t[above], default=-1)
-    # A link has a point in each layer that it passes: (parent, child, layer); the point of a node is (node,).
+    # The point of a node is (node,); a link has a point (parent, child, layer) in each layer that it passes.
     layers = [[(int(node),) for node in np.flatnonzero(layer_t == layer)] for layer in range(layer_t.max() + 1)]
     routes = {}
     for child, above in enumerate(parents):
@@ -65,13 +54,13 @@ def layout(parents: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray, di
             if sweep < SWEEPS:
                 row.sort(key=lambda point, mean=mean: round(mean[point], 9))
             x |= dict(zip(row, _apart([mean[point] for point in row], row), strict=True))
-    at = {point: (x[point], layer) for layer, row in enumerate(layers) for point in row}
-    points = {link: [at[point] for point in route] for link, route in routes.items()}
-    return np.array([x[(node,)] for node in range(len(parents))]), layer_t, points
+    points = {point: (x[point], layer) for layer, row in enumerate(layers) for point in row}
+    x_t = np.array([x[(node,)] for node in range(len(parents))])
+    return x_t, layer_t, {link: [points[point] for point in route] for link, route in routes.items()}
 
 
 def _apart(mean: Sequence[float], row: Sequence[tuple[int, ...]]) -> np.ndarray:
-    """Return x in the order of `row`, wide enough apart, nearest to the means in the sum of squares."""
+    """Return x in the order of `row`, far enough apart, closest to the means by least squares."""
     from scipy.optimize import isotonic_regression
 
     width = np.array([SPACE if len(point) == 1 else PASSAGE for point in row])
@@ -80,18 +69,10 @@ def _apart(mean: Sequence[float], row: Sequence[tuple[int, ...]]) -> np.ndarray:
 
 
 def draw(axis: Axes, nodes: pd.DataFrame, parents: Sequence[Sequence[int]], colours: Mapping[str, str]) -> None:
-    """Draw the nodes of a graph with their probabilities, and make the figure as large as they need.
+    """Plot the nodes of a graph with their probabilities on the only axis of a figure, which gets the size they need.
 
-    Parameters
-    ----------
-    axis
-        Where to draw, the only axis of its figure.
-    nodes
-        `name`, `probability`, `kind` (key of `colours`) and `leaf` of each node, a parent before its children.
-    parents
-        Parents of each node, as indices in `nodes`.
-    colours
-        Colour of each kind at probability 1; lower ones are paler.
+    `nodes` has `name`, `probability`, `kind` (key of `colours`) and `leaf` of each node, a parent before its children;
+    `parents` their parents as indices. `colours` are those of probability 1; lower probabilities are paler.
     """
     x_t, layer_t, routes = layout(parents)
     axis.figure.set_size_inches(1.3 * (np.ptp(x_t) + 1.2), 0.72 * (layer_t.max() + 1) + 0.7)

@@ -5,38 +5,59 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 from matplotlib.figure import Figure
 
+from wced.embedding.files import read_embedding
+from wced.errors import WcedError
 from wced.figures import CYAN, DOT, INDIGO, OTHER, PALETTE, ROSE, WINE, save_figure, styled
 from wced.figures.charts import legend, panels, scatter
 from wced.learnability.genes import reliable
+from wced.progress import progress
+from wced.tables import UMAP, checked
 
 COLOURS = ("cell_type", "batch")
-"""What the UMAPs of a dataset are coloured by."""
+"""Columns that colour the UMAPs of a dataset."""
+
+
+def umaps(paths: Sequence[str | Path], neighbours: int, seed: int) -> pd.DataFrame:
+    """Return UMAP coordinates of embeddings as rows of tables.UMAP, model after model.
+
+    The layout has scanpy's defaults on each embedding as it is, with Euclidean distances; `neighbours` is the number of
+    nearest neighbours in its graph. Raises WcedError if there are no more cells than that.
+    """
+    import scanpy as sc
+
+    frames = []
+    for path in progress(paths, "umap", unit="embeddings"):
+        embedding = read_embedding(path)
+        if embedding.n_obs <= neighbours:
+            raise WcedError(f"report.umap_neighbours: {neighbours} is not below the {embedding.n_obs} cells of {path}")
+        graph = AnnData(X=np.asarray(embedding.X))
+        sc.pp.neighbors(graph, n_neighbors=neighbours, use_rep="X", random_state=seed)
+        sc.tl.umap(graph, random_state=seed)
+        xy_n2 = np.asarray(graph.obsm["X_umap"], dtype=np.float64)
+        coordinates = embedding.obs[list(COLOURS)].astype(str).rename_axis("cell").reset_index()
+        facts = {name: embedding.uns["wced"][name] for name in ("dataset", "model")}
+        frames.append(coordinates.assign(**facts, umap_1=xy_n2[:, 0], umap_2=xy_n2[:, 1]))
+    return checked(pd.concat(frames, ignore_index=True), UMAP)
 
 
 @styled
-def umap_figure(table: pd.DataFrame, colour: str, models: Sequence[str]) -> Figure:
-    """Return the UMAPs of one dataset, one panel per model.
+def umap_figure(coordinates: pd.DataFrame, colour: str, models: Sequence[str]) -> Figure:
+    """Return the UMAPs of one dataset (rows of tables.UMAP), one panel per model.
 
-    Parameters
-    ----------
-    table
-        Rows of tables.UMAP of one dataset.
-    colour
-        `cell_type` or `batch`: the column that gives points their colour. The nine largest classes have a colour.
-    models
-        Models, in the order of the panels.
+    The column `colour` gives points their colour: that of one of the nine largest classes, or grey.
     """
-    sizes = table.loc[table["model"] == models[0], colour].value_counts()
+    sizes = coordinates.loc[coordinates["model"] == models[0], colour].value_counts()
     sizes = sizes.sort_index().sort_values(ascending=False, kind="stable")
     colours = dict(zip(sizes.index, PALETTE, strict=False))
     rest = sizes.iloc[len(colours) :]
-    # The points are pixels, and most of the page's bytes: no more of them than a screen shows.
+    # Points are pixels and most of the bytes of the page, so there are no more pixels than a screen shows.
     figure, axes = panels(len(models), 2.9, 2.75, margin=(2.6, 0), dpi=110)
     for axis, model in zip(axes, models, strict=True):
-        # In a fixed random order, so that no class lies on top of the others; grey goes below.
-        cells = table[table["model"] == model].sample(frac=1, random_state=0)
+        # In a fixed random order, so that no class covers the others; grey goes below.
+        cells = coordinates[coordinates["model"] == model].sample(frac=1, random_state=0)
         cells = cells.iloc[np.argsort(cells[colour].isin(colours).to_numpy(), kind="stable")]
         tints = cells[colour].map(colours).fillna(OTHER)
         scatter(axis, cells["umap_1"], cells["umap_2"], tints, s=np.clip(6000 / len(cells), 1, 10))
@@ -48,16 +69,13 @@ def umap_figure(table: pd.DataFrame, colour: str, models: Sequence[str]) -> Figu
     return figure
 
 
-def draw_umaps(coordinates: pd.DataFrame, neighbours: int, folder: Path) -> None:
-    """Write the UMAPs of one dataset (rows of tables.UMAP, laid out from a graph of so many neighbours).
-
-    The figures are `umap_<dataset>_<colour>`, with a panel per model.
-    """
+def save_umaps(coordinates: pd.DataFrame, neighbours: int, folder: Path) -> None:
+    """Write `umap_<dataset>_<colour>` for each of `COLOURS`: rows of tables.UMAP of one dataset, a panel per model."""
     dataset, models = coordinates["dataset"].iloc[0], list(dict.fromkeys(coordinates["model"]))
     cells = coordinates["model"].eq(models[0]).sum()
     for colour in COLOURS:
         words = colour.replace("_", " ")
-        middles = coordinates.groupby(["model", colour], sort=False)
+        classes = coordinates.groupby(["model", colour], sort=False)
         save_figure(
             folder,
             f"umap_{dataset}_{colour}",
@@ -65,21 +83,22 @@ def draw_umaps(coordinates: pd.DataFrame, neighbours: int, folder: Path) -> None
             title=f"UMAPs of {dataset} by {words}",
             caption=(
                 f"Each panel lays out the same {cells:,} cells by one embedding ({neighbours} neighbours, Euclidean "
-                "distances). Distances between groups and their sizes mean nothing; whether colours mix does. The nine "
-                f"largest classes have a colour. The numbers are the cells and the median place of each {words}; "
-                f"report/umap/{dataset}.parquet has all cells."
+                "distances). Distances between groups and their sizes have no meaning; whether colours mix does. The "
+                "nine largest classes have a colour. The numbers are the cells and the median position of each "
+                f"{words}; report/umap/{dataset}.parquet has all cells."
             ),
-            data=middles.agg(
+            data=classes.agg(
                 cells=("cell", "size"), median_umap_1=("umap_1", "median"), median_umap_2=("umap_2", "median")
             ).reset_index(),
         )
 
 
 @styled
-def loss_figure(metrics: pd.DataFrame, checkpoints: Sequence[str]) -> Figure:
+def loss_figure(metrics: pd.DataFrame) -> Figure:
     """Return one panel per loss or score of tables.METRICS: training (thin), validation (dots) of each checkpoint."""
     names = list(dict.fromkeys(metrics["metric"]))
     names.sort(key=lambda name: (name != "loss", name.endswith("_accuracy")))
+    checkpoints = dict.fromkeys(metrics["checkpoint"])
     colours = {checkpoint: PALETTE[i % len(PALETTE)] for i, checkpoint in enumerate(checkpoints)}
     columns = min((4, 3), key=lambda columns: -len(names) % columns)  # the fewest empty panels
     figure, axes = panels(len(names), 2.9, 2.2, columns=columns, margin=(0, 0.4))
@@ -104,16 +123,16 @@ def loss_figure(metrics: pd.DataFrame, checkpoints: Sequence[str]) -> Figure:
     return figure
 
 
-def draw_losses(metrics: pd.DataFrame, folder: Path) -> None:
+def save_losses(metrics: pd.DataFrame, folder: Path) -> None:
     """Write `losses`: losses and accuracies of all checkpoints (rows of tables.METRICS) by step."""
     save_figure(
         folder,
         "losses",
-        loss_figure(metrics, list(dict.fromkeys(metrics["checkpoint"]))),
+        loss_figure(metrics),
         title="Losses and accuracies by step",
         caption=(
-            "Thin: training batches; dots: the validation cells after each epoch. Reconstruction losses of masked "
-            "language modelling and of whole-cell decoding are over different targets, so their heights do not compare."
+            "Thin: training batches; dots: the validation cells after each epoch. Masked language modelling and "
+            "whole-cell decoding reconstruct different targets, so their losses cannot be compared."
         ),
         data=metrics,
     )
@@ -123,14 +142,8 @@ def draw_losses(metrics: pd.DataFrame, folder: Path) -> None:
 def gene_figure(errors: pd.DataFrame, checkpoints: Sequence[str], min_nonzero: int) -> Figure:
     """Return, for every decoder, how well genes are quantified and detected against how rarely they are expressed.
 
-    Parameters
-    ----------
-    errors
-        Rows of tables.GENE_ERRORS, one epoch of each checkpoint.
-    checkpoints
-        Checkpoints, in the order of the columns.
-    min_nonzero
-        Validation cells that must express a gene for it to be shown.
+    `errors` has rows of tables.GENE_ERRORS, one epoch of each checkpoint; `checkpoints` give the order of the columns,
+    and `min_nonzero` validation cells must express a gene for it to be shown.
     """
     pairs = errors.groupby(["checkpoint", "decoder"]).size().index
     shown = [(name, decoder) for name in checkpoints for decoder in ("wced", "mlm") if (name, decoder) in pairs]
@@ -142,7 +155,7 @@ def gene_figure(errors: pd.DataFrame, checkpoints: Sequence[str], min_nonzero: i
         beats = genes["improvement"] > 0
         for axis, value in ((mae, "rescaled_mae"), (auc, "detection_auc")):
             scatter(axis, genes["zero_fraction"], genes[value], np.where(beats, ROSE, INDIGO), s=3, alpha=0.5)
-        # The null differs from gene to gene; its line is the median over bins of a fiftieth of the axis.
+        # The null differs between genes; its line is the median over bins of a fiftieth of the axis.
         bins = genes.groupby((genes["zero_fraction"] * 50).clip(upper=49).astype(int))
         mae.plot(bins["zero_fraction"].median(), bins["rescaled_null_mae"].median(), color="black", lw=1.5, ls="--")
         auc.axhline(0.5, color="black", lw=1, ls="--")
@@ -160,8 +173,8 @@ def gene_figure(errors: pd.DataFrame, checkpoints: Sequence[str], min_nonzero: i
     return figure
 
 
-def draw_genes(errors: pd.DataFrame, checkpoints: Sequence[str], min_nonzero: int, folder: Path) -> None:
-    """Write `genes`: errors of every gene by how rarely it is expressed, given what `gene_figure` takes."""
+def save_genes(errors: pd.DataFrame, checkpoints: Sequence[str], min_nonzero: int, folder: Path) -> None:
+    """Write `genes`: errors of every gene by how rarely it is expressed; parameters as in `gene_figure`."""
     columns = ["checkpoint", "decoder", "gene_id", "n_nonzero", "zero_fraction", "rescaled_mae", "rescaled_null_mae"]
     save_figure(
         folder,
@@ -171,8 +184,8 @@ def draw_genes(errors: pd.DataFrame, checkpoints: Sequence[str], min_nonzero: in
         caption=(
             f"Each dot is a gene that at least {min_nonzero} validation cells express, at the last epoch. Rescaled "
             "MAE: mean absolute error on log1p(counts per 10,000) where the gene is expressed, with the prediction 0 "
-            "where the model calls the gene absent, over the gene's mean there. The null predicts that mean. "
-            "Genes that a checkpoint's input leaves out are shown where they were scored."
+            "where the model calls the gene absent, divided by the gene's mean there. The null predicts that mean. "
+            "Genes that a checkpoint's input leaves out are shown if they were scored."
         ),
         data=errors.loc[errors["n_nonzero"] >= min_nonzero, [*columns, "detection_auc"]],
     )
@@ -184,17 +197,7 @@ QC_METRICS = {"counts": "total counts", "genes": "expressed genes", "mt_fraction
 
 @styled
 def qc_figure(histograms: pd.DataFrame, qc: pd.DataFrame, most: int = 30) -> Figure:
-    """Return the distributions of each dataset's cells and the limits of quality control: one row per dataset.
-
-    Parameters
-    ----------
-    histograms
-        Rows of tables.QC_HISTOGRAMS.
-    qc
-        Rows of tables.QC.
-    most
-        Datasets that are shown at most: those that lost the most cells.
-    """
+    """Return tables.QC_HISTOGRAMS with the limits of tables.QC: a row for each of the datasets that lost most cells."""
     metrics = [name for name in QC_METRICS if (histograms["metric"] == name).any()]
     sums = histograms[histograms["metric"] == metrics[0]].groupby("dataset")[["cells", "kept"]].sum()
     lost = (sums["cells"] - sums["kept"]).sort_values(ascending=False, kind="stable")
@@ -202,14 +205,14 @@ def qc_figure(histograms: pd.DataFrame, qc: pd.DataFrame, most: int = 30) -> Fig
     # Rules are named after their metric: low_counts, outlier_genes, high_mt.
     limits = qc.assign(metric=qc["rule"].str.split("_").str[-1].replace("mt", "mt_fraction"))
     limits = limits.groupby(["dataset", "metric"]).agg(low=("low", "max"), high=("high", "min"))
+    bins_by = dict(list(histograms.groupby(["dataset", "metric"])))
     figure, axes = panels(len(metrics), 2.6, 0.42 * len(shown) + 1.3, margin=(2.2, 0), sharey=True)
     for axis, metric in zip(axes, metrics, strict=True):
-        parts = dict(list(histograms[histograms["metric"] == metric].groupby("dataset")))
         for y, dataset in enumerate(shown):
-            if dataset not in parts:
+            if (dataset, metric) not in bins_by:
                 continue
-            bins = parts[dataset].set_index("low")
-            # Bins without cells have no row: their edges are there, and nothing begins at them.
+            bins = bins_by[dataset, metric].set_index("low")
+            # Bins without cells have no row, but their edges are among those of the others.
             edges = np.unique(np.concatenate([bins.index, bins["high"]]))
             for column, colour in (("cells", OTHER), ("kept", CYAN)):
                 height = bins[column].reindex(edges[:-1], fill_value=0) / bins["cells"].max() * 0.85
@@ -231,7 +234,7 @@ def qc_figure(histograms: pd.DataFrame, qc: pd.DataFrame, most: int = 30) -> Fig
     return figure
 
 
-def draw_qc(histograms: pd.DataFrame, qc: pd.DataFrame, folder: Path) -> None:
+def save_qc(histograms: pd.DataFrame, qc: pd.DataFrame, folder: Path) -> None:
     """Write `qc`: distributions (rows of tables.QC_HISTOGRAMS) with the limits of quality control (tables.QC)."""
     save_figure(
         folder,
@@ -239,16 +242,16 @@ def draw_qc(histograms: pd.DataFrame, qc: pd.DataFrame, folder: Path) -> None:
         qc_figure(histograms, qc),
         title="Counts, genes and mitochondrial fractions of each dataset, with the limits of quality control",
         caption=(
-            "All cells of each dataset (of more than 30 datasets, those that lost the most cells). A cell that is "
-            "within the limits may be removed for another reason: the table of the corpus counts all of them. Limits "
-            "are the tightest of the rules: fixed ones, and medians plus or minus MADs of the dataset."
+            "All cells of each dataset (if there are more than 30 datasets, those that lost the most cells). A cell "
+            "within the limits may be removed for another reason; the table of the corpus counts all removed cells. "
+            "Limits are the strictest of the rules: fixed ones, and medians plus or minus MADs of the dataset."
         ),
         data=histograms,
     )
 
 
 def _end_of_fractions(histograms: pd.DataFrame, limits: pd.DataFrame) -> float:
-    """Return where an axis of mitochondrial fractions ends: beyond all limits and 99.5% of the cells."""
+    """Return the end of an axis of mitochondrial fractions: beyond all limits and 99.5% of the cells."""
     bins = histograms[histograms["metric"] == "mt_fraction"].groupby("high")["cells"].sum()
     most = bins.index[np.searchsorted(bins.cumsum(), 0.995 * bins.sum())]
     highest = limits["high"][limits.index.get_level_values("metric") == "mt_fraction"].max()

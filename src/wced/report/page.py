@@ -1,181 +1,141 @@
-"""The page: one HTML file that shows what a run did and found, and loads nothing from a network."""
+"""The page of a run: one HTML file that shows what the run did and found, and loads nothing from a network."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from pathlib import Path
 
 import pandas as pd
 import yaml
 
+from wced import tables
+from wced.benchmarks import published
 from wced.benchmarks.job import task_module
 from wced.config import Run
 from wced.embedding.leakage import ALL
-from wced.report import pages
-from wced.report.pages import Drawing
-from wced.report.pivots import Pivot, model_table, pivots, sampling_steps
-from wced.report.pooling import pooled, pooling_note
-from wced.report.records import missing_scores
-from wced.report.results import Results
+from wced.report import pages, records
+from wced.report.figures import COLOURS
+from wced.report.pages import Figure, read_figure
+from wced.report.pivots import model_table, pivots, pooled, pooling_note, sampling_steps
 from wced.report.uses import recommendations
 
-
-@dataclass(frozen=True)
-class Benchmark:
-    """A benchmark as the page shows it."""
-
-    task: str
-    """Its key in the config, and the name of its table."""
-    title: str
-    """Heading."""
-    pivots: list[Pivot]
-    """Its tables."""
-    drawings: dict[str, list[Drawing]]
-    """Figures of each dataset."""
+_TABLES = (
+    *("skipped", "corpus", "qc", "sampling", "split", "split_exceptions", "leakage"),
+    *("learnability", "learnability_summary", "timings"),
+)
+_OF_BENCHMARKS = ("ranking", "comparisons")
+_OF_ABLATION = ("ablation", "ablation_effects")
+MOST_QC = 200
+"""Most rows of quality control: those that removed the most cells."""
+_LEARNED = ("winners", "programs", "dynamics")
+"""Figures of the analysis of genes that are shown here too; its own page has all."""
 
 
-def render(results: Results, run: Run) -> str:
-    """Return the page as HTML.
+def render(folder: str | Path, run: Run) -> str:
+    """Return the page of a run, whose results are in `folder`, as HTML.
 
-    Parameters
-    ----------
-    results
-        Tables and figures.
-    run
-        The config of the run.
+    Raises WcedError if a file of the run is missing or damaged. For example::
+
+        Path("index.html").write_text(render("results/demo", wced.config.read("config/demo.yaml")))
     """
-    benchmarks = [_benchmark(results, run, task) for task in run.benchmarks.tables]
-    made = results.tables
+    folder = Path(folder)
+    index, shards = records.shards(folder)
+    outputs, packages, origins = records.provenance(folder)
+    names = [*_TABLES, *(_OF_BENCHMARKS if run.benchmarks.tasks else ()), *(_OF_ABLATION if run.ablation else ())]
+    frames = {name: tables.read(tables.TABLES[name], folder / "tables" / f"{name}.tsv") for name in names}
+    scores = {task: tables.read(tables.SCORES, folder / "tables" / f"{task}.tsv") for task in run.benchmarks.tables}
+    sources = records.sources(folder, run)
+    others = published.scores(published.read(run.report.published))
+    seeds = {name: run.seed if seed is None else seed for name, seed in run.embedding.untrained_models.items()}
+    one_row = {task: pooled(rows, seeds) for task, rows in scores.items()}
+    benchmarks = []
+    for task in run.benchmarks.tables:
+        module = task_module(task)
+        # Vectors of genes are scored for one seed only, so their scores are no mean.
+        notes = {next(iter(seeds)): pooling_note(seeds)} if len(one_row[task]) < len(scores[task]) else {}
+        shown = pivots(one_row[task], module.METRICS, run.kind, others[others["task"] == task], notes)
+        figures = _of_task(folder, run, task) if task in run.benchmarks.tasks else {}
+        benchmarks.append({"task": task, "title": module.TITLE, "pivots": shown, "figures": figures})
+    leakage = frames["leakage"][frames["leakage"]["corpus_dataset"] == ALL].set_index("dataset")
+    marks = dict.fromkeys(leakage.index[leakage["role"] == "development"], "development")
+    marks |= dict.fromkeys(leakage.index[leakage["found"] > 0], "LEAKED")
+    qc = frames["qc"][frames["qc"]["removed"] > 0]
+    largest = qc["removed"].sort_values(ascending=False, kind="stable").index[:MOST_QC]
+    ranking = comparisons = None
+    if run.benchmarks.tasks:
+        ranks = frames["ranking"]
+        columns = ["model", "datasets", "value", "rank", "rank_sd", "z", "z_sd"]
+        ranking = _headlines(ranks[ranks["dataset"] == "all"], columns)
+        columns = ["model_a", "model_b", "datasets", "difference", "ci_low", "ci_high", "wins_a", "wins_b", "p"]
+        comparisons = _headlines(frames["comparisons"], [*columns, "p_adjusted", "test", "p_reason"])
     return pages.render(
-        "wced.report",
         "index.html",
         run=run,
-        contents=_contents(benchmarks, run),
-        facts=_facts(results, run),
-        uses=_uses(results, run),
-        tables=made,
-        sources=results.sources,
-        corpus={level: rows.drop(columns="level") for level, rows in made["corpus"].groupby("level", sort=False)},
-        qc=_largest(made["qc"]),
-        sampling=sampling_steps(made["sampling"]),
-        split=_split(made["corpus"]),
-        shard_index=results.shard_index,
-        shards=results.shards,
-        checkpoints=results.checkpoints,
-        deep=[name for name, trained in run.pretraining.checkpoints.items() if trained.depth],
-        models=model_table(list(results.scores.values())),
+        uses=recommendations(one_row, run, marks),
+        tables=frames,
+        sources=sources,
+        corpus={level: rows.drop(columns="level") for level, rows in frames["corpus"].groupby("level", sort=False)},
+        qc=qc.loc[largest.sort_values()],
+        sampling=sampling_steps(frames["sampling"]),
+        shard_index=index,
+        shards=shards,
+        checkpoints=records.checkpoints(folder, run),
+        deep=[name for name, checkpoint in run.pretraining.checkpoints.items() if checkpoint.depth],
+        models=model_table(list(scores.values())).rename(columns={"n_params": "parameters", "dataset": "datasets"}),
         benchmarks=benchmarks,
-        ranking=_ranks(made["ranking"]) if run.benchmarks.tasks else None,
-        comparisons=_differences(made["comparisons"]) if run.benchmarks.tasks else None,
-        seeds=run.embedding.untrained_models,
-        drawings=results.drawings,
-        outputs=results.outputs,
-        packages=results.packages,
-        origins=results.origins,
-        missing=missing_scores(results.scores),
+        ranking=ranking,
+        comparisons=comparisons,
+        seeds=seeds,
+        figures=_figures(folder, run),
+        outputs=outputs,
+        packages=packages,
+        origins=origins,
+        missing=records.missing_scores(scores),
         config=yaml.safe_dump(run.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
     )
 
 
-def _benchmark(results: Results, run: Run, task: str) -> Benchmark:
-    module, theirs = task_module(task), results.published[results.published["task"] == task]
-    seeds, scores = _seeds(run), results.scores[task]
-    pooled_scores = pooled(scores, seeds)
-    # Of vectors of genes one draw is scored only: that is no mean.
-    notes = {next(iter(seeds)): pooling_note(seeds)} if len(pooled_scores) < len(scores) else {}
-    shown = pivots(pooled_scores, module.METRICS, run.kind, theirs, notes)
-    return Benchmark(task, module.TITLE, shown, results.task_drawings.get(task, {}))
+def _figures(folder: Path, run: Run) -> dict[str, list[Figure]]:
+    """Return the figures of each stage."""
+    own, learned = folder / "report" / "figures", folder / "learnability" / "figures"
+    umaps = [f"umap_{dataset}_{colour}" for dataset in run.embedding.datasets for colour in COLOURS]
+    paths = {
+        "corpus": [own / "qc"],
+        "pretraining": [own / "losses"],
+        "embedding": [own / name for name in umaps],
+        "learnability": [own / "genes", *(learned / name for name in _LEARNED)],
+        "comparisons": _figures_in(folder / "benchmarks" / "comparison.figures"),
+        "ablation": _figures_in(folder / "ablation") if run.ablation else [],
+    }
+    return {stage: [_read(folder, path) for path in listed] for stage, listed in paths.items()}
 
 
-def _seeds(run: Run) -> dict[str, int]:
-    """Return the seed of each untrained model."""
-    return {name: run.seed if seed is None else seed for name, seed in run.embedding.untrained_models.items()}
+def _of_task(folder: Path, run: Run, task: str) -> dict[str, list[Figure]]:
+    """Return the figures of each dataset that has any, model after model."""
+    figures = {
+        dataset: [
+            _read(folder, path, model)
+            for model in run.models_of(task)
+            for path in _figures_in(folder / "benchmarks" / task / f"{dataset}.{model}.figures")
+        ]
+        for dataset in run.benchmarks.tasks[task].datasets
+    }
+    return {dataset: listed for dataset, listed in figures.items() if listed}
 
 
-def _contents(benchmarks: list[Benchmark], run: Run) -> list[tuple[str, str, list[tuple[str, str]]]]:
-    """Return place and name of each section, and of what stands below it."""
-    below = [(f"benchmark-{pages.slug(shown.task)}", shown.title) for shown in benchmarks]
-    compared = [("comparisons", "Comparisons", [])] if run.benchmarks.tasks else []
-    ablation = [("ablation", "Ablation", [])] if run.ablation else []
-    return [
-        ("summary", "At a glance", []),
-        ("corpus", "Corpus", [("qc", "Quality control"), ("split", "Split")]),
-        ("shards", "Shards", []),
-        ("pretraining", "Pretraining", []),
-        ("embedding", "Embedding", [("leakage", "Leakage"), ("umaps", "UMAPs")]),
-        ("benchmarks", "Benchmarks", below),
-        *compared,
-        *ablation,
-        ("learnability", "Gene learnability", []),
-        ("timings", "Timings", []),
-        ("provenance", "Provenance", []),
-        ("skipped", "What was skipped", []),
-        ("config", "Config", []),
-    ]
+def _figures_in(folder: Path) -> Iterator[Path]:
+    return (path.with_suffix("") for path in sorted(folder.glob("*.svg")))
 
 
-def _facts(results: Results, run: Run) -> list[tuple[str, int | str]]:
-    """Return the numbers that say how big the run was."""
-    datasets = results.tables["corpus"].query("level == 'dataset'")
-    hours = results.tables["timings"]["seconds"].sum() / 3600
-    return [
-        ("cells trained on", int(datasets["train"].sum())),
-        ("validation cells", int(datasets["validation"].sum())),
-        ("datasets of the corpus", len(datasets)),
-        ("genes of the vocabulary", int(results.shard_index["vocabulary_size"])),
-        ("checkpoints", len(run.pretraining.checkpoints)),
-        ("datasets scored", len(run.embedding.datasets)),
-        ("embeddings compared", len(run.models)),
-        ("benchmarks", len(run.benchmarks.tables)),
-        ("hours of all jobs", f"{hours:,.1f}"),
-    ]
+def _read(folder: Path, path: Path, model: str = "") -> Figure:
+    """Read a figure; its links start at the page, in `report`."""
+    return read_figure(path, f"../{path.relative_to(folder).as_posix()}", model)
 
 
-def _uses(results: Results, run: Run) -> dict[str, list[str]]:
-    """Return what to say of each use; a run without tasks has no scores of it."""
-    leakage, seeds = results.tables["leakage"], _seeds(run)
-    whole = leakage[leakage["corpus_dataset"] == ALL].set_index("dataset")
-    marks = dict.fromkeys(whole.index[whole["role"] == "development"], "development")
-    marks |= dict.fromkeys(whole.index[whole["found"] > 0], "LEAKED")
-    return recommendations({task: pooled(results.scores[task], seeds) for task in run.benchmarks.tasks}, run, marks)
-
-
-def _largest(qc: pd.DataFrame, most: int = 200) -> pd.DataFrame:
-    """Return the rows of QC that removed a cell: of many, those that removed the most."""
-    removing = qc[qc["removed"] > 0]
-    return removing.loc[removing["removed"].sort_values(ascending=False, kind="stable").index[:most].sort_values()]
-
-
-def _headlines(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the metrics that say which model is best, with titles in place of names."""
-    shown = []
+def _headlines(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Return the rows of headline metrics, with the titles of benchmarks and metrics."""
+    parts = []
     for (task, name), rows in frame.groupby(["task", "metric"], sort=False):
         module = task_module(task)
-        title = next((metric.title for metric in module.METRICS if metric.name == name and metric.headline), None)
-        if title is not None:
-            shown.append(rows.assign(benchmark=module.TITLE, metric=title))
-    return pd.concat(shown) if shown else frame.assign(benchmark="")
-
-
-def _ranks(ranking: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean ranks over datasets."""
-    shown = _headlines(ranking[ranking["dataset"] == "all"])
-    return shown[["benchmark", "metric", "model", "datasets", "value", "rank", "rank_sd", "z", "z_sd", "reason"]]
-
-
-def _differences(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """Return the differences between models over datasets."""
-    columns = ["model_a", "model_b", "datasets", "difference", "ci_low", "ci_high", "wins_a", "wins_b", "p"]
-    return _headlines(comparisons)[["benchmark", "metric", *columns, "p_adjusted", "test", "p_reason", "reason"]]
-
-
-def _split(corpus: pd.DataFrame) -> list[str]:
-    """Return sentences that say how the corpus was split."""
-    datasets = corpus[corpus["level"] == "dataset"]
-    train, validation = datasets["train"].sum(), datasets["validation"].sum()
-    said = [f"{train:,} cells to train on and {validation:,} to validate on, of {datasets['cells_in'].sum():,}."]
-    for unit, rows in datasets.groupby("split_by", sort=False):
-        said.append(f"Split by {unit}: {', '.join(rows['dataset'])}.")
-    unknown = datasets["unknown_in_validation"].sum()
-    said.append(
-        f"{unknown:,} validation cells have no cell type, or one that no training cell has: they count as unknown and "
-        "enter no cell-type loss or accuracy."
-    )
-    return said
+        titles = [metric.title for metric in module.METRICS if metric.name == name and metric.headline]
+        parts += [rows.assign(benchmark=module.TITLE, metric=title) for title in titles]
+    rows = pd.concat(parts) if parts else frame.assign(benchmark="")
+    return rows[["benchmark", "metric", *columns, "reason"]]

@@ -1,6 +1,6 @@
 """Score tables as a reader wants them: models as rows, metrics as columns, the best marked, gaps explained."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase
 from types import MappingProxyType
@@ -10,6 +10,7 @@ import pandas as pd
 
 from wced.benchmarks.task import Metric
 from wced.stats import outcome_of
+from wced.tables import SCORES
 
 
 @dataclass(frozen=True)
@@ -17,15 +18,15 @@ class Cell:
     """One cell of a pivot."""
 
     value: str
-    """The score, three decimals; a dash where there is none."""
+    """The score with three decimals; a dash if there is none."""
     interval: str = ""
     """The 95% interval."""
     mark: str = ""
-    """`best` where no model is better, `tie` where the interval overlaps that of the best, else empty."""
+    """`best` if no model is better, `tie` if the interval overlaps that of the best, else empty."""
     note: str = ""
     """Letter of the reason why there is no value."""
     number: str = ""
-    """The score in full; empty where there is none."""
+    """The score with all digits; empty if there is none."""
 
 
 @dataclass(frozen=True)
@@ -33,37 +34,34 @@ class Row:
     """One model's row of a pivot."""
 
     model: str
-    """Name of the model."""
     kind: str
     """`model` (trained here), `baseline`, `external`, or `published` for numbers that were not computed here."""
     cells: tuple[Cell, ...]
     """A cell for each metric."""
     note: str = ""
-    """Letters: of what the model may have seen of the cells; of what was published, how it was computed."""
+    """Letters of notes: what the model may have seen of the cells, or how published numbers were computed."""
 
 
 @dataclass(frozen=True)
 class Pivot:
-    """Scores of one task on one dataset: those of one label, protocol and split."""
+    """Scores of one task on one dataset, with one label, protocol and split."""
 
     dataset: str
-    """Dataset."""
     metrics: tuple[Metric, ...]
-    """Columns."""
     rows: tuple[Row, ...]
-    """A row for each model, then what was published."""
+    """A row for each model, then the published numbers."""
     notes: tuple[tuple[str, str], ...]
-    """Letter and what it says."""
+    """Letter and text of each note."""
     n: int
     """Cells, or genes, scored."""
     label: str
     """The truth: a column of obs."""
     protocol: str
-    """How."""
+    """How the scores were computed."""
     split: str
-    """On which cells."""
+    """Which cells were scored."""
     intervals: str
-    """How intervals were made."""
+    """How intervals were computed."""
     verdicts: tuple[str, ...]
     """Sentences on the headline metrics."""
 
@@ -75,103 +73,73 @@ def pivots(
     published: pd.DataFrame,
     notes: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Pivot]:
-    """Return the pivots of one task, dataset after dataset.
+    """Return the pivots of one task: each dataset, label, protocol and split has its own.
 
     Parameters
     ----------
     scores
-        Rows of tables.SCORES of the task; models stand in the order of their rows. Rows that differ in dataset, label,
-        protocol or split stand in different pivots.
+        Rows of tables.SCORES of the task, which give the order of the models.
     metrics
-        The task's `METRICS`; rows of other metrics are in the table and not shown.
+        The task's `METRICS`; other metrics of the table are not shown.
     kind
-        Says of a model whether it is a `model` trained here, a `baseline` or `external`.
+        Function that returns whether a model is a `model` trained here, a `baseline` or `external`.
     published
-        Rows of tables.SCORES of the same task that were published. Those of a pivot's dataset stand below its models,
-        in the metrics that they have, and are never the best.
+        Published rows of tables.SCORES of the task, which are shown below the models and are never the best.
     notes
-        What is to be said of a model, by its name.
+        Text of a note for a model, by its name.
     """
-    shown = scores[scores["metric"].isin([metric.name for metric in metrics])]
-    groups = shown.groupby(["dataset", "label", "protocol", "split"], sort=False)
-    return [
-        _pivot(rows, metrics, kind, published[published["dataset"] == dataset], notes) for (dataset, *_), rows in groups
-    ]
+    scores = scores[scores["metric"].isin([metric.name for metric in metrics])]
+    result = []
+    for key, group in scores.groupby(["dataset", "label", "protocol", "split"], sort=False):
+        dataset, label, protocol, split = key
+        by_metric = dict(list(group.groupby("metric")))
+        columns = tuple(metric for metric in metrics if metric.name in by_metric)
+        best = {metric.name: _best(by_metric[metric.name], metric) for metric in columns}
+        letters: dict[str, str] = {}
+        rows = []
+        for model, own in group.groupby("model", sort=False):
+            leakage = own["leakage"].iloc[0]
+            cells = tuple(_cell(own.set_index("metric"), metric, best[metric.name], letters) for metric in columns)
+            texts = ["" if leakage.startswith("none") else leakage, notes.get(model, "")]
+            rows.append(Row(model, kind(model), cells, _letters(filter(None, texts), letters)))
+        others = published[(published["dataset"] == dataset) & published["metric"].isin(by_metric)]
+        for model, own in others.groupby("model", sort=False):
+            cells = tuple(_cell(own.set_index("metric"), metric, None, letters) for metric in columns)
+            rows.append(Row(model, "published", cells, _letters(own["protocol"].unique(), letters)))
+        headlines = [metric for metric in columns if metric.headline]
+        verdicts = (verdict(by_metric[metric.name].set_index("model"), metric, kind) for metric in headlines)
+        pivot = Pivot(
+            dataset=dataset, metrics=columns, rows=tuple(rows), n=int(group["n"].max()), label=label, protocol=protocol,
+            split=split, notes=tuple((letter, text) for text, letter in letters.items()),
+            intervals=", ".join(sorted(set(group["ci_method"]) - {""})), verdicts=tuple(filter(None, verdicts)),
+        )  # fmt: skip
+        result.append(pivot)
+    return result
 
 
-def _pivot(
-    scores: pd.DataFrame,
-    metrics: Sequence[Metric],
-    kind: Callable[[str], str],
-    published: pd.DataFrame,
-    said_of: Mapping[str, str],
-) -> Pivot:
-    columns = tuple(metric for metric in metrics if (scores["metric"] == metric.name).any())
-    notes = _Notes()
-    best = {metric.name: _best(scores[scores["metric"] == metric.name], metric) for metric in columns}
-    rows = []
-    for model, own in scores.groupby("model", sort=False):
-        leakage = own["leakage"].iloc[0]
-        by_metric = own.set_index("metric")
-        cells = tuple(_cell(by_metric, metric, best[metric.name], notes) for metric in columns)
-        said = ["" if leakage.startswith("none") else leakage, said_of.get(str(model), "")]
-        rows.append(Row(str(model), kind(str(model)), cells, ", ".join(notes.letter(text) for text in said if text)))
-    published = published[published["metric"].isin([metric.name for metric in columns])]
-    for model, theirs in published.groupby("model", sort=False):
-        cells = tuple(_cell(theirs.set_index("metric"), metric, None, notes) for metric in columns)
-        protocols = ", ".join(notes.letter(protocol) for protocol in theirs["protocol"].unique())
-        rows.append(Row(str(model), "published", cells, protocols))
-    first = scores.iloc[0]
-    verdicts = [
-        verdict(scores[scores["metric"] == metric.name].set_index("model"), metric, kind)
-        for metric in columns
-        if metric.headline
-    ]
-    return Pivot(
-        dataset=first["dataset"],
-        metrics=columns,
-        rows=tuple(rows),
-        notes=tuple(notes.said),
-        n=int(scores["n"].max()),
-        label=first["label"],
-        protocol=first["protocol"],
-        split=first["split"],
-        intervals=", ".join(sorted(set(scores["ci_method"]) - {""})),
-        verdicts=tuple(filter(None, verdicts)),
-    )
-
-
-class _Notes:
-    """Letters of notes, in the order in which they are first asked for."""
-
-    def __init__(self) -> None:
-        self._letters: dict[str, str] = {}
-
-    def letter(self, text: str) -> str:
-        """Return the letter of a note."""
-        place = len(self._letters)
-        return self._letters.setdefault(text, ascii_lowercase[place % 26] * (place // 26 + 1))
-
-    @property
-    def said(self) -> list[tuple[str, str]]:
-        """Letter and text of each note."""
-        return [(letter, text) for text, letter in self._letters.items()]
+def _letters(texts: Iterable[str], letters: dict[str, str]) -> str:
+    """Return the letters of notes; a new note gets the next one: a to z, then aa, bb and so on."""
+    texts = list(texts)
+    for text in texts:
+        index = len(letters)
+        letters.setdefault(text, ascii_lowercase[index % 26] * (index // 26 + 1))
+    return ", ".join(letters[text] for text in texts)
 
 
 def _best(scores: pd.DataFrame, metric: Metric) -> pd.Series | None:
-    """Return the row of the best model; None where the metric does not rank, or no model has a value."""
+    """Return the row of the best model; None if the metric does not rank models, or no model has a value."""
     values = scores["value"].dropna()
     if values.empty or not metric.ranks:
         return None
     return scores.loc[values.idxmax() if metric.higher_is_better else values.idxmin()]
 
 
-def _cell(by_metric: pd.DataFrame, metric: Metric, best: pd.Series | None, notes: _Notes) -> Cell:
+def _cell(by_metric: pd.DataFrame, metric: Metric, best: pd.Series | None, letters: dict[str, str]) -> Cell:
     if metric.name not in by_metric.index:
         return Cell("")
     row = by_metric.loc[metric.name]
     if row["reason"]:
-        return Cell("–", note=notes.letter(row["reason"]))
+        return Cell("–", note=_letters([row["reason"]], letters))
     interval = "" if np.isnan(row["ci_low"]) else f"{row['ci_low']:.3f} to {row['ci_high']:.3f}"
     mark = ""
     if best is not None:
@@ -180,16 +148,9 @@ def _cell(by_metric: pd.DataFrame, metric: Metric, best: pd.Series | None, notes
 
 
 def verdict(scores: pd.DataFrame, metric: Metric, kind: Callable[[str], str]) -> str:
-    """Return a sentence on whether our best model beats the best baseline; empty where no model of ours was scored.
+    """Return a sentence on whether our best model beats the best baseline; empty if no model of ours was scored.
 
-    Parameters
-    ----------
-    scores
-        `value`, `ci_low` and `ci_high` of each model at the metric; the index is the model.
-    metric
-        The metric.
-    kind
-        As in `pivots`.
+    `scores` has `value`, `ci_low` and `ci_high` of each model at the metric, with the model as the index.
     """
     scores = scores[scores["value"].notna()]
     kinds = scores.index.map(kind)
@@ -207,30 +168,58 @@ def verdict(scores: pd.DataFrame, metric: Metric, kind: Callable[[str], str]) ->
     return f"{best}, {abs(gap):.3f} {'better' if gap > 0 else 'WORSE'} than {rival}{overlap}."
 
 
+def pooled(scores: pd.DataFrame, seeds: Mapping[str, int]) -> pd.DataFrame:
+    """Return scores with the models that differ only in the seed of their weights as one row, named as the first.
+
+    Its value is the mean over seeds, and its interval reaches from the lowest to the highest. If one seed has no value,
+    neither has the mean. `seeds` has the seed of each such model; with fewer than two, nothing changes.
+    """
+    several = scores["model"].isin(list(seeds))
+    if len(seeds) < 2 or not several.any():
+        return scores
+    groups = scores[several].groupby([name for name in SCORES.key if name != "model"], sort=False)
+    rows = [_mean(group) | {"model": next(iter(seeds))} for _, group in groups]
+    means = pd.DataFrame(rows, index=[group.index[0] for _, group in groups])
+    return pd.concat([scores[~several], means]).sort_index(kind="stable").reset_index(drop=True)
+
+
+def _mean(group: pd.DataFrame) -> dict[str, object]:
+    row = group.iloc[0].to_dict() | {"ci_method": ""}
+    without = group[group["reason"] != ""]
+    if len(without):
+        model, reason = without.iloc[0][["model", "reason"]]
+        reason = reason if len(without) == len(group) else f"{model}: {reason}"
+        return row | dict.fromkeys(("value", "ci_low", "ci_high"), float("nan")) | {"reason": reason}
+    values = group["value"]
+    return row | {"value": values.mean(), "ci_low": values.min(), "ci_high": values.max()}
+
+
+def pooling_note(seeds: Mapping[str, int]) -> str:
+    """Return the note on how seeds were pooled."""
+    listed = ", ".join(map(str, seeds.values()))
+    return (
+        f"mean over {len(seeds)} samples of untrained weights (seeds {listed}), in small print the lowest and the "
+        "highest; the file has each"
+    )
+
+
 def model_table(scores: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return one row per model: parameters, width, and for each dataset what it may have seen of it."""
     columns = ["model", "n_params", "width", "leakage", "dataset"]
     if not scores:
         return pd.DataFrame(columns=columns)
-    seen = pd.concat(scores, ignore_index=True)[columns].drop_duplicates()
-    return seen.groupby(columns[:-1], sort=False)["dataset"].agg(", ".join).reset_index()
+    models = pd.concat(scores, ignore_index=True)[columns].drop_duplicates()
+    return models.groupby(columns[:-1], sort=False)["dataset"].agg(", ".join).reset_index()
 
 
 def sampling_steps(sampling: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per step of sampling: strata, how many of them it thinned, and cells before and after.
-
-    Parameters
-    ----------
-    sampling
-        Rows of tables.SAMPLING.
-    """
+    """Return one row per step of tables.SAMPLING: strata, how many it thinned, and cells before and after."""
     thinned = sampling["cells_taken"] < sampling["cells_there"]
     steps = sampling.assign(thinned=thinned).groupby(["step", "kind", "by"], sort=False)
-    made = steps.agg(
+    return steps.agg(
         strata=("stratum", "size"),
         strata_thinned=("thinned", "sum"),
         cells_there=("cells_there", "sum"),
         cells_taken=("cells_taken", "sum"),
         largest_taken=("cells_taken", "max"),
-    )
-    return made.reset_index()
+    ).reset_index()

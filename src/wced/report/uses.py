@@ -1,6 +1,8 @@
-"""What the report says first: which model to use for what, by the benchmarks of the run."""
+"""The first section of the report: which model to use for what, by the benchmarks of the run."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -39,71 +41,64 @@ USES = {
         },
     },
 }
-"""Measures of each use, by benchmark, and their names in a sentence; of all of them higher is better."""
+"""Metrics of each use, by benchmark, and their names in a sentence; higher is better for all."""
 STEP_0 = "_step_0"
-"""Suffix of the model that is a checkpoint's weights before its first step."""
+"""Suffix of the model that has the weights of a checkpoint before its first step."""
 
 
 def recommendations(
-    scores: Mapping[str, pd.DataFrame], run: Run, marks: Mapping[str, str] | None = None
+    scores: Mapping[str, pd.DataFrame], run: Run, marks: Mapping[str, str] = MappingProxyType({})
 ) -> dict[str, list[str]]:
     """Return sentences on each use that a benchmark of the run scored, by the use and its datasets in words.
 
-    First come checkpoints that are no better than their weights before training (`<checkpoint>_step_0`, or where that
-    was not scored `untrained`). Then, for each outcome, the best model trained here beside the best of the others, by
-    means over the datasets. Models that lack a score on a dataset that others have one on are left out.
+    First come checkpoints that are no better than their weights before training (`<checkpoint>_step_0`, or `untrained`
+    if that was not scored). Then, for each outcome, the best model trained here beside the best of the others, by means
+    over the datasets. Models without a score on a dataset that others are scored on are left out.
 
-    Parameters
-    ----------
-    scores
-        Rows of tables.SCORES of each task.
-    run
-        The config of the run.
-    marks
-        What a reader must know of a dataset, by its name: `development`, or `LEAKED`.
+    `scores` has the rows of tables.SCORES of each task, and `marks` what a reader must know of a dataset: that it is
+    for `development`, or `LEAKED`.
     """
-    failed, chosen = {}, {}
+    # By use, then by sentence: each measure with its values.
+    failures, choices = (defaultdict(lambda: defaultdict(list)) for _ in range(2))
     for use, task, measure, field in _fields(scores):
-        means = _means(field)
+        ranks = ranking(field)
+        # Only models that have a score on all datasets have a mean over them.
+        means = ranks[(ranks["dataset"] == "all") & (ranks["reason"] == "")].set_index("model")["value"]
         if means.empty:
             continue
-        where = _where(field, marks or {}, getattr(run.benchmarks.tasks[task], "train_on", ""))
-        bullet = f"{use} ({where})"
-        for name, start in _starts(means, run):
-            if compared(field, name, start) != "better":
+        names = [f"{name} [{marks[name]}]" if name in marks else name for name in dict.fromkeys(field["dataset"])]
+        train_on = getattr(run.benchmarks.tasks[task], "train_on", "")
+        where = f"from {train_on} to" if train_on else "mean over" if len(names) > 1 else "on"
+        title = f"{use} ({where} {_listed(names)})"
+        for name in [name for name in run.pretraining.checkpoints if name in means.index]:
+            start = next((start for start in (f"{name}{STEP_0}", "untrained") if start in means.index), None)
+            if start is not None and compared(field, name, start) != "better":
                 own = "its own weights before training" if start.endswith(STEP_0) else "untrained weights"
-                said = f"Training did not make {name} clearly better than {own} ({start})"
-                values = _values(field, name, start)
-                failed.setdefault(bullet, {}).setdefault(said, []).append((measure, values))
-        choice, *models = _choice(field, means, run)
-        chosen.setdefault(bullet, {}).setdefault(choice, []).append((measure, _values(field, *models)))
+                sentence = f"Training did not make {name} clearly better than {own} ({start})"
+                failures[title][sentence].append((measure, _values(field, name, start)))
+        sentence, *models = _choice(field, means, run)
+        choices[title][sentence].append((measure, _values(field, *models)))
     return {
-        bullet: [*_sentences(failed.get(bullet, {}), several=False), *_sentences(choices, several=len(choices) > 1)]
-        for bullet, choices in chosen.items()
+        title: [*_sentences(failures[title]), *_sentences(sentences, measures_first=len(sentences) > 1)]
+        for title, sentences in choices.items()
     }
 
 
-def _sentences(said: Mapping[str, list[tuple[str, str]]], *, several: bool) -> Iterator[str]:
-    """Yield each sentence with its measures and their values; measures come first where they do not agree."""
-    for text, measured in said.items():
-        if several:
-            names, values = zip(*measured, strict=True)
+def _sentences(sentences: Mapping[str, list[tuple[str, str]]], *, measures_first: bool = False) -> Iterator[str]:
+    """Yield each sentence with its measures and their values; measures come first if they disagree."""
+    for text, measures in sentences.items():
+        if measures_first:
+            names, values = zip(*measures, strict=True)
             yield f"By {_listed(names)}, {text[0].lower()}{text[1:]} ({'; '.join(values)})."
         else:
-            yield f"{text}, by {_listed([f'{name} ({value})' for name, value in measured])}."
+            yield f"{text}, by {_listed([f'{name} ({value})' for name, value in measures])}."
 
 
 def compared(field: pd.DataFrame, a: str, b: str) -> str:
-    """Return the `stats.outcome` of model a against b: of several datasets by the interval of the mean difference.
+    """Return the `stats.outcome` of model a against b in scores of one metric at which higher is better.
 
-    Of a single dataset the intervals of both scores decide (`stats.outcome_of`).
-
-    Parameters
-    ----------
-    field
-        Rows of tables.SCORES of one metric at which higher is better, a and b among its models.
-    a, b
-        Names of models.
+    Over several datasets the interval of the mean difference decides; with one dataset, the intervals of both scores
+    (`stats.outcome_of`).
     """
     pair = differences(field[field["model"].isin([a, b])]).iloc[0]
     if pair["datasets"] > 1:
@@ -117,37 +112,23 @@ def _fields(scores: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, str, str,
     """Yield use, task, name of the measure, and those of its values that may be compared."""
     for use, tasks in USES.items():
         for task in [task for task in tasks if task in scores]:
+            rows = scores[task][scores[task]["reason"] == ""]
             for metric, measure in tasks[task].items():
-                rows = scores[task]
-                rows = rows[(rows["metric"] == metric) & (rows["reason"] == "")]
-                for _, field in rows.groupby(COMPARED, sort=False):
+                for _, field in rows[rows["metric"] == metric].groupby(COMPARED, sort=False):
                     yield use, task, measure, field
 
 
-def _means(field: pd.DataFrame) -> pd.Series:
-    """Return the mean over datasets of each model that has a score on all of them."""
-    ranked = ranking(field)
-    return ranked[(ranked["dataset"] == "all") & (ranked["reason"] == "")].set_index("model")["value"]
-
-
-def _starts(means: pd.Series, run: Run) -> Iterator[tuple[str, str]]:
-    """Yield each checkpoint that was scored with the model that it was before training, where that was scored too."""
-    for name in run.pretraining.checkpoints:
-        start = next((start for start in (f"{name}{STEP_0}", "untrained") if start in means.index), None)
-        if name in means.index and start is not None:
-            yield name, start
-
-
 def _choice(field: pd.DataFrame, means: pd.Series, run: Run) -> tuple[str, str, str | None]:
-    """Return which model to use, in words, and the models whose values say so, the one to use first."""
+    """Return a sentence on which model to use, and the models whose values it is based on, the one to use first."""
     trained = means.index.map(run.kind) == "model"
     best, other = (part.idxmax() if len(part) else None for part in (means[trained], means[~trained]))
     if best is None or other is None:
-        lacking = "no model without pretraining" if other is None else "no model trained here"
-        return f"Use {best or other}: {lacking} was scored beside it", best or other, None
-    seen = min(field.loc[field["model"] == other, "leakage"])
-    fitted = f"; {seen.replace('these cells', 'the scored cells')}" if seen.startswith((LEAKAGE, LEAKAGE_BATCH)) else ""
-    free = f"{other} ({'made elsewhere' if run.kind(other) == 'external' else 'no pretraining'}{fitted})"
+        missing = "no model without pretraining" if other is None else "no model trained here"
+        return f"Use {best or other}: {missing} was scored beside it", best or other, None
+    leakage = min(field.loc[field["model"] == other, "leakage"])
+    fitted = leakage.startswith((LEAKAGE, LEAKAGE_BATCH))
+    origin = "made elsewhere" if run.kind(other) == "external" else "no pretraining"
+    free = f"{other} ({origin}{'; ' + leakage.replace('these cells', 'the scored cells') if fitted else ''})"
     match compared(field, best, other):
         case "better":
             return f"Use {best}: better than {free}", best, other
@@ -158,19 +139,12 @@ def _choice(field: pd.DataFrame, means: pd.Series, run: Run) -> tuple[str, str, 
 
 def _values(field: pd.DataFrame, first: str, second: str | None) -> str:
     """Return the mean of the first model with its interval, and that of the second."""
-    of = field.groupby(["model", "dataset"], sort=False)[["value", "ci_low", "ci_high"]].mean()
-    own = of.loc[first]
+    scores = field.groupby(["model", "dataset"], sort=False)[["value", "ci_low", "ci_high"]].mean()
+    own = scores.loc[first]
     mean = over_datasets(own["value"].to_numpy()) if len(own) > 1 else own.iloc[0]
     interval = "" if np.isnan(mean.ci_low) else f", {mean.ci_low:.2f} to {mean.ci_high:.2f}"
-    against = "" if second is None else f", against {of.loc[second, 'value'].mean():.2f}"
+    against = "" if second is None else f", against {scores.loc[second, 'value'].mean():.2f}"
     return f"{mean.value:.2f}{interval}{against}"
-
-
-def _where(field: pd.DataFrame, marks: Mapping[str, str], train_on: str) -> str:
-    """Return the datasets in words."""
-    names = [f"{name} [{marks[name]}]" if name in marks else name for name in dict.fromkeys(field["dataset"])]
-    start = f"from {train_on} to" if train_on else "mean over" if len(names) > 1 else "on"
-    return f"{start} {_listed(names)}"
 
 
 def _listed(names: Collection[str]) -> str:

@@ -1,14 +1,13 @@
-// Tables that sort, search and download; the page reads well without this. Nothing is loaded.
-"use strict";
+// Tables that sort, search and download. The page is readable without this, and nothing is loaded.
 
 function valueOf(cell) {
   if (cell === undefined) return "";
-  const own = cell.cloneNode(true);
-  for (const aside of own.querySelectorAll("small, sup")) aside.remove();
-  return (cell.dataset.v ?? own.textContent).trim();
+  const copy = cell.cloneNode(true);
+  for (const aside of copy.querySelectorAll("small, sup")) aside.remove();
+  return (cell.dataset.v ?? copy.textContent).trim();
 }
 
-// Numbers by size, text as a reader orders it, and what has no value last, whichever way.
+// Numbers by size, text in alphabetical order, and cells without a value last in both directions.
 function compare(a, b, numeric, sign) {
   const none = (text) => text === "" || text === "–";
   if (none(a) || none(b)) return none(a) - none(b);
@@ -17,28 +16,27 @@ function compare(a, b, numeric, sign) {
   return sign * (number(a) - number(b));
 }
 
-function sortBy(table, place, direction) {
-  const body = table.tBodies[0], header = table.tHead.rows[0].cells;
-  for (const [i, cell] of [...header].entries()) cell.setAttribute("aria-sort", i === place ? direction : "none");
-  const numeric = header[place].classList.contains("num"), sign = direction === "descending" ? -1 : 1;
-  const keyed = table.rowsAsMade.map((row) => [row, valueOf(row.cells[place])]);
+function sortBy(table, column, direction) {
+  const header = table.tHead.rows[0].cells;
+  for (const [i, cell] of [...header].entries()) cell.setAttribute("aria-sort", i === column ? direction : "none");
+  const numeric = header[column].classList.contains("num"), sign = direction === "descending" ? -1 : 1;
+  const keyed = table.originalRows.map((row) => [row, valueOf(row.cells[column])]);
   if (direction !== "none") keyed.sort((a, b) => compare(a[1], b[1], numeric, sign));
-  body.append(...keyed.map(([row]) => row));
+  table.tBodies[0].append(...keyed.map(([row]) => row));
 }
 
-function search(table, words, shown) {
-  const wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
-  let n = 0;
-  for (const row of table.rowsAsMade) {
+function search(table, text, status) {
+  const words = text.toLowerCase().split(/\s+/).filter(Boolean), all = table.originalRows;
+  for (const row of all) {
     row.text ??= [...row.cells].map((cell) => cell.textContent.toLowerCase()).join("\n");
-    row.hidden = !wanted.every((word) => row.text.includes(word));
-    n += !row.hidden;
+    row.hidden = !words.every((word) => row.text.includes(word));
   }
-  const all = table.rowsAsMade.length, rows = `${all.toLocaleString("en")} ${all === 1 ? "row" : "rows"}`;
-  shown.textContent = wanted.length ? `${n.toLocaleString("en")} of ${rows}` : rows;
+  const rows = `${all.length.toLocaleString("en")} ${all.length === 1 ? "row" : "rows"}`;
+  const shown = all.filter((row) => !row.hidden).length.toLocaleString("en");
+  status.textContent = words.length ? `${shown} of ${rows}` : rows;
 }
 
-// What is shown, as TSV: numbers in full, and intervals in a column of their own.
+// The rows shown as TSV, with full numbers, and intervals in their own columns.
 function asText(table) {
   const clean = (text) => text.replace(/\s+/g, " ").trim();
   const rows = [...table.tBodies[0].rows].filter((row) => !row.hidden);
@@ -61,40 +59,38 @@ function download(table, name) {
   URL.revokeObjectURL(link.href);
 }
 
+function make(tag, properties, label) {
+  const element = Object.assign(document.createElement(tag), properties);
+  if (label) element.setAttribute("aria-label", label);
+  return element;
+}
+
 function prepare(box) {
   const table = box.querySelector("table"), title = box.querySelector(".title > span").textContent;
-  table.rowsAsMade = [...table.tBodies[0].rows];
-  [...table.tHead.rows[0].cells].forEach((cell, place) => {
-    const button = document.createElement("button");
+  table.originalRows = [...table.tBodies[0].rows];
+  [...table.tHead.rows[0].cells].forEach((cell, column) => {
+    const button = make("button", { type: "button" });
     cell.dataset.name = cell.textContent;
-    button.type = "button";
     button.append(...cell.childNodes);
     cell.append(button);
     cell.setAttribute("aria-sort", "none");
     const next = { none: "ascending", ascending: "descending", descending: "none" };
-    button.addEventListener("click", () => sortBy(table, place, next[cell.getAttribute("aria-sort")]));
+    button.addEventListener("click", () => sortBy(table, column, next[cell.getAttribute("aria-sort")]));
   });
-  const tools = document.createElement("div"), field = document.createElement("input");
-  const shown = document.createElement("span"), get = document.createElement("button");
-  tools.className = "tools";
-  field.type = "search";
-  field.placeholder = "Search these rows";
-  field.setAttribute("aria-label", `Search in: ${title}`);
-  field.addEventListener("input", () => search(table, field.value, shown));
-  shown.className = "shown";
-  shown.setAttribute("role", "status");
-  get.type = "button";
-  get.textContent = "Download TSV";
-  get.setAttribute("aria-label", `Download TSV of the rows shown: ${title}`);
+  const field = make("input", { type: "search", placeholder: "Search these rows" }, `Search in: ${title}`);
+  const get = make("button", { type: "button", textContent: "Download TSV" }, `Download TSV of the rows shown: ${title}`);
+  const status = make("span", { className: "shown" }), tools = make("div", { className: "tools" });
+  status.setAttribute("role", "status");
+  field.addEventListener("input", () => search(table, field.value, status));
   get.addEventListener("click", () => download(table, box.id.replace(/^table-/, "")));
-  tools.append(field, get, shown);
+  tools.append(field, get, status);
   box.querySelector(".scroll").before(tools);
-  search(table, "", shown);
+  search(table, "", status);
 }
 
 document.querySelectorAll(".table").forEach(prepare);
 
-// On a narrow screen the contents stand above the page, folded.
+// On a narrow screen the contents are above the page, folded.
 if (matchMedia("(max-width: 60rem)").matches) document.querySelector("nav details").open = false;
 
 // On a phone broad figures scroll in their frames (style.css), by keyboard too.
@@ -109,7 +105,7 @@ if (matchMedia("(max-width: 40rem)").matches) {
 // A link to something inside folded details opens them.
 function unfold() {
   const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  for (let place = target && target.closest("details"); place; place = place.parentElement.closest("details")) place.open = true;
+  for (let node = target && target.closest("details"); node; node = node.parentElement.closest("details")) node.open = true;
 }
 addEventListener("hashchange", unfold);
 unfold();
