@@ -1,4 +1,4 @@
-"""Where the home can not be written, compiled code has a folder all the same."""
+"""Where the home cannot be written, compiled code has a folder all the same."""
 
 import os
 import stat
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from wced import caches, doctor
+from wced import caches
+from wced.cli import doctor
 
 MODULE = "import numba\n\n\n@numba.njit(cache=True)\ndef twice(x):\n    return 2 * x\n"
 CODE = """
@@ -35,8 +36,8 @@ def test_a_temporary_folder_takes_the_place_of_the_users(tmp_path, taken):
     folder = Path(done.stdout.strip())
     assert folder.parent == tmp_path and folder.name.startswith("wced-") and (folder != usual) == taken
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700 and any(folder.rglob("compiled.twice*"))
-    sentence = f"wced: /proc/none/.cache can not be written, so caches are in {folder}; set XDG_CACHE_HOME"
-    assert done.stderr.count(sentence) == done.stderr.count("can not be written") == 1
+    sentence = f"wced: /proc/none/.cache cannot be written, so caches are in {folder}; set XDG_CACHE_HOME"
+    assert done.stderr.count(sentence) == done.stderr.count("cannot be written") == 1
 
 
 def test_the_doctor_says_so(monkeypatch):

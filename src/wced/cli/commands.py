@@ -1,7 +1,6 @@
 """The `wced` command: a thin shell over the public functions of the rooms, in the order in which data flows."""
 
 import sys
-import textwrap
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,4 +111,5 @@ def _location(error: BaseException) -> str:
 
 def _line(text: str) -> str:
     """Return a text on one line, shortened to what fits on a terminal."""
-    return textwrap.shorten(text, 600, placeholder="…")
+    text = " ".join(text.split())
+    return text if len(text) <= 600 else f"{text[:599]}…"

@@ -9,7 +9,7 @@ import yaml
 from packaging.version import Version
 
 from generated import write_generated_run
-from wced import doctor
+from wced.cli import doctor
 from wced.config import read
 from wced.corpus.datasets import read_datasets
 from wced.files import sha256
@@ -63,7 +63,7 @@ def test_without_a_lock_there_is_a_warning(tmp_path):
 
 
 def test_the_lock_of_this_checkout_is_found():
-    assert Path(__file__).parents[1] / "envs/requirements.lock" == doctor.LOCK and doctor.LOCK.exists()
+    assert Path(__file__).parents[2] / "envs/requirements.lock" == doctor.LOCK and doctor.LOCK.exists()
 
 
 @pytest.mark.parametrize(("free", "state"), [(50e9, "ok"), (1e9, "warning")], ids=["enough", "little"])
