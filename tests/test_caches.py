@@ -1,4 +1,4 @@
-"""Where the home cannot be written, compiled code has a folder all the same."""
+"""Caches of a process whose home cannot be written."""
 
 import os
 import stat
@@ -20,8 +20,8 @@ print(os.environ["XDG_CACHE_HOME"])
 """
 
 
-@pytest.mark.parametrize("taken", [False, True], ids=["own", "of anybody"])
-def test_a_temporary_folder_takes_the_place_of_the_users(tmp_path, taken):
+@pytest.mark.parametrize("taken", [False, True], ids=["private", "writable by anybody"])
+def test_a_temporary_folder_replaces_the_users(tmp_path, taken):
     (tmp_path / "compiled.py").write_text(MODULE)
     (tmp_path / "__pycache__").write_text("no folder, so nothing can be compiled into it")
     usual = tmp_path / f"wced-{os.getuid()}"
@@ -40,9 +40,9 @@ def test_a_temporary_folder_takes_the_place_of_the_users(tmp_path, taken):
     assert done.stderr.count(sentence) == done.stderr.count("cannot be written") == 1
 
 
-def test_the_doctor_says_so(monkeypatch):
+def test_the_doctor_warns_of_the_temporary_folder(monkeypatch):
     monkeypatch.setattr(caches, "FALLBACK", None)
     assert doctor.cache_folder().state == "ok"
     monkeypatch.setattr(caches, "FALLBACK", "/tmp/wced-7")
-    found = doctor.cache_folder()
-    assert found.state == "warning" and "/tmp/wced-7" in found.text and "XDG_CACHE_HOME" in found.text
+    finding = doctor.cache_folder()
+    assert finding.state == "warning" and "/tmp/wced-7" in finding.text and "XDG_CACHE_HOME" in finding.text

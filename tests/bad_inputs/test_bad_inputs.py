@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from bad_inputs import damage
-from wced import cli, config, tables
+from wced import config, tables
 from wced.corpus.availability import check_files, unavailable
 from wced.corpus.datasets import check_run, read_datasets
 from wced.errors import WcedError
@@ -85,22 +85,20 @@ def files() -> dict[str, bytes]:
     return {str(path): path.read_bytes() if path.is_file() else b"" for path in sorted(Path().rglob("*"))}
 
 
-def run(command: str, monkeypatch, capfd) -> str:
+def run(command: str, wced) -> str:
     """Run a command that must fail; return what it writes to stderr."""
     if command == "config":
         with pytest.raises(WcedError) as refusal:
             check_config()
         return f"wced: {refusal.value}\n"
-    monkeypatch.setattr(sys, "argv", ["wced", *shlex.split(command.format_map(sections()))])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    assert end.value.code == 1
-    return capfd.readouterr().err
+    code, _, error = wced(*shlex.split(command.format_map(sections())))
+    assert code == 1
+    return error
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", CASES)
-def test_one_sentence_and_nothing_written(base, tmp_path, monkeypatch, capfd, name):
+def test_one_sentence_and_nothing_written(base, tmp_path, monkeypatch, wced, name):
     case = CASES[name]
     folder = tmp_path / "run"
     shutil.copytree(base, folder)
@@ -111,7 +109,7 @@ def test_one_sentence_and_nothing_written(base, tmp_path, monkeypatch, capfd, na
         if step:
             getattr(damage, step[0])(*step[1:])
     before = files()
-    message = run(case["command"], monkeypatch, capfd)
+    message = run(case["command"], wced)
     assert message.count("\n") == 1, message
     pattern = re.escape(case["says"]).replace("…", ".*")
     assert re.fullmatch(f"wced: {pattern}", message.rstrip("\n")), message

@@ -31,14 +31,10 @@ HEAVY = {
 }  # fmt: skip
 
 
-def wced(*arguments):
-    return subprocess.run([sys.executable, "-m", "wced", *arguments], capture_output=True, text=True, check=False)
-
-
-def test_help_lists_the_commands_in_flow_order():
-    done = wced("--help")
-    assert done.returncode == 0 and done.stderr == ""
-    listed = done.stdout.partition("Commands:")[2]
+def test_help_lists_the_commands_in_flow_order(wced):
+    code, text, error = wced("--help")
+    assert code == 0 and error == ""
+    listed = text.partition("Commands:")[2]
     assert [line.split()[0] for line in listed.splitlines() if line.startswith("  ") and line[2] != " "] == COMMANDS
 
 
@@ -57,10 +53,9 @@ def test_help_imports_nothing_heavy():
 
 
 def test_bad_input_is_one_sentence(tmp_path):
-    done = wced(
-        "shard-index", str(tmp_path / "shard.arrow"), "--cells", str(tmp_path / "cells.parquet"),
-        "--vocabulary", str(tmp_path / "vocabulary.tsv"), "--output", str(tmp_path / "index.json"),
-    )  # fmt: skip
+    words = ["shard-index", tmp_path / "shard.arrow", "--cells", tmp_path / "cells.parquet"]
+    words += ["--vocabulary", tmp_path / "vocabulary.tsv", "--output", tmp_path / "index.json"]
+    done = subprocess.run([sys.executable, "-m", "wced", *words], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr == f"wced: {tmp_path / 'vocabulary.tsv'}: no such file; expected a vocabulary\n"
     assert list(tmp_path.iterdir()) == []
@@ -75,14 +70,10 @@ def test_bad_input_is_one_sentence(tmp_path):
     ],
     ids=["no_json", "unknown_key", "no_checkpoint"],
 )
-def test_a_bad_section_is_one_sentence(monkeypatch, capsys, tmp_path, section, message):
-    arguments = ["--index", "i", "--section", section, "--name", "m", "--state", "s", "--output", str(tmp_path / "o")]
-    monkeypatch.setattr(sys, "argv", ["wced", "pretrain", *arguments])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    assert end.value.code == 1
-    error = capsys.readouterr().err
-    assert error.startswith("wced: ") and message in error and error.count("\n") == 1
+def test_a_bad_section_is_one_sentence(wced, tmp_path, section, message):
+    words = ["--index", "i", "--section", section, "--name", "m", "--state", "s", "--output", tmp_path / "o"]
+    code, _, error = wced("pretrain", *words)
+    assert code == 1 and error.startswith("wced: ") and message in error and error.count("\n") == 1
 
 
 def run(monkeypatch, error, *options):
@@ -124,11 +115,9 @@ def test_debug_is_off_again_for_the_next_command(monkeypatch, capsys):
     assert run(monkeypatch, WcedError("bad")).code == 1
 
 
-def test_a_wrong_option_is_a_usage_error(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["wced", "shard", "--speed", "1"])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    assert end.value.code == 2 and "--speed" in capsys.readouterr().err
+def test_a_wrong_option_is_a_usage_error(wced):
+    code, _, error = wced("shard", "--speed", "1")
+    assert code == 2 and "--speed" in error
 
 
 class OutOfMemoryError(RuntimeError):  # the name of torch's
