@@ -123,7 +123,7 @@ def test_slurm(programs, sinfo, state, words):
 def test_snakemake_off_the_path_is_a_warning(programs):
     assert doctor.snakemake().state == "warning"
     programs("snakemake")
-    assert doctor.snakemake() == doctor.Finding("ok", "snakemake", version("snakemake"))
+    assert doctor.snakemake() == doctor.Finding("ok", version("snakemake"))
 
 
 @pytest.fixture(scope="module")
@@ -133,13 +133,13 @@ def config(tmp_path_factory):
 
 def findings(path):
     every = list(doctor.examine(path))
-    assert all("\n" not in finding.text for finding in every)
-    return {finding.about: finding for finding in every}
+    assert all("\n" not in finding.text for _, finding in every)
+    return dict(every)
 
 
 def test_nothing_is_wrong_with_a_good_run(config):
     by_subject = findings(config)
-    assert {about for about, finding in by_subject.items() if finding.state == "wrong"} == set()
+    assert {subject for subject, finding in by_subject.items() if finding.state == "wrong"} == set()
     assert by_subject["archives"].text.startswith("all 0 are in")
     assert by_subject["datasets"].text.startswith("5 of ")
 

@@ -36,10 +36,8 @@ class Finding(NamedTuple):
 
     state: Literal["ok", "warning", "wrong"]
     """`wrong` stops a run or changes its results; `warning` may."""
-    about: str
-    """What was checked, in one word."""
     text: str
-    """Its state in words and, unless it is ok, what to do."""
+    """The state in words and, unless it is ok, what to do."""
 
 
 @command
@@ -50,27 +48,27 @@ def doctor(
 ) -> None:
     """Check environment, GPU, memory, disk and config, and say what is wrong and what to do."""
     wrong = False
-    for finding in examine(config):
+    for subject, finding in examine(config):
         wrong = wrong or finding.state == "wrong"
-        print(f"{finding.state:<7}  {finding.about:<9}  {finding.text}", flush=True)
+        print(f"{finding.state:<7}  {subject:<9}  {finding.text}", flush=True)
     if wrong:
         raise typer.Exit(1)
 
 
-def examine(config: str | Path | None = None) -> Iterator[Finding]:
-    """Check everything and yield one finding at a time; with a config also its datasets and archives."""
-    yield Finding("ok", "python", f"{sys.version.split()[0]}, {sys.executable}")
-    yield code()
-    yield packages(LOCK)
-    yield training()
-    yield gpu()
-    yield memory()
-    yield cache_folder()
-    yield snakemake()
-    yield slurm()
+def examine(config: str | Path | None = None) -> Iterator[tuple[str, Finding]]:
+    """Check everything and yield subjects and findings one by one; with a config also its datasets and archives."""
+    yield "python", Finding("ok", f"{sys.version.split()[0]}, {sys.executable}")
+    yield "wced", code()
+    yield "packages", packages(LOCK)
+    yield "training", training()
+    yield "gpu", gpu()
+    yield "memory", memory()
+    yield "caches", cache_folder()
+    yield "snakemake", snakemake()
+    yield "slurm", slurm()
     if config is None:
-        yield disk("results")
-        yield Finding("ok", "config", "not checked; --config FILE checks one, with its datasets and archives")
+        yield "disk", disk("results")
+        yield "config", Finding("ok", "not checked; --config FILE checks one, with its datasets and archives")
         return
     try:
         run = read(config)
@@ -80,14 +78,14 @@ def examine(config: str | Path | None = None) -> Iterator[Finding]:
         run = run.without([row["dataset"] for row in left_out])
         check_files(run, rows)
     except WcedError as error:
-        yield Finding("wrong", "config", f"{config}: {error}")
+        yield "config", Finding("wrong", f"{config}: {error}")
         return
-    yield Finding("ok", "config", f"{config}: run {run.run}, {len(run.pretraining.checkpoints)} checkpoints")
-    yield disk(run.results)
-    yield from (Finding("warning", "datasets", in_words(row)) for row in left_out)
+    yield "config", Finding("ok", f"{config}: run {run.run}, {len(run.pretraining.checkpoints)} checkpoints")
+    yield "disk", disk(run.results)
+    yield from (("datasets", Finding("warning", in_words(row))) for row in left_out)
     used = [*run.census.datasets, *run.embedding.datasets]
-    yield Finding("ok", "datasets", f"{len(used)} of {run.sources.table} are used")
-    yield from archives(run, rows)
+    yield "datasets", Finding("ok", f"{len(used)} of {run.sources.table} are used")
+    yield from (("archives", finding) for finding in archives(run, rows))
 
 
 def code() -> Finding:
@@ -96,15 +94,15 @@ def code() -> Finding:
 
     known = code_version()
     if known["commit"] is None:
-        return Finding("ok", "wced", f"{wced.__version__}, not from a git checkout: records of results name no commit")
+        return Finding("ok", f"{wced.__version__}, not from a git checkout: records of results name no commit")
     modified = ", modified since" if known["modified"] else ""
-    return Finding("ok", "wced", f"{wced.__version__}, commit {known['commit'][:12]}{modified}")
+    return Finding("ok", f"{wced.__version__}, commit {known['commit'][:12]}{modified}")
 
 
 def packages(lock: Path) -> Finding:
     """Compare the installed packages with a lock; local parts of versions (`+cpu`) do not count."""
     if not lock.exists():
-        return Finding("warning", "packages", "there is no lock to compare with; only that of the checkout was tested")
+        return Finding("warning", "there is no lock to compare with; only that of the checkout was tested")
     lines = [Requirement(line) for line in lock.read_text().splitlines() if line.strip() and line[0] not in "#-"]
     requirements = [line for line in lines if line.marker is None or line.marker.evaluate()]
     missing, other = [], []
@@ -118,10 +116,10 @@ def packages(lock: Path) -> Finding:
             other.append(f"{requirement.name} {installed} ({requirement.specifier})")
     advice = f"install the lock: pip install -r {lock}"
     if missing:
-        return Finding("wrong", "packages", f"{len(missing)} of {lock} are missing: {_few(missing)}; {advice}")
+        return Finding("wrong", f"{len(missing)} of {lock} are missing: {_few(missing)}; {advice}")
     if other:
-        return Finding("warning", "packages", f"{len(other)} are not those of {lock}: {_few(other)}; {advice}")
-    return Finding("ok", "packages", f"all {len(requirements)} of {lock}")
+        return Finding("warning", f"{len(other)} are not those of {lock}: {_few(other)}; {advice}")
+    return Finding("ok", f"all {len(requirements)} of {lock}")
 
 
 def training() -> Finding:
@@ -132,9 +130,9 @@ def training() -> Finding:
         from wced.pretraining.train import precision_of
     except (ImportError, OSError) as failure:
         reason = one_line(failure)
-        return Finding("wrong", "training", f"torch or Lightning cannot be imported ({reason}); install the lock anew")
+        return Finding("wrong", f"torch or Lightning cannot be imported ({reason}); install the lock anew")
     threads = f"{torch.get_num_threads()} threads on {len(os.sched_getaffinity(0))} cores"
-    return Finding("ok", "training", f"torch {torch.__version__}, {threads}, precision {precision_of('auto')}")
+    return Finding("ok", f"torch {torch.__version__}, {threads}, precision {precision_of('auto')}")
 
 
 def gpu() -> Finding:
@@ -143,30 +141,30 @@ def gpu() -> Finding:
 
     if torch.cuda.is_available():
         cards = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
-        return Finding("ok", "gpu", ", ".join(f"{card.name} with {amount(card.total_memory)}" for card in cards))
+        return Finding("ok", ", ".join(f"{card.name} with {amount(card.total_memory)}" for card in cards))
     if shutil.which("nvidia-smi") is None:
-        return Finding("ok", "gpu", "none; models train on the CPU")
+        return Finding("ok", "none; models train on the CPU")
     if torch.version.cuda is None:
         advice = f"torch {torch.__version__} is a build for CPUs; install the one for CUDA"
     else:
         advice = f"torch is built for CUDA {torch.version.cuda}; check the driver and the cards with nvidia-smi"
-    return Finding("wrong", "gpu", f"there is nvidia-smi, but torch sees no GPU: {advice}")
+    return Finding("wrong", f"there is nvidia-smi, but torch sees no GPU: {advice}")
 
 
 def memory() -> Finding:
     """Return how much memory is available."""
     available = available_memory()
     if available < LEAST_MEMORY:
-        return Finding("warning", "memory", f"{amount(available)} available; the demo needs {amount(LEAST_MEMORY)}")
-    return Finding("ok", "memory", f"{amount(available)} available")
+        return Finding("warning", f"{amount(available)} available; the demo needs {amount(LEAST_MEMORY)}")
+    return Finding("ok", f"{amount(available)} available")
 
 
 def cache_folder() -> Finding:
     """Return where libraries keep compiled code and fonts."""
     if caches.FALLBACK is None:
-        return Finding("ok", "caches", os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+        return Finding("ok", os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     text = f"in {caches.FALLBACK}, because ~/.cache or XDG_CACHE_HOME cannot be written; if that folder does not last,"
-    return Finding("warning", "caches", f"{text} code is compiled again; set XDG_CACHE_HOME to a folder that lasts")
+    return Finding("warning", f"{text} code is compiled again; set XDG_CACHE_HOME to a folder that lasts")
 
 
 def disk(folder: str | Path) -> Finding:
@@ -174,11 +172,11 @@ def disk(folder: str | Path) -> Finding:
     path = Path(folder).absolute()
     parent = next(parent for parent in (path, *path.parents) if parent.exists())
     if not os.access(parent, os.W_OK):
-        return Finding("wrong", "disk", f"{parent} cannot be written; set `results` in the config to another folder")
+        return Finding("wrong", f"{parent} cannot be written; set `results` in the config to another folder")
     free = free_disk(path)
     if free < LEAST_DISK:
-        return Finding("warning", "disk", f"{amount(free)} free in {parent}; the demo needs {amount(LEAST_DISK)}")
-    return Finding("ok", "disk", f"{amount(free)} free in {parent}")
+        return Finding("warning", f"{amount(free)} free in {parent}; the demo needs {amount(LEAST_DISK)}")
+    return Finding("ok", f"{amount(free)} free in {parent}")
 
 
 def snakemake() -> Finding:
@@ -186,30 +184,30 @@ def snakemake() -> Finding:
     try:
         installed = version("snakemake")
     except PackageNotFoundError:
-        return Finding("wrong", "snakemake", "it is not installed; install the lock")
+        return Finding("wrong", "it is not installed; install the lock")
     if Version(installed) < Version("9.0"):
-        return Finding("wrong", "snakemake", f"{installed}, but the workflow needs 9.0; install the lock")
+        return Finding("wrong", f"{installed}, but the workflow needs 9.0; install the lock")
     if shutil.which("snakemake") is None:
         advice = f"put {Path(sys.executable).parent} there, because rules call `wced`"
-        return Finding("warning", "snakemake", f"{installed}, but not on PATH: {advice}")
-    return Finding("ok", "snakemake", installed)
+        return Finding("warning", f"{installed}, but not on PATH: {advice}")
+    return Finding("ok", installed)
 
 
 def slurm() -> Finding:
     """Return whether jobs can be submitted to Slurm."""
     if shutil.which("sbatch") is None:
-        return Finding("ok", "slurm", "not on this machine: --profile profiles/local runs jobs here")
+        return Finding("ok", "not on this machine: --profile profiles/local runs jobs here")
     try:
         plugin = version("snakemake-executor-plugin-slurm")
     except PackageNotFoundError:
         text = "sbatch is installed, but not snakemake-executor-plugin-slurm; install the lock"
-        return Finding("wrong", "slurm", text)
+        return Finding("wrong", text)
     done = subprocess.run(["sinfo", "--noheader", "--format=%P"], capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return Finding("warning", "slurm", f"no cluster answers ({reason}): only --profile profiles/local runs jobs")
+        return Finding("warning", f"no cluster answers ({reason}): only --profile profiles/local runs jobs")
     partitions = ", ".join(done.stdout.split())
-    return Finding("ok", "slurm", f"partitions {partitions}; plugin {plugin}: --profile slurm submits jobs")
+    return Finding("ok", f"partitions {partitions}; plugin {plugin}: --profile slurm submits jobs")
 
 
 def archives(run: Run, rows: dict[str, Dataset]) -> Iterator[Finding]:
@@ -228,12 +226,12 @@ def archives(run: Run, rows: dict[str, Dataset]) -> Iterator[Finding]:
     for name, digest in wanted.items():
         if name not in missing and sha256(folder / name) != digest:
             text = f"{folder / name} has another SHA-256 than {digest}; remove it, and snakemake downloads it again"
-            yield Finding("wrong", "archives", text)
+            yield Finding("wrong", text)
     if missing:
         text = f"{len(missing)} of {len(wanted)} are not in {folder} yet: {_few(missing)}; snakemake downloads them"
-        yield Finding("warning", "archives", text)
+        yield Finding("warning", text)
     else:
-        yield Finding("ok", "archives", f"all {len(wanted)} are in {folder}")
+        yield Finding("ok", f"all {len(wanted)} are in {folder}")
 
 
 def _few(names: list[str]) -> str:
