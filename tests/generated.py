@@ -254,16 +254,8 @@ def write_generated_run(folder: Path, **overrides: Any) -> Path:
                 "decoder_width": 32,
             },
             "checkpoints": {
-                "mlm_multitask": {
-                    "mlm": {},
-                    "input": {"length": 128, "zeros": "interleave"},
-                    **training,
-                },
-                "wced_multitask": {
-                    "wced": {},
-                    "input": {"length": 128, "dropout": 0.2},
-                    **training,
-                },
+                "mlm_multitask": {"mlm": {}, "input": {"length": 128, "zeros": "interleave"}, **training},
+                "wced_multitask": {"wced": {}, "input": {"length": 128, "dropout": 0.2}, **training},
             },
             "precision": "32-true",
             "progress_every": 5,
