@@ -172,7 +172,7 @@ def recipe(path: str | Path) -> str | None:
 
 
 @dataclass(frozen=True)
-class Made:
+class Product:
     """A file or folder in the chain from a result back to its sources."""
 
     path: Path
@@ -181,14 +181,14 @@ class Made:
     """Checksum that its reader recorded, or the recipe of a folder; None if neither is known."""
     record: dict[str, Any] | None
     """How it was made; None for a source, which no command made."""
-    inputs: dict[str, "Made"]
+    inputs: dict[str, "Product"]
     """What it was made from, by name."""
     changed: bool
     """Whether it was made again with another content after its reader read it."""
 
-    def sources(self) -> dict[Path, "Made"]:
+    def sources(self) -> dict[Path, "Product"]:
         """Return the ends of the chain by path: what no command made, or one without inputs, such as a download."""
-        ends: dict[Path, Made] = {}
+        ends: dict[Path, Product] = {}
         seen, waiting = set(), [self]
         while waiting:
             part = waiting.pop()
@@ -199,7 +199,7 @@ class Made:
         return ends
 
 
-def trace(path: str | Path) -> Made:
+def trace(path: str | Path) -> Product:
     """Return the chain of a file or folder: its record, those of its inputs and so on, also if the run was moved.
 
     Raises
@@ -213,11 +213,11 @@ def trace(path: str | Path) -> Made:
     return _trace(Path(path), {}, {})
 
 
-def _trace(path: Path, mention: Mapping[str, Any], known: dict[Path, dict[str, Made]]) -> Made:
+def _trace(path: Path, mention: Mapping[str, Any], known: dict[Path, dict[str, Product]]) -> Product:
     """Return the chain of a path as its reader's record mentions it; `known` has the inputs of records already read."""
     digest, record_path = mention.get("sha256") or mention.get("recipe"), record_of(path)
     if record_path is None:
-        return Made(path, digest, None, {}, False)
+        return Product(path, digest, None, {}, False)
     record, output = read_record(record_path), Path(str(record_path).removesuffix(ENDING))
     if record_path not in known:
         known[record_path] = {}
@@ -225,7 +225,7 @@ def _trace(path: Path, mention: Mapping[str, Any], known: dict[Path, dict[str, M
             known[record_path][name] = _trace(_path_now(part["path"], record["output"], output), part, known)
     # A file in a folder that was made as a whole has no checksum to compare with.
     now = record.get("outputs", {}).get(record["output"]) if mention.get("sha256") else recipe(path)
-    return Made(path, digest, record, known[record_path], None not in (digest, now) and digest != now)
+    return Product(path, digest, record, known[record_path], None not in (digest, now) and digest != now)
 
 
 def _path_now(recorded: str, output: str, output_now: Path) -> Path:

@@ -23,8 +23,8 @@ def test_models_have_unique_names_in_order():
     [
         ({"untrained_seeds": [1]}, "untrained_seeds are of the baseline untrained, which is null"),
         ({"external": {"hvg": {"embeddings": "{dataset}", "n_params": 1}}}, "hvg is the name of two models"),
-        ({"untrained": "a", "untrained_seeds": [1, 1]}, "1 is duplicated"),
-        ({"step_0": ["a", "a"]}, "a is duplicated"),
+        ({"untrained": "a", "untrained_seeds": [1, 1]}, r"untrained_seeds\s+Value error, 1 is duplicated"),
+        ({"step_0": ["a", "a"]}, r"step_0\s+Value error, a is duplicated"),
         ({"external": {"a b": {"embeddings": "{dataset}", "n_params": 1}}}, "'a b' is no name of letters"),
         ({"readouts": {"pca": {"checkpoint": "a", "pooling": ["cls"]}}}, "pca is the name of two models"),
         ({"baselines": ["tsne"]}, "Input should be"),

@@ -7,7 +7,7 @@ from wced.cli.frame import Option, command
 from wced.files import sha256
 
 if TYPE_CHECKING:
-    from wced.provenance import Made
+    from wced.provenance import Product
 
 FOLDER = "(folder)".ljust(64)
 """What stands for the checksum of a folder."""
@@ -22,15 +22,15 @@ def provenance(
     """Show how a file was made: command, config, code, packages, seeds, device, time, and from which sources."""
     from wced.provenance import trace
 
-    made = trace(file)
-    print(*(_steps(made, "file", 0, set()) if chain else [*_record(made), *_sources(made)]), sep="\n")
+    product = trace(file)
+    print(*(_steps(product, "file", 0, set()) if chain else [*_record(product), *_sources(product)]), sep="\n")
 
 
-def _record(made: "Made") -> list[str]:
+def _record(product: "Product") -> list[str]:
     """Return the record of a file in lines."""
     import yaml
 
-    record = made.record
+    record = product.record
     lines = [
         record["output"],
         f"command:  wced {record['command']}",
@@ -46,43 +46,43 @@ def _record(made: "Made") -> list[str]:
     if record["section"]:
         text = yaml.safe_dump(record["section"], sort_keys=False, allow_unicode=True, width=100)
         lines += ["section:", *(f"  {line}" for line in text.splitlines())]
-    lines.append("inputs:" if made.inputs else "inputs:   none")
-    lines += [f"  {_digest(part)}  {part.path}  ({name}){_change(part)}" for name, part in made.inputs.items()]
+    lines.append("inputs:" if product.inputs else "inputs:   none")
+    lines += [f"  {_digest(part)}  {part.path}  ({name}){_change(part)}" for name, part in product.inputs.items()]
     outputs = record.get("outputs", {record["output"]: None})
     lines += ["outputs:", *(f"  {digest or FOLDER}  {path}" for path, digest in outputs.items())]
     recorded = outputs[record["output"]]
-    if recorded is not None and made.path.is_file() and sha256(made.path) != recorded:
-        lines.append(f"{made.path} is no longer the file that was recorded: it was changed or replaced since")
+    if recorded is not None and product.path.is_file() and sha256(product.path) != recorded:
+        lines.append(f"{product.path} is no longer the file that was recorded: it was changed or replaced since")
     return lines
 
 
-def _sources(made: "Made") -> list[str]:
+def _sources(product: "Product") -> list[str]:
     """Return the sources of a file in lines."""
-    sources = [f"  {_digest(part)}  {path}{_archive(part.record)}" for path, part in made.sources().items()]
+    sources = [f"  {_digest(part)}  {path}{_archive(part.record)}" for path, part in product.sources().items()]
     return ["sources at the end of the chain (--chain shows the way):", *sources]
 
 
-def _steps(made: "Made", name: str, depth: int, shown: set[Path]) -> list[str]:
+def _steps(product: "Product", name: str, depth: int, shown: set[Path]) -> list[str]:
     """Return a line for a file and, indented below it, for its inputs; the inputs of a file are shown once."""
     how = "source"
-    if made.record is not None:
-        command = f"wced {made.record['command']}{_archive(made.record)}"
-        how = f"{command}; {_code(made.record)}; {made.record['seconds']} s"
-    again = made.path in shown and made.inputs
-    digest = f" {made.sha256}" if made.sha256 is not None and not made.inputs else ""
-    lines = [f"{'  ' * depth}{made.path} ({name}): {'as above' if again else how}{_change(made)}{digest}"]
+    if product.record is not None:
+        command = f"wced {product.record['command']}{_archive(product.record)}"
+        how = f"{command}; {_code(product.record)}; {product.record['seconds']} s"
+    again = product.path in shown and product.inputs
+    digest = f" {product.sha256}" if product.sha256 is not None and not product.inputs else ""
+    lines = [f"{'  ' * depth}{product.path} ({name}): {'as above' if again else how}{_change(product)}{digest}"]
     if not again:
-        shown.add(made.path)
-        for input_name, part in made.inputs.items():
+        shown.add(product.path)
+        for input_name, part in product.inputs.items():
             lines += _steps(part, input_name, depth + 1, shown)
     return lines
 
 
-def _digest(part: "Made") -> str:
+def _digest(part: "Product") -> str:
     return part.sha256 or ("(no checksum)".ljust(64) if part.path.is_file() else FOLDER)
 
 
-def _change(part: "Made") -> str:
+def _change(part: "Product") -> str:
     """Return whether a file is no longer what its reader read."""
     if not part.path.exists():
         return " NO LONGER THERE"

@@ -36,23 +36,13 @@ def no_duplicates(values: Sequence) -> Sequence:
 LocalPath = Annotated[str, AfterValidator(local_path)]
 """Path of a file or a folder on disk."""
 
-Count = Annotated[int, Field(ge=1)]
-"""A whole number from 1."""
-
-Natural = Annotated[int, Field(ge=0)]
-"""A whole number from 0."""
-
-Positive = Annotated[float, Field(gt=0)]
-"""A number above 0."""
-
-NonNegative = Annotated[float, Field(ge=0)]
-"""A number from 0."""
-
-Share = Annotated[float, Field(ge=0, le=1)]
-"""A number from 0 to 1."""
-
-Probability = Annotated[float, Field(ge=0, lt=1)]
-"""A number from 0 and below 1."""
-
 NoDuplicates = AfterValidator(no_duplicates)
 """Marks a list whose values must differ."""
+
+# Numbers of a range: from 1, from 0, above 0, from 0, from 0 to 1, from 0 and below 1.
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
