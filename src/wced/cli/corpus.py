@@ -11,7 +11,6 @@ from wced.config.corpus import ArchiveMember, Cells, Census, Genes
 from wced.corpus.datasets import Dataset
 from wced.files import existing
 
-CensusSection = Annotated[Census, Option("Config section `census` as JSON.")]
 GeneTable = Annotated[Path, Input("Gene table (Parquet).")]
 Archives = Annotated[Path, Option("Folder of the downloaded archives.")]
 Collection = Annotated[Path | None, Input("Local collection; none for a remote Census.")]
@@ -32,7 +31,7 @@ def download(
 
 @command
 def gene_table(
-    section: Annotated[Genes, Option("Config section as JSON.")],
+    section: Genes,
     gencode: Annotated[Path, Input("Archive or file of GENCODE's genes.")],
     hgnc: Annotated[Path, Input("Archive or file of the HGNC complete set.")],
     output: Annotated[Path, Output("Gene table to write (Parquet).")],
@@ -143,8 +142,8 @@ def census(
 
 @command
 def cells(
-    section: Annotated[Cells, Option("Config section as JSON.")],
-    census: CensusSection,
+    section: Cells,
+    census: Census,
     seed: Annotated[int, Option("Seed of sampling and split.")],
     output: Annotated[Path, Output("Selected cells to write (Parquet).")],
     table: Annotated[Path, Output("Table of the corpus; beside it, those of QC, sampling and split.")],

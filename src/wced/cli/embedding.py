@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-from wced.cli.corpus import CensusSection, Collection
+from wced.cli.corpus import Collection
 from wced.cli.frame import Input, Option, Output, command, record
 from wced.cli.shards import SelectedCells
+from wced.config.corpus import Census
 from wced.config.embedding import Embedding, External
 from wced.errors import WcedError
 
@@ -27,13 +28,12 @@ Model = Annotated[str, Option("Name of the model in the tables.")]
 Dataset = Annotated[str, Option("Name of the dataset in the tables.")]
 LeakageTable = Annotated[Path | None, Input("Table of `wced leakage`, instead of --leakage.")]
 Shards = Annotated[Path, Input("Folder of the shards, with index.json.")]
-EmbeddingSection = Annotated[Embedding, Option("Config section `embedding` as JSON.")]
 
 
 @command
 def joinids(
     cells: SelectedCells,
-    census: CensusSection,
+    census: Census,
     output: Annotated[Path, Output("File to write (Parquet): soma_joinid, observation_joinid.")],
     collection: Collection = None,
 ) -> None:
@@ -217,7 +217,7 @@ def attribute(
 @command
 def fit_corpus_pca(
     shards: Shards,
-    section: EmbeddingSection,
+    section: Embedding,
     output: Annotated[Path, Output("Principal components to write (npz).")],
     seed: Annotated[int, Option("Seed of the sample of cells and of the iteration.")] = 0,
 ) -> None:
@@ -233,7 +233,7 @@ def fit_corpus_pca(
 def embed_baseline(
     input: RawCounts,
     output: EmbeddingFile,
-    section: EmbeddingSection,
+    section: Embedding,
     model: Annotated[str, Option("Name of the baseline.")],
     dataset: Dataset = "input",
     corpus: Annotated[Path | None, Input("Components of `wced fit-corpus-pca`, for corpus_pca.")] = None,
@@ -273,7 +273,7 @@ def embed_baseline(
 def embed_external(
     input: Annotated[Path, Input("Harmonised dataset (h5ad) with the same cells.")],
     output: EmbeddingFile,
-    section: Annotated[External, Option("Config section of this model in `embedding.external`, as JSON.")],
+    section: External,
     model: Model,
     dataset: Dataset = "input",
 ) -> None:

@@ -7,7 +7,7 @@ parameters become the options::
     def umap(
         embeddings: Annotated[list[Path], Input("Embeddings of one dataset (h5ad), in order.")],
         /,  # arguments before it, options after it
-        section: Annotated[Report, Option("Section of the config, as JSON.")],
+        section: Report,  # a section of the config, as JSON or the path of a file
         seed: Annotated[int, Option("Seed.")],
         output: Annotated[Path, Output("Table of coordinates to write (Parquet).")],
     ) -> None:
@@ -17,8 +17,6 @@ parameters become the options::
 
         with record():
             tables.write(umaps(embeddings, section.umap_neighbours, seed), tables.UMAP, output)
-
-An option whose type is a section of the config takes JSON or the path of a file; the function gets the typed model.
 """
 
 import inspect
@@ -27,7 +25,7 @@ from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
 
@@ -75,7 +73,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         bound.apply_defaults()
         values = bound.arguments
         for name, parameter in declared.parameters.items():
-            model = _model(get_args(parameter.annotation)[0])
+            model = _model(_declaration(parameter)[0])
             if model is not None and isinstance(values[name], str):
                 values[name] = read_section(model, values[name])
         token = _running.set((function, values))
@@ -102,7 +100,7 @@ def record(**other: Any) -> AbstractContextManager[dict[str, Any]]:
     function, values = _running.get()
     inputs, outputs, options = {}, [], {}
     for name, parameter in inspect.signature(function).parameters.items():
-        option, value = get_args(parameter.annotation)[1], values[name]
+        (_, option), value = _declaration(parameter), values[name]
         if isinstance(option, Input):
             inputs |= {str(i): path for i, path in enumerate(value)} if isinstance(value, list) else {name: value}
         elif isinstance(option, Output):
@@ -121,9 +119,17 @@ def record(**other: Any) -> AbstractContextManager[dict[str, Any]]:
     return recorded(output, also=also, **recipe)
 
 
+def _declaration(parameter: inspect.Parameter) -> tuple[Any, Option]:
+    """Return the type of a parameter and its option."""
+    kind = parameter.annotation
+    if get_origin(kind) is Annotated:
+        return get_args(kind)
+    return kind, Option(f"Section of the config ({kind.__name__} in config/README.md): JSON or the path of a file.")
+
+
 def _shown(parameter: inspect.Parameter) -> inspect.Parameter:
     """Return a parameter as typer declares it."""
-    kind, option = get_args(parameter.annotation)
+    kind, option = _declaration(parameter)
     if _model(kind) is not None:
         kind = str | None if type(None) in get_args(kind) else str
     if parameter.kind is parameter.POSITIONAL_ONLY:

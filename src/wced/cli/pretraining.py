@@ -15,7 +15,7 @@ from wced.files import sha256
 @command
 def pretrain(
     index: Annotated[Path, Input("Index of the shards, which are beside it.")],
-    section: Annotated[str, Option("Config section `pretraining` as JSON.")],
+    section: Annotated[str, Option("Section `pretraining` of the config, as JSON or the path of a file.")],
     name: Annotated[str, Option("Which checkpoint of the section.")],
     state: Annotated[Path, Option("Folder for the state from which a killed training continues.")],
     output: Annotated[Path, Output("Folder to make.")],
@@ -58,7 +58,7 @@ def finetune(
     column: Annotated[str, Option("Column of obs to learn.")],
     checkpoint: CheckpointName,
     output: Annotated[Path, Output("Folder to make.")],
-    section: Annotated[Finetuning, Option("Config section `finetuning` as JSON; its defaults without it.")] = "{}",
+    section: Finetuning = "{}",
     name: Annotated[str, Option("Name of the result in its tables.")] = "finetuned",
     seed: Annotated[int, Option("Seed of the split, the head's weights, order and sequences.")] = 0,
     layer: Layer = None,

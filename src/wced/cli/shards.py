@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-from wced.cli.corpus import CensusSection, GeneTable
+from wced.cli.corpus import GeneTable
 from wced.cli.frame import Input, Option, Output, command, record
-from wced.config.corpus import Shards
+from wced.config.corpus import Census, Shards
 from wced.errors import WcedError
 
 SelectedCells = Annotated[Path, Input("Selected cells (Parquet).")]
@@ -18,13 +18,10 @@ Collection = Annotated[str | None, Input("Folder of the local collection; none f
 def vocabulary(
     genes: GeneTable,
     cells: SelectedCells,
-    census: CensusSection,
+    census: Census,
     output: Annotated[Path, Output("vocabulary.tsv to write, with labels.json and measured.arrow beside it.")],
     collection: Collection = None,
-    section: Annotated[
-        Shards,
-        Option("Config section `shards` as JSON; where `genes` removes genes, gene_filter.tsv says why."),
-    ] = "{}",
+    section: Shards = "{}",
     seed: Annotated[int, Option("Seed of the cells that the gene filter reads.")] = 0,
 ) -> None:
     """Choose the genes and label classes of a run, and record which genes each dataset measured."""
@@ -76,8 +73,8 @@ def vocabulary(
 def shard(
     cells: SelectedCells,
     vocabulary: VocabularyFile,
-    census: CensusSection,
-    section: Annotated[Shards, Option("Config section `shards` as JSON.")],
+    census: Census,
+    section: Shards,
     number: Annotated[int, Option("Which shard, from 0.", min=0)],
     output: Annotated[Path, Output("File to write.")],
     collection: Collection = None,
