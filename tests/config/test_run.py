@@ -102,7 +102,7 @@ def test_unknown_keys_are_named(config, key):
         ("pretraining.checkpoints.m.wced", {"value_scale": "gene_std", "value_loss": "zero_inflated_mse"},
          "m.wced: value_scale: gene_std is the deviation among cells that express a gene, so it goes with value_loss"),
         ("pretraining.checkpoints.m.mlm", {"value_scale": "gene"}, "m.mlm.value_scale: 'gene' is not one of"),
-        ("pretraining.model.value_encoder", "table", "input.values: model.value_encoder table wants bins"),
+        ("pretraining.model.value_encoder", "table", "input.values: model.value_encoder table needs bins"),
         ("census.uri", "s3://x", "census: give exactly one of datasets, uri and version"),
         ("census.datasets", [], "census: give exactly one of datasets, uri and version"),
         ("embedding.step_0", ["m", "n"], "embedding.step_0: n is not in pretraining.checkpoints"),

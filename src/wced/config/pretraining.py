@@ -444,7 +444,7 @@ class Pretraining(Section):
                         f"model.cls_positions is {self.model.cls_positions}"
                     )
             if self.model.value_encoder == "table" and checkpoint.input.values != "bins":
-                raise ValueError(f"checkpoints.{name}.input.values: model.value_encoder table wants bins")
+                raise ValueError(f"checkpoints.{name}.input.values: model.value_encoder table needs bins")
             self.check_readout(f"checkpoints.{name}.readout", name, checkpoint.read_from, checkpoint.allow_untrained)
         return self
 
