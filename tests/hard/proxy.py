@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 
 FAULTS = ("drop", "unavailable", "unavailable_retry_after", "truncate", "slow", "hang")
-"""Connection closed without an answer; 503; 503 with Retry-After; a body shorter than Content-Length; a late answer; one
-after the client's timeout."""
+"""Connection closed without an answer; 503; 503 with Retry-After; a body shorter than Content-Length; a late answer;
+an answer after the client's timeout."""
 
 CODE = b"<Error><Code>ServiceUnavailable</Code><Message>Reduce your request rate.</Message></Error>"
 HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
