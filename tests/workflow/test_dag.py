@@ -251,20 +251,13 @@ def test_one_table_can_be_the_target(finished):
 
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
-    [
-        ("sseed", 1, "'sseed' was unexpected"),
-        ("seed", "one", "config, seed: 'one' is not of type 'integer'"),
-        ("census", {"datasets": ["nowhere"]}, "nowhere"),
-    ],
-    ids=["unknown key", "wrong type", "unknown dataset"],
+    [("seed", "one", "config, seed: 'one' is not of type 'integer'"), ("census", {"datasets": ["nowhere"]}, "nowhere")],
+    ids=["wrong type", "unknown dataset"],
 )
 def test_bad_config_stops_before_anything_runs(tmp_path, key, value, sentence):
     path = write_generated_run(tmp_path)
-    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {key: value}))
-    done = snakemake("--cores", "1", "--dry-run", "--configfile", path)
-    assert done.returncode != 0
-    assert sentence in done.stdout
-    assert "Traceback" not in done.stdout
+    done = snakemake("--cores", "1", "--dry-run", "--configfile", edited(path, tmp_path, **{key: value}))
+    assert done.returncode != 0 and sentence in done.stdout and "Traceback" not in done.stdout
 
 
 def test_values_of_config_files_are_as_written_and_keys_unique(tmp_path):
