@@ -22,7 +22,7 @@ def record_beside(path):
 
 
 def make(output, inputs, text=None, *, command="made", section=None, folder=False):
-    """Make a file, or a folder with one file, whose content is `text`."""
+    """Write a file, or a folder with one file, and its record."""
     with recorded(output, command=command, section=section or {}, inputs=inputs):
         if folder:
             output.mkdir(exist_ok=True)
@@ -55,7 +55,7 @@ def test_the_record_has_command_inputs_and_versions(tmp_path):
     assert output.read_text() == "made"
 
 
-def test_processor_time_and_memory_are_those_of_the_block_and_its_children(tmp_path):
+def test_processor_time_and_memory_include_children(tmp_path):
     burn = "import time\nstart = time.process_time()\nwhile time.process_time() < start + 0.3: pass"
     large = bytearray(b"x") * 200_000_000
     del large
@@ -77,10 +77,8 @@ def test_facts_of_the_block_replace_those_of_the_record(tmp_path):
 
 
 def test_a_failed_command_leaves_no_record(tmp_path):
-    with (
-        pytest.raises(RuntimeError, match="broken"),
-        recorded(tmp_path / "out", command="cells", section={}, inputs={}),
-    ):
+    block = recorded(tmp_path / "out", command="cells", section={}, inputs={})
+    with pytest.raises(RuntimeError, match="broken"), block:
         raise RuntimeError("broken")
     assert list(tmp_path.iterdir()) == []
 
@@ -117,7 +115,7 @@ def test_versions_of_all_packages_that_make_results_are_recorded():
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A checkout with one committed file, from which the package seems to run."""
+    """A checkout with one committed file, from which the package seems to run; its folder and its commit."""
     source = tmp_path / "src" / "wced" / "__init__.py"
     source.parent.mkdir(parents=True)
     source.write_text("")
@@ -132,27 +130,24 @@ def checkout(tmp_path, monkeypatch):
     git("commit", "--quiet", "--message", "first")
     monkeypatch.setattr(wced, "__file__", str(source))
     code_version.cache_clear()
-    yield source, git
+    yield tmp_path, git("rev-parse", "HEAD")
     code_version.cache_clear()
 
 
-def test_the_commit_is_recorded(checkout):
-    assert code_version() == {"commit": checkout[1]("rev-parse", "HEAD"), "modified": False}
+@pytest.mark.parametrize(
+    ("name", "modified"),
+    [(None, False), ("src/wced/__init__.py", True), ("src/wced/new.py", True), ("README.md", False)],
+    ids=["unchanged", "changed", "added", "documentation"],
+)
+def test_the_commit_and_changes_of_its_code_are_recorded(checkout, name, modified):
+    folder, commit = checkout
+    if name is not None:
+        (folder / name).write_text("x = 1")
+    assert code_version() == {"commit": commit, "modified": modified}
 
 
-@pytest.mark.parametrize("name", ["__init__.py", "new.py"], ids=["changed", "added"])
-def test_modified_code_is_recorded(checkout, name):
-    checkout[0].with_name(name).write_text("x = 1")
-    assert code_version() == {"commit": checkout[1]("rev-parse", "HEAD"), "modified": True}
-
-
-def test_a_changed_page_of_documentation_is_no_modified_code(checkout):
-    (checkout[0].parents[2] / "README.md").write_text("more")
-    assert code_version()["modified"] is False
-
-
-def test_code_outside_a_checkout_has_no_commit(checkout, monkeypatch):
-    shutil.rmtree(checkout[0].parents[2] / ".git")
+def test_code_outside_a_checkout_has_no_commit(checkout):
+    shutil.rmtree(checkout[0] / ".git")
     assert code_version() == {"commit": None, "modified": None}
 
 

@@ -102,11 +102,10 @@ def test_an_unexpected_error_is_a_sentence_with_how_to_see_more(monkeypatch, cap
 
 
 @pytest.mark.parametrize("error", [WcedError("cells.parquet: bad"), ZeroDivisionError("x")], ids=["bad_input", "bug"])
-@pytest.mark.parametrize("how", ["option", "environment"])
-def test_debug_shows_the_traceback(monkeypatch, capsys, error, how):
-    if how == "environment":
-        monkeypatch.setenv("WCED_DEBUG", "1")
-    assert run(monkeypatch, error, *(["--debug"] if how == "option" else [])) is error
+@pytest.mark.parametrize(("options", "variable"), [(["--debug"], ""), ([], "1")], ids=["option", "environment"])
+def test_debug_shows_the_traceback(monkeypatch, capsys, error, options, variable):
+    monkeypatch.setenv("WCED_DEBUG", variable)
+    assert run(monkeypatch, error, *options) is error
     assert capsys.readouterr().err == ""
 
 

@@ -54,9 +54,9 @@ class Input(Section):
     min_length: Count | None = None
     """Lower end of the random length of a training batch, log-uniform up to `length`; null for always `length`."""
     subset: Literal["random", "most_expressed", "informative"] = "random"
-    """Genes to keep when a cell expresses more than fit: random ones, at inference the most expressed; the most
-    expressed; or those with the largest value × (1 − share of training cells that express the gene), which the
-    checkpoint stores. The shorter the sequence, the more it matters that training and inference see the same."""
+    """Genes to keep if a cell expresses more than fit. `random`: random ones, at inference the most expressed;
+    `informative`: those with the largest value × (1 − share of training cells that express the gene), which the
+    checkpoint stores. The shorter the sequence, the more it matters that training and inference see the same genes."""
     leave_out: list[str] = []
     """Gene groups that are in no input, neither in training nor at inference, but stay in targets: `mitochondrial`,
     `ribosomal`, `haemoglobin`, or names of `gene_groups`. Their share shows the protocol and dying cells, and a dataset
@@ -73,8 +73,8 @@ class Input(Section):
     bins: int = Field(50, ge=2)
     """Number of bins."""
     zeros: Literal["exclude", "include", "interleave"] = "exclude"
-    """Genes that the cell does not express: none; as many as fit, with an embedding for zeros (also when cells are
-    embedded); or a random part, see `nonzero_ratio`."""
+    """Unexpressed genes in the input: none; as many as fit, with an embedding for zeros (also when cells are embedded);
+    or a random part, see `nonzero_ratio`."""
     nonzero_ratio: float = Field(0.9, gt=0, le=1)
     """Share of expressed genes in a sequence with interleaved zeros (the paper: 0.9)."""
     nonzero_only: Share = 0.0
@@ -129,7 +129,7 @@ class Expression(Section):
     value_weight: NonNegative = 1.0
     """Weight of the squared error of log1p(counts per 10,000)."""
     value_loss: Literal["mse", "zero_inflated_mse"] = "mse"
-    """Squared error of the value of expressed genes; or of probability × value of all genes."""
+    """Squared error of the value, for expressed genes; or of probability × value, for all genes."""
     value_scale: Literal["none", "gene_std"] = "none"
     """`gene_std` divides the error by the standard deviation of the gene's values in the training cells that express it
     (at least 0.1; 1 for at most 20 such cells), so that all genes count alike; only with `value_loss: mse`. `none` is
@@ -223,8 +223,8 @@ class Order(Section):
     max_repeats: float = Field(10.0, ge=1)
     """`weighted`: largest expected number of samples of a cell in an epoch."""
     batches: Literal["mixed", "one_dataset"] = "mixed"
-    """Each step, on all devices, has cells of all datasets; or of one, in proportion to the sum of its cells' weights,
-    so that cells are as frequent as before (`shuffled` and `weighted`)."""
+    """`mixed`: a step has cells of all datasets. `one_dataset`: a step, on all devices, has cells of one dataset, and
+    the steps of a dataset are proportional to the weights of its cells (only `shuffled` and `weighted`)."""
     block_cells: int = Field(64, ge=1, le=256)
     """Contiguous cells on disk that are read together."""
     buffer_blocks: int = Field(512, ge=64)
