@@ -54,7 +54,7 @@ def _type_name(annotation: object) -> str:
     if origin is list:
         return f"list of {_type_name(arguments[0])}"
     if origin is tuple:
-        return "list of " + ", ".join(_type_name(part) for part in arguments)
+        return "list of " + ", ".join(_type_name(part) for part in arguments if part is not Ellipsis)
     if origin is dict:
         return f"mapping of names to {_type_name(arguments[1])}"
     if isinstance(annotation, type) and issubclass(annotation, Section):
