@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from wced.config.base import Count, LocalPath, Natural, NoDuplicates, NonNegative, Positive, Probability, Section, Share
 from wced.config.gene_groups import PATTERNS
 from wced.config.model import Model
-from wced.config.readout import check, cls_word
+from wced.config.readout import cls_word, parse
 
 
 class Thinning(Section):
@@ -452,8 +452,14 @@ class Pretraining(Section):
         """Raise ValueError, naming the config's `key`, for words that checkpoint `name` does not have or not train."""
         checkpoint, model = self.checkpoints[name], self.model
         heads = [head.column for head in checkpoint.label_heads]
-        losses = None if allow_untrained else checkpoint.losses
-        try:
-            check(words, losses, cls_positions=model.cls_positions, layers=model.layers, heads=heads)
-        except ValueError as failure:
-            raise ValueError(f"{key}: {failure}") from None
+        for text in words:
+            try:
+                word = parse(text, cls_positions=model.cls_positions, layers=model.layers, heads=heads)
+            except ValueError as failure:
+                raise ValueError(f"{key}: {failure}") from None
+            if not (allow_untrained or word.trained(checkpoint.losses)):
+                trained = ", ".join(dict.fromkeys(checkpoint.losses.values())) or "nothing"
+                raise ValueError(
+                    f"{key}: no loss trains {text}; the losses of this checkpoint read {trained}. Read that, or set "
+                    "allow_untrained: true beside it, and its scores are marked"
+                )

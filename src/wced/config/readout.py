@@ -1,7 +1,7 @@
 """The words that say which vectors an embedding is read from, and whether a loss trains these."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 BATCH = "-batch"
@@ -67,20 +67,3 @@ def parse(text: str, *, cls_positions: int, layers: int, heads: Iterable[str]) -
     known = [*(cls_word(i) for i in range(cls_positions)), "mean", *(f"head:{column}" for column in heads)]
     blocks = {1: "", 2: "; cls and mean may end in @1"}.get(layers, f"; cls and mean may end in @1 to @{layers - 1}")
     raise ValueError(f"{text} is none of those that this model has: {', '.join(known)}{blocks}; all may end in {BATCH}")
-
-
-def check(
-    words: Sequence[str], losses: Mapping[str, str] | None, *, cls_positions: int, layers: int, heads: Iterable[str]
-) -> None:
-    """Raise ValueError for a word that the model does not have (see `parse`) or that no loss trains.
-
-    Without `losses` (None) untrained vectors are allowed.
-    """
-    for text in words:
-        word = parse(text, cls_positions=cls_positions, layers=layers, heads=heads)
-        if losses is not None and not word.trained(losses):
-            trained = ", ".join(dict.fromkeys(losses.values())) or "nothing"
-            raise ValueError(
-                f"no loss trains {text}; the losses of this checkpoint read {trained}. Read that, or set "
-                "allow_untrained: true beside it, and its scores are marked"
-            )
