@@ -16,12 +16,7 @@ BYTES = "bytes"
 
 
 def progress(
-    items: Iterable[Item],
-    name: str,
-    *,
-    total: int | None = None,
-    unit: str,
-    size: Callable[[Item], int] | None = None,
+    items: Iterable[Item], name: str, *, total: int | None = None, unit: str, size: Callable[[Item], int] | None = None
 ) -> Iterator[Item]:
     """Yield the items and show how many units of them are done.
 
