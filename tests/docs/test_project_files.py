@@ -27,9 +27,8 @@ def test_the_licence_file_has_the_named_licence():
 def test_the_changelog_starts_with_this_version_and_names_every_room():
     versions = re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[1:]
     assert versions[0].startswith(PROJECT["version"])
-    rooms = {path.stem for path in (ROOT / "workflow/rules").glob("*.smk")} & {
-        path.name for path in (ROOT / "src/wced").iterdir()
-    }
+    packages = {path.name for path in (ROOT / "src/wced").iterdir()} - {"genes"}  # a library with rules
+    rooms = {path.stem for path in (ROOT / "workflow/rules").glob("*.smk")} & packages
     headings = " ".join(re.findall(r"^### (.+)$", versions[0], re.MULTILINE)).lower()
     assert {"corpus", "report"} <= rooms and all(room in headings for room in rooms)
 

@@ -57,7 +57,7 @@ class Annotation(Section):
     evidence: list[str] = []
     """Evidence codes of the annotations that count (needs a GAF file); empty for all."""
     families: LocalPath | None = None
-    """Table of family rules, as `src/wced/learnability/data/families.tsv`, which is the default."""
+    """Table of family rules, as `src/wced/genes/annotation/data/families.tsv`, which is the default."""
     tfclass: Reference | None = None
     """TFClass (OBO with Ensembl cross-references), for the superclass of transcription factors. Default: the classes of
     JASPAR and, for other genes of GO:0003700, the gene names of HGNC."""
