@@ -420,8 +420,8 @@ class Pretraining(Section):
     checkpoints: dict[str, Checkpoint]
     """Name of each checkpoint and how it is trained."""
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
-    """Arithmetic of training, as Lightning names it; `auto` is bf16-mixed on devices that multiply bfloat16 natively,
-    and 32-true on others."""
+    """Arithmetic of training, as Lightning names it; `auto` is bf16-mixed on devices that are faster in bfloat16 (GPUs
+    since Ampere, processors with AMX, AMD's with AVX-512 BF16), and 32-true on others."""
     devices: Count = 1
     """Processes (GPUs, if there are some) of one training."""
     workers: Natural = 0
