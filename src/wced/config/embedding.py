@@ -39,7 +39,7 @@ class External(Section):
     @model_validator(mode="after")
     def _check_path(self) -> "External":
         if "{dataset}" not in self.embeddings:
-            raise ValueError("embeddings is the path of a file for each dataset: write {dataset} for its name")
+            raise ValueError("embeddings is the path of a file for each dataset: write {dataset} where its name stands")
         self.path("x")
         return self
 
