@@ -2,7 +2,6 @@
 
 import sys
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated
@@ -80,7 +79,8 @@ def sentence(error: BaseException) -> str:
     """
     if isinstance(error, WcedError):
         return _line(str(error))
-    for cause in _causes(error):
+    cause: BaseException | None = error
+    while cause is not None:
         text = str(cause)
         for words, advice in _SYSTEM.items():
             if words in text:
@@ -89,17 +89,11 @@ def sentence(error: BaseException) -> str:
         if isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError":
             detail = f" ({_line(text)})" if text else ""
             return f"out of memory{detail}; take more memory or smaller batches, and run it again"
+        cause = cause.__cause__  # not what was only being handled when it was raised
     return (
         f"unexpected {type(error).__name__}{_location(error)}: {_line(str(error)) or 'no message'}; "
         "run it as `wced --debug …`, or with WCED_DEBUG=1 in the environment, to see the traceback"
     )
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield the error and its causes, without errors that were only being handled when it was raised."""
-    while error is not None:
-        yield error
-        error = error.__cause__
 
 
 def _location(error: BaseException) -> str:
