@@ -14,7 +14,7 @@ from wced.errors import WcedError
 
 min_version("9.0")
 
-# Loaded only when no other config is given: Snakemake would merge it into `--configfile`.
+# Only loaded without another config, into which Snakemake would merge it.
 if not workflow.configfiles:
 
     configfile: "config/demo.yaml"
@@ -24,7 +24,7 @@ try:
     RUN = check(as_written(config, workflow.configfiles))
     DATASETS = read_datasets(RUN.sources.table)
     check_run(RUN, DATASETS)
-    # Held-out datasets whose files nobody has brought: the run goes on without them, and says so.
+    # Held-out datasets whose files are missing: the run leaves them out and says so.
     SKIPPED = unavailable(RUN, DATASETS)
     RUN = RUN.without([row["dataset"] for row in SKIPPED])
     check_files(RUN, DATASETS)
@@ -55,7 +55,7 @@ include: "workflow/rules/learnability.smk"
 include: "workflow/rules/report.smk"
 
 
-# On one machine the commands of jobs are forks of one process that has imported what they need.
+# On one machine the commands of jobs are forks of a process that has already imported what they need.
 onstart:
     if workflow.is_main_process and workflow.local_exec and not workflow.touch:
         warm.start(jobs=len(workflow.dag))

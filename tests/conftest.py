@@ -1,5 +1,6 @@
 import faulthandler
 import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,20 +9,34 @@ from _pytest.faulthandler import fault_handler_stderr_fd_key
 
 from generated import write_generated_run
 
-# Models of the tests are minute: threads cost them more than they bring, and the machine may be busy. Before torch is
-# imported, and for all of a session: sums of another number of threads differ in their last bits. Numba's number
-# becomes torch's as soon as scanpy searches neighbours.
+# Models of the tests are so small that threads would slow them down. Set before torch is imported and for the whole
+# session, because sums with another number of threads differ in their last bits. scanpy's search for neighbours gives
+# torch the number of Numba.
 os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with the files that take longest, beside which the other worker does the rest."""
+    """Start with the slowest files, so that the other worker runs the rest at the same time."""
     items.sort(key=lambda item: item.path.name not in ("test_dag.py", "test_faults.py"))
+
+
+@pytest.fixture
+def wced(monkeypatch, capfd):
+    """Run a command line in this process; return its exit status and what it wrote to stdout and stderr."""
+    from wced.cli import main
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["wced", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return end.value.code, *capfd.readouterr()
+
+    return run
 
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory):
-    """A generated run up to its shards: config, and paths of what the commands of corpus and shards wrote.
+    """A generated run up to its shards: config, and paths of the outputs of corpus and shards.
 
     Shards have record batches of 64 cells, so that reading crosses both record batches and files.
     """
@@ -62,7 +77,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def crashes_leave_a_trace(request):
-    """Lightning puts back the signal handlers that Python knows of, and so takes faulthandler's away."""
+    """Lightning restores the signal handlers that Python knows, which removes faulthandler's."""
     yield
     faulthandler.disable()
     faulthandler.enable(request.config.stash[fault_handler_stderr_fd_key])

@@ -1,4 +1,4 @@
-"""Tiny but real inputs of a whole run: gene references, five datasets with planted marker genes, tables, a config."""
+"""Small complete inputs of a run: gene references, five datasets with planted marker genes, tables, a config."""
 
 import csv
 import gzip
@@ -24,7 +24,7 @@ NAMES = {
     MONOCYTE: "monocyte",
     PLASMA_CELL: "plasma cell",
 }
-"""Cell types of the generated cells; plasma cells occur in a held-out dataset only."""
+"""Cell types of the generated cells; plasma cells are only in a held-out dataset."""
 
 MARKERS = {
     T_CELL: ["CD3D", "CD3E", "CD3G", "TRAC", "CD2", "IL32", "LCK", "CD7"],
@@ -89,22 +89,18 @@ def counts(
     """Return raw counts, cells × genes(): markers 25 times their base, and a small shift for every batch."""
     frame = genes()
     base_g = np.random.default_rng(7).gamma(0.4, 1.0, len(frame)) + 0.02
-    place = {symbol: i for i, symbol in enumerate(frame["symbol"])}
+    index = {symbol: i for i, symbol in enumerate(frame["symbol"])}
     rate_ng = np.tile(base_g, (len(cell_types), 1))
     for cell_type, markers in MARKERS.items():
         lineage = {cell_type} | ({CD4, CD8} if cell_type == T_CELL else set())
         rows = np.flatnonzero([term in lineage for term in cell_types])
-        rate_ng[np.ix_(rows, [place[symbol] for symbol in markers])] = 25.0
+        rate_ng[np.ix_(rows, [index[symbol] for symbol in markers])] = 25.0
     codes, _ = pd.factorize(pd.Series(batches))
     shift = np.exp(np.random.default_rng(11).normal(0, 0.25, (codes.max() + 1, len(frame))))
     rate_ng *= shift[codes]
     rate_ng /= rate_ng.sum(axis=1, keepdims=True)
     total_n = depth * rng.lognormal(0, 0.3, len(cell_types))
     return sparse.csr_matrix(rng.poisson(rate_ng * total_n[:, None]).astype(np.float32))
-
-
-def _cells(terms: list[str], n: int, rng: np.random.Generator) -> list[str]:
-    return list(rng.choice(terms, n))
 
 
 def _table(**columns: Any) -> pd.DataFrame:
@@ -123,13 +119,11 @@ def write_datasets(folder: Path, seed: int = 0) -> dict[str, dict[str, str]]:
     def write(name: str, cells: ad.AnnData, **row: str) -> None:
         cells.obs_names = [f"{name}-{i}" for i in range(cells.n_obs)]
         cells.write_h5ad(folder / f"{name}.h5ad")
-        rows[name] = (
-            common | {"dataset": name, "title": f"Generated: {name}", "path": str(folder / f"{name}.h5ad")} | row
-        )
+        names = {"dataset": name, "title": f"Generated: {name}", "path": str(folder / f"{name}.h5ad")}
+        rows[name] = common | names | row
 
-    # Four donors, genes by symbol (some by a previous one, one that nobody knows), two cells without counts, four not
-    # primary.
-    types = _cells([CD4, CD8, B_CELL, NK_CELL, MONOCYTE], 220, rng)
+    # Four donors, genes by symbol (some previous ones, one unknown), two cells without counts, four not primary.
+    types = list(rng.choice([CD4, CD8, B_CELL, NK_CELL, MONOCYTE], 220))
     donors = rng.choice(["d1", "d2", "d3", "d4"], 220, p=[0.4, 0.3, 0.2, 0.1])
     x_ng = counts(types, donors, rng).tolil()
     x_ng[:2] = 0
@@ -142,9 +136,9 @@ def write_datasets(folder: Path, seed: int = 0) -> dict[str, dict[str, str]]:
         batch="obs.donor", tissue="UBERON:0000178", is_primary_data="obs.primary",
     )  # fmt: skip
 
-    # One donor, Ensembl ids with versions, counts in raw while X is normalised, some T cells not told apart; three
-    # cells of few counts, two of mostly mitochondrial ones.
-    types = _cells([T_CELL, CD4, B_CELL, MONOCYTE], 180, rng)
+    # One donor, Ensembl ids with versions, counts in raw while X is normalised, some T cells without a subtype; three
+    # cells with few counts, two with mostly mitochondrial ones.
+    types = list(rng.choice([T_CELL, CD4, B_CELL, MONOCYTE], 180))
     x_ng = counts(types, np.zeros(180), rng).tolil()
     x_ng[:3, 50:] = 0
     x_ng[:3, :50] = 1
@@ -158,8 +152,8 @@ def write_datasets(folder: Path, seed: int = 0) -> dict[str, dict[str, str]]:
         tissue="spleen", sex="female",
     )  # fmt: skip
 
-    # Smart-seq2: large counts, in a layer; coding genes only; labels by free names in a second file, not for all.
-    types = _cells([CD8, NK_CELL, MONOCYTE, B_CELL], 160, rng)
+    # Smart-seq2: large counts, in a layer; coding genes only; labels by names in a second file, not for all cells.
+    types = list(rng.choice([CD8, NK_CELL, MONOCYTE, B_CELL], 160))
     lung = ad.AnnData(counts(types, np.zeros(160), rng)[:, :N_CODING] * 211, obs=_table(good=[True] * 160))
     lung.obs.loc[lung.obs_names[:5], "good"] = False
     lung.layers["counts"] = lung.X.copy()
@@ -179,7 +173,7 @@ def write_datasets(folder: Path, seed: int = 0) -> dict[str, dict[str, str]]:
         ("held_blood", "UBERON:0000178", [CD4, CD8, B_CELL, MONOCYTE, PLASMA_CELL], ["b1", "b2"]),
         ("held_lung", "UBERON:0002048", [CD8, NK_CELL, B_CELL, MONOCYTE], ["b1", "b2", "b3"]),
     ):
-        types, batch = _cells(terms, 180, rng), rng.choice(batches, 180)
+        types, batch = list(rng.choice(terms, 180)), rng.choice(batches, 180)
         held = ad.AnnData(counts(types, batch, rng), obs=_table(term=types, batch=batch))
         held.var_names = frame["gene_id"]
         write(name, held, role="held_out", cell_type="obs.term", batch="obs.batch", donor_id="obs.batch", tissue=tissue)
@@ -195,7 +189,7 @@ def write_table(rows: dict[str, dict[str, str]], path: Path) -> Path:
 
 
 def write_cell_type_names(path: Path) -> Path:
-    """Write the table of free names of cell types: the names in capitals, all but the natural killer cell."""
+    """Write the table of cell type names: the names in capitals, without the natural killer cell."""
     lines = [f"{name.upper()}\t{term}\t{name}\n" for term, name in NAMES.items() if term != NK_CELL]
     path.write_text("name\tcell_type_ontology_term_id\tlabel\n" + "".join(lines))
     return path
@@ -207,14 +201,9 @@ def _merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_generated_run(folder: Path, **overrides: Any) -> Path:
-    """Write inputs and a complete config into `folder`; return the config's path.
+    """Write inputs and a complete config into an existing folder; return the config's path.
 
-    Parameters
-    ----------
-    folder
-        An existing folder.
-    **overrides
-        Top-level keys of the config; mappings are merged into the defaults, everything else replaces them.
+    Overrides are top-level keys of the config: mappings are merged into the defaults, other values replace them.
     """
     folder = Path(folder).resolve()
     gencode, hgnc = write_references(folder)
@@ -225,9 +214,10 @@ def write_generated_run(folder: Path, **overrides: Any) -> Path:
         {"column": "tissue_general_ontology_term_id", "loss": "focal"},
         {"column": "donor_id", "loss": "focal"},
     ]
+    size = {"hidden_size": 32, "layers": 2, "heads": 2, "intermediate_size": 64, "value_frequencies": 8}
     training = {
         "label_heads": heads,
-        "epochs": 16,  # on such data the encoder finds the cell types between the sixth and the thirteenth
+        "epochs": 16,  # the encoder learns these cell types between the sixth and the thirteenth
         "batch_size": 32,
         "optimiser": {"learning_rate": 5e-3, "warmup_steps": 5},
     }
@@ -245,25 +235,10 @@ def write_generated_run(folder: Path, **overrides: Any) -> Path:
         "cells": {"filter": {"min_counts": 100, "min_genes": 20, "max_mt_fraction": 0.3}},
         "shards": {"count": 2},
         "pretraining": {
-            "model": {
-                "hidden_size": 32,
-                "layers": 2,
-                "heads": 2,
-                "intermediate_size": 64,
-                "value_frequencies": 8,
-                "decoder_width": 32,
-            },
+            "model": size | {"decoder_width": 32},
             "checkpoints": {
-                "mlm_multitask": {
-                    "mlm": {},
-                    "input": {"length": 128, "zeros": "interleave"},
-                    **training,
-                },
-                "wced_multitask": {
-                    "wced": {},
-                    "input": {"length": 128, "dropout": 0.2},
-                    **training,
-                },
+                "mlm_multitask": {"mlm": {}, "input": {"length": 128, "zeros": "interleave"}, **training},
+                "wced_multitask": {"wced": {}, "input": {"length": 128, "dropout": 0.2}, **training},
             },
             "precision": "32-true",
             "progress_every": 5,

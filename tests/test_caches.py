@@ -1,4 +1,4 @@
-"""Where the home can not be written, compiled code has a folder all the same."""
+"""Caches of a process whose home cannot be written."""
 
 import os
 import stat
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from wced import caches, doctor
+from wced import caches
+from wced.cli import doctor
 
 MODULE = "import numba\n\n\n@numba.njit(cache=True)\ndef twice(x):\n    return 2 * x\n"
 CODE = """
@@ -19,8 +20,8 @@ print(os.environ["XDG_CACHE_HOME"])
 """
 
 
-@pytest.mark.parametrize("taken", [False, True], ids=["own", "of anybody"])
-def test_a_temporary_folder_takes_the_place_of_the_users(tmp_path, taken):
+@pytest.mark.parametrize("taken", [False, True], ids=["private", "writable by anybody"])
+def test_a_temporary_folder_replaces_the_users(tmp_path, taken):
     (tmp_path / "compiled.py").write_text(MODULE)
     (tmp_path / "__pycache__").write_text("no folder, so nothing can be compiled into it")
     usual = tmp_path / f"wced-{os.getuid()}"
@@ -35,13 +36,13 @@ def test_a_temporary_folder_takes_the_place_of_the_users(tmp_path, taken):
     folder = Path(done.stdout.strip())
     assert folder.parent == tmp_path and folder.name.startswith("wced-") and (folder != usual) == taken
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700 and any(folder.rglob("compiled.twice*"))
-    sentence = f"wced: /proc/none/.cache can not be written, so caches are in {folder}; set XDG_CACHE_HOME"
-    assert done.stderr.count(sentence) == done.stderr.count("can not be written") == 1
+    sentence = f"wced: /proc/none/.cache cannot be written, so caches are in {folder}; set XDG_CACHE_HOME"
+    assert done.stderr.count(sentence) == done.stderr.count("cannot be written") == 1
 
 
-def test_the_doctor_says_so(monkeypatch):
+def test_the_doctor_warns_of_the_temporary_folder(monkeypatch):
     monkeypatch.setattr(caches, "FALLBACK", None)
     assert doctor.cache_folder().state == "ok"
     monkeypatch.setattr(caches, "FALLBACK", "/tmp/wced-7")
-    found = doctor.cache_folder()
-    assert found.state == "warning" and "/tmp/wced-7" in found.text and "XDG_CACHE_HOME" in found.text
+    finding = doctor.cache_folder()
+    assert finding.state == "warning" and "/tmp/wced-7" in finding.text and "XDG_CACHE_HOME" in finding.text

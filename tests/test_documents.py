@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("path", documents(ROOT), ids=lambda path: str(path.relative_to(ROOT)))
-def test_generated_files_are_as_generated(path):
+def test_generated_files_are_up_to_date(path):
     assert path.read_text() == documents(ROOT)[path], f"{path.relative_to(ROOT)} is out of date: make docs"
 
 
@@ -22,12 +22,12 @@ def test_schema_is_a_json_schema_that_forbids_unknown_keys():
     assert len(sections) > 20 and all(part["additionalProperties"] is False for part in sections)
 
 
-def test_every_key_is_explained():
+def test_every_key_has_a_description():
     sections = json_schema()["$defs"]
     for part in [json_schema(), *sections.values()]:
         assert part["description"], part["title"]
         for key, field in part["properties"].items():
-            # A key that says the same as its section is only a reference to it.
+            # A key with the description of its section is only a reference to it.
             assert field.get("description") or "$ref" in field, f"{part['title']}.{key}"
 
 

@@ -12,7 +12,7 @@ from wced.errors import WcedError
 from wced.files import existing, sha256, whole_file, whole_folder
 
 
-def test_a_file_appears_when_it_is_whole(tmp_path):
+def test_a_file_appears_once_it_is_whole(tmp_path):
     path = tmp_path / "deep" / "table.tsv"
     with whole_file(path) as temporary:
         assert temporary.suffix == ".tsv" and temporary != path
@@ -35,7 +35,7 @@ def test_an_error_leaves_everything_as_it_was(tmp_path, old):
     )
 
 
-def test_a_folder_takes_the_place_of_the_old_one(tmp_path):
+def test_a_folder_replaces_the_old_one(tmp_path):
     path = tmp_path / "model"
     for name in ("old", "new"):
         with whole_folder(path) as temporary:
@@ -65,20 +65,20 @@ with {writer}(sys.argv[1]) as temporary:
 
 
 @pytest.mark.parametrize(("writer", "name"), [("whole_file", "table.tsv"), ("whole_folder", "model")])
-def test_what_a_killed_writer_left_goes_with_the_next_writer(tmp_path, writer, name):
+def test_the_next_writer_removes_leftovers_of_a_killed_one(tmp_path, writer, name):
     path, other = tmp_path / name, tmp_path / f"other-{name}"
     for target in (path, other):
         done = subprocess.run([sys.executable, "-c", KILLED.format(writer=writer), str(target)], check=False)
         assert done.returncode == -signal.SIGKILL and not target.exists()
     assert len(list(tmp_path.iterdir())) == 2
     with {"whole_file": whole_file, "whole_folder": whole_folder}[writer](path) as temporary:
-        # Nobody's business but the writers' of the same path.
+        # Those of other paths stay.
         assert sorted(child.name.startswith(f".{other.name}.") for child in tmp_path.iterdir()) == [False, True]
         (temporary if writer == "whole_file" else temporary / "whole").write_text("whole")
     assert path.exists()
 
 
-def test_two_writers_of_one_path_leave_each_other_alone(tmp_path):
+def test_two_writers_of_one_path_do_not_interfere(tmp_path):
     path = tmp_path / "table.tsv"
     with whole_file(path) as first:
         first.write_text("first")
@@ -95,7 +95,7 @@ def test_sha256_is_that_of_the_bytes(tmp_path):
     assert sha256(tmp_path / "data") == hashlib.sha256(data).hexdigest()
 
 
-def test_existing_names_the_file_and_what_it_should_be(tmp_path):
+def test_existing_names_the_file_and_its_kind(tmp_path):
     assert existing(str(tmp_path), "a folder") == tmp_path
     path = tmp_path / "cells.parquet"
     with pytest.raises(WcedError, match=f"^{re.escape(str(path))}: no such file; expected a table of cells$"):
@@ -103,8 +103,8 @@ def test_existing_names_the_file_and_what_it_should_be(tmp_path):
 
 
 @pytest.mark.parametrize("whole", [whole_file, whole_folder])
-def test_the_file_that_had_no_room_is_named(tmp_path, whole):
-    with pytest.raises(OSError) as refused, whole(tmp_path / "a.tsv"):
+def test_a_full_disk_is_reported_with_the_file(tmp_path, whole):
+    with pytest.raises(OSError) as refusal, whole(tmp_path / "a.tsv"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    assert refused.value.filename == str(tmp_path / "a.tsv")
+    assert refusal.value.filename == str(tmp_path / "a.tsv")
     assert list(tmp_path.iterdir()) == []

@@ -11,26 +11,25 @@ from wced.progress import BYTES, advancing, duration, line, progress
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Let time pass only as the test says, by adding to what this returns."""
+    """The time, which only the test changes."""
     now = [1000.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     return now
 
 
-def test_a_log_has_a_line_each_half_minute_at_most(clock, capsys):
-    given = progress([3] * 100, "shard 2", total=300, unit="cells", size=lambda n: n)
-    # An item's time passes in the loop's body, before the item counts.
-    for _ in given:
+def test_a_log_has_at_most_a_line_each_half_minute(clock, capsys):
+    # The time of an item passes in the loop's body, before the item counts.
+    for _ in progress([3] * 100, "shard 2", total=300, unit="cells", size=lambda n: n):
         clock[0] += 4
-    said = capsys.readouterr()
-    assert said.out == ""
-    lines = said.err.splitlines()
+    output = capsys.readouterr()
+    assert output.out == ""
+    lines = output.err.splitlines()
     assert len(lines) == 400 // 32
     assert lines[0] == "shard 2: 24 of 300 cells (8%), about 6 min left"
     assert lines[-1] == "shard 2: 288 of 300 cells (96%), about 16 s left"
 
 
-def test_what_is_short_says_nothing_in_a_log(capsys):
+def test_short_work_prints_nothing_in_a_log(capsys):
     assert list(progress(range(1000), "short", unit="things")) == list(range(1000))
     assert capsys.readouterr().err == ""
 
@@ -47,20 +46,20 @@ def test_without_a_total_there_is_no_estimate(clock, capsys):
     assert capsys.readouterr().err == "letters: 1 letters after 40 s\nletters: 2 letters after 80 s\n"
 
 
-def test_what_was_there_before_does_not_count_for_the_speed(clock, capsys):
+def test_units_from_before_do_not_count_for_the_speed(clock, capsys):
     with advancing("a.whl", total=10_000_000, unit=BYTES, done=6_000_000) as advance:
         clock[0] += 50
         advance(2_000_000)
     assert capsys.readouterr().err == "a.whl: 8.0 of 10.0 MB (80%), about 50 s left\n"
 
 
-def test_more_than_the_total_is_no_error():
+def test_more_than_the_total_is_allowed():
     assert line("x", 12, 10, "cells", 5.0) == "x: 12 of 10 cells (120%), about 0 s left"
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(0.2, "0 s"), (99, "99 s"), (720, "12 min"), (12600, "3.5 h")], ids=str)
-def test_durations(seconds, said):
-    assert duration(seconds) == said
+@pytest.mark.parametrize(("seconds", "text"), [(0.2, "0 s"), (99, "99 s"), (720, "12 min"), (12600, "3.5 h")], ids=str)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
 
 
 def test_an_error_in_the_loop_passes():

@@ -22,7 +22,7 @@ def record_beside(path):
 
 
 def make(output, inputs, text=None, *, command="made", section=None, folder=False):
-    """Make a file, or a folder with one file, whose content is `text`."""
+    """Write a file, or a folder with one file, and its record."""
     with recorded(output, command=command, section=section or {}, inputs=inputs):
         if folder:
             output.mkdir(exist_ok=True)
@@ -30,7 +30,7 @@ def make(output, inputs, text=None, *, command="made", section=None, folder=Fals
     return output
 
 
-def test_record_says_what_was_run_on_what(tmp_path):
+def test_the_record_has_command_inputs_and_versions(tmp_path):
     (tmp_path / "in.txt").write_text("cells")
     (tmp_path / "folder").mkdir()
     output = tmp_path / "out.tsv"
@@ -55,7 +55,7 @@ def test_record_says_what_was_run_on_what(tmp_path):
     assert output.read_text() == "made"
 
 
-def test_processor_time_and_memory_are_those_of_the_block_and_its_children(tmp_path):
+def test_processor_time_and_memory_include_children(tmp_path):
     burn = "import time\nstart = time.process_time()\nwhile time.process_time() < start + 0.3: pass"
     large = bytearray(b"x") * 200_000_000
     del large
@@ -68,7 +68,7 @@ def test_processor_time_and_memory_are_those_of_the_block_and_its_children(tmp_p
     assert 200 < busy["max_rss_mb"] <= idle["max_rss_mb"] < 10_000
 
 
-def test_what_a_block_says_goes_before_what_is_found(tmp_path):
+def test_facts_of_the_block_replace_those_of_the_record(tmp_path):
     with recorded(tmp_path / "out", command="pretrain", section={}, inputs={}, seed=1) as facts:
         facts |= {"device": "cuda:0", "seed": 7}
         (tmp_path / "out").mkdir()
@@ -77,15 +77,13 @@ def test_what_a_block_says_goes_before_what_is_found(tmp_path):
 
 
 def test_a_failed_command_leaves_no_record(tmp_path):
-    with (
-        pytest.raises(RuntimeError, match="broken"),
-        recorded(tmp_path / "out", command="cells", section={}, inputs={}),
-    ):
+    block = recorded(tmp_path / "out", command="cells", section={}, inputs={})
+    with pytest.raises(RuntimeError, match="broken"), block:
         raise RuntimeError("broken")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_record_stands_beside_its_output(tmp_path):
+def test_the_record_is_beside_its_output(tmp_path):
     assert provenance_path(tmp_path / "a.b" / "model") == tmp_path / "a.b" / "model.provenance.json"
 
 
@@ -101,29 +99,23 @@ def test_every_output_gets_the_record(tmp_path):
 
 
 @pytest.mark.parametrize("value", [{1, 2}, b"x"], ids=["set", "bytes"])
-def test_facts_that_json_does_not_know_are_written_as_text(tmp_path, value):
+def test_facts_outside_json_are_written_as_text(tmp_path, value):
     with recorded(tmp_path / "out", command="cells", section={}, inputs={}) as facts:
         facts["odd"] = value
     assert record_beside(tmp_path / "out")["odd"] == str(value)
 
 
-def test_versions_of_all_packages_that_matter_are_recorded():
-    """A new dependency is recorded, unless it makes no number, file or figure."""
+def test_versions_of_all_packages_that_make_results_are_recorded():
+    """A new dependency is recorded, unless it makes no numbers, files or figures."""
     wanted = {re.split(r"[\[<>=!~ ]", line)[0] for line in (ROOT / "envs/requirements.in").read_text().splitlines()}
-    tools = {"typer", "rich", "pyyaml", "jinja2", "unearth", "tenacity", "psutil", "threadpoolctl", "packaging"} | {
-        "snakemake-executor-plugin-slurm"
-    }
-    development = {"pytest", "moto", "hypothesis", "pytest-xdist", "playwright", "ruff", "snakefmt"} | {
-        "sphinx",
-        "furo",
-        "myst-parser",
-    }
-    assert wanted - {"", "#"} - tools - development <= set(PACKAGES)
+    tools = "typer rich pyyaml jinja2 unearth tenacity psutil threadpoolctl packaging snakemake-executor-plugin-slurm"
+    development = "pytest moto hypothesis pytest-xdist playwright ruff snakefmt sphinx furo myst-parser"
+    assert wanted - {"", "#", *tools.split(), *development.split()} <= set(PACKAGES)
 
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A checkout with one committed file, from which the package seems to run."""
+    """A checkout with one committed file, from which the package seems to run; its folder and its commit."""
     source = tmp_path / "src" / "wced" / "__init__.py"
     source.parent.mkdir(parents=True)
     source.write_text("")
@@ -138,27 +130,24 @@ def checkout(tmp_path, monkeypatch):
     git("commit", "--quiet", "--message", "first")
     monkeypatch.setattr(wced, "__file__", str(source))
     code_version.cache_clear()
-    yield source, git
+    yield tmp_path, git("rev-parse", "HEAD")
     code_version.cache_clear()
 
 
-def test_the_commit_is_recorded(checkout):
-    assert code_version() == {"commit": checkout[1]("rev-parse", "HEAD"), "modified": False}
+@pytest.mark.parametrize(
+    ("name", "modified"),
+    [(None, False), ("src/wced/__init__.py", True), ("src/wced/new.py", True), ("README.md", False)],
+    ids=["unchanged", "changed", "added", "documentation"],
+)
+def test_the_commit_and_changes_of_its_code_are_recorded(checkout, name, modified):
+    folder, commit = checkout
+    if name is not None:
+        (folder / name).write_text("x = 1")
+    assert code_version() == {"commit": commit, "modified": modified}
 
 
-@pytest.mark.parametrize("name", ["__init__.py", "new.py"], ids=["changed", "added"])
-def test_modified_code_is_recorded(checkout, name):
-    checkout[0].with_name(name).write_text("x = 1")
-    assert code_version() == {"commit": checkout[1]("rev-parse", "HEAD"), "modified": True}
-
-
-def test_a_changed_page_of_documentation_is_no_modified_code(checkout):
-    (checkout[0].parents[2] / "README.md").write_text("more")
-    assert code_version()["modified"] is False
-
-
-def test_code_outside_a_checkout_has_no_commit(checkout, monkeypatch):
-    shutil.rmtree(checkout[0].parents[2] / ".git")
+def test_code_outside_a_checkout_has_no_commit(checkout):
+    shutil.rmtree(checkout[0] / ".git")
     assert code_version() == {"commit": None, "modified": None}
 
 
@@ -208,7 +197,7 @@ def test_relative_paths_are_followed_from_another_working_folder(tmp_path, monke
     assert list(trace("work/results/b.tsv").sources()) == [tmp_path / "work" / "in.txt"]
 
 
-def test_an_input_that_was_made_anew_is_seen(chain):
+def test_an_input_that_changed_is_marked(chain):
     make(chain / "source.h5ad", {"file": chain.parent / "archives" / "cells.whl"}, text="other cells")
     made = trace(chain / "table.tsv")
     assert made.inputs["source"].changed
@@ -216,7 +205,7 @@ def test_an_input_that_was_made_anew_is_seen(chain):
     assert not made.inputs["weights"].changed
 
 
-def test_a_folder_that_was_made_of_something_else_is_seen(chain):
+def test_a_folder_that_changed_is_marked(chain):
     make(chain / "census", {}, folder=True, section={"organism": "mouse"})
     assert trace(chain / "model").inputs["collection"].changed
     make(chain / "census", {"source": chain / "source.h5ad"}, folder=True)
@@ -234,7 +223,7 @@ def test_the_recipe_does_not_depend_on_time_or_place(tmp_path):
     assert len(recipes) == 2
 
 
-def test_many_ways_to_one_source_are_walked_once(tmp_path):
+def test_many_paths_to_one_source_are_followed_once(tmp_path):
     last = tmp_path / "0"
     last.write_text("source")
     for number in range(1, 40):  # 2^39 ways
@@ -247,7 +236,7 @@ def test_many_ways_to_one_source_are_walked_once(tmp_path):
     [(None, "no record of how it was made"), ("{", "not a record of wced"), ("[1]", "not a record of wced")],
     ids=["none", "no_json", "no_record"],
 )
-def test_what_has_no_record_is_one_sentence(tmp_path, text, message):
+def test_a_missing_record_is_one_sentence(tmp_path, text, message):
     (tmp_path / "a.tsv").write_text("a")
     if text is not None:
         provenance_path(tmp_path / "a.tsv").write_text(text)

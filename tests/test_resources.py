@@ -18,7 +18,7 @@ def machine(monkeypatch):
     monkeypatch.setattr(resources, "available_memory", lambda: 4_000_000_000)
 
 
-def test_enough_is_not_mentioned(machine, tmp_path, capsys):
+def test_enough_gives_no_message(machine, tmp_path, capsys):
     check(Need("the shard", disk=9e9, memory=3e9), tmp_path)
     assert capsys.readouterr() == ("", "")
 
@@ -34,12 +34,12 @@ def test_too_little_disk_is_an_error(machine, tmp_path):
 
 def test_too_little_memory_is_a_warning(machine, tmp_path, capsys):
     check(Need("the training", memory=5e9), tmp_path)
-    said = capsys.readouterr().err
-    assert said.startswith("wced: warning: the training takes about 5.0 GB of memory, but 4.0 GB are available;")
-    assert said.count("\n") == 1
+    text = capsys.readouterr().err
+    assert text.startswith("wced: warning: the training takes about 5.0 GB of memory, but 4.0 GB are available;")
+    assert text.count("\n") == 1
 
 
-def test_the_disk_of_a_folder_that_is_not_there_yet(tmp_path):
+def test_the_disk_of_a_folder_that_does_not_exist_yet(tmp_path):
     assert free_disk(tmp_path / "a" / "b") == pytest.approx(free_disk(tmp_path), rel=0.1)
 
 
@@ -56,9 +56,9 @@ def test_the_machine_has_memory():
         ({"job": "300"}, [0]),
         ({"job": "max"}, []),
     ],
-    ids=["job", "around_it", "files_are_taken_back", "over", "none"],
+    ids=["job", "parent", "cached_files", "over", "none"],
 )
-def test_control_groups_that_limit_memory_are_seen(tmp_path, limits, left):
+def test_limits_of_control_groups_are_read(tmp_path, limits, left):
     for group, limit in limits.items():
         folder = tmp_path / "fs" / "slurm" / group
         folder.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def test_a_machine_without_control_groups_has_no_limits(tmp_path):
     assert resources._control_groups(tmp_path, tmp_path / "none") == []
 
 
-def test_a_shard_is_as_large_as_estimated(tmp_path):
+def test_a_shard_has_the_estimated_size(tmp_path):
     """Write a shard of the widest kind, seven labels; its size is within a twentieth of the estimate."""
     from wced.shards.counts import BATCH_NONZEROS
     from wced.shards.vocabulary import Labels, Vocabulary
@@ -113,12 +113,12 @@ def test_the_selection_of_the_whole_census_takes_what_was_measured():
     assert resources.cells(10_000_000).memory == pytest.approx(1.1e9, rel=0.15)
 
 
-def test_gene_errors_take_what_their_module_says():
+def test_gene_errors_take_the_estimated_memory_and_disk():
     need = resources.gene_errors(genes=19_000, blocks=256, epochs=10, decoders=1)
     assert need.memory == pytest.approx(117e6 + 78e6, rel=0.05)
     assert need.disk == pytest.approx(2 * 10 * 19_000 * 256 * 19, rel=0.05)
 
 
-@pytest.mark.parametrize(("size", "said"), [(12_345_678, "12 MB"), (3.44e9, "3.4 GB")], ids=str)
-def test_amounts(size, said):
-    assert amount(size) == said
+@pytest.mark.parametrize(("size", "text"), [(12_345_678, "12 MB"), (3.44e9, "3.4 GB")], ids=str)
+def test_amounts(size, text):
+    assert amount(size) == text

@@ -10,7 +10,7 @@ from wced import tables
 from wced.errors import WcedError
 
 ODD = ["NA", "nan", "null", "None", "", " ", "a\tb", 'quo"ted', "two\nlines", "é ≥ 1", "1.0", "True"]
-"""Texts that careless readers take for something else."""
+"""Texts that careless readers change."""
 
 
 def scores(n=3, **changes):
@@ -26,12 +26,12 @@ def test_round_trip(tmp_path, suffix):
     frame = scores(len(ODD), label=ODD, ci_method=ODD)
     path = tmp_path / f"scores.{suffix}"
     tables.write(frame.sample(frac=1, axis=1, random_state=0), tables.SCORES, path)
-    found = tables.read(tables.SCORES, path)
-    assert found.columns.tolist() == tables.SCORES.names
-    assert found["label"].tolist() == ODD and found["ci_method"].tolist() == ODD
-    np.testing.assert_allclose(found["value"], frame["value"], rtol=1e-5)
-    assert found["ci_high"].isna().all() and found["n"].dtype == np.int64
-    tables.write(found, tables.SCORES, tmp_path / f"again.{suffix}")
+    result = tables.read(tables.SCORES, path)
+    assert result.columns.tolist() == tables.SCORES.names
+    assert result["label"].tolist() == ODD and result["ci_method"].tolist() == ODD
+    np.testing.assert_allclose(result["value"], frame["value"], rtol=1e-5)
+    assert result["ci_high"].isna().all() and result["n"].dtype == np.int64
+    tables.write(result, tables.SCORES, tmp_path / f"again.{suffix}")
     assert (tmp_path / f"again.{suffix}").read_bytes() == path.read_bytes()
 
 
@@ -43,9 +43,9 @@ def test_several_files_are_one_table(tmp_path, suffix):
     paths = [tmp_path / f"{i}.{suffix}" for i in range(3)]
     for part, path in zip(parts, paths, strict=True):
         tables.write(part, tables.SCORES, path)
-    found = tables.read(tables.SCORES, paths)
-    assert found["model"].tolist() == ["a", "a", "b", "b"]
-    assert found["value"].isna().tolist() == [False, False, True, True]
+    result = tables.read(tables.SCORES, paths)
+    assert result["model"].tolist() == ["a", "a", "b", "b"]
+    assert result["value"].isna().tolist() == [False, False, True, True]
     with pytest.raises(WcedError, match="two rows for"):
         tables.read(tables.SCORES, [paths[0], paths[0]])
     with pytest.raises(WcedError, match="no such file; expected a table of scores"):
@@ -81,7 +81,7 @@ def with_value(column, value, row=1):
         "repeated_key", "no_value_no_reason", "value_and_reason", "infinite",
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_named(tmp_path, change, message):
+def test_a_wrong_table_is_refused_by_name(tmp_path, change, message):
     with pytest.raises(WcedError, match=f"^table scores: .*{message}"):
         tables.write(change(scores()), tables.SCORES, tmp_path / "scores.tsv")
     assert list(tmp_path.iterdir()) == []
@@ -118,14 +118,14 @@ def schema_files(folder, **rooms):
 def test_schemas_are_read_from_one_file_per_room(tmp_path):
     cells = ["cells,cell,str,key,name of the cell", "cells,kept,str or empty,,why"]
     scores = ["scores,cell,str,key,as in cells", "scores,x,float,value,score", "scores,reason,str or empty,,why not"]
-    found = tables.schemas(schema_files(tmp_path, a=scores, b=cells))
-    assert list(found) == ["scores", "cells"]
-    assert found["cells"].columns == (
+    result = tables.schemas(schema_files(tmp_path, a=scores, b=cells))
+    assert list(result) == ["scores", "cells"]
+    assert result["cells"].columns == (
         tables.Column("cell", "str", "name of the cell", optional=False),
         tables.Column("kept", "str", "why", optional=True),
     )
-    assert found["scores"].columns[0] == found["cells"].columns[0]
-    assert (found["scores"].key, found["scores"].value, found["cells"].value) == (("cell",), "x", None)
+    assert result["scores"].columns[0] == result["cells"].columns[0]
+    assert (result["scores"].key, result["scores"].value, result["cells"].value) == (("cell",), "x", None)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_file_of_schemas_with_other_columns_is_refused(tmp_path):
         tables.schemas(tmp_path)
 
 
-def test_columns_of_one_meaning_are_described_once():
+def test_columns_with_one_meaning_have_one_description():
     """A longer description that another table has for a column of the same name is written as `as in TABLE`."""
     described = []
     for path in sorted((files("wced") / "schemas").iterdir(), key=str):
@@ -175,13 +175,13 @@ def cells(tmp_path):
     return path
 
 
-def test_columns_come_in_the_order_asked_for(cells):
+def test_columns_are_in_the_requested_order(cells):
     assert tables.read_parquet(cells, "cells", ["n", "cell"]).equals(pd.read_parquet(cells, columns=["n", "cell"]))
     assert tables.read_parquet(cells, "cells").equals(pd.read_parquet(cells))
 
 
-def spoilt(path):
-    """Damage a page of values; the file still opens."""
+def damage(path):
+    """Damage a page of values in a file that still opens."""
     content = bytearray(path.read_bytes())
     content[40:400] = bytes(360)
     path.write_bytes(content)
@@ -193,11 +193,11 @@ def spoilt(path):
         (lambda path: path.unlink(), "no such file; expected cells"),
         (lambda path: path.write_text("cells"), "not a whole Parquet file: "),
         (lambda path: path.write_bytes(path.read_bytes()[:-100]), "not a whole Parquet file: "),
-        (spoilt, "not a whole Parquet file: "),
+        (damage, "not a whole Parquet file: "),
     ],
     ids=["missing", "text", "truncated", "damaged"],
 )
-def test_what_is_no_parquet_is_refused_by_name(cells, spoil, message):
+def test_a_file_that_is_not_parquet_is_refused_by_name(cells, spoil, message):
     spoil(cells)
     with pytest.raises(WcedError, match=f"cells.parquet: {message}") as refusal:
         tables.read_parquet(cells, "cells")
@@ -209,7 +209,7 @@ def test_a_column_that_is_missing_is_named(cells):
         tables.read_parquet(cells, "cells", ["n", "m"])
 
 
-def test_text_is_read_as_it_is_written(tmp_path):
+def test_text_is_read_unchanged(tmp_path):
     with gzip.open(tmp_path / "genes.tsv.gz", "wt") as stream:
         stream.write("gene\tsymbol\n010\tNA\n1e3\t\n")
     frame = tables.read_text(tmp_path / "genes.tsv.gz", "genes", ["symbol"])
@@ -227,7 +227,7 @@ def test_text_is_read_as_it_is_written(tmp_path):
     ],
     ids=["missing", "empty", "ragged", "no_text", "column"],
 )
-def test_what_is_no_table_of_text_is_refused_by_name(tmp_path, content, message):
+def test_a_file_that_is_not_a_table_is_refused_by_name(tmp_path, content, message):
     path = tmp_path / "genes.tsv"
     if content is not None:
         path.write_bytes(content)
@@ -236,7 +236,7 @@ def test_what_is_no_table_of_text_is_refused_by_name(tmp_path, content, message)
     assert "\n" not in str(refusal.value)
 
 
-def test_a_text_that_is_no_gzip_is_refused(tmp_path):
+def test_a_text_that_is_not_gzip_is_refused(tmp_path):
     (tmp_path / "genes.tsv.gz").write_text("gene\n")
     with pytest.raises(WcedError, match=r"genes\.tsv\.gz: cannot be read as genes: "):
         tables.read_text(tmp_path / "genes.tsv.gz", "genes")

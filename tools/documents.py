@@ -1,4 +1,4 @@
-"""Files that are written from others, so that they never differ: `make docs` writes them, a test compares them."""
+"""Files that are generated from others: `make docs` writes them, and a test compares them."""
 
 import hashlib
 import json
@@ -20,16 +20,16 @@ PYTHON = "3.11"
 _INTRODUCTION = """\
 # The config
 
-One YAML file describes a run; everything it makes stands under `results/<run>/`. `demo.yaml` is the default,
-`snakemake --configfile config/paper.yaml` takes another in its place (it is not merged into the demo's).
-An unknown key, a key given twice, a wrong type or a dataset that is not in `datasets.tsv` stops the run before anything
-is done. What is written is what is meant: `2025-01-30`, `010` and `no` are text where a key wants text, `5e-3` and
-`1_000` are numbers where it wants one, `yes` and `off` are true and false; an empty section has its defaults.
+One YAML file describes a run, and all results are in `results/<run>/`. `demo.yaml` is the default;
+`snakemake --configfile config/paper.yaml` replaces it (the files are not merged).
+An unknown or duplicated key, a wrong type, or a dataset that is not in `datasets.tsv` stops the run before it starts.
+Values are read as they are meant: `2025-01-30`, `010` and `no` are text if the key is text, `5e-3` and `1_000` are
+numbers if it is a number, `yes` and `off` are true and false. An empty section has its defaults.
 
-Each section is the parameter of its own rules: editing `benchmarks` trains nothing again. A section of more than 100 kB
-travels to its command as a file in `results/<run>/sections`, which is named after its content.
-`datasets.tsv` says where each dataset is and how its columns are read; `cell_type_names.tsv` maps names of cell
-types to Cell Ontology ids for datasets that have names only.
+Each section is the parameter of its own rules: a change of `benchmarks` trains nothing again. A section of more than
+100 kB is passed to its command as a file in `results/<run>/sections`, named by its content.
+`datasets.tsv` has the file of each dataset and the meaning of its columns; `cell_type_names.tsv` maps cell type names
+to Cell Ontology ids, for datasets that only have names.
 
 This page is written by `make docs` from `src/wced/config`.
 """
@@ -43,18 +43,18 @@ _FILE_COLUMNS = {
 
 
 def _type_name(annotation: object) -> str:
-    """Return a type as a reader of YAML would say it."""
+    """Return a type in words for readers of YAML."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Literal:
         return " / ".join(f"`{value}`" for value in arguments)
     if origin is typing.Annotated:
         return _type_name(arguments[0])
     if origin in (types.UnionType, typing.Union):
-        return " or ".join("null" if a is type(None) else _type_name(a) for a in arguments)
+        return " or ".join("null" if part is type(None) else _type_name(part) for part in arguments)
     if origin is list:
         return f"list of {_type_name(arguments[0])}"
     if origin is tuple:
-        return "list of " + ", ".join(_type_name(a) for a in arguments)
+        return "list of " + ", ".join(_type_name(part) for part in arguments if part is not Ellipsis)
     if origin is dict:
         return f"mapping of names to {_type_name(arguments[1])}"
     if isinstance(annotation, type) and issubclass(annotation, Section):
@@ -63,17 +63,15 @@ def _type_name(annotation: object) -> str:
     return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 
-def _sections(model: type[Section], found: dict[str, type[Section]]) -> dict[str, type[Section]]:
-    """Collect a section and all sections inside it, in the order of the config."""
-    found.setdefault(model.__name__, model)
-    for field in model.model_fields.values():
-        waiting = [field.annotation]
-        while waiting:
-            annotation = waiting.pop(0)
-            waiting.extend(typing.get_args(annotation))
-            if isinstance(annotation, type) and issubclass(annotation, Section) and annotation.__name__ not in found:
-                _sections(annotation, found)
-    return found
+def _sections(annotation: object, sections: dict[str, type[Section]]) -> dict[str, type[Section]]:
+    """Collect the sections in a type, and the sections in these, in the order of the config."""
+    for part in typing.get_args(annotation):
+        _sections(part, sections)
+    if isinstance(annotation, type) and issubclass(annotation, Section) and annotation.__name__ not in sections:
+        sections[annotation.__name__] = annotation
+        for field in annotation.model_fields.values():
+            _sections(field.annotation, sections)
+    return sections
 
 
 def _default(field: typing.Any) -> str:
@@ -102,7 +100,7 @@ def readme() -> str:
 
 
 def datasets(page: str) -> str:
-    """Return docs/datasets.md with the table of columns below its last heading written anew."""
+    """Return docs/datasets.md with a new table of columns below its last heading."""
     rows = []
     for name, field in Dataset.model_fields.items():
         if name == "file":
@@ -112,60 +110,43 @@ def datasets(page: str) -> str:
         else:
             rows.append((name, _default(field), _meaning(field)))
     head = "| column | default | meaning |\n|---|---|---|\n"
-    written, _, _ = page.partition(head)
-    return written + head + "".join(f"| `{name}` | {default} | {meaning} |\n" for name, default, meaning in rows)
+    return (
+        page.partition(head)[0] + head + "".join(f"| `{name}` | {default} | {text} |\n" for name, default, text in rows)
+    )
 
 
 def troubleshooting(page: str, table: list[dict[str, typing.Any]]) -> str:
-    """Return docs/troubleshooting.md with all below its heading "Messages" written anew.
-
-    Parameters
-    ----------
-    page
-        The page as it is.
-    table
-        tests/bad_inputs/cases.yaml: parts, each with its cases.
-    """
+    """Return docs/troubleshooting.md with new messages, from the parts of tests/bad_inputs/cases.yaml."""
     head = "## Messages\n"
     parts = [page.partition(head)[0] + head]
     for part in table:
         parts.append(f"### {part['part']}\n\n| message | cause | what to do |\n|---|---|---|")
         for case in part["cases"]:
-            says = case["says"].replace("|", "\\|")
-            parts.append(f"| `{says}` | {case['cause']} | {case['do']} |")
+            message = case["says"].replace("|", "\\|")
+            parts.append(f"| `{message}` | {case['cause']} | {case['do']} |")
         parts.append("")
     return "\n".join(parts)
 
 
 def conda_environment(lock: str) -> str:
     """Return envs/wced.yaml, the conda environment with exactly the packages of the pip lock."""
-    pins = [line for line in lock.splitlines() if line and not line.startswith("#")]
-    head = [
-        "# Written by `make docs` from requirements.lock. The package itself is added by wced.post-deploy.sh.",
-        "name: wced",
-        "channels:",
-        "  - conda-forge",
-        "  - nodefaults",
-        "dependencies:",
-        f"  - python={PYTHON}",
-        "  - pip",
-        "  - pip:",
-    ]
-    return "\n".join([*head, *(f'      - "{pin}"' for pin in pins), ""])
+    pins = "\n".join(f'      - "{line}"' for line in lock.splitlines() if line and not line.startswith("#"))
+    return f"""\
+# Written by `make docs` from requirements.lock. The package itself is added by wced.post-deploy.sh.
+name: wced
+channels:
+  - conda-forge
+  - nodefaults
+dependencies:
+  - python={PYTHON}
+  - pip
+  - pip:
+{pins}
+"""
 
 
 def environment_module(lock: str, version: str) -> str:
-    """Return the environment module of a checkout: its `.venv`, which pip fills from the lock.
-
-    Tcl, which both Environment Modules and Lmod read.
-
-    Parameters
-    ----------
-    lock
-        envs/requirements.lock.
-    version
-        Version of the package.
-    """
+    """Return the environment module of a checkout, for Environment Modules and Lmod, which loads its `.venv`."""
     torch = re.search(r"^torch==(\S+)", lock, re.MULTILINE)
     return _MODULE.format(
         version=version, python=PYTHON, torch=torch[1], sha256=hashlib.sha256(lock.encode()).hexdigest()
@@ -197,14 +178,13 @@ def documents(root: Path) -> dict[Path, str]:
     """Return every generated file of a checkout and its text."""
     lock = (root / "envs/requirements.lock").read_text()
     version = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
+    pages = {name: root / f"docs/{name}.md" for name in ("datasets", "troubleshooting")}
+    cases = yaml.safe_load((root / "tests/bad_inputs/cases.yaml").read_text())
     return {
         root / "workflow/schemas/config.schema.json": json.dumps(json_schema(), indent=1) + "\n",
         root / "config/README.md": readme(),
-        root / "docs/datasets.md": datasets((root / "docs/datasets.md").read_text()),
-        root / "docs/troubleshooting.md": troubleshooting(
-            (root / "docs/troubleshooting.md").read_text(),
-            yaml.safe_load((root / "tests/bad_inputs/cases.yaml").read_text()),
-        ),
+        pages["datasets"]: datasets(pages["datasets"].read_text()),
+        pages["troubleshooting"]: troubleshooting(pages["troubleshooting"].read_text(), cases),
         root / "envs/wced.yaml": conda_environment(lock),
         root / "envs/modules/wced" / version: environment_module(lock, version),
     }

@@ -1,8 +1,8 @@
-"""The one exception that a user is meant to see, and the others in one line."""
+"""The exception for errors that the user can correct."""
 
 
 class WcedError(Exception):
-    """Bad input or a state the program refuses, said in one sentence that names the file, key or row."""
+    """Bad input or a state that the program refuses: one sentence that names the file, key or row and what to do."""
 
 
 def one_line(failure: Exception) -> str:

@@ -12,17 +12,11 @@ from pathlib import Path
 
 from wced.errors import WcedError
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What the system says where a file can not grow."""
-
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, renamed onto it when the block ends without an error.
-
-    The temporary name keeps the suffixes of `path`, because many writers choose their format by it.
-    """
-    with _room_beside(Path(path)) as folder:
+    """Yield a temporary path of the same name, which is moved to `path` when the block ends without an error."""
+    with _temporary_beside(Path(path)) as folder:
         temporary = folder / Path(path).name
         yield temporary
         temporary.replace(path)
@@ -30,44 +24,42 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: str | Path) -> Iterator[Path]:
-    """Give a temporary folder beside `path` that takes its place when the block ends without an error."""
+    """Yield a temporary folder, which replaces the folder `path` when the block ends without an error."""
     path = Path(path)
-    with _room_beside(path) as outer:
+    with _temporary_beside(path) as outer:
         temporary = outer / path.name
         temporary.mkdir()
         yield temporary
         if path.exists():
-            # Set aside in one step: a writer that is killed never leaves half of the old folder under its name.
-            path.rename(outer / f"{path.name}.old")
+            path.rename(outer / f"{path.name}.old")  # in one step, so that a kill never leaves half of the old folder
         temporary.replace(path)
 
 
 @contextmanager
-def _room_beside(path: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `path`, and remove those that killed writers of `path` have left.
+def _temporary_beside(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`, after removing those that killed writers of `path` have left.
 
-    A writer holds a lock on its folder, which the system takes away when the process ends, however it ends. Where the
-    file system knows no such locks, leftovers stay.
+    A writer locks its folder, and the system releases the lock when the process ends. Without locks, leftovers stay.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{path.name}."
-    for left in [child for child in path.parent.iterdir() if child.name.startswith(prefix) and child.is_dir()]:
-        with suppress(OSError), _locked(left):
-            shutil.rmtree(left)
-    with ExitStack() as held, tempfile.TemporaryDirectory(dir=path.parent, prefix=prefix) as folder:
+    for leftover in [child for child in path.parent.iterdir() if child.name.startswith(prefix) and child.is_dir()]:
+        with suppress(OSError), _locked(leftover):
+            shutil.rmtree(leftover)
+    with ExitStack() as lock, tempfile.TemporaryDirectory(dir=path.parent, prefix=prefix) as folder:
         with suppress(OSError):
-            held.enter_context(_locked(Path(folder)))
+            lock.enter_context(_locked(folder))
         try:
             yield Path(folder)
         except OSError as failure:
-            if failure.errno in NO_ROOM and failure.filename is None:  # few writers say which file had no room
+            if failure.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) and failure.filename is None:
                 failure.filename = str(path)
             raise
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder; raise OSError at once where another writer holds it."""
+def _locked(folder: str | Path) -> Iterator[None]:
+    """Hold the lock of a folder; raise OSError at once if another writer holds it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -83,7 +75,7 @@ def sha256(path: str | Path) -> str:
 
 
 def existing(path: str | Path, what: str) -> Path:
-    """Return `path` as a Path; raise WcedError naming it and `what` it should have been if it is not there."""
+    """Return `path` as a Path; raise WcedError if it does not exist, with `what` it should have been."""
     path = Path(path)
     if not path.exists():
         raise WcedError(f"{path}: no such file; expected {what}")

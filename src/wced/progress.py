@@ -1,4 +1,4 @@
-"""How far something long has come: a bar with an estimate on a terminal, a quiet line now and then in a log."""
+"""Progress of long work on standard error: a bar with an estimate on a terminal, a line now and then in a log."""
 
 import sys
 import time
@@ -9,34 +9,27 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 EVERY = 30.0
-"""Seconds between two lines of a log. What is over sooner says nothing there."""
+"""Seconds between two lines of a log. Work that ends sooner prints nothing there."""
 
 BYTES = "bytes"
-"""The unit that is shown as kB, MB and so on."""
+"""The unit that is shown as MB."""
 
 
 def progress(
-    items: Iterable[Item],
-    name: str,
-    *,
-    total: int | None = None,
-    unit: str,
-    size: Callable[[Item], int] | None = None,
+    items: Iterable[Item], name: str, *, total: int | None = None, unit: str, size: Callable[[Item], int] | None = None
 ) -> Iterator[Item]:
-    """Give the items one by one, and show on standard error how far they have come.
+    """Yield the items and show how many units of them are done.
 
     Parameters
     ----------
-    items
-        What a loop goes over.
     name
-        What is being done, such as `shard 3`.
+        What the work is, such as `shard 3`.
     total
-        Units of all items together; their number without it, where they have one.
+        Units of all items; by default the number of items, if they have one.
     unit
         What is counted, in the plural, such as `cells`.
     size
-        Units of an item; 1 without it.
+        Returns the units of an item; by default 1.
     """
     if total is None and size is None and hasattr(items, "__len__"):
         total = len(items)
@@ -48,58 +41,45 @@ def progress(
 
 @contextmanager
 def advancing(name: str, *, total: int | None, unit: str, done: int = 0) -> Iterator[Callable[[int], None]]:
-    """Give a function that is told each time how many more units are done; see `progress` for the rest.
+    """Yield a function to call with the number of units that have been completed since its last call.
 
-    Parameters
-    ----------
-    name, total, unit
-        As for `progress`; without a total there is no estimate.
-    done
-        Units that were there before, which say nothing about the speed.
+    The parameters are those of `progress`; `done` units from before do not count for the speed. Without a total there
+    is no estimate.
     """
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    counted = DownloadColumn() if unit == BYTES else TextColumn("{task.fields[said]}")
-    columns = [TextColumn("{task.description}"), BarColumn(), counted, TimeElapsedColumn(), TimeRemainingColumn()]
-    # Where there is no terminal the bar is not drawn, but it keeps the count and the estimate.
+    counter = DownloadColumn() if unit == BYTES else TextColumn("{task.fields[count]}")
+    columns = [TextColumn("{task.description}"), BarColumn(), counter, TimeElapsedColumn(), TimeRemainingColumn()]
+    # Without a terminal the bar is not shown, but it still counts.
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(name, total=total, completed=done, said=_counted(done, total, unit))
-        began = last = time.monotonic()
+        task = bar.add_task(name, total=total, completed=done, count=_count(done, total, unit))
+        start = last = time.monotonic()
 
         def advance(n: int) -> None:
             nonlocal last
             bar.advance(task, n)
-            now, state = time.monotonic(), bar.tasks[0]
+            now, completed = time.monotonic(), int(bar.tasks[0].completed)
             if console.is_terminal:
-                bar.update(task, said=_counted(int(state.completed), total, unit))
+                bar.update(task, count=_count(completed, total, unit))
             elif now - last >= EVERY:
                 last = now
-                print(line(name, int(state.completed), total, unit, now - began, done), file=sys.stderr, flush=True)
+                print(line(name, completed, total, unit, now - start, done), file=sys.stderr, flush=True)
 
         yield advance
 
 
 def line(name: str, completed: int, total: int | None, unit: str, seconds: float, before: int = 0) -> str:
-    """Return a line of a log: the share that is done, and how long the rest takes at the mean speed so far.
+    """Return a line of a log: the share that is done, and an estimate of the remaining time.
 
-    Parameters
-    ----------
-    name, total, unit
-        As for `progress`.
-    completed
-        Units that are done, those that were done `before` included.
-    seconds
-        Time that the units after `before` have taken.
+    The time that the units since `before` took is `seconds`; `completed` includes those before.
     """
-    said = f"{name}: {_counted(completed, total, unit)}"
+    text = f"{name}: {_count(completed, total, unit)}"
     if not total:
-        return f"{said} after {duration(seconds)}"
-    said += f" ({completed / total:.0%})"
-    if completed > before:
-        said += f", {left(completed, total, seconds, before)}"
-    return said
+        return f"{text} after {duration(seconds)}"
+    text += f" ({completed / total:.0%})"
+    return f"{text}, {left(completed, total, seconds, before)}" if completed > before else text
 
 
 def left(completed: int, total: int, seconds: float, before: int = 0) -> str:
@@ -107,17 +87,15 @@ def left(completed: int, total: int, seconds: float, before: int = 0) -> str:
     return f"about {duration(seconds * max(total - completed, 0) / (completed - before))} left"
 
 
-def _counted(completed: int, total: int | None, unit: str) -> str:
-    def amount(n: int) -> str:
-        return f"{n / 1e6:,.1f}" if unit == BYTES else f"{n:,}"
-
-    return f"{amount(completed)}{f' of {amount(total)}' if total else ''} {'MB' if unit == BYTES else unit}"
+def _count(completed: int, total: int | None, unit: str) -> str:
+    numbers = [completed, total] if total else [completed]
+    if unit == BYTES:
+        return f"{' of '.join(f'{n / 1e6:,.1f}' for n in numbers)} MB"
+    return f"{' of '.join(f'{n:,}' for n in numbers)} {unit}"
 
 
 def duration(seconds: float) -> str:
-    """Return a time in the unit that suits it: `40 s`, `12 min`, `3.5 h`."""
+    """Return a time with a suitable unit: `40 s`, `12 min`, `3.5 h`."""
     if seconds < 100:
         return f"{seconds:.0f} s"
-    if seconds < 6000:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

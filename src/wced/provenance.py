@@ -34,19 +34,9 @@ ENDING = ".provenance.json"
 
 
 def provenance_path(output: str | Path) -> Path:
-    """Return where the provenance of `output` stands: `<output>.provenance.json`."""
+    """Return the path of the record of `output`: `<output>.provenance.json`."""
     output = Path(output)
     return output.with_name(f"{output.name}{ENDING}")
-
-
-@dataclass(frozen=True)
-class Hashed:
-    """An input whose SHA-256 is known already, so that it need not be read again."""
-
-    path: Path
-    """The file."""
-    sha256: str
-    """Hexadecimal."""
 
 
 @contextmanager
@@ -55,48 +45,43 @@ def recorded(
     *,
     command: str,
     section: Mapping[str, Any],
-    inputs: Mapping[str, "str | Path | Hashed | None"],
+    inputs: Mapping[str, "str | Path | Mapping[str, str] | None"],
     seed: int | None = None,
     also: Sequence[str | Path] = (),
 ) -> Iterator[dict[str, Any]]:
-    """Time the block and write beside what it makes what was run, on which inputs and with which versions.
+    """Write beside `output` and `also`, which the block makes, what was run, on which inputs and with which versions.
 
-    Seconds and processor seconds are those of the block, what its child processes took included; the memory is the
-    largest that the process itself has had.
+    Seconds and processor seconds are those of the block with its child processes; the memory is the peak of this
+    process. If the block fails, nothing is written.
 
     Parameters
     ----------
-    output
-        File or folder that the block makes.
     command
         Name of the `wced` command.
     section
-        The part of the config that the command was given.
+        The part of the config that the command got.
     inputs
-        Name of each input and its path. Files are recorded by SHA-256. Folders are recorded by their recipe: the
-        SHA-256 of the command, the section and the inputs that they were made of; None if no command made them. The
-        block may still add to them. An input that is None was not given, and is left out.
+        Name and path of each input, None for one that was left out; or `path` and `sha256`, if the checksum is already
+        known. The block may add to them. Of a folder the `recipe` is recorded instead of a checksum.
     seed
-        Seed of all that was drawn; None where nothing is.
-    also
-        Further files and folders that the block makes; each gets the same record beside it.
+        Seed of everything random; None if nothing is.
 
     Yields
     ------
     dict
-        Further facts to record (device, counts); whatever the block adds is written, and goes before the rest.
+        Further facts to record (device, counts), added by the block; they replace entries of the same name.
     """
     facts: dict[str, Any] = {}
     start, clock, used = datetime.now(UTC), time.perf_counter(), sum(os.times()[:4])
     yield facts
     seconds, cpu_seconds = round(time.perf_counter() - clock, 3), round(sum(os.times()[:4]) - used, 2)
-    made = [output, *also]
+    outputs = [output, *also]
     record = {
         "command": command,
         "section": dict(section),
         "seed": seed,
-        "inputs": {name: _input(given) for name, given in inputs.items() if given is not None},
-        "outputs": {str(path): sha256(path) if Path(path).is_file() else None for path in made},
+        "inputs": {name: _input(value) for name, value in inputs.items() if value is not None},
+        "outputs": {str(path): sha256(path) if Path(path).is_file() else None for path in outputs},
         "wced": wced.__version__,
         **code_version(),
         "python": platform.python_version(),
@@ -111,18 +96,17 @@ def recorded(
         "max_rss_mb": round(peak_resident(), 1),
         **facts,
     }
-    for path in made:
+    for path in outputs:
         with whole_file(provenance_path(path)) as temporary:
             temporary.write_text(json.dumps({"output": str(path), **record}, indent=1, default=str) + "\n")
 
 
-def _input(given: "str | Path | Hashed") -> dict[str, Any]:
-    if isinstance(given, Hashed):
-        return {"path": str(given.path), "sha256": given.sha256}
-    path = Path(given)
-    if path.is_file():
-        return {"path": str(path), "sha256": sha256(path)}
-    return {"path": str(path), "sha256": None, "recipe": recipe(path)}
+def _input(value: str | Path | Mapping[str, str]) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if Path(value).is_file():
+        return {"path": str(value), "sha256": sha256(value)}
+    return {"path": str(value), "sha256": None, "recipe": recipe(value)}
 
 
 @cache
@@ -133,19 +117,18 @@ def package_versions() -> dict[str, str]:
 
 @cache
 def code_version() -> dict[str, Any]:
-    """Return the commit of the checkout that this package runs from, and whether it was modified since.
+    """Return the `commit` of the checkout that this package runs from, and whether its code is `modified`.
 
-    Both are None for a package that is installed elsewhere, or where there is no git to ask.
+    Both are None for a package that is installed elsewhere, and without git.
     """
     unknown = {"commit": None, "modified": None}
     checkout = Path(wced.__file__).parents[2]
     if not (checkout / ".git").exists() or shutil.which("git") is None:
         return unknown
-    # Without locks: many jobs may ask at once while the user commits.
+    # Without locks, because many jobs may ask at once while the user commits.
     command = ["git", "--no-optional-locks", "-C", checkout, "status", "--porcelain=v2", "--branch", "--"]
     command += ["src", "speed", "workflow", "Snakefile"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    lines = done.stdout.splitlines()
+    lines = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
     commit = next((line.split()[-1] for line in lines if line.startswith("# branch.oid")), None)
     return unknown if commit is None else {"commit": commit, "modified": any(line[0] != "#" for line in lines)}
 
@@ -157,14 +140,14 @@ def _device() -> str:
 
 
 def record_of(path: str | Path) -> Path | None:
-    """Return the provenance of a file or folder, or of the folder that it was made as a part of; None without any."""
-    path = Path(os.path.normpath(Path(path).absolute()))  # not resolved: a link may stand beside its own record
-    records = (provenance_path(place) for place in (path, *path.parents) if place.name)
+    """Return the record of a file or folder, or of the folder that it was made in; None if there is none."""
+    path = Path(os.path.normpath(Path(path).absolute()))  # not resolved: a link may have its own record
+    records = (provenance_path(part) for part in (path, *path.parents) if part.name)
     return next((record for record in records if record.is_file()), None)
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
-    """Read a provenance file; raise WcedError if it is none."""
+    """Return the content of a provenance file; raise WcedError if it is not one."""
     try:
         record = json.loads(Path(path).read_text())
     except ValueError:
@@ -175,51 +158,49 @@ def read_record(path: str | Path) -> dict[str, Any]:
 
 
 def recipe(path: str | Path) -> str | None:
-    """Return the SHA-256 of how a folder was made: command, section, seed and inputs; None if no command made it.
+    """Return the SHA-256 of a folder's command, section, seed and inputs; None if no command made the folder.
 
     It does not depend on when and where that was.
     """
-    found = record_of(path)
-    if found is None:
+    record_path = record_of(path)
+    if record_path is None:
         return None
-    record = read_record(found)
-    inputs = {name: given["sha256"] or given.get("recipe") for name, given in record["inputs"].items()}
+    record = read_record(record_path)
+    inputs = {name: part["sha256"] or part.get("recipe") for name, part in record["inputs"].items()}
     parts = [record["command"], record["section"], record.get("seed"), inputs]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
-class Made:
+class Product:
     """A file or folder in the chain from a result back to its sources."""
 
     path: Path
-    """Where it stands now."""
+    """Where it is now."""
     sha256: str | None
-    """Checksum that its reader recorded, of a folder the recipe; None for what was not read or no command made."""
+    """Checksum that its reader recorded, or the recipe of a folder; None if neither is known."""
     record: dict[str, Any] | None
     """How it was made; None for a source, which no command made."""
-    inputs: dict[str, "Made"]
-    """What it was made of, by name."""
+    inputs: dict[str, "Product"]
+    """What it was made from, by name."""
     changed: bool
-    """Whether it was made anew after its reader read it, into something else."""
+    """Whether it was made again with another content after its reader read it."""
 
-    def sources(self) -> dict[Path, "Made"]:
-        """Return where the chain ends, by path: what no command made, or one made of nothing, such as a download."""
-        found: dict[Path, Made] = {}
+    def sources(self) -> dict[Path, "Product"]:
+        """Return the ends of the chain by path: what no command made, or one without inputs, such as a download."""
+        ends: dict[Path, Product] = {}
         seen, waiting = set(), [self]
         while waiting:
             part = waiting.pop()
             if part.path not in seen:
                 seen.add(part.path)
-                found |= {} if part.inputs else {part.path: part}
+                ends |= {} if part.inputs else {part.path: part}
                 waiting += part.inputs.values()
-        return found
+        return ends
 
 
-def trace(path: str | Path) -> Made:
-    """Follow the records of a file or folder, those of its inputs and so on.
-
-    A run whose folder was moved is found where it is now.
+def trace(path: str | Path) -> Product:
+    """Return the chain of a file or folder: its record, those of its inputs and so on, also if the run was moved.
 
     Raises
     ------
@@ -227,31 +208,31 @@ def trace(path: str | Path) -> Made:
         If there is no record of how it was made.
     """
     if record_of(path) is None:
-        where = "no such file, and " if not Path(path).exists() else ""
-        raise WcedError(f"{path}: {where}no record of how it was made beside it or its folder (*{ENDING})")
-    return _traced(Path(path), {}, {})
+        missing = "" if Path(path).exists() else "no such file, and "
+        raise WcedError(f"{path}: {missing}no record of how it was made beside it or its folder (*{ENDING})")
+    return _trace(Path(path), {}, {})
 
 
-def _traced(path: Path, given: Mapping[str, Any], known: dict[Path, dict[str, Made]]) -> Made:
-    """Return the chain of a path, which a record mentions as `given`; `known` has the inputs of records seen before."""
-    digest, found = given.get("sha256") or given.get("recipe"), record_of(path)
-    if found is None:
-        return Made(path, digest, None, {}, False)
-    record, made = read_record(found), Path(str(found).removesuffix(ENDING))
-    if found not in known:
-        known[found] = {}
+def _trace(path: Path, mention: Mapping[str, Any], known: dict[Path, dict[str, Product]]) -> Product:
+    """Return the chain of a path as its reader's record mentions it; `known` has the inputs of records already read."""
+    digest, record_path = mention.get("sha256") or mention.get("recipe"), record_of(path)
+    if record_path is None:
+        return Product(path, digest, None, {}, False)
+    record, output = read_record(record_path), Path(str(record_path).removesuffix(ENDING))
+    if record_path not in known:
+        known[record_path] = {}
         for name, part in record["inputs"].items():
-            known[found][name] = _traced(_place_now(part["path"], record["output"], made), part, known)
-    # Of a file within a folder that was made as a whole there is no checksum to compare with.
-    now = record.get("outputs", {}).get(record["output"]) if given.get("sha256") else recipe(path)
-    return Made(path, digest, record, known[found], None not in (digest, now) and digest != now)
+            known[record_path][name] = _trace(_path_now(part["path"], record["output"], output), part, known)
+    # A file in a folder that was made as a whole has no checksum to compare with.
+    now = record.get("outputs", {}).get(record["output"]) if mention.get("sha256") else recipe(path)
+    return Product(path, digest, record, known[record_path], None not in (digest, now) and digest != now)
 
 
-def _place_now(recorded: str, output: str, output_now: Path) -> Path:
-    """Return where a path of a record is now, given where its output was and is: both may have moved together."""
-    before, now, same = Path(output).parts, output_now.resolve().parts, 0
-    while same < min(len(before), len(now)) and before[-1 - same] == now[-1 - same]:
-        same += 1
+def _path_now(recorded: str, output: str, output_now: Path) -> Path:
+    """Return where a recorded path is now, if it was moved together with the output of its record."""
+    before, now = Path(output).parts, output_now.resolve().parts
+    pairs = list(zip(reversed(before), reversed(now), strict=False))
+    same = next((i for i, (part, part_now) in enumerate(pairs) if part != part_now), len(pairs))
     start, start_now = Path(*before[: len(before) - same]), Path(*now[: len(now) - same])
-    place = Path(recorded)
-    return start_now / place.relative_to(start) if place.is_relative_to(start) else place
+    path = Path(recorded)
+    return start_now / path.relative_to(start) if path.is_relative_to(start) else path

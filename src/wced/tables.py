@@ -1,13 +1,12 @@
 """All tables: their schemas, which are data, and reading, checking and writing them.
 
-`schemas/` has one file for each room, with a row for each column of its tables:
+`schemas/` has one file for each room, with a row for each column of its tables, in their order:
 
-- `table` and `column`: names. Rows stand in the order of the columns.
+- `table` and `column`: names.
 - `kind`: `str`, `str or empty`, `int`, `float` (which may always be empty) or `bool`.
-- `role`: `key` for the columns that together identify a row of the table; `value` for a finite number that is empty
-  exactly when the column `reason` is filled.
-- `description`: what the column holds, with its unit. `as in scores` stands for the description of the column of the
-  same name in the table `scores`.
+- `role`: `key` for the columns that together identify a row; `value` for a finite number that is empty exactly when
+  the column `reason` is filled.
+- `description`: what the column holds, with its unit; `as in scores` if it is that of the same column in that table.
 """
 
 import csv
@@ -55,16 +54,16 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     value: str | None
-    """A column of finite numbers that is empty exactly when the column `reason` is filled."""
+    """The column of finite numbers that is empty exactly when the column `reason` is filled."""
 
     @property
     def names(self) -> list[str]:
-        """The names of the columns."""
+        """Names of the columns."""
         return [column.name for column in self.columns]
 
 
 def schemas(folder: str | Path) -> dict[str, Table]:
-    """Read the schemas of all tables, by their names, from a folder with one TSV file for each room.
+    """Return all tables by name, from a folder with one TSV file of columns for each room.
 
     Raises
     ------
@@ -96,31 +95,27 @@ def _rows(path: Path) -> list[list[str]]:
     return rows
 
 
-def _table(name: str, rows: Sequence[Sequence[str]], descriptions: Mapping[tuple[str, str], str]) -> Table:
-    columns = tuple(_column(row, descriptions) for row in rows)
-    key = tuple(column for _, column, _, role, _ in rows if role == "key")
-    value = next((column for _, column, _, role, _ in rows if role == "value"), None)
-    table = Table(name, columns, key, value)
+def _table(name: str, rows: list[list[str]], descriptions: Mapping[tuple[str, str], str]) -> Table:
+    columns = []
+    for _, column, kind, role, text in rows:
+        if kind not in (*_DTYPES, _OPTIONAL):
+            raise ValueError(f"has column {column} of the unknown kind {kind!r}")
+        if role not in ("", "key", "value"):
+            raise ValueError(f"has column {column} of the unknown role {role!r}")
+        if text.startswith(_AS_IN):
+            text = descriptions.get((text.removeprefix(_AS_IN), column), "")
+        if text == "" or text.startswith(_AS_IN):
+            raise ValueError(f"has column {column} without a description")
+        columns.append(Column(column, "str" if kind == _OPTIONAL else kind, text, optional=kind == _OPTIONAL))
+    of_role = {role: tuple(row[1] for row in rows if row[3] == role) for role in ("key", "value")}
+    table = Table(name, tuple(columns), of_role["key"], next(iter(of_role["value"]), None))
     if len(set(table.names)) < len(columns):
         raise ValueError("has two columns of one name")
-    if not key:
+    if not table.key:
         raise ValueError("has no key")
-    if value is not None and "reason" not in table.names:
+    if table.value is not None and "reason" not in table.names:
         raise ValueError("has a value, but no column reason")
     return table
-
-
-def _column(row: Sequence[str], descriptions: Mapping[tuple[str, str], str]) -> Column:
-    _, name, kind, role, text = row
-    if kind not in (*_DTYPES, _OPTIONAL):
-        raise ValueError(f"has column {name} of the unknown kind {kind!r}")
-    if role not in ("", "key", "value"):
-        raise ValueError(f"has column {name} of the unknown role {role!r}")
-    if text.startswith(_AS_IN):
-        text = descriptions.get((text.removeprefix(_AS_IN), name), "")
-    if text == "" or text.startswith(_AS_IN):
-        raise ValueError(f"has column {name} without a description")
-    return Column(name, "str" if kind == _OPTIONAL else kind, text, optional=kind == _OPTIONAL)
 
 
 TABLES = schemas(Path(__file__).with_name("schemas"))
@@ -130,7 +125,7 @@ globals().update({name.upper(): table for name, table in TABLES.items()})  # tab
 
 
 def checked(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
-    """Return `frame` with the table's columns and types; raise WcedError naming what does not fit."""
+    """Return a copy of `frame` with the table's columns and types; raise WcedError naming what does not fit."""
     for missing in (name for name in table.names if name not in frame.columns):
         raise WcedError(f"table {table.name}: column {missing} is missing")
     for extra in (name for name in frame.columns if name not in table.names):
@@ -174,7 +169,7 @@ def write(frame: pd.DataFrame, table: Table, path: str | Path) -> None:
 
 
 def read(table: Table, paths: str | Path | Sequence[str | Path]) -> pd.DataFrame:
-    """Read one or several files of one table, checked, as one frame."""
+    """Return one or several files of one table, checked, as one frame."""
     paths = [paths] if isinstance(paths, str | Path) else paths
     return checked(pd.concat([_read(table, path) for path in paths], ignore_index=True), table)
 
@@ -194,23 +189,21 @@ def _read(table: Table, path: str | Path) -> pd.DataFrame:
 
 
 def read_text(path: str | Path, what: str, columns: Sequence[str] = (), **options: Any) -> pd.DataFrame:
-    """Read a table of text, separated by tabs and nothing in it taken for a missing value.
+    """Return a tab-separated table, possibly gzipped, as text without missing values.
 
     Parameters
     ----------
-    path
-        The file, possibly gzipped.
     what
-        What was expected there, for the sentences.
+        What was expected there, for error messages.
     columns
         Names of columns that must be there.
     options
-        Of `pandas.read_csv`, in place of the above.
+        For `pandas.read_csv`, instead of these defaults.
 
     Raises
     ------
     WcedError
-        If it is not there, cannot be read or lacks a column.
+        If it does not exist, cannot be read or lacks a column.
     """
     options = {"sep": "\t", "dtype": "str", "keep_default_na": False} | options
     try:
@@ -223,20 +216,7 @@ def read_text(path: str | Path, what: str, columns: Sequence[str] = (), **option
 
 
 def read_parquet(path: str | Path, what: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Read a Parquet file, or some of its columns.
-
-    Parameters
-    ----------
-    path, what
-        As of `open_parquet`.
-    columns
-        Names of columns; None for all.
-
-    Raises
-    ------
-    WcedError
-        If it lacks a column or is damaged, besides what `open_parquet` raises.
-    """
+    """Return a Parquet file, or some of its columns; raise WcedError as `open_parquet`, or if it lacks a column."""
     file = open_parquet(path, what)
     for missing in (name for name in columns or () if name not in file.schema_arrow.names):
         raise WcedError(f"{path}: has no column {missing}; expected {what}")
@@ -245,18 +225,9 @@ def read_parquet(path: str | Path, what: str, columns: Sequence[str] | None = No
 
 
 def open_parquet(path: str | Path, what: str) -> pq.ParquetFile:
-    """Open a Parquet file; raise WcedError if it is not there, or is no Parquet file, or a truncated one.
-
-    Parameters
-    ----------
-    path
-        The file.
-    what
-        What was expected there, for the sentences.
-    """
-    path = existing(path, what)
+    """Return an open Parquet file; raise WcedError, with `what` it should be, if it is missing, other or truncated."""
     with _whole_parquet(path):
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(existing(path, what))
 
 
 @contextmanager
@@ -264,5 +235,5 @@ def _whole_parquet(path: str | Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as failure:
-        reason = one_line(failure)
-        raise WcedError(f"{path}: not a whole Parquet file: {reason}; delete it and make it again") from None
+        message = f"{path}: not a whole Parquet file: {one_line(failure)}; delete it and make it again"
+        raise WcedError(message) from None

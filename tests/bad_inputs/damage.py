@@ -1,10 +1,12 @@
-"""What the cases of cases.yaml do to the files of a small run; every path is in the current folder."""
+"""Damage to the files of a small run, for cases.yaml; every path is relative to the current folder."""
 
 import json
 import pickle
 import tarfile
 import zipfile
+from functools import reduce
 from io import BytesIO
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from generated import write_table
 from wced.files import sha256
 
 OPENED = Path("opened_a_pickle")
-"""A file that appears where somebody opens one of the pickles that are made here."""
+"""A file that appears if one of the pickles below is opened."""
 
 
 class _Bomb:
@@ -77,13 +79,10 @@ def flip_bit(path: str) -> None:
 
 
 def set_config(key: str, value: Any, path: str = "config.yaml") -> None:
-    """Set a key of the config, given with dots; null removes a section that is required."""
+    """Set a key of the config, such as `census.version`."""
     config = yaml.safe_load(Path(path).read_text())
     *outer, last = key.split(".")
-    place = config
-    for name in outer:
-        place = place[name]
-    place[last] = value
+    reduce(getitem, outer, config)[last] = value
     Path(path).write_text(yaml.safe_dump(config, sort_keys=False))
 
 
@@ -94,9 +93,7 @@ def drop_config(key: str) -> None:
 
 
 def set_json(path: str, key: str, value: Any) -> None:
-    record = json.loads(Path(path).read_text())
-    record[key] = value
-    Path(path).write_text(json.dumps(record))
+    Path(path).write_text(json.dumps(json.loads(Path(path).read_text()) | {key: value}))
 
 
 def drop_json(path: str, key: str) -> None:
@@ -106,7 +103,7 @@ def drop_json(path: str, key: str) -> None:
 
 
 def set_row(dataset: str, changes: dict[str, str]) -> None:
-    """Change cells of a row of datasets.tsv."""
+    """Change values in a row of datasets.tsv."""
     frame = pd.read_csv("datasets.tsv", sep="\t", dtype=str, keep_default_na=False)
     rows = {row["dataset"]: row for row in frame.to_dict("records")}
     rows[dataset] |= changes
@@ -114,7 +111,7 @@ def set_row(dataset: str, changes: dict[str, str]) -> None:
 
 
 def from_archive(kind: str, content: str, member: str = "data/cells.h5ad") -> None:
-    """Let the dataset held_blood come from an archive whose content is as `content` says."""
+    """Put the dataset held_blood into an archive: whole, with a path that escapes its folder, or as a link."""
     archive = Path(f"archives/cells-1.0.{kind}")
     archive.parent.mkdir()
     cells = Path("held_blood.h5ad").read_bytes()
@@ -138,16 +135,15 @@ def from_archive(kind: str, content: str, member: str = "data/cells.h5ad") -> No
 
 
 def edit_h5ad(path: str, what: str) -> None:
-    """Change an h5ad file so that it is still an HDF5 file."""
+    """Change an h5ad file, which stays an HDF5 file."""
     with h5py.File(path, "a") as file:
         if what == "oversized obs":
             column = file["obs"].create_dataset("huge", shape=(10**13,), dtype="f8", chunks=(10**6,))
             _named(column, "array")
             file["obs"].attrs["column-order"] = [*file["obs"].attrs["column-order"], "huge"]
         elif what == "oversized uns":
-            _named(
-                file.require_group("uns").create_dataset("huge", shape=(10**13,), dtype="f8", chunks=(1000,)), "array"
-            )
+            huge = file.require_group("uns").create_dataset("huge", shape=(10**13,), dtype="f8", chunks=(1000,))
+            _named(huge, "array")
         elif what == "pickled uns":
             _named(file.require_group("uns").create_dataset("model", data=np.void(PICKLE)), "pickle")
         elif what == "no obs":
@@ -167,7 +163,7 @@ def _named(element: h5py.Dataset, kind: str) -> None:
 
 
 def change_cells(path: str, what: str) -> None:
-    """Change an h5ad file as an AnnData."""
+    """Change the content of an h5ad file."""
     cells = ad.read_h5ad(path)
     if what == "log":
         cells.X = cells.X.log1p()
@@ -229,12 +225,12 @@ def change_parquet(path: str, what: str) -> None:
 
 
 def pickled_npz(path: str) -> None:
-    """Put an array of objects, which is a pickle, into an npz file."""
+    """Write an array of objects, which is a pickle, to an npz file."""
     np.savez(path, cell_n=np.array([_Bomb()], dtype=object))
 
 
 def change_table(path: str, column: str, value: str | None = None) -> None:
-    """Set all of a column of a TSV, or drop it."""
+    """Set a column of a TSV to one value, or drop it."""
     frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     frame = frame.drop(columns=column) if value is None else frame.assign(**{column: value})
     frame.to_csv(path, sep="\t", index=False)

@@ -1,48 +1,55 @@
-import pytest
+"""Commands that join and compare the tables of several jobs."""
+
+import numpy as np
+import pandas as pd
 from typer.testing import CliRunner
 
 from wced import tables
 from wced.cli import commands
-from wced.errors import WcedError
 from wced.provenance import provenance_path
 
 
-def rows(*ranks):
-    import pandas as pd
+def run(*words):
+    assert CliRunner().invoke(commands.app, [str(word) for word in words], catch_exceptions=False).exit_code == 0
 
+
+def test_tables_are_joined_in_the_order_of_the_files(tmp_path):
     blank = {"str": "x", "int": 1, "float": 0.5}
     columns = {column.name: blank[column.kind] for column in tables.LEARNABILITY.columns}
-    return pd.DataFrame([columns | {"rank": rank} for rank in ranks])
+    for name, ranks in (("a", (3, 1)), ("b", (2,))):
+        rows = pd.DataFrame([columns | {"rank": rank} for rank in ranks])
+        tables.write(rows, tables.LEARNABILITY, tmp_path / f"{name}.tsv")
+    output = tmp_path / "all.tsv"
+    run("gather", tmp_path / "b.tsv", tmp_path / "a.tsv", "--schema", "learnability", "--output", output)
+    assert tables.read(tables.LEARNABILITY, output)["rank"].tolist() == [2, 3, 1]
+    assert provenance_path(output).exists()
 
 
-def gather(folder, *parts, schema="learnability"):
-    arguments = ["gather", *(str(folder / part) for part in parts), "--schema", schema]
-    return CliRunner().invoke(commands.app, [*arguments, "--output", str(folder / "all.tsv")], catch_exceptions=False)
+def scores(task: str, metrics: list[str]) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "run": "r", "task": task, "dataset": dataset, "protocol": "p", "split": "all", "label": "l", "model": model,
+            "metric": metric, "value": rng.random(), "ci_low": np.nan, "ci_high": np.nan, "ci_method": "", "n": 9,
+            "n_params": 0, "width": 4, "seed": 0, "source": "here", "leakage": "none", "reason": "",
+        }
+        for dataset in ("lung", "blood")
+        for metric in metrics
+        for model in ("pca", "hvg")
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
 
 
-@pytest.fixture
-def folder(tmp_path):
-    tables.write(rows(3, 1), tables.LEARNABILITY, tmp_path / "a.tsv")
-    tables.write(rows(2), tables.LEARNABILITY, tmp_path / "b.tsv")
-    return tmp_path
-
-
-def test_tables_are_joined_in_the_order_of_the_files(folder):
-    assert gather(folder, "b.tsv", "a.tsv").exit_code == 0
-    assert tables.read(tables.LEARNABILITY, folder / "all.tsv")["rank"].tolist() == [2, 3, 1]
-    assert provenance_path(folder / "all.tsv").exists()
-
-
-@pytest.mark.parametrize(
-    ("parts", "schema", "message"),
-    [
-        (["a.tsv", "a.tsv"], "learnability", "two rows for"),
-        (["a.tsv"], "scores", "column run is missing"),
-        (["a.tsv"], "sores", "--schema sores: no such table; there are scores"),
-    ],
-    ids=["twice", "another_schema", "unknown_schema"],
-)
-def test_what_does_not_fit_is_refused(folder, parts, schema, message):
-    with pytest.raises(WcedError, match=message):
-        gather(folder, *parts, schema=schema)
-    assert not (folder / "all.tsv").exists()
+def test_all_tables_are_compared_at_once_and_twice_in_the_same_way(tmp_path):
+    tables.write(scores("czi", ["avg_bio", "macro_f1", "ari"]), tables.SCORES, tmp_path / "czi.tsv")
+    tables.write(scores("probe", ["accuracy_lr"]), tables.SCORES, tmp_path / "probe.tsv")
+    one, two = tmp_path / "one", tmp_path / "two"
+    for out in (one, two):
+        options = ["--differences", out / "differences.tsv", "--ranking", out / "ranking.tsv"]
+        run("compare", tmp_path / "czi.tsv", tmp_path / "probe.tsv", *options, "--figures", out / "figures")
+    differences = tables.read(tables.COMPARISONS, one / "differences.tsv")
+    ranking = tables.read(tables.RANKING, one / "ranking.tsv")
+    assert set(differences["metric"]) == set(ranking["metric"]) == {"avg_bio", "macro_f1", "ari", "accuracy_lr"}
+    assert (one / "figures" / "ranking.svg").exists() and provenance_path(one / "ranking.tsv").exists()
+    for name in ("differences.tsv", "ranking.tsv", "figures/pareto.svg", "figures/ranking.pdf"):
+        assert (one / name).read_bytes() == (two / name).read_bytes()

@@ -1,4 +1,4 @@
-"""Handing commands to a warm process, with a stand-in for the command: the code that is its first word."""
+"""Handing commands to a warm process; here a command is the code in its first word."""
 
 import os
 import resource
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has 
 STAND_IN = "from wced.cli import commands, warm; commands.main = lambda: exec(sys.argv[1], {}); warm.ROOMS = (); "
 WCED = [sys.executable, "-m", "wced"]
 NOT_HANDED_OVER = 2
-"""Status of `wced` itself, which knows no such command."""
+"""Status of `wced` itself, which does not know that command."""
 
 
 def until(true, seconds=30.0):
@@ -29,7 +29,7 @@ def until(true, seconds=30.0):
 
 
 def alive(pid):
-    """Whether a process is there and no zombie."""
+    """Whether a process exists and is not a zombie."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
@@ -37,7 +37,7 @@ def alive(pid):
 
 @pytest.fixture(scope="module")
 def server():
-    """A warm process; the variable that names it is set."""
+    """A warm process, named in the environment."""
     patch = pytest.MonkeyPatch()
     patch.delenv(warm.VARIABLE, raising=False)
     patch.delenv("PYTEST_CURRENT_TEST")
@@ -52,19 +52,19 @@ def server():
 
 
 def environment(**own):
-    """Return an environment as Snakemake gives it to a job, without what pytest changes with every test."""
+    """Return the environment of a Snakemake job, without what pytest changes with every test."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
     return kept | dict.fromkeys(warm.THREADS, "1") | own
 
 
 def run(code, *words, env=None, **options):
-    """Run the stand-in where it is handed over."""
+    """Run code in place of a command."""
     env = environment() if env is None else env
     return subprocess.run([*WCED, code, *words], env=env, capture_output=True, text=True, check=False, **options)
 
 
-def begun(folder, code):
-    """Start a command that writes its number into the file `pid` when it has set up; return both processes."""
+def started(folder, code):
+    """Start a command that writes its id into the file `pid` once it is ready; return both processes."""
     code = f"import os, signal, time\n{code}\nopen('new', 'w').write(str(os.getpid())); os.rename('new', 'pid')\n"
     client = subprocess.Popen(
         [*WCED, f"{code}time.sleep(60)"], cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -74,7 +74,7 @@ def begun(folder, code):
     return client, int((folder / "pid").read_text())
 
 
-def test_a_command_has_the_words_folder_variables_and_streams_of_its_wced(server, tmp_path):
+def test_a_command_has_the_arguments_folder_variables_and_streams_of_its_wced(server, tmp_path):
     code = "import os, sys, tempfile; print(os.getppid(), sys.argv[2:], os.getcwd(), input(), tempfile.gettempdir(), "
     code += "os.environ['OMP_NUM_THREADS'], os.environ.get('WCED_WARM')); print('error', file=sys.stderr)"
     (tmp_path / "own").mkdir()
@@ -108,17 +108,17 @@ def test_numbers_of_threads_are_those_of_a_fresh_process(server, threads):
     ],
     ids=["status", "words", "error", "at_once", "SIGTERM", "SIGKILL", "SIGSEGV"],
 )
-def test_a_wced_ends_as_its_command_does(server, code, status, said):
+def test_a_wced_ends_as_its_command(server, code, status, said):
     done = run(code)
     assert done.returncode == status and done.stderr.endswith(said)
 
 
-def test_a_command_that_ends_says_all_and_does_what_is_left_for_the_end(server):
+def test_a_command_flushes_its_output_and_runs_its_exit_functions(server):
     done = run("import atexit; atexit.register(print, 'at the end'); print('before', end=' ')")
     assert done.stdout == "before at the end\n"
 
 
-def test_two_commands_have_numbers_of_their_own(server):
+def test_two_commands_have_different_random_numbers(server):
     code = "import random, numpy; print(random.random(), numpy.random.random())"
     first, second = (run(code).stdout.split() for _ in range(2))
     assert len({*first, *second}) == 4
@@ -127,14 +127,14 @@ def test_two_commands_have_numbers_of_their_own(server):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_are_passed_on(server, tmp_path, number):
     code = f"signal.signal({int(number)}, lambda *_: (open('saved', 'w').close(), os._exit(143)))"
-    client, _ = begun(tmp_path, code)
+    client, _ = started(tmp_path, code)
     client.send_signal(number)
     client.communicate(timeout=30)
     assert client.returncode == 143 and (tmp_path / "saved").exists()
 
 
-def test_a_command_is_killed_with_its_wced_and_what_it_has_started(server, tmp_path):
-    client, command = begun(tmp_path, "child = os.fork() or time.sleep(60)\nopen('child', 'w').write(str(child))")
+def test_a_command_and_its_children_are_killed_with_its_wced(server, tmp_path):
+    client, command = started(tmp_path, "child = os.fork() or time.sleep(60)\nopen('child', 'w').write(str(child))")
     child = int((tmp_path / "child").read_text())
     assert alive(command) and alive(child)
     client.kill()
@@ -158,24 +158,24 @@ def _limited():
     ],
     ids=["environment", "threads", "umask", "limit", "nice"],
 )
-def test_a_wced_under_other_conditions_does_its_work_itself(server, options):
+def test_a_wced_under_other_conditions_runs_its_command_itself(server, options):
     if "env" in options:
         options = {"env": environment(**options["env"])}
     assert run("print(1)", **options).returncode == NOT_HANDED_OVER
 
 
 @pytest.mark.parametrize("name", ["0", "", "wced-nobody"])
-def test_without_a_warm_process_a_wced_does_its_work_itself(name):
+def test_without_a_warm_process_a_wced_runs_its_command_itself(name):
     assert run("print(1)", env=environment(**{warm.VARIABLE: name})).returncode == NOT_HANDED_OVER
 
 
 @pytest.mark.parametrize("jobs", [1, warm.FEWEST_JOBS - 1])
-def test_few_jobs_have_none(monkeypatch, jobs):
+def test_few_jobs_get_no_warm_process(monkeypatch, jobs):
     monkeypatch.delenv(warm.VARIABLE, raising=False)
     assert warm.start(jobs) is None and warm.VARIABLE not in os.environ
 
 
-def test_whoever_says_so_has_none(monkeypatch):
+def test_the_variable_disables_the_warm_process(monkeypatch):
     monkeypatch.setenv(warm.VARIABLE, "0")
     assert warm.start(jobs=99) is None and os.environ[warm.VARIABLE] == "0"
 
@@ -187,7 +187,7 @@ def test_handing_over_imports_next_to_nothing():
     assert int(modules) < 150 and typer == "False"
 
 
-def test_a_killed_parent_takes_the_warm_process_and_its_commands_with_it(tmp_path, monkeypatch):
+def test_the_warm_process_and_its_commands_end_with_a_killed_parent(tmp_path, monkeypatch):
     monkeypatch.delenv(warm.VARIABLE, raising=False)
     code = f"""
 import os, subprocess, sys

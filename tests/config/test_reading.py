@@ -1,4 +1,4 @@
-"""What users write in YAML: the value that they mean, or a sentence."""
+"""YAML as users write it is read as they mean it, or refused in a sentence."""
 
 import json
 from pathlib import Path
@@ -43,7 +43,7 @@ def write(path, text=CONFIG, **values):
     return path
 
 
-def got(run):
+def values_of(run):
     optimisers = [checkpoint.optimiser for checkpoint in run.pretraining.checkpoints.values()]
     assert optimisers[0].learning_rate == optimisers[1].learning_rate
     return {
@@ -59,18 +59,18 @@ def as_snakemake(path):
 
 @pytest.mark.parametrize("reader", [read, as_snakemake])
 @pytest.mark.parametrize(
-    ("place", "written", "value"),
+    ("name", "written", "value"),
     [
-        *((place, text, text) for place in ("RUN", "VERSION", "DONOR") for text in ("2025-01-30", "2024", "010", "no")),
+        *((name, text, text) for name in ("RUN", "VERSION", "DONOR") for text in ("2025-01-30", "2024", "010", "no")),
         ("VERSION", "1.10", "1.10"), ("DONOR", "1_000", "1_000"), ("FLAG", "off", "off"), ("FLAG", "false", "false"),
         ("SEED", "010", 10), ("SEED", "1_000", 1000), ("SEED", "1e3", 1000), ("SEED", "'4'", 4), ("RATE", ".5", 0.5),
         ("RATE", "5e-3", 0.005), ("FRACTION", "1e-1", 0.1), ("TRUTH", "yes", True), ("TRUTH", "Off", False),
         ("TRUTH", "FALSE", False),
     ],
 )  # fmt: skip
-def test_a_value_is_what_is_meant(tmp_path, reader, place, written, value):
-    found = got(reader(write(tmp_path / "config.yaml", **{place: written})))[place]
-    assert found == value and type(found) is type(value)
+def test_a_value_is_what_is_meant(tmp_path, reader, name, written, value):
+    result = values_of(reader(write(tmp_path / "config.yaml", **{name: written})))[name]
+    assert result == value and type(result) is type(value)
 
 
 @pytest.mark.parametrize(
@@ -82,11 +82,11 @@ def test_a_value_is_what_is_meant(tmp_path, reader, place, written, value):
     ],
     ids=["byte-order mark", "Windows", "tab"],
 )
-def test_what_editors_add_changes_nothing(tmp_path, change):
+def test_additions_of_editors_change_nothing(tmp_path, change):
     assert read(write(tmp_path / "a.yaml", change(CONFIG))) == read(write(tmp_path / "b.yaml"))
 
 
-def test_sections_and_lists_with_nothing_in_them_are_empty(tmp_path):
+def test_sections_and_lists_without_content_are_empty(tmp_path):
     run = read(write(tmp_path / "config.yaml", CONFIG.replace("count: 2", "label_columns: ")))
     assert (run.benchmarks.tasks, run.learnability.top, run.shards.label_columns) == ({}, 20, [])
 
@@ -105,14 +105,14 @@ def test_sections_and_lists_with_nothing_in_them_are_empty(tmp_path):
     ],
     ids=["twice", "twice below", "twice in quotes", "null key", "nothing", "no finite number"],
 )  # fmt: skip
-def test_what_can_not_be_meant_is_refused(tmp_path, old, new, sentence):
+def test_ambiguous_yaml_is_refused(tmp_path, old, new, sentence):
     path = write(tmp_path / "config.yaml", CONFIG.replace("FRACTION", "1").replace(old, new))
-    with pytest.raises(WcedError) as refused:
+    with pytest.raises(WcedError) as refusal:
         read(path)
-    assert str(refused.value) == sentence.format(path=path)
+    assert str(refusal.value) == sentence.format(path=path)
 
 
-def test_the_last_file_and_what_is_no_file_win(tmp_path):
+def test_the_last_file_and_the_command_line_win(tmp_path):
     first, last = tmp_path / "first.yaml", tmp_path / "last.yaml"
     first.write_text("run: 010\nseed: 1\nshards: {count: 010}\n")
     last.write_text("run: 0o10\nseed: 2\n")
@@ -121,7 +121,7 @@ def test_the_last_file_and_what_is_no_file_win(tmp_path):
     assert as_written(config, [first, last]) == {"run": "0o10", "seed": 3, "shards": {"count": "010"}}
 
 
-def test_a_number_whose_words_are_not_known_is_no_text():
+def test_a_number_from_elsewhere_is_not_text():
     config = {"run": 8, "genes": {"gencode": {}, "hgnc": {}}, "census": {}, "pretraining": {}, "embedding": {}}
     with pytest.raises(WcedError, match=r"^config, run: 8 is not of type 'string'; put it in quotes$"):
         check(config | {"benchmarks": {}})

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def config():
-    """The smallest config there is."""
+    """The smallest config."""
     return {
         "run": "small",
         "genes": {"gencode": {"path": "x"}, "hgnc": {"path": "y"}},
@@ -33,10 +33,10 @@ def config():
 def changed(config, key, value):
     """Set a dotted key."""
     *parents, last = key.split(".")
-    place = config
+    section = config
     for parent in parents:
-        place = place.setdefault(parent, {})
-    place[last] = value
+        section = section.setdefault(parent, {})
+    section[last] = value
     return config
 
 
@@ -69,17 +69,8 @@ def test_paper_config_is_the_papers():
     assert mlm.label_heads[0].residual_weight is wced.label_heads[0].residual_weight is None
 
 
-@pytest.mark.parametrize(
-    "key",
-    [
-        "speed", "genes.speed", "genes.gencode.speed", "sources.speed", "census.speed", "cells.speed",
-        "cells.filter.speed", "cells.filter.mads.speed", "cells.split.speed", "shards.speed", "pretraining.speed",
-        "pretraining.model.speed", "pretraining.checkpoints.m.speed", "pretraining.checkpoints.m.input.speed",
-        "pretraining.checkpoints.m.wced.speed", "pretraining.checkpoints.m.optimiser.speed", "embedding.speed",
-        "benchmarks.speed", "benchmarks.zero_shot_integration.speed", "benchmarks.czi.speed",
-        "benchmarks.zero_shot_annotation.speed", "learnability.speed", "report.speed",
-    ],
-)  # fmt: skip
+# That every section forbids them is a test of tests/test_documents.py.
+@pytest.mark.parametrize("key", ["speed", "genes.gencode.speed", "pretraining.checkpoints.m.wced.speed"])
 def test_unknown_keys_are_named(config, key):
     with pytest.raises(WcedError) as refusal:
         check(changed(config, key, 1))
@@ -88,19 +79,16 @@ def test_unknown_keys_are_named(config, key):
     assert "\n" not in str(refusal.value)
 
 
+# tests/bad_inputs/cases.yaml has further ones.
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("seed", "one", "config, seed: 'one' is not of type 'integer'"),
         ("seed", -1, "config, seed: -1 is less than the minimum of 0"),
-        ("run", "a b", "config, run: 'a b' does not match"),
         ("cells.split.strategy", "tissue", "config, cells.split.strategy: 'tissue' is not one of"),
         ("cells.split.validation_fraction", 1, "config, cells.split.validation_fraction: 1 is greater than or equal"),
         ("shards.batch_cells", 70000, "config, shards.batch_cells: 70000 is greater than the maximum of 65536"),
         ("embedding.datasets", "c", "config, embedding.datasets: 'c' is not of type 'array'"),
-        ("pretraining.model.backbone", "gpt", "config, pretraining.model.backbone: 'gpt' is not one"),
         ("pretraining.checkpoints.m.label_heads", [{"column": "x"}], "label_heads.0: 'loss' is a required property"),
-        ("pretraining.checkpoints.m.label_heads", [{"column": "sex", "loss": "focal"}], "sex is not in shards.label"),
         ("pretraining.checkpoints.m.label_heads", [{"column": "age", "loss": "mse"}], "age is not in shards.number_"),
         ("pretraining.checkpoints.m.order", {"columns": ["dataset_id", "age"]}, "order.columns: age is not in shards."),
         ("pretraining.checkpoints.m.order", {"columns": ["donor_id", "donor_id"]}, "order.columns: donor_id is duplic"),
@@ -108,7 +96,6 @@ def test_unknown_keys_are_named(config, key):
         ("pretraining.checkpoints.m.order", {"columns": []}, "[] should be non-empty"),
         ("pretraining.model.metadata", ["age"], "pretraining.model.metadata: age is not in shards.label_columns"),
         ("pretraining.checkpoints.m", {"label_heads": [{"column": "donor_id", "loss": "focal"}]}, "none decodes"),
-        ("pretraining.checkpoints.m", {}, "config, pretraining.checkpoints.m: there is no objective"),
         ("pretraining.checkpoints.m.wced", {"detection_weight": 0, "value_weight": 0}, "wced: all weights are 0"),
         ("pretraining.checkpoints.m.early_stop", {"metric": "auc"}, "early_stop.metric: auc is none of loss, wced_det"),
         ("pretraining.checkpoints.m.extend_from", "./results/small/pretraining/m", "m.extend_from: its own folder"),
@@ -116,15 +103,9 @@ def test_unknown_keys_are_named(config, key):
         ("pretraining.checkpoints.m.wced", {"value_scale": "gene_std", "value_loss": "zero_inflated_mse"},
          "m.wced: value_scale: gene_std is the deviation among cells that express a gene, so it goes with value_loss"),
         ("pretraining.checkpoints.m.mlm", {"value_scale": "gene"}, "m.mlm.value_scale: 'gene' is not one of"),
-        ("pretraining.model.value_encoder", "table", "input.values: model.value_encoder table wants bins"),
-        ("pretraining.model.heads", None, "config, pretraining.model.heads: None is not of type 'integer'"),
-        ("pretraining.model.heads", 5, "hidden_size 384 is not a multiple of heads 5"),
-        ("embedding.datasets", ["c", "b"], "embedding.datasets: b is part of census.datasets, so it is not held out"),
-        ("benchmarks.zero_shot_annotation.datasets", ["d"], "benchmarks.zero_shot_annotation.datasets: d is not in"),
+        ("pretraining.model.value_encoder", "table", "input.values: model.value_encoder table needs bins"),
         ("census.uri", "s3://x", "census: give exactly one of datasets, uri and version"),
-        ("census.version", "2025-01-30", "census: give exactly one of datasets, uri and version"),
         ("census.datasets", [], "census: give exactly one of datasets, uri and version"),
-        ("embedding.concat", ["m", "n"], "embedding.concat: n is not in pretraining.checkpoints"),
         ("embedding.step_0", ["m", "n"], "embedding.step_0: n is not in pretraining.checkpoints"),
         ("embedding.untrained", "n", "embedding.untrained: n is not in pretraining.checkpoints"),
         ("embedding.readouts", {"r": {"checkpoint": "n", "pooling": ["cls"]}}, "embedding.readouts: n is not in pret"),
@@ -137,18 +118,8 @@ def test_unknown_keys_are_named(config, key):
         ("pretraining.checkpoints.n", {"label_heads": [{"column": "donor_id", "loss": "focal", "weight": 0}]},
          "checkpoints.n.readout: no loss trains cls; the losses of this checkpoint read nothing"),
         ("ablation", {"checkpoints": {"m": {"f": "a"}, "n": {"f": "b"}}, "metrics": {"czi": ["f1"]}}, "ablation.check"),
-        ("pretraining.checkpoints.pca", {"mlm": {}}, "pretraining.checkpoints: pca is the name of a baseline"),
         ("pretraining.checkpoints.concat", {"mlm": {}}, "concat is the name of a baseline"),
         ("pretraining.checkpoints.a/b", {"mlm": {}}, "pretraining.checkpoints: 'a/b' is no name"),
-    ],
-    ids=[
-        "type", "minimum", "pattern", "choice", "open_maximum", "maximum", "no_list", "objective", "missing",
-        "column", "number", "order", "order_twice", "order_turns", "order_empty",
-        "metadata", "labels_alone", "nothing_to_learn", "weightless", "early_stop", "own_folder", "shares",
-        "scaled_zeros", "scale", "table", "null",
-        "heads", "leaked", "not_embedded", "uri_and_datasets", "version_and_datasets", "no_corpus", "concat",
-        "step_0", "untrained", "readouts", "untrained_readout", "no_such_cls", "no_such_block", "untrained_own_readout",
-        "no_such_head", "no_loss", "ablation", "reserved", "reserved_concat", "checkpoint_name",
     ],
 )  # fmt: skip
 def test_wrong_values_are_named(config, key, value, message):
@@ -158,18 +129,14 @@ def test_wrong_values_are_named(config, key, value, message):
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("key", ["run", "genes", "census", "pretraining", "embedding", "benchmarks"])
+@pytest.mark.parametrize("key", ["run", "genes", "census", "embedding", "benchmarks"])
 def test_required_sections_are_named(config, key):
     del config[key]
     with pytest.raises(WcedError, match=f"^config, top level: '{key}' is a required property$"):
         check(config)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [("run: [", "not YAML"), ("- a\n- b\n", "not a YAML mapping"), ("", "not a YAML mapping"), (None, "no such file")],
-    ids=["broken", "list", "empty", "missing"],
-)
+@pytest.mark.parametrize(("text", "message"), [("", "not a YAML mapping"), (None, "no such file")])
 def test_files_that_are_no_config_are_refused(tmp_path, text, message):
     path = tmp_path / "config.yaml"
     if text is not None:
@@ -197,11 +164,8 @@ def test_a_benchmark_without_datasets_or_that_is_null_is_not_run(config):
     assert check(config).benchmarks.tasks == {} and check(config).benchmarks.tables == []
 
 
-def test_the_gene_level_benchmark_needs_the_annotation(config):
-    config["benchmarks"]["gene_level"] = {}
-    with pytest.raises(WcedError, match=r"^config: benchmarks\.gene_level needs the section annotation$"):
-        check(config)
-    config["annotation"] = {}
+def test_the_gene_level_benchmark_has_a_table(config):
+    config["benchmarks"]["gene_level"] = config["annotation"] = {}
     assert check(config).benchmarks.tables == ["zero_shot_integration", "gene_level"]
 
 
@@ -250,8 +214,8 @@ def test_every_section_of_the_benchmarks_is_a_task():
         Benchmarks.kind("tea")
 
 
-def test_every_section_has_a_name_of_its_own():
-    # Of two with the same name the schema has both with the names of their modules, and config/README.md has one.
+def test_names_of_sections_are_unique():
+    # Of two with the same name the schema has both with the names of their modules, and config/README.md only one.
     assert [name for name in json_schema()["$defs"] if "__" in name] == []
 
 
@@ -266,7 +230,7 @@ def test_values_do_not_change_after_reading(config):
     ("written", "path"),
     [("./runs/", "runs"), ("a//b/./c", "a/b/c"), ("my runs", "my runs"), ("/x/", "/x"), ("../Läufe", "../Läufe")],
 )
-def test_a_path_is_written_in_one_way(config, written, path):
+def test_paths_are_normalised(config, written, path):
     config |= {"results": written}
     config["genes"]["hgnc"] = {"path": f"a.txt; b={written}"}
     config["census"] = {"uri": written}
@@ -280,21 +244,21 @@ def test_a_path_is_written_in_one_way(config, written, path):
     ("written", "sentence"),
     [
         ("~/runs", "'~/runs': only a shell knows ~ as the home folder; write the whole path"),
-        ("$SCRATCH/runs", "'$SCRATCH/runs' has $, for which nothing is put in; write the whole path"),
-        ("runs/{user}", "'runs/{user}' has {, for which nothing is put in; write the whole path"),
+        ("$SCRATCH/runs", "'$SCRATCH/runs' has $, which is not replaced by anything; write the whole path"),
+        ("runs/{user}", "'runs/{user}' has {, which is not replaced by anything; write the whole path"),
         (" ", "a path is empty"),
     ],
     ids=["home", "variable", "braces", "empty"],
 )
-def test_a_path_of_which_only_a_shell_knows_the_rest_is_refused(config, written, sentence):
+def test_a_path_that_needs_a_shell_is_refused(config, written, sentence):
     for change in ({"results": written}, {"genes": config["genes"] | {"hgnc": {"path": f"b={written}"}}}):
-        with pytest.raises(WcedError) as refused:
+        with pytest.raises(WcedError) as refusal:
             check(config | change)
-        assert sentence in str(refused.value)
+        assert sentence in str(refusal.value)
 
 
 @pytest.mark.parametrize("path", ["./results/small/pretraining/n", "results//small/pretraining/n/"])
-def test_a_checkpoint_to_go_on_from_is_the_output_of_its_rule_however_it_is_written(config, path):
-    """Else the longer training would not wait for it."""
+def test_the_path_of_a_checkpoint_to_extend_is_that_of_its_rule(config, path):
+    """Otherwise the longer training would not wait for it."""
     config["pretraining"]["checkpoints"] |= {"n": {"wced": {}}, "m": {"wced": {}, "extend_from": path}}
     assert check(config).pretraining.checkpoints["m"].extend_from == "results/small/pretraining/n"

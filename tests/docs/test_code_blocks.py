@@ -1,25 +1,25 @@
-"""What the documents show works: a block is run or, where it takes a cluster, a network or hours, at least parsed.
+"""The code blocks of the documents work. What needs a cluster, a network or hours is only parsed.
 
-| block | what becomes of it |
+| block | its test |
 |---|---|
-| python, bash | run in a folder like a checkout with a finished demo, page by page, in the order of the page |
-| sh, indented, no language | commands of wced, snakemake and make are parsed: options and targets must be there |
+| python, bash | runs in a folder like a checkout with a finished demo, page by page, in the order of the page |
+| sh, indented, no language | commands of wced, snakemake and make are parsed: options and targets must exist |
 | yaml | a part of a config must fit the config's schema |
-| any with a file's name behind its language | written to that file before anything of the page is run |
-| text behind python | what the Python must print |
-| diff | applied to a copy of the package, which the commands of the page then run |
+| any with a file name after its language | is written to that file before anything of the page runs |
+| text after python | is what the Python must print |
+| diff | is applied to a copy of the package, which the commands of the page then run |
 """
 
 import importlib
 import io
-import os
+import pkgutil
 import re
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,12 +34,11 @@ from markdown_it import MarkdownIt
 from typer.testing import CliRunner
 
 from generated import B_CELL, MONOCYTE, NAMES, T_CELL, counts, genes, write_references
-from planning import snakemake
+from planning import ROOT, environment, snakemake
 from wced import tables
 from wced.cli.commands import app
 from wced.config import Run, json_schema
 
-ROOT = Path(__file__).parents[2]
 PAGES = {
     str(path.relative_to(ROOT)): path
     for path in [*sorted(ROOT.glob("docs/*.md")), *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING"))]
@@ -54,16 +53,15 @@ class Block:
     """A block of code of a page."""
 
     language: str
-    """First word behind the fence; nothing for an indented block."""
+    """First word after the fence; empty for an indented block."""
     file: str
     """Second word: the file that the block is; empty for none."""
     text: str
-    """What stands in it."""
     line: int
-    """Where it begins on the page, from 1."""
+    """First line on the page, from 1."""
 
     def commands(self) -> Iterator[str]:
-        """Give the commands of a block of a shell, one after the other, without comments."""
+        """Yield the commands of a shell's block without comments."""
         for line in self.text.replace("\\\n", " ").splitlines():
             words = " ".join(shlex.split(line, comments=True, posix=False))
             if words:
@@ -75,23 +73,19 @@ def tokens(page: str) -> list:
 
 
 def blocks(page: str, *languages: str) -> list[Block]:
-    """Return the blocks of a page that are of these languages, or all of them."""
-    found = []
-    for token in tokens(page):
-        if token.type in ("fence", "code_block"):
-            language, _, file = token.info.strip().partition(" ")
-            found.append(Block(language, file, token.content, token.map[0] + 1))
-    return [block for block in found if not languages or block.language in languages]
+    """Return the blocks of a page in these languages, or all of them."""
+    fences = [token for token in tokens(page) if token.type in ("fence", "code_block")]
+    parts = [(*token.info.strip().partition(" ")[::2], token) for token in fences]
+    every = [Block(language, file, token.content, token.map[0] + 1) for language, file, token in parts]
+    return [block for block in every if not languages or block.language in languages]
 
 
-def named(*languages: str) -> list:
-    """Return every block of these languages with its page as a parameter of a test."""
-    return [
-        pytest.param(block, id=f"{page}:{block.line}") for page in PAGES for block in blocks(page, *languages)
-    ]  # fmt: skip
+def parameters(*languages: str) -> list:
+    """Return every block of these languages as a parameter of a test."""
+    return [pytest.param(block, id=f"{page}:{block.line}") for page in PAGES for block in blocks(page, *languages)]
 
 
-# Pages that are run. Where the package is changed, every command takes a process and a training of its own.
+# Pages that are run. If the package is changed, every command needs a new process and a new training.
 RUN = [
     pytest.param(page, marks=[pytest.mark.hard] if blocks(page, "diff") else [], id=page)
     for page in PAGES
@@ -110,7 +104,7 @@ def cells(n: int, seed: int) -> ad.AnnData:
 
 
 def write_own_data(folder: Path) -> None:
-    """Write the files that docs/own_data.md speaks of."""
+    """Write the files of docs/own_data.md."""
     folder.mkdir()
     lung = cells(60, 0)
     lung.layers["counts"] = lung.X.copy()
@@ -150,16 +144,12 @@ def demo(made, tmp_path_factory) -> Path:
 
 
 class Checkout:
-    """A folder like a checkout in which the demo was run, and what the commands of a page do there."""
+    """A folder like a checkout in which the demo was run, with the files and changes that a page shows."""
 
     def __init__(self, folder: Path, page: str, demo: Path) -> None:
-        """Lay it out, with the files and changes that the page shows."""
         self.folder, self.page = folder, page
         self.namespace: dict[str, object] = {"__name__": "page"}
-        self.environment = os.environ | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(folder / "src"),
-        }
+        self.environment = environment(PYTHONPATH=str(folder / "src"))
         for name in ("Snakefile", "workflow", "envs", "profiles", "Makefile", "docs", "tests"):
             (folder / name).symlink_to(ROOT / name)
         shutil.copytree(ROOT / "config", folder / "config")
@@ -184,25 +174,25 @@ class Checkout:
             self.process("git apply --unidiff-zero -", block.text)
 
     def run(self) -> None:
-        """Run the page's blocks of Python and bash in the order in which they stand there."""
+        """Run the page's blocks of Python and bash in their order."""
         shown = [block for block in blocks(self.page) if not block.file]
         for block, following in zip(shown, [*shown[1:], None], strict=True):
             if block.language == "python":
-                said = self.python(block)
+                output = self.python(block)
                 if following is not None and following.language == "text":
-                    assert said.splitlines() == following.text.splitlines()
+                    assert output.splitlines() == following.text.splitlines()
             elif block.language == "bash":
                 for command in block.commands():
                     self.command(command)
 
     def python(self, block: Block) -> str:
         """Run a block of Python, and return what it printed."""
-        with redirect_stdout(io.StringIO()) as said:
+        with redirect_stdout(io.StringIO()) as output:
             exec(compile(block.text, f"{self.page}:{block.line}", "exec"), self.namespace)
-        return said.getvalue()
+        return output.getvalue()
 
     def command(self, command: str) -> str:
-        """Run a command, and return what it said; `wced` in this process and plans in forks, without imports."""
+        """Run a command, and return its output; `wced` in this process and plans in forks, without imports."""
         assigned = re.fullmatch(r"(\w+)=(\S+)", command)
         if assigned:
             self.environment[assigned[1]] = assigned[2]
@@ -215,42 +205,32 @@ class Checkout:
             return done.stdout
         if not command.startswith("wced "):
             return self.process(command)
-        given = re.sub(r"\$(\w+)", lambda name: self.environment[name[1]], command)
-        return CliRunner().invoke(app, shlex.split(given)[1:], catch_exceptions=False, standalone_mode=False).output
+        words = shlex.split(re.sub(r"\$(\w+)", lambda name: self.environment[name[1]], command))
+        return CliRunner().invoke(app, words[1:], catch_exceptions=False, standalone_mode=False).output
 
-    def process(self, command: str, given: str | None = None) -> str:
-        """Run a command of the shell, and return what it said."""
+    def process(self, command: str, text: str | None = None) -> str:
+        """Run a command of the shell with a text as its input, and return its output."""
         done = subprocess.run(
-            ["bash", "-c", command], input=given, cwd=self.folder, env=self.environment, capture_output=True, text=True,
+            ["bash", "-c", command], input=text, cwd=self.folder, env=self.environment, capture_output=True, text=True,
             check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{self.page}: {command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
         return done.stdout + done.stderr
 
 
-@pytest.fixture
-def checkout(demo, tmp_path, monkeypatch) -> Callable[[str], Checkout]:
-    """Lay out the checkout of a page, and go there."""
-
-    def lay_out(page: str) -> Checkout:
-        monkeypatch.chdir(tmp_path)
-        return Checkout(tmp_path, page, demo)
-
-    return lay_out
-
-
 @pytest.mark.parametrize("page", RUN)
-def test_a_page_runs(page, checkout):
-    laid_out = checkout(page)
+def test_a_page_runs(page, demo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    checkout = Checkout(tmp_path, page, demo)
     if page == "docs/own_data.md":
-        write_own_data(laid_out.folder / "data")
-    laid_out.run()
+        write_own_data(checkout.folder / "data")
+    checkout.run()
     if page == "docs/own_data.md":
-        check_own_data(laid_out)
+        check_own_data(checkout)
 
 
 def check_own_data(checkout: Checkout) -> None:
-    """Check what that page says of the row of quality control, of free names and of several files."""
+    """Check what that page tells about the row of quality control, free names and several files."""
     row = tables.read(tables.SOURCES_QC, checkout.folder / "lung_a.qc.tsv").iloc[0]
     assert (row["cells"], row["cells_unlabelled"], row["genes_unmapped"]) == (60, 0, 0)
     text = PAGES[checkout.page].read_text()
@@ -264,16 +244,12 @@ def check_own_data(checkout: Checkout) -> None:
     assert row["cells_unlabelled"] == (harmonised.obs["cell_type"] == "unknown").sum() > 20
     assert harmonised.obs["donor_id"].value_counts().to_dict() == {"d1": 60, "d2": 60}
     shards = next(c for block in blocks(checkout.page, "sh") for c in block.commands() if "own/shards" in c)
-    planned = checkout.command(f"{shards} --dry-run")
-    assert {rule: int(n) for rule, n in re.findall(r"^(source|shard|shard_index) +(\d+)$", planned, re.MULTILINE)} == {
-        "source": 2,
-        "shard": 4,
-        "shard_index": 1,
-    }
+    jobs = re.findall(r"^(source|shard|shard_index) +(\d+)$", checkout.command(f"{shards} --dry-run"), re.MULTILINE)
+    assert dict(jobs) == {"source": "2", "shard": "4", "shard_index": "1"}
 
 
 def parse(command: str) -> None:
-    """Parse a command as its program would; fail where that would refuse it."""
+    """Parse a command as its program would; fail if that would refuse it."""
     words = [word for word in shlex.split(command) if not re.fullmatch(r"[A-Z_]+=.*", word)]
     program, *words = words
     if program == "make":
@@ -291,11 +267,11 @@ def parse(command: str) -> None:
         first = next((i for i, word in enumerate(words) if not word.startswith("-")), len(words))
         context = group.make_context("wced", words[:first] or ["--debug"])
         if first < len(words):
-            name, found, rest = group.resolve_command(context, words[first:])
-            found.make_context(name, list(rest), parent=context, resilient_parsing="--help" in rest)
+            name, subcommand, rest = group.resolve_command(context, words[first:])
+            subcommand.make_context(name, list(rest), parent=context, resilient_parsing="--help" in rest)
 
 
-@pytest.mark.parametrize("block", named("sh", "bash", ""))
+@pytest.mark.parametrize("block", parameters("sh", "bash", ""))
 def test_commands_parse(block, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", ["snakemake"])
@@ -304,7 +280,7 @@ def test_commands_parse(block, monkeypatch):
             parse(command)
 
 
-@pytest.mark.parametrize("block", named("yaml"))
+@pytest.mark.parametrize("block", parameters("yaml"))
 def test_parts_of_a_config_fit_its_schema(block):
     def merged(base: object, part: object) -> object:
         if isinstance(base, dict) and isinstance(part, dict):
@@ -317,7 +293,7 @@ def test_parts_of_a_config_fit_its_schema(block):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_blocks_are_of_a_language_that_is_looked_after(page):
+def test_blocks_have_a_tested_language(page):
     assert {block.language for block in blocks(page)} <= LANGUAGES
 
 
@@ -327,41 +303,36 @@ def code_in_text(page: str) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_commands_files_and_functions_of_the_text_are_there(page):
+def test_commands_files_and_functions_in_the_text_exist(page):
     known = set(typer.main.get_command(app).commands)
     for code in sorted(code_in_text(page)):
-        if named_command := re.match(r"wced ([a-z][a-z-]+)", code):
-            assert named_command[1] in known, code
+        if name := re.match(r"wced ([a-z][a-z-]+)", code):
+            assert name[1] in known, code
         if re.fullmatch(r"make [a-z-]+", code):
             parse(code)
         if re.fullmatch(r"(src|workflow|tests|config|docs|envs|profiles)/[\w./+-]+", code):
             assert (ROOT / code).exists(), code
-        # Others that begin like this are keys of the config or of a file.
+        # Other names that start like this are keys of the config or of a file.
         if (dotted := re.fullmatch(r"wced\.(\w+)(\.\w+)*", code)) and dotted[1] in MODULES:
             assert importable(code), code
 
 
 def importable(name: str) -> bool:
-    """Return whether a dotted name is a module, or stands in one."""
-    module, rest = name, []
-    while True:
-        try:
-            found: object = importlib.import_module(module)
-        except ModuleNotFoundError:
-            module, _, last = module.rpartition(".")
-            rest.insert(0, last)
-            continue
-        for part in rest:
-            if part in getattr(found, "model_fields", {}):
-                return True
-            if not hasattr(found, part):
-                return False
-            found = getattr(found, part)
+    """Return whether a dotted name is a module, a name in one, or a field of a section."""
+    if "." not in name:
+        return name == "wced"
+    with suppress(ModuleNotFoundError):
+        importlib.import_module(name)
         return True
+    outer, _, last = name.rpartition(".")
+    if not importable(outer):
+        return False
+    owner = pkgutil.resolve_name(outer)
+    return hasattr(owner, last) or last in getattr(owner, "model_fields", {})
 
 
 @pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
-def test_links_lead_to_files_and_headings_of_the_checkout(page):
+def test_links_lead_to_files_and_headings(page):
     parsed = MarkdownIt("commonmark").enable("table").parse((ROOT / page).read_text())
     links = [
         child.attrs.get("href") or child.attrs.get("src")

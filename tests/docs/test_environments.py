@@ -1,4 +1,4 @@
-"""The environments of pip, conda and modules are of one lock."""
+"""The environments of pip, conda and modules come from one lock."""
 
 import hashlib
 import re
@@ -18,9 +18,9 @@ CONDA = ROOT / "envs/wced.yaml"
 
 
 def pin(text: str) -> str:
-    """Return the version of torch that a file pins; the same wherever it stands."""
-    (found,) = set(re.findall(r"\btorch(?:==| )([\d.]+\d)", text))
-    return found
+    """Return the one version of torch that a file pins."""
+    (version,) = set(re.findall(r"\btorch(?:==| )([\d.]+\d)", text))
+    return version
 
 
 def test_the_same_python_everywhere():
@@ -38,7 +38,7 @@ def test_the_same_torch_everywhere():
     assert len({pin(path.read_text()) for path in files}) == 1
 
 
-def test_pip_and_the_module_are_of_the_lock():
+def test_pip_and_the_module_use_the_lock():
     assert "-r envs/requirements.lock" in (ROOT / "Makefile").read_text()
     text = MODULE.read_text()
     assert hashlib.sha256(LOCK.read_bytes()).hexdigest() in text
@@ -47,11 +47,11 @@ def test_pip_and_the_module_are_of_the_lock():
     assert MODULE.parents[len(up)] == ROOT
 
 
-def test_there_is_one_module_that_of_this_version():
+def test_there_is_one_module_of_this_version():
     assert [path.name for path in MODULE.parent.iterdir()] == [PROJECT["version"]]
 
 
-def test_another_lock_is_another_module():
+def test_another_lock_gives_another_module():
     lock = LOCK.read_text()
     other = lock.replace(f"torch=={pin(lock)}", "torch==9.9.9")
     assert "torch 9.9.9" in environment_module(other, "1") != environment_module(lock, "1")

@@ -1,4 +1,4 @@
-"""The site: every page and docstring is in it without a warning, and it asks no other machine for anything."""
+"""The site has every page and docstring, without a warning, and loads nothing from another machine."""
 
 import re
 import shutil
@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ASKING = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src", "object": "data"}
-"""Attributes whose address a browser loads by itself. Those of `a` it follows when somebody clicks."""
+LOADING = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src", "object": "data"}
+"""Attributes whose address a browser loads by itself, unlike those of `a`."""
 
 pytestmark = pytest.mark.hard
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
-    """Make the site from a copy of the pages: what Sphinx writes beside them is not written to the checkout."""
+    """Make the site from a copy of the pages, because Sphinx writes files beside them."""
     checkout = tmp_path_factory.mktemp("checkout")
     for name in ("docs", "config"):
         shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("api"))
@@ -27,50 +27,40 @@ def site(tmp_path_factory) -> Path:
             shutil.copy(path, checkout)
         elif path.name not in ("docs", "config", "site", "results", ".git", ".venv"):
             (checkout / path.name).symlink_to(path)
-    command = [
-        sys.executable,
-        "-m",
-        "sphinx",
-        "--quiet",
-        "--fail-on-warning",
-        "--keep-going",
-        "-c",
-        "docs",
-        ".",
-        "site",
-    ]
+    options = ["--quiet", "--fail-on-warning", "--keep-going", "-c", "docs", ".", "site"]
+    command = [sys.executable, "-m", "sphinx", *options]
     done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return checkout / "site"
 
 
-class Asked(HTMLParser):
+class Addresses(HTMLParser):
     """Collects the addresses that a page loads."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.loaded: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep the address of a tag that loads something."""
-        given = dict(attrs)
-        if tag in ASKING and given.get(ASKING[tag]) and given.get("rel") not in ("next", "prev", "canonical"):
-            self.found.append(given[ASKING[tag]])
+        attributes = dict(attrs)
+        address = attributes.get(LOADING.get(tag))
+        if address and attributes.get("rel") not in ("next", "prev", "canonical"):
+            self.loaded.append(address)
 
 
-def test_no_page_asks_another_machine(site):
+def test_no_page_loads_from_another_machine(site):
     pages = sorted(site.rglob("*.html"))
     assert len(pages) > 40
-    asked = Asked()
+    addresses = Addresses()
     for page in pages:
-        asked.feed(page.read_text())
-    assert len(asked.found) > len(pages)
-    assert not [address for address in asked.found if re.match(r"(\w+:)?//", address)]
+        addresses.feed(page.read_text())
+    assert len(addresses.loaded) > len(pages)
+    assert not [address for address in addresses.loaded if re.match(r"(\w+:)?//", address)]
     for sheet in site.rglob("*.css"):
         assert not re.search(r"(url\(|@import)\s*['\"]?(https?:)?//", sheet.read_text()), sheet.name
 
 
-def test_every_page_is_there_and_the_first_one_leads_to_them(site):
+def test_every_page_exists_and_the_first_one_leads_to_them(site):
     assert (site / "docs" / re.search(r"url=docs/(\S+)\"", (site / "index.html").read_text())[1]).exists()
     for page in [*ROOT.glob("docs/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "config/README.md"]:
         assert (site / page.relative_to(ROOT).with_suffix(".html")).exists()

@@ -1,4 +1,4 @@
-"""An HTTP proxy that stands between a client and an object store, and misbehaves as networks do."""
+"""An HTTP proxy between a client and an object store, with the faults of networks."""
 
 import http.client
 import threading
@@ -10,7 +10,7 @@ import numpy as np
 
 FAULTS = ("drop", "unavailable", "unavailable_retry_after", "truncate", "slow", "hang")
 """Connection closed without an answer; 503; 503 with Retry-After; a body shorter than Content-Length; a late answer;
-one so late that the client has given up."""
+an answer after the client's timeout."""
 
 CODE = b"<Error><Code>ServiceUnavailable</Code><Message>Reduce your request rate.</Message></Error>"
 HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
@@ -20,8 +20,8 @@ HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "date"
 class FaultyProxy(ThreadingHTTPServer):
     """Forwards to a port of the loopback; a context manager that serves in threads.
 
-    Faults come in bursts: a burst begins at a request with probability `rate` and hits the next one to three requests
-    for the same object and range, so that some end within the client's own tries and some do not.
+    Faults come in bursts: a burst starts at a request with probability `rate` and affects one to three requests for the
+    same object and range, so that some end within the client's own retries and some do not. The kinds take turns.
     """
 
     daemon_threads = True
@@ -30,30 +30,16 @@ class FaultyProxy(ThreadingHTTPServer):
     def __init__(
         self, upstream: int, *, rate: float = 0.0, seed: int = 0, slow_seconds: float = 0.3, hang_seconds: float = 2.5
     ) -> None:
-        """Listen on a free port.
-
-        Parameters
-        ----------
-        upstream
-            Port to forward to.
-        rate
-            Probability that a request begins a burst of faults.
-        seed
-            Seed of when faults come and how long a burst is; the kinds take turns.
-        slow_seconds
-            How late a slow answer is.
-        hang_seconds
-            How late one is that is not waited for; longer than the client's timeout.
-        """
+        """Listen on a free port and forward to the port `upstream`."""
         super().__init__(("127.0.0.1", 0), _Handler)
         self.upstream, self.rate = upstream, rate
         self.late = {"slow": slow_seconds, "hang": hang_seconds}
         self.certain: str | None = None
-        """Faults also begin at the first GET of each range of paths that end with this."""
+        """Faults also start at the first GET of each range of paths that end with this."""
         self.broken: str | None = None
         """While set, every GET whose path ends with this is answered 503."""
         self.met: Counter[str] = Counter()
-        """How many requests met each fault; `requests` counts all, `broken` those that `broken` hit."""
+        """Number of requests with each fault; `requests` counts all, `broken` those with `broken`."""
         self._rng, self._lock = np.random.default_rng(seed), threading.Lock()
         self._bursts: dict[str, tuple[str, int]] = {}
         self._seen: set[str] = set()
@@ -72,10 +58,10 @@ class FaultyProxy(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, *_: object) -> None:
-        """Say nothing of clients that have gone away."""
+        """Ignore clients that have closed the connection."""
 
     def fault(self, method: str, path: str, span: str) -> str | None:
-        """Return what goes wrong with a request, and count it."""
+        """Return the fault of a request, and count it."""
         with self._lock:
             self.met["requests"] += 1
             place = path.split("?")[0] if method == "GET" else ""
@@ -127,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
         answer = upstream.getresponse()
         content = answer.read()
         headers = {name: value for name, value in answer.getheaders() if name.lower() not in HOP}
-        # An answer to HEAD tells the length of a body that it does not have.
+        # An answer to HEAD has the length of a body that it does not have.
         length = int(answer.getheader("Content-Length") or 0) if self.command == "HEAD" else len(content)
         upstream.close()
         if truncated:
@@ -145,4 +131,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""

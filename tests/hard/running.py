@@ -1,7 +1,6 @@
-"""Running Snakemake as a user does, in a folder of its own, and comparing what runs have made."""
+"""Running Snakemake as a user does, in its own folder, and comparing the outputs of runs."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,9 +12,8 @@ import pandas as pd
 import tiledbsoma as soma
 import yaml
 
+from planning import ROOT, environment, results
 from wced.files import sha256
-
-ROOT = Path(__file__).parents[2]
 
 
 def write_config(path: Path, base: Path, **changes: Any) -> Path:
@@ -25,14 +23,8 @@ def write_config(path: Path, base: Path, **changes: Any) -> Path:
     return path
 
 
-def results(config: Path) -> Path:
-    """Return the folder of a config's run."""
-    run = yaml.safe_load(config.read_text())
-    return Path(run["results"]) / run["run"]
-
-
 def command(config: Path, *more: str) -> list[str]:
-    """Return the command that makes the first half of a run; Snakemake's own folder stands beside the config."""
+    """Return the command that makes the first half of a run; Snakemake's own folder is beside the config."""
     return [
         sys.executable, "-m", "snakemake", str(results(config) / "shards/index.json"), *more,
         "--snakefile", str(ROOT / "Snakefile"), "--directory", str(config.parent),
@@ -40,30 +32,20 @@ def command(config: Path, *more: str) -> list[str]:
     ]  # fmt: skip
 
 
-def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment in which the rules find the `wced` of this Python."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return os.environ | {"PATH": path} | dict(extra or {})
-
-
 def first_half(
     config: Path, *more: str, extra: Mapping[str, str] | None = None, check: bool = True
 ) -> subprocess.CompletedProcess[str]:
-    """Make the first half of a run; its output holds both streams."""
+    """Make the first half of a run; its output has both streams."""
     done = subprocess.run(
-        command(config, *more),
-        env=environment(extra),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+        command(config, *more), env=environment(**extra or {}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, check=False,
+    )  # fmt: skip
     assert not check or done.returncode == 0, done.stdout[-8000:]
     return done
 
 
 def cells_and_shards(made: SimpleNamespace, census: dict[str, Any], folder: Path) -> None:
-    """Make the cells and shards of the fixture `made` in another folder, from the collection of a config section."""
+    """Make the cells and shards of the fixture `made` in another folder, from the collection of a section."""
     from wced.cli import corpus, shards
 
     cells, vocabulary = folder / "cells.parquet", folder / "shards/vocabulary.tsv"
@@ -76,35 +58,35 @@ def cells_and_shards(made: SimpleNamespace, census: dict[str, Any], folder: Path
 
 
 def outputs(out: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file output of a run, by its path; the collection and provenance are no part."""
-    found = {}
+    """Return the SHA-256 of every file output of a run by its path, without the collection and provenance."""
+    digests = {}
     for path in sorted(out.rglob("*")):
-        place = path.relative_to(out).as_posix()
-        elsewhere = place.startswith(("logs/", "corpus/census/")) or "/." in f"/{place}"
-        if path.is_file() and not elsewhere and not place.endswith(".provenance.json"):
-            found[place] = sha256(path)
-    return found
+        name = path.relative_to(out).as_posix()
+        excluded = name.startswith(("logs/", "corpus/census/")) or "/." in f"/{name}"
+        if path.is_file() and not excluded and not name.endswith(".provenance.json"):
+            digests[name] = sha256(path)
+    return digests
 
 
 def provenance(out: Path) -> dict[str, dict[str, Any]]:
     """Return the provenance files of a run without times and durations, and with `OUT` for the run's folder."""
-    found = {}
+    records = {}
     for path in sorted(out.rglob("*.provenance.json")):
         record = json.loads(path.read_text().replace(str(out), "OUT"))
         timed = ("started", "seconds", "cpu_seconds", "max_rss_mb")
         timeless = {key: value for key, value in record.items() if not key.startswith(timed)}
-        found[path.relative_to(out).as_posix()] = timeless
-    return found
+        records[path.relative_to(out).as_posix()] = timeless
+    return records
 
 
 def unfinished(out: Path) -> set[Path]:
     """Return the temporary folders in which outputs are being written, or were when their writer was killed."""
-    # No deeper than outputs lie: the collection has thousands of folders, and this is asked every few milliseconds.
+    # Not below outputs: the collection has thousands of folders, and this runs every few milliseconds.
     return {path for depth in ("*/.*", "*/*/.*") for path in out.glob(depth) if path.is_dir()}
 
 
 def collection(folder: Path) -> dict[str, pd.DataFrame]:
-    """Return all that a collection holds, by element."""
+    """Return the content of a collection by element."""
     with soma.open(str(folder)) as census:
         experiment = census["census_data"]["homo_sapiens"]
         rna = experiment.ms["RNA"]
@@ -120,7 +102,7 @@ def collection(folder: Path) -> dict[str, pd.DataFrame]:
 
 
 def assert_same_run(out: Path, reference: Path) -> None:
-    """Assert that two runs have made the same first half."""
+    """Assert that the first halves of two runs are the same."""
     assert outputs(out) == outputs(reference)
     assert provenance(out) == provenance(reference)
     mine, theirs = collection(out / "corpus/census"), collection(reference / "corpus/census")

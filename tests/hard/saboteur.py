@@ -1,7 +1,7 @@
-"""Stands in the place of `wced` while Snakemake runs: a job meets its faults, one at each attempt, and then is done.
+"""Replaces `wced` while Snakemake runs: a job gets its faults, one at each attempt, and then runs undisturbed.
 
-The folder `$WCED_FAULTS` holds `plans/<job>.json`, a list of the faults that are left for a job, and gets
-`jobs/<job>.json` of a job that was left in peace, and `met/<job>.<number>.json` of each fault.
+The folder `$WCED_FAULTS` has `plans/<job>.json`, the remaining faults of a job. Written are `jobs/<job>.json` for an
+undisturbed job and `met/<job>.<number>.json` for each fault.
 """
 
 import ctypes
@@ -25,18 +25,18 @@ OUTPUTS = (
 """Options of the commands that name what is written."""
 
 TIMED = ("tables/timings.tsv", "report/index.html")
-"""Files of a run that hold times, and so differ each time."""
+"""Files of a run with times, which differ each time."""
 
 CAPABILITIES = (1, 2)
 """CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, for which root may write where nobody may."""
 
 
 def standing(out: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file that a run has made by its path, but for those that tell of the making.
+    """Return the SHA-256 of every file of a run by its path, except logs, records, states and times.
 
-    The collection is left out, whose files have names of their own; and what lies in a folder that is still written.
+    The collection, whose files have random names, and folders that are still being written are left out.
     """
-    found = {}
+    digests = {}
     for path in sorted(out.rglob("*")):
         place = path.relative_to(out).as_posix()
         elsewhere = place.startswith(("logs/", "corpus/census/", "state/")) or "/." in f"/{place}"
@@ -44,10 +44,10 @@ def standing(out: Path) -> dict[str, str]:
             continue
         try:
             if path.is_file():
-                found[place] = hashlib.sha256(path.read_bytes()).hexdigest()
+                digests[place] = hashlib.sha256(path.read_bytes()).hexdigest()
         except FileNotFoundError:
-            pass  # of another job, whose failed attempt is being cleared away
-    return found
+            pass  # of another job, whose failed attempt is being removed
+    return digests
 
 
 def main() -> int:
@@ -73,14 +73,14 @@ def main() -> int:
 
 
 def attempt(words: list[str], fault: dict[str, Any], faults: Path) -> dict[str, Any]:
-    """Run a command with a fault; return its status, what it said, and what it has left of its temporary folders."""
+    """Run a command with a fault; return its status, its output, and the temporary folders that it left."""
     outputs = [Path(path) for option, path in itertools.pairwise(words) if option in OUTPUTS]
     if fault["kind"] == "vanished input":
         words = [f"{word}.vanished" if i == fault["word"] else word for i, word in enumerate(words)]
     command, pipes = [sys.executable, "-m", "wced", *words], {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with (faults / "lock").open("w") as lock:
         if fault["kind"] == "read-only folder":
-            fcntl.flock(lock, fcntl.LOCK_EX)  # what one job makes writable again, another must not need read-only
+            fcntl.flock(lock, fcntl.LOCK_EX)  # one job must not make a folder writable that another needs read-only
             folders = {path if path.is_dir() else path.parent for path in outputs}
             for folder in folders:
                 folder.chmod(0o555)
@@ -103,9 +103,9 @@ def attempt(words: list[str], fault: dict[str, Any], faults: Path) -> dict[str, 
 
 
 def _hamper(fault: dict[str, Any]) -> None:
-    """Take from this process, before it becomes the command, what the fault takes."""
+    """Apply the fault to this process before it becomes the command."""
     if fault["kind"] == "full disk":
         resource.setrlimit(resource.RLIMIT_FSIZE, (fault["bytes"], fault["bytes"]))
     if fault["kind"] == "read-only folder":
         for capability in CAPABILITIES:
-            ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP; without effect for others than root
+            ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP; only has an effect for root

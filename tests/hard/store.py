@@ -1,4 +1,4 @@
-"""A local S3: moto's server in a process of its own, and what puts a collection there."""
+"""A local S3: moto's server in its own process, and the upload of a collection."""
 
 import socket
 import subprocess
@@ -17,7 +17,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_EC2_MET
 
 @contextmanager
 def object_store(log: Path) -> Iterator[int]:
-    """Run moto's server on the loopback until the block ends; give its port, with the bucket `BUCKET` made."""
+    """Run moto's server on the loopback, with the bucket `BUCKET`, until the block ends; yield its port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

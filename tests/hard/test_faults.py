@@ -1,4 +1,4 @@
-"""A run in which stages are killed, find no room, may not write or lack an input: at the end nothing shows."""
+"""A run whose stages are killed, have no disk, cannot write or lack an input ends like an undisturbed one."""
 
 import itertools
 import json
@@ -20,21 +20,22 @@ import pytest
 import yaml
 
 from generated import write_generated_run
-from hard.running import ROOT, collection, environment, provenance, results, write_config
+from hard.running import collection, provenance, write_config
 from hard.saboteur import OUTPUTS, TIMED, standing
+from planning import ROOT, environment, results
 from wced import tables
 
 SEED = 1
 KILLS, OTHERS = ("SIGKILL", "SIGTERM"), ("full disk", "read-only folder", "vanished input")
-"""Faults. A stage that is one job meets both kills and one of the others, in turn; the jobs of another share all."""
+"""Faults. A stage of one job gets both kills and one of the others, in turn; the jobs of other stages share all."""
 KILLED_SESSIONS = 2
-"""How often all of Snakemake is killed, too."""
+"""How often all of Snakemake is also killed."""
 ONE_OF_EACH = {
     "shard": ["SIGTERM", "full disk"],
     "shard-index": ["read-only folder", "vanished input"],
     "pretrain": ["SIGKILL"],
 }
-"""The faults that stages meet where each kind comes once."""
+"""The faults of stages when each kind occurs once."""
 EVIL = "<script>alert(1)</script>"
 """A label that reaches the report."""
 
@@ -48,7 +49,7 @@ def small_run(folder: Path) -> Path:
         pretraining={"save_every_minutes": 1e-4},
     )
     run = yaml.safe_load(path.read_text())
-    run["sources"]["archives"] = str(folder / "archives")  # not in the results, whose place is all that runs differ in
+    run["sources"]["archives"] = str(folder / "archives")  # runs differ only in the folder of results
     checkpoint = run["pretraining"]["checkpoints"]["wced_multitask"] | {"epochs": 2}
     run["pretraining"]["checkpoints"] = {"wced_multitask": checkpoint}
     run["benchmarks"] = {
@@ -73,20 +74,20 @@ def prepared(faults: Path) -> Path:
 
 
 def start(config: Path, faults: Path, log: Path, *more: str) -> subprocess.Popen[str]:
-    """Start Snakemake with the saboteur in the place of `wced`."""
-    extra = environment({"WCED_FAULTS": str(faults), "WCED_FAULTS_OUT": str(results(config))})
-    extra["PATH"] = f"{faults / 'bin'}{os.pathsep}{extra['PATH']}"
+    """Start Snakemake with the saboteur as `wced`."""
+    variables = environment(WCED_FAULTS=str(faults), WCED_FAULTS_OUT=str(results(config)))
+    variables["PATH"] = f"{faults / 'bin'}{os.pathsep}{variables['PATH']}"
     command = [
         sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(config.parent),
         "--profile", str(ROOT / "profiles/local"), "--cores", "2", "--retries", str(len(KILLS) + len(OTHERS)),
         "--configfile", str(config), *more,
     ]  # fmt: skip
     with log.open("w") as stream:
-        return subprocess.Popen(command, env=extra, stdout=stream, stderr=stream, text=True, start_new_session=True)
+        return subprocess.Popen(command, env=variables, stdout=stream, stderr=stream, text=True, start_new_session=True)
 
 
 def inputs(words: list[str]) -> list[int]:
-    """Return which words of a command are files and folders that it reads."""
+    """Return the indices of the words of a command that are files and folders to read."""
     written = (*OUTPUTS, "--state")
     return [
         i
@@ -97,13 +98,13 @@ def inputs(words: list[str]) -> list[int]:
 
 def largest(words: list[str]) -> int:
     """Return the size of the largest file that a job has written."""
-    own = set(OUTPUTS) - {"--tables"}  # a folder with those of others
+    own = set(OUTPUTS) - {"--tables"}  # a folder that other jobs write to as well
     written = [Path(path) for option, path in itertools.pairwise(words) if option in own]
     return max(file.stat().st_size for path in written for file in [path, *path.rglob("*")] if file.is_file())
 
 
-def drawn(kind: str, job: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-    """Return a fault of a kind, at a moment or place that is drawn."""
+def sample_fault(kind: str, job: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    """Return a fault of a kind, at a random moment, size or input."""
     words = job["words"]
     if kind in KILLS:
         return {"kind": kind, "seconds": job["seconds"] * rng.random()}
@@ -115,7 +116,7 @@ def drawn(kind: str, job: dict[str, Any], rng: np.random.Generator) -> dict[str,
 
 
 def plan(jobs: dict[str, dict[str, Any]], faults: Path) -> int:
-    """Draw the faults of every job of an undisturbed run and write them down; return how many."""
+    """Sample the faults of every job of an undisturbed run and write them; return their number."""
     rng, turn, n = np.random.default_rng(SEED), 0, 0
     stages: dict[str, list[str]] = {}
     for name, job in sorted(jobs.items()):
@@ -123,18 +124,18 @@ def plan(jobs: dict[str, dict[str, Any]], faults: Path) -> int:
     for names in stages.values():
         kinds = [*KILLS, *OTHERS]
         if len(names) == 1:
-            able = [kind for kind in OTHERS if kind != "vanished input" or inputs(jobs[names[0]]["words"])]
-            kinds, turn = [*KILLS, able[turn % len(able)]], turn + 1
+            possible = [kind for kind in OTHERS if kind != "vanished input" or inputs(jobs[names[0]]["words"])]
+            kinds, turn = [*KILLS, possible[turn % len(possible)]], turn + 1
         rng.shuffle(kinds)
         for i, name in enumerate(names):
-            met = [drawn(kind, jobs[name], rng) for kind in kinds[i :: len(names)]]
-            (faults / "plans" / f"{name}.json").write_text(json.dumps(met))
-            n += len(met)
+            sampled = [sample_fault(kind, jobs[name], rng) for kind in kinds[i :: len(names)]]
+            (faults / "plans" / f"{name}.json").write_text(json.dumps(sampled))
+            n += len(sampled)
     return n
 
 
-def write_down(plans: dict[str, list[dict[str, Any]]], faults: Path) -> None:
-    """Write down the faults of every job that it has not met: a killed session may take the record of one with it."""
+def write_plans(plans: dict[str, list[dict[str, Any]]], faults: Path) -> None:
+    """Write the remaining faults of every job; a killed session may lose the record of one that happened."""
     for name, plan in plans.items():
         left = [fault for i, fault in enumerate(plan) if not (faults / f"met/{name}.{len(plan) - i}.json").exists()]
         (faults / f"plans/{name}.json").write_text(json.dumps(left))
@@ -145,14 +146,14 @@ def read_all(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def finish(config: Path, faults: Path, *more: str) -> str:
-    """Run Snakemake to its end; return what it said."""
+    """Run Snakemake to its end; return its output."""
     log = config.with_name("snakemake.log")
     assert start(config, faults, log, *more).wait() == 0, log.read_text()[-8000:]
     return log.read_text()
 
 
 def kill_a_session(config: Path, faults: Path, finished: int, seconds: float, *more: str) -> None:
-    """Run Snakemake until so many jobs have finished and some seconds more, and kill it and all that it has started."""
+    """Run Snakemake until so many jobs have finished and some seconds more; kill it and all its processes."""
     log = config.with_name("snakemake.log")
     session = start(config, faults, log, *more)
     while len(re.findall(r"^Finished jobid:", log.read_text(), re.M)) < finished:
@@ -165,26 +166,26 @@ def kill_a_session(config: Path, faults: Path, finished: int, seconds: float, *m
 
 @dataclass(frozen=True)
 class State:
-    """What a run has made."""
+    """The outputs of a run."""
 
     files: dict[str, str]
     """SHA-256 of every output."""
     records: dict[str, dict[str, Any]]
-    """Provenance of every output but those that hold times."""
+    """Provenance of every output except those with times."""
     collection: dict[str, pd.DataFrame]
-    """What the collection holds."""
+    """Content of the collection."""
 
 
 def state(out: Path) -> State:
-    """Return what the run in a folder has made."""
+    """Return the outputs of the run in a folder."""
     records = provenance(out)
-    for place in TIMED:
-        records.pop(f"{place}.provenance.json", None)
+    for name in TIMED:
+        records.pop(f"{name}.provenance.json", None)
     return State(standing(out), records, collection(out / "corpus/census"))
 
 
 def assert_no_trace(config: Path, faults: Path, undisturbed: State, *more: str) -> None:
-    """Assert that every fault left all files whole and was said, and that the run has made what an undisturbed one has.
+    """Assert that every fault left all files whole and gave a sentence, and that the run equals an undisturbed one.
 
     `more` are the words with which Snakemake was started.
     """
@@ -195,7 +196,7 @@ def assert_no_trace(config: Path, faults: Path, undisturbed: State, *more: str) 
         if fault["kind"] not in KILLS:
             sentence = fault["said"].rstrip("\n").rpartition("\n")[2]
             assert sentence.startswith("wced: "), (name, fault)
-            # HDF5 complains of what it can not write, and may crash over it when the process ends, after the sentence.
+            # HDF5 reports what it cannot write, and may crash when the process ends, after the sentence.
             hdf5 = fault["kind"] == "full disk" and "h5py/_objects.pyx" in fault["said"]
             assert fault["status"] == 1 or (hdf5 and fault["status"] == -signal.SIGSEGV), (name, fault)
             assert hdf5 or "Traceback" not in fault["said"], (name, fault)
@@ -225,14 +226,14 @@ def test_one_fault_of_each_kind_leaves_no_trace(tmp_path):
     plans = {}
     for stage, kinds in ONE_OF_EACH.items():
         name, job = next((name, job) for name, job in jobs.items() if job["words"][0] == stage)
-        plans[name] = [drawn(kind, job, rng) for kind in kinds]
+        plans[name] = [sample_fault(kind, job, rng) for kind in kinds]
     for path in [*out.glob("shards/shard-*"), *out.glob("shards/index.json*")]:
         path.unlink()
     shutil.rmtree(out / "pretraining")
 
-    write_down(plans, faults)
+    write_plans(plans, faults)
     kill_a_session(config, faults, 1, rng.random(), *more)
-    write_down(plans, faults)
+    write_plans(plans, faults)
     finish(config, faults, *more)
     assert Counter(fault["kind"] for fault in read_all(faults / "met").values()) == Counter([*KILLS, *OTHERS])
     assert_no_trace(config, faults, undisturbed, *more)

@@ -1,4 +1,4 @@
-"""Kill -9 of a whole run, again and again: what stands is always whole, and in the end nothing shows."""
+"""Kill -9 of a whole run, again and again: outputs are always whole, and in the end those of an undisturbed run."""
 
 import os
 import re
@@ -12,21 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hard.running import (
-    assert_same_run,
-    command,
-    environment,
-    first_half,
-    outputs,
-    results,
-    unfinished,
-    write_config,
-)
+from hard.running import assert_same_run, command, first_half, outputs, unfinished, write_config
+from planning import environment, results
 from wced.report.records import timings
 
 KILLS = 20
 START = 1.0
-"""Seconds until a job begins its work, about."""
+"""Seconds until a job starts to work, about."""
 SEED = 1
 
 
@@ -55,11 +47,11 @@ def jobs(log: Path) -> tuple[list[str], list[str]]:
 
 def durations(out: Path) -> dict[str, float]:
     """Return the seconds that a job of each rule took."""
-    found = {"archive": START}  # of several runs, so not recorded in this one
+    longest = {"archive": START}  # of several runs, so not recorded in this one
     for job, seconds in timings(out)[["job", "seconds"]].itertuples(index=False):
         rule = job.split()[0].replace("-", "_")
-        found[rule] = max(found.get(rule, 0), START + seconds)
-    return found
+        longest[rule] = max(longest.get(rule, 0), START + seconds)
+    return longest
 
 
 def run_until(moment: Moment, config: Path, seconds: dict[str, float], *more: str) -> Counter[str] | None:
@@ -84,11 +76,10 @@ def run_until(moment: Moment, config: Path, seconds: dict[str, float], *more: st
             started, finished = jobs(log)
             return Counter(started) - Counter(finished) if len(finished) >= moment.finished else Counter()
 
-        there = wait(lambda: running())
-        if there and moment.writing:
-            there = wait(lambda: unfinished(out) - before)
+        if wait(running) and moment.writing:
+            wait(lambda: unfinished(out) - before)
             time.sleep(0.05 * moment.fraction)
-        elif there:
+        elif run.poll() is None:
             time.sleep(moment.fraction * max(seconds[rule] for rule in running() or seconds))
         if run.poll() is not None:
             assert run.returncode == 0, log.read_text()[-8000:]
@@ -116,11 +107,10 @@ def test_twenty_kills_leave_no_trace(undisturbed, tmp_path):
             chain += 1
             config = new_run()
         hits.append(hit)
-        # Whatever has its name is whole.
-        standing = outputs(results(config))
-        assert standing.items() <= whole.items(), standing.items() - whole.items()
+        done = outputs(results(config))
+        assert done.items() <= whole.items(), done.items() - whole.items()
         if not lock:
-            # As a user: the killed Snakemake left its lock, the next one says so, and without it all goes on.
+            # As a user: the killed Snakemake left its lock, which the next one reports.
             refused = first_half(config, check=False)
             assert refused.returncode != 0 and "--unlock" in refused.stdout
             first_half(config, "--unlock")

@@ -1,7 +1,9 @@
-"""Any number of ranks and workers: the same cells, the same batches, and the very next one after a stop."""
+"""Any number of ranks and workers gives the same cells and batches, and continues with the next one after a stop."""
 
 from collections import Counter
+from functools import cache
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ EPOCHS = 2
 
 @pytest.fixture(scope="module")
 def dataset(made):
-    """Give a maker of datasets; small blocks and buffers make an epoch cross several of them."""
+    """Return a dataset of an order; an epoch crosses several of its small blocks and buffers."""
     shards = ShardSet(made.shards)
 
     def make(
@@ -42,23 +44,15 @@ def dataset(made):
 
 @pytest.fixture(scope="module")
 def expected(dataset):
-    """Give the batches of each rank over all epochs, made one by one in this process."""
-    known = {}
+    """Return the batches of each rank over all epochs, made one by one in this process."""
 
-    def get(
-        ranks: int, strategy: str = "shuffled", bucket_steps: int = 1, weighted: bool = False, batches: str = "mixed"
-    ) -> list[list[dict[str, torch.Tensor]]]:
-        key = (ranks, strategy, bucket_steps, weighted, batches)
-        if key not in known:
-            source = dataset(strategy, bucket_steps, weighted, batches)
-            steps = source.steps(ranks)
-            known[key] = [
-                [source[epoch, step, rank, ranks] for epoch in range(EPOCHS) for step in range(steps)]
-                for rank in range(ranks)
-            ]
-        return known[key]
+    @cache
+    def batches(ranks: int, *options: Any) -> list[list[dict[str, torch.Tensor]]]:
+        source = dataset(*options)
+        steps = [(epoch, step) for epoch in range(EPOCHS) for step in range(source.steps(ranks))]
+        return [[source[epoch, step, rank, ranks] for epoch, step in steps] for rank in range(ranks)]
 
-    return get
+    return batches
 
 
 def assert_same(left, right):
@@ -88,7 +82,7 @@ def test_an_epoch_is_the_same_for_any_ranks_and_workers(dataset, expected, ranks
 
 @pytest.mark.parametrize("workers", WORKERS, ids="workers={}".format)
 @pytest.mark.parametrize("ranks", RANKS, ids="ranks={}".format)
-def test_resuming_from_any_batch_goes_on_exactly(dataset, expected, ranks, workers):
+def test_a_loader_resumes_exactly_from_any_batch(dataset, expected, ranks, workers):
     source, rank = dataset(), ranks - 1
     steps = source.steps(ranks)
     whole = expected(ranks)[rank]
@@ -99,13 +93,13 @@ def test_resuming_from_any_batch_goes_on_exactly(dataset, expected, ranks, worke
         assert_same([batch], [whole[len(states) - 1]])
         states.append(loader.state_dict())
     assert len(states) == steps + 1
-    # A loader that has gone on is taken back; its workers, some busy with batches of another place, stay.
+    # A loader goes back to an earlier state; its workers, some busy with other batches, stay.
     for done, state in enumerate(states):
         loader.load_state_dict(state)
-        # The epoch that is through is followed by the next one.
+        # After the end of an epoch comes the next one.
         last = (done // steps + 1) * steps
         assert_same(list(islice(loader, 3)), whole[done : min(done + 3, last)])
-    # A fresh one, as after a kill, goes on through the next epoch; a state fits any number of workers.
+    # A new one, as after a kill, continues through the next epoch; a state fits any number of workers.
     for other in {workers, 0}:
         done = len(states) // 2
         fresh = BatchLoader(source, rank=rank, ranks=ranks, workers=other)
@@ -121,7 +115,7 @@ def test_resuming_from_any_batch_goes_on_exactly(dataset, expected, ranks, worke
     ],
     ids=["buckets", "weighted", "round_robin", "weights_of_genes", "one_dataset", "one_dataset_and_weights_of_genes"],
 )  # fmt: skip
-def test_other_orders_and_choices_are_resumed_as_exactly(dataset, expected, options):
+def test_other_orders_and_choices_resume_exactly(dataset, expected, options):
     source, whole = dataset(*options), expected(2, *options)
     for rank in range(2):
         first = BatchLoader(source, rank=rank, ranks=2, workers=1)

@@ -1,4 +1,4 @@
-"""What the demo's models learned of real cells: more than the mean, and more than the most frequent label."""
+"""The demo's models learned more about real cells than the mean and the most frequent label."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ DEMO = ROOT / RUN.results / RUN.run
 
 @pytest.fixture(scope="module")
 def shards():
-    """The demo's shards, beside its trained checkpoints; what is not there is made, as `make demo` makes it."""
+    """The demo's shards and trained checkpoints, made as by `make demo` if they are missing."""
     wanted = [f"{RUN.results}/{RUN.run}/pretraining/{name}" for name in RUN.pretraining.checkpoints]
     command = [sys.executable, "-m", "snakemake", "--profile", "profiles/local", "--cores", "2", *wanted]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -47,7 +47,7 @@ def log1p_10k(shards, split):
 
 @pytest.mark.hard
 def test_whole_cell_decoding_beats_the_mean_on_held_out_cells(shards):
-    """The null knows each gene's rate of expression and mean value in the training cells, and nothing of the cell."""
+    """The null has each gene's rate of expression and mean value in the training cells, but nothing about the cell."""
     x_ng, measured_ng = log1p_10k(shards, "train")
     expressed_ng = x_ng > 0
     n_g = np.maximum(measured_ng.sum(axis=0), 1)
@@ -57,9 +57,9 @@ def test_whole_cell_decoding_beats_the_mean_on_held_out_cells(shards):
     expressed_ng = x_ng > 0
     null_detection = -np.where(expressed_ng, np.log(rate_g), np.log(1 - rate_g))[measured_ng].mean()
     null_value = np.square(x_ng - mean_g)[expressed_ng].mean()
-    found = last_epoch("wced_multitask")
-    assert found["wced_detection"] < 0.95 * null_detection, null_detection
-    assert found["wced_value"] < 0.8 * null_value, null_value
+    metrics = last_epoch("wced_multitask")
+    assert metrics["wced_detection"] < 0.95 * null_detection, null_detection
+    assert metrics["wced_value"] < 0.8 * null_value, null_value
 
 
 @pytest.mark.hard
@@ -67,14 +67,14 @@ def test_whole_cell_decoding_beats_the_mean_on_held_out_cells(shards):
 def test_label_heads_beat_the_best_constant_answer_on_held_out_cells(shards, checkpoint):
     section = RUN.pretraining.checkpoints[checkpoint]
     _, targets = hierarchy(shards, section)
-    found = last_epoch(checkpoint)
+    metrics = last_epoch(checkpoint)
     for head in section.label_heads:
         code_n = shards.column(head.column, shards.places("validation"))
         classes = len(shards.labels.classes[head.column])
         share_c = np.bincount(code_n[code_n >= 0], minlength=classes) / (code_n >= 0).sum()
         # A leaf is right for every label that it is a kind of; a flat class for itself.
         right_ca = targets[head.column].descendant_leaves_cl if head.column in targets else np.eye(classes)
-        assert found[f"{head.column}_accuracy"] > (share_c @ right_ca).max() + 0.05, head.column
+        assert metrics[f"{head.column}_accuracy"] > (share_c @ right_ca).max() + 0.05, head.column
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pytest
 
 from hard.proxy import FAULTS, FaultyProxy
-from hard.running import cells_and_shards, first_half, outputs, results, write_config
+from hard.running import cells_and_shards, first_half, outputs, write_config
 from hard.store import BUCKET, KEYS, client, object_store, tiledb_settings, upload
+from planning import results
 from wced.shards.vocabulary import read_measured
 
 release = pytest.mark.release(part="faults")
@@ -24,7 +25,7 @@ IMPATIENT = {"vfs.s3.connect_max_tries": "2", "vfs.s3.request_timeout_ms": "1000
 
 @pytest.fixture(scope="module")
 def store(undisturbed, tmp_path_factory) -> Iterator[int]:
-    """Give the port of an object store that holds the collection of the undisturbed run."""
+    """Yield the port of an object store with the collection of the undisturbed run."""
     with object_store(tmp_path_factory.mktemp("store") / "moto.log") as port:
         upload(results(undisturbed) / "corpus/census", port, "census")
         yield port
@@ -42,10 +43,9 @@ def remote_config(folder: Path, base: Path, port: int, attempts: int) -> Path:
 
 
 def expected(undisturbed: Path) -> dict[str, str]:
-    """Return the outputs of the undisturbed run that a run with a collection elsewhere has too."""
-    return {
-        name: digest for name, digest in outputs(results(undisturbed)).items() if not name.startswith("corpus/sources/")
-    }
+    """Return the outputs of the undisturbed run that a run with a collection elsewhere also has."""
+    digests = outputs(results(undisturbed)).items()
+    return {name: digest for name, digest in digests if not name.startswith("corpus/sources/")}
 
 
 def logs(config: Path) -> str:
@@ -54,14 +54,14 @@ def logs(config: Path) -> str:
 
 @pytest.fixture(scope="module")
 def proxy(store) -> Iterator[FaultyProxy]:
-    """Give a proxy before the store that does as it should."""
-    with FaultyProxy(store) as made:
-        yield made
+    """Yield a proxy before the store, without faults."""
+    with FaultyProxy(store) as proxy:
+        yield proxy
 
 
 @pytest.fixture(scope="module")
 def remote(undisturbed, proxy, tmp_path_factory) -> Path:
-    """Make the first half from the store over a sound network; return the config's path."""
+    """Make the first half from the store over a network without faults; return the config's path."""
     config = remote_config(tmp_path_factory.mktemp("remote"), undisturbed, proxy.port, attempts=3)
     first_half(config, extra=KEYS)
     return config
@@ -69,7 +69,7 @@ def remote(undisturbed, proxy, tmp_path_factory) -> Path:
 
 @pytest.mark.hard
 def test_cells_and_shards_are_made_over_a_failing_network(made, tmp_path, monkeypatch, capfd):
-    """In one process and not by Snakemake, as in the tests below. It is not this one, whose threads are the proxy."""
+    """In one process, not by Snakemake as below; and in another one than this, whose threads are the proxy."""
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     with object_store(tmp_path / "moto.log") as port, FaultyProxy(port, rate=0.04, seed=1) as proxy:
@@ -80,12 +80,8 @@ def test_cells_and_shards_are_made_over_a_failing_network(made, tmp_path, monkey
         met = dict(proxy.met)
     assert all(met.get(kind) for kind in FAULTS), met
     assert (tmp_path / "cells.parquet").read_bytes() == made.cells.read_bytes()
-    files = [
-        "vocabulary.tsv",
-        "labels.json",
-        "measured.arrow",
-        *(path.name for path in made.shards.glob("shard-*.arrow")),
-    ]
+    files = ["vocabulary.tsv", "labels.json", "measured.arrow"]
+    files += [path.name for path in made.shards.glob("shard-*.arrow")]
     assert len(files) == 6
     for name in files:
         assert (tmp_path / "shards" / name).read_bytes() == (made.shards / name).read_bytes(), name
@@ -118,14 +114,14 @@ def test_shards_are_the_same_over_a_failing_network(undisturbed, store, tmp_path
 
 
 @release
-def test_a_fault_that_does_not_end_stops_its_shards_by_name_and_nothing_else(undisturbed, remote, proxy, store):
+def test_a_permanent_fault_stops_only_its_shards_and_names_them(undisturbed, remote, proxy, store):
     out, whole = results(remote), expected(undisturbed)
     cells = {place: cells_of(out / place) for place in whole if place.endswith(".arrow") and "shard-" in place}
     for place in [*cells, "shards/index.json"]:
         (out / place).unlink()
     before = times(out)
 
-    # Each dataset's counts lie in a fragment of their own; the values of one are not to be had.
+    # The counts of each dataset are one fragment, and the values of one of them cannot be read.
     listed = client(store).list_objects_v2(Bucket=BUCKET, Prefix=f"{X}/__fragments/")["Contents"]
     values = [row["Key"] for row in listed if row["Key"].endswith("/a0.tdb")]
     assert len(values) == len(set.union(*(datasets for datasets, _, _ in cells.values())))

@@ -60,16 +60,16 @@ def contents(folder):
 
 
 def test_two_processes_learn_what_one_learns(made, tmp_path):
-    """Without dropout, which each process draws for its own cells."""
-    found = {}
+    """Without dropout, which each process samples for its own cells."""
+    results = {}
     for devices in (1, 2):
         folder = tmp_path / str(devices)
         folder.mkdir()
         run(command(made, folder, devices=devices, batch_size=64 // devices, dropout=0.0))
         metrics = tables.read(tables.METRICS, folder / "out" / "metrics.tsv")
         errors = tables.read(tables.GENE_ERRORS, folder / "out" / "gene_errors.parquet")
-        found[devices] = metrics, errors, load_file(folder / "out" / "model" / "model.safetensors")
-    (metrics, errors, weights), (metrics_2, errors_2, weights_2) = found[1], found[2]
+        results[devices] = metrics, errors, load_file(folder / "out" / "model" / "model.safetensors")
+    (metrics, errors, weights), (metrics_2, errors_2, weights_2) = results[1], results[2]
     assert metrics.drop(columns="value").equals(metrics_2.drop(columns="value"))
     np.testing.assert_allclose(metrics_2["value"], metrics["value"], rtol=2e-4)
     assert errors["n"].equals(errors_2["n"]) and errors["n_nonzero"].equals(errors_2["n_nonzero"])
@@ -79,7 +79,7 @@ def test_two_processes_learn_what_one_learns(made, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["term", "kill"])
-def test_a_stopped_training_in_two_processes_goes_on_exactly(made, tmp_path, whole, number):
+def test_a_stopped_training_in_two_processes_resumes_exactly(made, tmp_path, whole, number):
     arguments = command(made, tmp_path, devices=2, batch_size=32)
     log = (tmp_path / "log").open("w+")
     process = subprocess.Popen(arguments, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
@@ -87,7 +87,7 @@ def test_a_stopped_training_in_two_processes_goes_on_exactly(made, tmp_path, who
     while "epoch 2 step" not in (tmp_path / "log").read_text():
         assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "log").read_text()
         time.sleep(0.01)
-    if number == signal.SIGTERM:  # a cluster tells the first process only; the others must learn of it
+    if number == signal.SIGTERM:  # a cluster signals the first process only, which must tell the others
         process.terminate()
     else:
         os.killpg(process.pid, signal.SIGKILL)

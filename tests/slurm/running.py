@@ -1,17 +1,16 @@
 """Snakemake with the profile `slurm`, as a user runs it, and the generated run that the tests give it."""
 
-import os
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from generated import write_generated_run
-
-ROOT = Path(__file__).parents[2]
+from planning import ROOT, environment, results
 
 # The executor plugin asks for the state of jobs ten seconds later each time that none has ended; these end in seconds.
 SNAKEMAKE = """\
@@ -39,12 +38,6 @@ def write_run(folder: Path, **changes: Any) -> Path:
     return path
 
 
-def results(config: Path) -> Path:
-    """Return the folder of a config's run."""
-    run = yaml.safe_load(config.read_text())
-    return Path(run["results"]) / run["run"]
-
-
 def training_log(config: Path) -> Path:
     """Return the log of the run's training."""
     return results(config) / "logs/pretrain/trained.log"
@@ -57,43 +50,39 @@ def epoch(config: Path) -> int:
     return int(steps[-1]) if steps else 0
 
 
-def environment(pid: int) -> dict[str, str]:
-    """Return the environment variables with which a process of this machine began."""
+def variables_of(pid: int) -> dict[str, str]:
+    """Return the environment variables with which a process of this machine started."""
     entries = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
     return dict(entry.split("=", 1) for entry in entries if "=" in entry)
 
 
 def processes(**wanted: str) -> list[int]:
     """Return the ids of the processes of this machine that have these environment variables."""
-    found = []
+    ids = []
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            given = environment(int(folder.name))
-        except OSError:  # it is over
-            continue
-        if wanted.items() <= given.items():
-            found.append(int(folder.name))
-    return found
+        with suppress(OSError):  # it has ended
+            if wanted.items() <= variables_of(int(folder.name)).items():
+                ids.append(int(folder.name))
+    return ids
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return what every file of a folder holds."""
+    """Return the content of every file of a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def start(config: Path, *more: str, log: Path, profile: str = "slurm") -> subprocess.Popen[bytes]:
-    """Start Snakemake from the checkout; its own folder stands beside the config."""
+    """Start Snakemake from the checkout; its own folder is beside the config."""
     arguments = ["--profile", profile, "--directory", str(config.parent), "--latency-wait", "10"]
     if profile == "slurm":
         arguments += ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1"]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with log.open("w") as stream:
         return subprocess.Popen(
             [sys.executable, "-c", SNAKEMAKE, *arguments, "--configfile", str(config), *more],
-            cwd=ROOT, env=os.environ | {"PATH": path}, stdout=stream, stderr=subprocess.STDOUT,
+            cwd=ROOT, env=environment(), stdout=stream, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
 
 def finish(process: subprocess.Popen[bytes], log: Path, seconds: float) -> None:
-    """Wait until Snakemake has made everything."""
+    """Wait until Snakemake has finished everything."""
     assert process.wait(seconds) == 0, log.read_text()[-8000:]

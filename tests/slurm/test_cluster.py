@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from planning import ROOT, results
 from slurm.cluster import commands, jobs, wait
-from slurm.running import ROOT, contents, environment, epoch, finish, processes, results, start, training_log, write_run
+from slurm.running import contents, epoch, finish, processes, start, training_log, variables_of, write_run
 from wced import tables
 
 pytestmark = pytest.mark.release(part="slurm")
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.release(part="slurm")
 
 @contextmanager
 def snakemake(config: Path, *more: str, profile: str = "slurm") -> Iterator[None]:
-    """Run Snakemake beside the block, which may disturb it; in the end it must have made everything."""
+    """Run Snakemake beside the block, which may disturb it; in the end it must have finished everything."""
     log = config.with_name("snakemake.log")
     run = start(config, *more, log=log, profile=profile)
     try:
@@ -33,10 +34,10 @@ def snakemake(config: Path, *more: str, profile: str = "slurm") -> Iterator[None
 
 
 def training(config: Path, at: int) -> int:
-    """Wait until the training has come to an epoch; return its job. Jobs of other rules may run beside it."""
+    """Wait until the training has reached an epoch; return its job. Jobs of other rules may run beside it."""
     wait(lambda: epoch(config) >= at, 600, f"epoch {at}")
     (first,) = processes(RANK="0")
-    return int(environment(first)["SLURM_JOB_ID"])
+    return int(variables_of(first)["SLURM_JOB_ID"])
 
 
 def ranks(job: int) -> list[int]:
@@ -68,7 +69,7 @@ def disturbed(cluster, tmp_path_factory) -> Path:
 
 
 def with_its_cells(config: Path, folder: Path) -> Path:
-    """Write the same run with results in another folder, where the corpus and the shards are made already."""
+    """Write the same run with results in another folder, which already has the corpus and the shards."""
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | {"results": str(folder / "results")}))
     for part in ("corpus", "shards"):
@@ -77,9 +78,9 @@ def with_its_cells(config: Path, folder: Path) -> Path:
 
 
 def tables_of(config: Path) -> dict[str, bytes]:
-    """Return the tables of a run, all but the one that holds times."""
-    found = contents(results(config) / "tables")
-    return {name: text for name, text in found.items() if name.endswith(".tsv") and name != "timings.tsv"}
+    """Return the tables of a run, except the one with times."""
+    files = contents(results(config) / "tables").items()
+    return {name: text for name, text in files if name.endswith(".tsv") and name != "timings.tsv"}
 
 
 def test_a_training_that_is_preempted_and_killed_ends_like_an_undisturbed_one(disturbed, tmp_path):
@@ -87,9 +88,7 @@ def test_a_training_that_is_preempted_and_killed_ends_like_an_undisturbed_one(di
     with snakemake(config, "--cores", "2", profile=str(ROOT / "profiles/local")):
         pass
     assert contents(results(disturbed) / "pretraining/trained") == contents(results(config) / "pretraining/trained")
-    found, wanted = tables_of(disturbed), tables_of(config)
-    assert found.keys() == wanted.keys()
-    assert not [name for name, text in wanted.items() if found[name] != text]
+    assert tables_of(disturbed) == tables_of(config)
 
 
 def test_every_job_ran_on_the_cluster_and_the_killed_one_twice(disturbed):

@@ -1,4 +1,4 @@
-"""A job that fails on the cluster: its user is led to the log and reads the sentence that says why."""
+"""A job that fails on the cluster: Snakemake shows its log and the sentence with the reason."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from slurm.running import results, start, write_run
+from planning import results
+from slurm.running import start, write_run
 
 pytestmark = pytest.mark.release(part="slurm")
 
@@ -22,7 +23,7 @@ def test_a_failed_job_shows_its_log_and_the_sentence_in_it(cluster, tmp_path):
     of_rule = results(config) / "logs/source/held_blood.log"
     sentence = next(line for line in of_rule.read_text().splitlines() if line.startswith("wced: "))
     assert "held_blood" in sentence and "nowhere" in sentence and "Traceback" not in of_rule.read_text()
-    _, _, said = text.partition("Error in rule source:")
-    (of_job,) = re.findall(rf"log: {re.escape(str(of_rule))}, (\S+\.log) \(check log file", said)
+    _, _, shown = text.partition("Error in rule source:")
+    (of_job,) = re.findall(rf"log: {re.escape(str(of_rule))}, (\S+\.log) \(check log file", shown)
     assert Path(of_job).exists() and f"{tmp_path}/.snakemake/slurm_logs/rule_source/" in of_job
-    assert sentence in said, said  # show-failed-logs
+    assert sentence in shown, shown  # show-failed-logs

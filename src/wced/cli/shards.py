@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-from wced.cli.corpus import CensusSection, GeneTable
+from wced.cli.corpus import GeneTable
 from wced.cli.frame import Input, Option, Output, command, record
-from wced.config.corpus import Shards
+from wced.config.corpus import Census, Shards
 from wced.errors import WcedError
 
 SelectedCells = Annotated[Path, Input("Selected cells (Parquet).")]
@@ -18,17 +18,11 @@ Collection = Annotated[str | None, Input("Folder of the local collection; none f
 def vocabulary(
     genes: GeneTable,
     cells: SelectedCells,
-    census: CensusSection,
-    output: Annotated[Path, Output("Where vocabulary.tsv goes; labels.json and measured.arrow beside it.")],
+    census: Census,
+    output: Annotated[Path, Output("vocabulary.tsv to write, with labels.json and measured.arrow beside it.")],
     collection: Collection = None,
-    section: Annotated[
-        Shards,
-        Option(
-            "Config section `shards` as JSON: its columns, and `genes`; where that removes genes, gene_filter.tsv says "
-            "why."
-        ),
-    ] = "{}",
-    seed: Annotated[int, Option("Seed of the cells that the gene filter looks at.")] = 0,
+    section: Shards = "{}",
+    seed: Annotated[int, Option("Seed of the cells that the gene filter reads.")] = 0,
 ) -> None:
     """Choose the genes and label classes of a run, and record which genes each dataset measured."""
     import pandas as pd
@@ -41,44 +35,45 @@ def vocabulary(
     from wced.shards.vocabulary import make_labels, make_perturbations, make_vocabulary, write_measured
 
     beside = ["labels.json", "measured.arrow", *(["gene_filter.tsv"] if section.genes.active else [])]
-    used = {"census": census.model_dump(), "shards": section.model_dump(exclude={"count", "batch_cells"}), "seed": seed}
-    with record(section=used, outputs=[output, *map(output.with_name, beside)]) as facts:
+    options = {"census": census.model_dump(), "shards": section.model_dump(exclude={"count", "batch_cells"})}
+    with record(section=options | {"seed": seed}, outputs=[output, *map(output.with_name, beside)]) as facts:
         chosen, table = read_cells(cells), gene_tables.read(genes)
         dataset_ids = sorted(chosen["dataset_id"].astype(str).unique())
-        (output.parent / "gene_filter.tsv").unlink(missing_ok=True)  # of an earlier run whose filter was on
+        output.with_name("gene_filter.tsv").unlink(missing_ok=True)  # of an earlier run whose filter was on
         with open_census(census, collection) as handle:
             feature_ids, measured = measured_genes(handle, census.organism, dataset_ids, census)
-            made = make_vocabulary(table, feature_ids[measured.any(axis=0)])
+            vocabulary = make_vocabulary(table, feature_ids[measured.any(axis=0)])
             if section.genes.active:
-                column = pd.Index(feature_ids).get_indexer(made.gene_ids)
+                column = pd.Index(feature_ids).get_indexer(vocabulary.gene_ids)
                 experiment = handle["census_data"][census.organism]
-                made, judged = filtered(
-                    experiment, chosen, made, measured[:, column], dataset_ids, section.genes, seed, census
+                vocabulary, reasons = filtered(
+                    experiment, chosen, vocabulary, measured[:, column], dataset_ids, section.genes, seed, census
                 )
-                tables.write(judged, tables.GENE_FILTER, output.parent / "gene_filter.tsv")
-                facts["genes_removed"] = int((~judged["kept"]).sum())
-                print(f"gene filter: {facts['genes_removed']} of {len(judged)} genes removed")
+                tables.write(reasons, tables.GENE_FILTER, output.with_name("gene_filter.tsv"))
+                facts["genes_removed"] = int((~reasons["kept"]).sum())
+                print(f"gene filter: {facts['genes_removed']} of {len(reasons)} genes removed")
         perturbations = None
         if section.perturbed_column is not None:
-            perturbations = make_perturbations(chosen, section.perturbed_column, made, gene_tables.gene_names(table))
+            names = gene_tables.gene_names(table)
+            perturbations = make_perturbations(chosen, section.perturbed_column, vocabulary, names)
             facts["perturbations"], facts["unmarked_genes"] = len(perturbations.genes), len(perturbations.unmarked)
             print(f"perturbations: {facts['perturbations']}; genes outside the vocabulary: {facts['unmarked_genes']}")
         labels = make_labels(chosen, section.label_columns, section.number_columns, perturbations)
-        column = pd.Index(feature_ids).get_indexer(made.gene_ids)
-        write_measured(output.parent / "measured.arrow", dataset_ids, measured[:, column])
-        labels.write(output.parent / "labels.json")
-        made.write(output)
-        facts["genes"] = len(made)
+        column = pd.Index(feature_ids).get_indexer(vocabulary.gene_ids)
+        write_measured(output.with_name("measured.arrow"), dataset_ids, measured[:, column])
+        labels.write(output.with_name("labels.json"))
+        vocabulary.write(output)
+        facts["genes"] = len(vocabulary)
         facts["classes"] = {name: len(classes) for name, classes in labels.classes.items()}
-        print(f"vocabulary: {len(made)} genes; classes: {facts['classes']}")
+        print(f"vocabulary: {len(vocabulary)} genes; classes: {facts['classes']}")
 
 
 @command
 def shard(
     cells: SelectedCells,
     vocabulary: VocabularyFile,
-    census: CensusSection,
-    section: Annotated[Shards, Option("Config section `shards` as JSON.")],
+    census: Census,
+    section: Shards,
     number: Annotated[int, Option("Which shard, from 0.", min=0)],
     output: Annotated[Path, Output("File to write.")],
     collection: Collection = None,
@@ -97,14 +92,14 @@ def shard(
         bounds = shard_bounds(read_cells(cells, columns=["nnz"])["nnz"].to_numpy(), section.count)
         chosen = read_cells(cells, *bounds[number : number + 2].tolist())
         resources.check(resources.shard(len(chosen), int(chosen["nnz"].sum())), output.parent)
-        dataset_ids, _ = read_measured(vocabulary.parent / "measured.arrow")
-        with open_census(census, collection) as census_handle:
+        dataset_ids, _ = read_measured(vocabulary.with_name("measured.arrow"))
+        with open_census(census, collection) as handle:
             write_shard(
                 output,
-                census_handle["census_data"][census.organism],
+                handle["census_data"][census.organism],
                 chosen,
                 Vocabulary.read(vocabulary),
-                Labels.read(vocabulary.parent / "labels.json"),
+                Labels.read(vocabulary.with_name("labels.json")),
                 dataset_ids,
                 batch_cells=section.batch_cells,
                 number=number,
@@ -124,12 +119,12 @@ def shard_index(
     vocabulary: VocabularyFile,
     output: Annotated[Path, Output("File to write (index.json).")],
 ) -> None:
-    """Check all shards and write the index that opens them, with their checksums."""
-    from wced.provenance import Hashed
+    """Check all shards and write their index, with their checksums."""
     from wced.shards.write import write_index
 
     inputs = {"cells": cells, "vocabulary": vocabulary}
     with record(inputs=inputs):
         write_index(output, shards, cells, vocabulary)
         rows = json.loads(output.read_text())["shards"]
-        inputs |= {path.name: Hashed(path, row["sha256"]) for path, row in zip(shards, rows, strict=True)}
+        for path, row in zip(shards, rows, strict=True):
+            inputs[path.name] = {"path": str(path), "sha256": row["sha256"]}

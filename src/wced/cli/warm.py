@@ -1,12 +1,12 @@
-"""A warm process: it imports what the commands of a run need, and forks a process for each of them.
+"""A warm process, which has imported what the commands of a run need and forks a process for each of them.
 
-Imports are most of what a short command takes. Where the jobs of a run are on one machine, Snakemake starts a warm
-process (`start`), and the `wced` of a job gives its command line, folder, variables and standard streams to it
-(`hand_over`) instead of importing everything anew. The same is run, under the same conditions: a `wced` under other
-ones (environment, limits, container) does its work itself, as every `wced` does where there is no warm process.
+Imports take most of the time of a short command. If the jobs of a run are on one machine, Snakemake starts a warm
+process (`start`), and the `wced` of a job sends its arguments, folder, environment variables and standard streams
+there (`hand_over`) instead of importing everything again. A `wced` under other conditions (environment, limits,
+container) runs its command itself, as every `wced` does without a warm process.
 
-Between a command and the warm process stands a watcher, another fork. It passes signals on, kills the command when its
-`wced` is gone, and tells how it ended. The kernel kills each of them when the one before it has died.
+Between the warm process and a command is a watcher, another fork. It passes signals on, kills the command when its
+`wced` has ended, and reports the exit status. The kernel kills each process when its parent has died.
 """
 
 import atexit
@@ -32,37 +32,36 @@ from pathlib import Path
 from typing import Any
 
 import wced
-from wced.cli import main
 
 VARIABLE = "WCED_WARM"
-"""Environment variable with the name of the socket. Whoever sets it beforehand, to 0 say, gets no warm process."""
+"""Environment variable with the name of the socket. If it is already set (to 0, say), no warm process is started."""
 
 FEWEST_JOBS = 10
-"""A run of fewer jobs would be over before everything is imported."""
+"""A run of fewer jobs would end before everything is imported."""
 
 ROOMS = ("corpus", "genes", "shards", "pretraining", "embedding", "finetuning", "benchmarks", "learnability", "report")
-"""Packages of which everything is imported, and with it the libraries that they use; in flow order."""
+"""Packages whose modules are all imported, and with them the libraries that they use; in flow order."""
 
 LATE = (
     *("unearth", "scanpy", "sklearn.linear_model", "matplotlib.pyplot", "statsmodels.stats.multitest"),
     *("scib_metrics", "czbenchmarks.tasks.label_prediction"),
 )
-"""Libraries that runs need and whose import stands within functions."""
+"""Libraries that runs need and that are imported within functions."""
 
 THREADS = (
     *("OMP_NUM_THREADS", "GOTO_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"),
     *("VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS"),
 )
-"""Environment variables in which Snakemake says how many threads a job has."""
+"""Environment variables by which Snakemake sets the number of threads of a job."""
 
 OWN = (*THREADS, "TMPDIR", "TMP", "TEMPDIR", "TEMP", "PWD", "OLDPWD", "SHLVL", "_")
-"""Environment variables in which a command may differ from the warm process, because they can be set after imports."""
+"""Environment variables that may differ from those of the warm process, because they can be set after imports."""
 
 ARROW_MEMORY = "JE_ARROW_MALLOC_CONF"
-"""Environment variable of Arrow's allocator, which otherwise has a thread; a process with threads must not fork."""
+"""Environment variable that keeps Arrow's allocator from starting a thread; a process with threads must not fork."""
 
 SECONDS_TO_WAIT = 5
-"""How long a command waits for a warm process that is busy with an import, before it does its work itself."""
+"""How long a `wced` waits for a warm process that is busy with an import, before it runs its command itself."""
 
 CODE = "import sys; from wced.cli import warm; warm.serve(*map(int, sys.argv[1:])); warm.run()"
 PASSED_ON = (signal.SIGTERM, signal.SIGINT)
@@ -71,9 +70,9 @@ LENGTH, STATUS = struct.Struct("!I"), struct.Struct("!i")
 
 
 def start(jobs: int) -> subprocess.Popen | None:
-    """Start a warm process that lasts as long as this one, and name it in the environment of what this one starts.
+    """Start a warm process, which ends with this one, and name it in the environment of this one's child processes.
 
-    There is none (None) for few jobs, on another system than Linux, or if `WCED_WARM` is set.
+    Return None, without a warm process, for few jobs, outside Linux, or if `WCED_WARM` is set.
     """
     if jobs < FEWEST_JOBS or sys.platform != "linux" or VARIABLE in os.environ:
         return None
@@ -84,7 +83,7 @@ def start(jobs: int) -> subprocess.Popen | None:
         listener.listen(128)
         command = [sys.executable, "-P", "-c", CODE, str(listener.fileno()), str(os.getpid())]
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-        # A session of its own: what a terminal sends goes to each `wced`, which passes it on.
+        # In a new session, because signals of the terminal reach each `wced`, which passes them on.
         process = subprocess.Popen(
             command, **streams, env=environment, pass_fds=[listener.fileno()], start_new_session=True
         )
@@ -93,7 +92,7 @@ def start(jobs: int) -> subprocess.Popen | None:
 
 
 def hand_over() -> None:
-    """Have the warm process run this process's command, and end as it ends; return if it can not."""
+    """Let the warm process run this process's command, and end as the command ends; return if it cannot."""
     with socket.socket(socket.AF_UNIX) as warm:
         warm.settimeout(SECONDS_TO_WAIT)
         try:
@@ -101,7 +100,7 @@ def hand_over() -> None:
             if _user_of(warm) != os.getuid():
                 return
             own = {name: os.environ[name] for name in OWN if name in os.environ}
-            request = {"words": sys.argv, "folder": str(Path.cwd()), "own": own, "conditions": conditions()}
+            request = {"argv": sys.argv, "folder": str(Path.cwd()), "own": own, "conditions": conditions()}
             text = json.dumps(request).encode()
             socket.send_fds(warm, [LENGTH.pack(len(text))], [0, 1, 2])
             warm.sendall(text)
@@ -112,7 +111,7 @@ def hand_over() -> None:
         warm.settimeout(None)
 
         def pass_on(number: int, frame: Any) -> None:
-            with suppress(OSError):  # the command has ended
+            with suppress(OSError):  # the command may have ended
                 warm.send(bytes([number]))
 
         for number in PASSED_ON:
@@ -132,7 +131,7 @@ def hand_over() -> None:
 
 
 def conditions() -> dict[str, Any]:
-    """Return under what this process runs; a command is taken over from one that runs under the same only."""
+    """Return the conditions of this process; a warm process takes commands only from processes with the same ones."""
     status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines())
     kept = ("Uid", "Gid", "Groups", "Umask", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp")
     limits = [name for name in dir(resource) if name.startswith("RLIMIT_")]
@@ -148,35 +147,32 @@ def conditions() -> dict[str, Any]:
 
 
 def serve(listener_descriptor: int, parent: int) -> None:
-    """Import, and fork for every command that is handed over; return in those forks only, which then run it.
+    """Import everything and fork for every command that is handed over; return only in these forks, which then run it.
 
-    Parameters
-    ----------
-    listener_descriptor
-        Descriptor of the listening socket.
-    parent
-        Number of the process that started this one, with which it ends.
+    `parent` is the id of the process that started this one, which ends with it.
     """
     _end_with(parent)
     listener, here = socket.socket(fileno=listener_descriptor), conditions()
-    signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)  # what comes while a command is being prepared waits
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # of watchers, for which nobody waits
+    signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)  # signals wait until a command is prepared
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the watchers
     for module in _modules():
         import_module(module)
         while select.select([listener], [], [], 0)[0]:
-            if _taken(listener, here):
+            if _accept(listener, here):
                 return
     from wced import provenance
 
-    provenance.code_version(), provenance.package_versions()  # kept for all
+    provenance.code_version(), provenance.package_versions()  # cached for all commands
     gc.collect()
-    gc.freeze()  # what all have in common is neither looked through nor copied
-    while not _taken(listener, here):
+    gc.freeze()  # shared objects are neither searched nor copied
+    while not _accept(listener, here):
         pass
 
 
 def run() -> None:
-    """Run the command line and end this fork, at once and not by taking apart all that was imported."""
+    """Run the command line and end this fork, without the slow finalisation of everything that was imported."""
+    from wced.cli.commands import main
+
     try:
         main()
         code = None
@@ -200,12 +196,12 @@ def _modules() -> Iterator[str]:
     yield from LATE
 
 
-def _taken(listener: socket.socket, here: dict[str, Any]) -> bool:
-    """Wait for a client and fork a watcher, which forks the command; return True in the command."""
+def _accept(listener: socket.socket, here: dict[str, Any]) -> bool:
+    """Wait for a client and fork a watcher, which forks the command; return True in the command only."""
     client, _ = listener.accept()
     server = os.getpid()
     with client:
-        # Without an answer the client does its work itself.
+        # Without an answer the client runs its command itself.
         if len(list(Path("/proc/self/task").iterdir())) > 1 or os.fork():
             return False
         listener.close()
@@ -216,12 +212,12 @@ def _taken(listener: socket.socket, here: dict[str, Any]) -> bool:
 
 
 def _watch(client: socket.socket, here: dict[str, Any], server: int) -> bool:
-    """Fork a client's command, and end with it; return True in the command."""
+    """Fork a client's command and end with it; return True in the command only."""
     _end_with(server)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     head, streams, _, _ = socket.recv_fds(client, LENGTH.size, 3)
     request = json.loads(_received(client, LENGTH.unpack(head)[0]))
-    numbers = {request["own"].get(name, "") for name in THREADS}  # Snakemake gives all of them the same value
+    numbers = {request["own"].get(name, "") for name in THREADS}  # Snakemake sets all to the same value
     can = numbers == {"1"} or (len(numbers) == 1 and numbers.pop().isdigit() and _mkl_setter() is not None)
     if not can or _user_of(client) != os.getuid() or request["conditions"] != here:
         os._exit(0)
@@ -250,18 +246,18 @@ def _watch(client: socket.socket, here: dict[str, Any], server: int) -> bool:
 
 
 def _become(request: dict[str, Any], streams: list[int]) -> None:
-    """Make this process what the client's would be after its imports."""
+    """Give this process the arguments, folder, variables, streams and threads of the client."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
     os.chdir(request["folder"])
-    sys.argv[:] = request["words"]
+    sys.argv[:] = request["argv"]
     for name in (*OWN, VARIABLE, ARROW_MEMORY):
         os.environ.pop(name, None)
     os.environ.update(request["own"])
     tempfile.tempdir = None
     if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed()  # Python's own generator does so by itself
+        sys.modules["numpy"].random.seed()  # Python's own generator does this by itself
     threads = int(request["own"]["OMP_NUM_THREADS"])
     if threads > 1:
         from threadpoolctl import threadpool_limits
@@ -272,9 +268,9 @@ def _become(request: dict[str, Any], streams: list[int]) -> None:
 
 
 def _mkl_setter() -> Callable[[int], Any] | None:
-    """Return what sets the number of threads of the MKL in torch, as its environment variable would; None if unknown.
+    """Return the function that sets the number of threads of MKL in torch; None if torch does not export it.
 
-    `torch.set_num_threads` would set more than that: whether MKL may take fewer threads.
+    `torch.set_num_threads` would also change whether MKL may take fewer threads.
     """
     torch = sys.modules.get("torch")
     if torch is None or not torch.backends.mkl.is_available():
@@ -284,23 +280,20 @@ def _mkl_setter() -> Callable[[int], Any] | None:
 
 
 def _end_with(parent: int) -> None:
-    """Have the kernel kill this process when its parent has died."""
+    """Let the kernel kill this process when its parent has died."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if os.getppid() != parent:
         os._exit(1)
 
 
 def _user_of(connection: socket.socket) -> int:
-    """Return the number of the user at the other end."""
+    """Return the id of the user at the other end."""
     return struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
 
 
 def _received(connection: socket.socket, size: int) -> bytes:
-    """Return the next bytes; raise OSError if the other end has closed the connection before."""
-    found = b""
-    while len(found) < size:
-        part = connection.recv(size - len(found))
-        if not part:
-            raise ConnectionResetError
-        found += part
-    return found
+    """Return the next `size` bytes; raise OSError if the connection ends before."""
+    content = connection.recv(size, socket.MSG_WAITALL)
+    if len(content) < size:
+        raise ConnectionResetError
+    return content

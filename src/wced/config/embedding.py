@@ -4,40 +4,40 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from wced.config.base import Section, local_path
+from wced.config.base import Count, NoDuplicates, Section, Share, local_path
 
 Baseline = Literal["hvg", "pca", "harmony", "scvi", "corpus_pca"]
 """Names of the baselines: modules of `wced.embedding.baselines`."""
 
 
 class Scvi(Section):
-    """The baseline `scvi`: a variational autoencoder trained on the scored cells' counts, which is told their batch."""
+    """The baseline `scvi`: a variational autoencoder trained on the counts and batches of the scored cells."""
 
-    epochs: int = Field(50, ge=1)
-    """Passes over the cells. scvi-tools itself takes min(400, 400 × 20,000 / cells) of them: set 400 to follow it."""
+    epochs: Count = 50
+    """Passes over the cells. scvi-tools itself takes min(400, 400 × 20,000 / cells): set 400 for that."""
     latent: int = Field(10, ge=2)
     """Dimensions of the embedding (scvi-tools: 10)."""
-    layers: int = Field(1, ge=1)
+    layers: Count = 1
     """Hidden layers of encoder and decoder (scvi-tools: 1)."""
 
 
 class External(Section):
-    """Embeddings that were made elsewhere, to stand in the same tables."""
+    """Embeddings that were made elsewhere, for the same tables."""
 
     embeddings: str
-    """Path of the h5ad file of each dataset, with `{dataset}` for its name. Its cells are the
-    dataset's, in any order."""
+    """Path of the h5ad file of each dataset, with `{dataset}` for its name. It has the cells of the dataset, in any
+    order."""
     key: str = Field("X", pattern=r"^(X|obsm/.+)$")
-    """Where the embedding is in that file: `X` or `obsm/NAME`."""
+    """Where the embedding is in the file: `X` or `obsm/NAME`."""
     n_params: int = Field(ge=0)
     """Trained parameters of the model."""
     leakage: str = Field("not checked (embedding from elsewhere)", min_length=1)
-    """What is known of the model having seen the cells; it stands beside every score."""
+    """What is known about whether the model has seen the cells; it is shown beside every score."""
     space: Literal["common", "dataset"] = "common"
-    """`dataset` if the model was fitted to each dataset apart, so that a dimension of one is none of another."""
+    """`dataset` if the model was fitted to each dataset separately, so that their dimensions differ in meaning."""
 
     @model_validator(mode="after")
-    def _of_each_dataset(self) -> "External":
+    def _check_path(self) -> "External":
         if "{dataset}" not in self.embeddings:
             raise ValueError("embeddings is the path of a file for each dataset: write {dataset} where its name stands")
         self.path("x")
@@ -49,72 +49,66 @@ class External(Section):
 
 
 class Readout(Section):
-    """An embedding that is read from a checkpoint in another way than the checkpoint's own `readout`."""
+    """A further embedding of a checkpoint, from other vectors than its own `readout`."""
 
     checkpoint: str
     """Checkpoint."""
     pooling: list[str] = Field(min_length=1)
-    """What is read: `cls`, `cls:2` (any CLS position), `mean` (over genes) or `head:COLUMN`; with `@BLOCK` behind one
-    of the first three after that block instead of the last, and with `-batch` minus the mean of the cell's batch.
-    Several stand side by side."""
+    """Vectors to read: `cls`, `cls:2` (any CLS position), `mean` (over genes) or `head:COLUMN`. `@BLOCK` after one of
+    the first three reads them after that block, not the last; `-batch` subtracts the mean of the cell's batch. Several
+    are joined side by side."""
     allow_untrained: bool = False
-    """Whether `pooling` may name vectors that no loss trains; every score of them is marked in the column `leakage`."""
+    """Whether `pooling` may read vectors that no loss trains; the column `leakage` of their scores says so."""
 
 
 class Embedding(Section):
     """Embeddings of cells that no model was pretrained on."""
 
     datasets: list[str]
-    """Datasets of the table that are embedded; none may be part of the pretraining corpus. One whose file is not there
-    is left out, and listed in the table `skipped`."""
+    """Datasets of the table to embed; none may be in the pretraining corpus. A dataset whose file is missing is left
+    out and listed in the table `skipped`."""
     concat: list[str] = []
     """Checkpoints whose embeddings are joined side by side as the model `concat`; empty for none."""
     readouts: dict[str, Readout] = {}
-    """Further embeddings by checkpoints, by the name of the model that each is in the tables: e.g.
-    `{wced_label: {checkpoint: wced_multitask, pooling: ["cls:1"]}}`. A checkpoint by its own name is its `readout`."""
-    step_0: list[str] = []
-    """Checkpoints whose weights before the first step, their start from statistics of the corpus included, are the
-    baseline `<checkpoint>_step_0`: what training adds to a checkpoint is the difference from it."""
+    """Further embeddings of checkpoints, by the name of their model in the tables, such as
+    `{wced_label: {checkpoint: wced_multitask, pooling: ["cls:1"]}}`."""
+    step_0: Annotated[list[str], NoDuplicates] = []
+    """Checkpoints whose weights before the first step, initialised from statistics of the corpus, are the baseline
+    `<checkpoint>_step_0`. The difference between both is what training adds."""
     untrained: str | None = None
-    """Checkpoint whose encoder with fresh weights, without a start from statistics, is the baseline `untrained`; null
-    for none. Beside `step_0` it says what the start gives, and with `untrained_seeds` what chance does."""
-    untrained_seeds: list[int] = []
-    """Further seeds of fresh weights: each is a model of its own, `untrained_<seed>`, beside `untrained`, which has the
-    run's seed."""
+    """Checkpoint whose encoder with random weights is the baseline `untrained`; null for none. Its difference from
+    `step_0` is what the initialisation adds."""
+    untrained_seeds: Annotated[list[int], NoDuplicates] = []
+    """Further seeds of random weights, each a model `untrained_<seed>`; `untrained` itself has the seed of the run."""
     baselines: list[Baseline] = ["hvg", "pca"]
-    """Simple baselines. Fitted on the scored cells are `hvg` (log-normalised highly variable genes), `pca` (their
-    principal components), `harmony` (these, corrected for the batch) and `scvi` (a variational autoencoder). Fitted on
-    the pretraining corpus alone is `corpus_pca` (its principal components: the linear zero-shot model)."""
+    """Simple baselines. Fitted to the scored cells: `hvg` (log-normalised highly variable genes), `pca` (their
+    principal components), `harmony` (these, corrected for the batch) and `scvi` (a variational autoencoder). Fitted to
+    the pretraining corpus only: `corpus_pca` (its principal components, the linear zero-shot model)."""
     external: dict[str, External] = {}
     """Embeddings from elsewhere, by the name of their model."""
-    min_gene_share: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
+    min_gene_share: dict[str, Share] = {}
     """Smallest share of a checkpoint's genes that a dataset must have, by dataset, for targeted panels and files of
-    variable genes: e.g. `{my_panel: 0.01}`. 0.1 for datasets that are not listed."""
+    variable genes, such as `{my_panel: 0.01}`; 0.1 for others."""
     n_top_genes: int = Field(2000, ge=10)
-    """Highly variable genes of the baselines; where a dataset expresses fewer, all of them, which the column `leakage`
-    of its scores says."""
+    """Highly variable genes of the baselines. If a dataset expresses fewer, all are used, and the column `leakage` of
+    the scores says so."""
     n_components: int = Field(50, ge=2)
-    """Principal components of the baselines `pca`, `harmony` and `corpus_pca`; of a dataset with fewer cells or genes,
-    one fewer than these."""
+    """Principal components of the baselines `pca`, `harmony` and `corpus_pca`; one fewer than its cells or genes in a
+    smaller dataset."""
     corpus_pca_cells: int = Field(100_000, ge=3)
-    """Training cells that the components of `corpus_pca` are fitted on, drawn at random where there are more."""
+    """Largest number of training cells, sampled at random, to which `corpus_pca` is fitted."""
     scvi: Scvi = Scvi()
     """The baseline `scvi`."""
-    batch_size: int = Field(256, ge=1)
+    batch_size: Count = 256
     """Cells embedded at once; it does not change the result."""
 
     @model_validator(mode="after")
-    def _named_once(self) -> "Embedding":
+    def _check_names(self) -> "Embedding":
         if self.untrained_seeds and self.untrained is None:
             raise ValueError("untrained_seeds are of the baseline untrained, which is null")
-        if len(set(self.untrained_seeds)) < len(self.untrained_seeds):
-            raise ValueError("untrained_seeds: a seed stands there twice")
         for name in self.min_gene_share:
             if name not in self.datasets:
                 raise ValueError(f"min_gene_share: {name} is not in embedding.datasets")
-        for name in self.step_0:
-            if self.step_0.count(name) > 1:
-                raise ValueError(f"step_0: {name} is duplicated")
         for name in [*self.readouts, *self.external]:
             if not name.replace("_", "").replace("-", "").isalnum():
                 raise ValueError(f"readouts and external: {name!r} is no name of letters, digits, _ and -")
@@ -125,19 +119,19 @@ class Embedding(Section):
 
     @property
     def step_0_models(self) -> dict[str, str]:
-        """Checkpoint of each model that is the weights of one before its first step."""
+        """Checkpoint of each model with the weights before the first step."""
         return {f"{name}_step_0": name for name in self.step_0}
 
     @property
     def untrained_models(self) -> dict[str, int | None]:
-        """Seed of each untrained model; None is that of the run."""
+        """Seed of each untrained model; None for the seed of the run."""
         if self.untrained is None:
             return {}
         return {"untrained": None, **{f"untrained_{seed}": seed for seed in self.untrained_seeds}}
 
     @property
     def models(self) -> list[str]:
-        """Names of everything that embeds cells beside the checkpoints themselves."""
+        """Names of all models that embed cells except the checkpoints themselves."""
         concat = ["concat"] if self.concat else []
         return [
             *self.readouts, *concat, *self.step_0_models, *self.untrained_models, *self.baselines, *self.external,

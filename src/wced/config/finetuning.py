@@ -1,39 +1,39 @@
-"""Config of fine-tuning: teach a pretrained model a column of labels."""
+"""Config of fine-tuning: a pretrained model learns a column of labels."""
 
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from wced.config.base import Section
+from wced.config.base import Count, Natural, NonNegative, Positive, Probability, Section, Share
 from wced.config.pretraining import Optimiser
 
 
 class Lora(Section):
-    """Low-rank adapters (Hu et al. 2022): W + alpha / rank · B A is trained in B and A, and written as one matrix."""
+    """Low-rank adapters (Hu et al. 2022): W + alpha / rank · B A; B and A are trained, and the sum is written."""
 
-    rank: int = Field(8, ge=1)
+    rank: Count = 8
     """Rows of A and columns of B."""
-    alpha: float = Field(16.0, gt=0)
-    """Scale of what they add, divided by `rank`."""
-    dropout: float = Field(0.05, ge=0, lt=1)
-    """Dropout of what the adapters read, in training."""
+    alpha: Positive = 16.0
+    """Scale of the added matrix, divided by `rank`."""
+    dropout: Probability = 0.05
+    """Dropout of the adapters' input, in training."""
 
 
 class HeldOut(Section):
-    """Which of the labelled cells are for training, and which to stop by and to be judged by."""
+    """How the labelled cells are divided into train, validation and test."""
 
     by: Literal["cell", "group", "column"] = "cell"
-    """Single cells in proportion to the classes; whole groups (donors, batches), chosen so that train keeps every
-    class; or as a column says. Where that column says validation of no cell, single train cells are taken for it."""
+    """Single cells, in proportion to the classes; whole groups (donors, batches), so that train keeps every class; or
+    by a column. If that column has no validation cells, single train cells become them."""
     column: str | None = None
     """Column of obs with the groups, or with the words train, validation and test."""
     validation: float = Field(0.1, gt=0, lt=1)
-    """Share of cells to validate on, by which training stops and the best epoch is chosen."""
-    test: float = Field(0.0, ge=0, lt=1)
-    """Share of cells that training never sees; none are needed."""
+    """Share of cells by which training stops and the best epoch is chosen."""
+    test: Probability = 0.0
+    """Share of cells that training never sees; 0 for none."""
 
     @model_validator(mode="after")
-    def _complete(self) -> "HeldOut":
+    def _check_shares(self) -> "HeldOut":
         if (self.by == "cell") != (self.column is None):
             raise ValueError(f"by {self.by} {'wants no' if self.by == 'cell' else 'wants a'} column")
         if self.by == "column" and self.test:
@@ -44,11 +44,11 @@ class HeldOut(Section):
 
 
 class FinetuningOptimiser(Optimiser):
-    """AdamW and its schedule, as in pretraining but with a higher rate and without a warm-up: there are few steps."""
+    """AdamW and its schedule, as in pretraining but with a higher rate and without warm-up, for few steps."""
 
-    learning_rate: float = Field(1e-3, gt=0)
-    """Peak learning rate. Large encoders that are trained in full may want less."""
-    warmup_steps: int = Field(0, ge=0)
+    learning_rate: Positive = 1e-3
+    """Peak learning rate. Large encoders that are fully trained may need a lower one."""
+    warmup_steps: Natural = 0
     """Steps over which the learning rate rises linearly."""
 
 
@@ -56,50 +56,50 @@ class Finetuning(Section):
     """How a pretrained model learns a column of labels."""
 
     mode: Literal["full", "frozen", "last_layers", "lora"] = "full"
-    """What is trained beside the new head: everything; nothing; the last layers of the encoder; or low-rank adapters of
-    all linear layers of its attention and feed-forward parts."""
-    last_layers: int = Field(2, ge=1)
-    """How many layers `last_layers` trains."""
+    """What is trained besides the new head: everything; nothing; the last layers of the encoder; or low-rank adapters
+    of all linear layers of its attention and feed-forward parts."""
+    last_layers: Count = 2
+    """Number of layers that `last_layers` trains."""
     lora: Lora = Lora()
     """The adapters of `lora`."""
     loss: Literal["focal", "cross_entropy", "hierarchical"] = "cross_entropy"
     """Focal loss, cross-entropy, or, for a column of Cell Ontology ids, hierarchical cross-entropy."""
-    focal_gamma: float = Field(2.0, ge=0)
+    focal_gamma: NonNegative = 2.0
     """Focusing exponent of the focal loss."""
-    residual_weight: float | None = Field(0.25, ge=0, le=1)
-    """`hierarchical`: what a cell counts for the leaf 'not further specified' of its label, where others are finer;
+    residual_weight: Share | None = 0.25
+    """`hierarchical`: weight of a cell for the leaf 'not further specified' of its label, if other labels are finer;
     null for no such leaves. As in pretraining."""
-    cls_position: int | None = Field(None, ge=0)
-    """CLS position that the head reads, counted from 0; null for the first that a loss of the checkpoint trained, and 0
-    where none did."""
-    reconstruction: float = Field(0.0, ge=0)
-    """Weight of whole-cell expression decoding, detection and value each, beside the label's weight of 1; 0 for
-    none. Only for checkpoints that can decode whole cells."""
+    cls_position: Natural | None = None
+    """CLS position that the head reads, counted from 0; null for the first that a loss of the checkpoint trained, else
+    0."""
+    reconstruction: NonNegative = 0.0
+    """Weight of whole-cell expression decoding, for detection and for value; the label has 1. Above 0 only for
+    checkpoints that decode whole cells."""
     held_out: HeldOut = HeldOut()
-    """Cells to validate on and to test with."""
-    min_class_size: int = Field(10, ge=1)
+    """Cells for validation and test."""
+    min_class_size: Count = 10
     """Classes with fewer labelled cells are left out, and their cells counted."""
-    balance: float = Field(0.0, ge=0, le=1)
-    """0: an epoch has each cell once. Above, it has as many draws, those of a class of n cells in proportion to n to
-    the power of 1 - balance, and no cell more than ten times; 1 makes the classes equally frequent."""
-    dropout: float | None = Field(None, ge=0, lt=1)
-    """Probability with which a training input lacks an expressed gene; null for that of the checkpoint."""
-    epochs: int = Field(100, ge=1)
-    """Most passes over the training cells. A training that ends by them while the validation loss may still fall says
-    so."""
-    patience: int | None = Field(5, ge=1)
+    balance: Share = 0.0
+    """0: an epoch has each cell once. Above: it has as many samples, those of a class of n cells in proportion to n to
+    the power of 1 - balance, but no cell more than ten times; 1 makes the classes equally frequent."""
+    dropout: Probability | None = None
+    """Probability that an expressed gene is left out of a training input; null for the checkpoint's."""
+    epochs: Count = 100
+    """Largest number of passes over the training cells. A training that ends so while the validation loss may still
+    fall reports it."""
+    patience: Count | None = 5
     """Epochs without a smaller validation loss after which training ends; null for never."""
-    batch_size: int = Field(32, ge=1)
+    batch_size: Count = 32
     """Cells in a batch."""
     optimiser: FinetuningOptimiser = FinetuningOptimiser()
-    """AdamW and its schedule, the same for the head and for what else is trained."""
+    """AdamW and its schedule, for all trained weights."""
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true"] = "auto"
-    """Lightning's word for the arithmetic of training, as in pretraining."""
-    progress_every: int = Field(20, ge=1)
+    """Arithmetic of training, as Lightning names it; as in pretraining."""
+    progress_every: Count = 20
     """Steps between two rows of the training metrics."""
 
     @model_validator(mode="after")
-    def _learns(self) -> "Finetuning":
+    def _check_reconstruction(self) -> "Finetuning":
         if self.mode == "frozen" and self.reconstruction:
             raise ValueError("reconstruction: a frozen encoder can not learn from it")
         return self

@@ -1,8 +1,9 @@
-"""YAML as its users mean it: each key once, values as written, of the types that the schema has where they stand."""
+"""Reading YAML as its users mean it: each key once, and values as written until the schema gives their type."""
 
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import date
 from functools import reduce
 from operator import getitem
@@ -16,14 +17,14 @@ from wced.files import existing
 
 
 class Word(str):
-    """A value as it is written, where YAML 1.1 reads something else in it: a number, yes or no, a date."""
+    """The text of a value in which YAML 1.1 reads a number, a truth value or a date."""
 
     read_as: Any = None
     """What YAML 1.1 reads in it."""
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """A loader that leaves numbers, truth values and dates as they are written."""
+    """A loader that keeps numbers, truth values and dates as text."""
 
 
 def _word(loader: _Loader, node: yaml.ScalarNode) -> Word:
@@ -40,12 +41,12 @@ for _kind in ("bool", "int", "float", "timestamp"):
 
 
 def read_mapping(path: str | Path) -> dict[str, Any]:
-    """Read a YAML or JSON file whose top level is a mapping; what is neither null, list nor mapping in it is text.
+    """Return the mapping of a YAML or JSON file; all values except null, lists and mappings are text.
 
     Raises
     ------
     WcedError
-        If the file is not there, is not YAML, or gives a key twice, at any depth.
+        If the file does not exist, is not YAML, or has a key twice, at any depth.
     """
     try:
         loader = _Loader(existing(path, "a YAML file").read_bytes())
@@ -64,7 +65,7 @@ def _check_keys(node: yaml.Node | None, path: str | Path, above: str, seen: set[
     """Refuse a key that a mapping has twice, of which YAML keeps the last, and one that is null."""
     if id(node) in seen or not isinstance(node, yaml.CollectionNode):
         return
-    seen.add(id(node))  # an alias is the node that it stands for
+    seen.add(id(node))  # an alias is the same node
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
             _check_keys(item, path, above, seen)
@@ -75,26 +76,18 @@ def _check_keys(node: yaml.Node | None, path: str | Path, above: str, seen: set[
         if key.tag == "tag:yaml.org,2002:null":
             raise WcedError(f"{path}, line {line}: the key {key.value or 'before the colon'} is null; put it in quotes")
         if name in lines and key.tag != "tag:yaml.org,2002:merge":
-            raise WcedError(
-                f"{path}, line {line}: {name} is given twice, first in line {lines[name]}; keep one of them"
-            )
+            message = f"{name} is given twice, first in line {lines[name]}; keep one of them"
+            raise WcedError(f"{path}, line {line}: {message}")
         lines[name] = line
         _check_keys(value, path, f"{name}.", seen)
 
 
 def as_written(value: Any, files: Sequence[str | Path]) -> Any:
-    """Return a config that Snakemake has read, with the words of its files in place of what YAML 1.1 reads in them.
+    """Return a config that Snakemake has read from `files`, in order, with values as they are written there.
 
-    Values that come from elsewhere (`--config`, a module, another Snakefile) stay as they are.
-
-    Parameters
-    ----------
-    value
-        The config.
-    files
-        The files that it was read from, in order.
+    Values from elsewhere (`--config`, a module, another Snakefile) stay as they are.
     """
-    for path in reversed(files):  # of files that agree in a value, the last one says how it is written
+    for path in reversed(files):  # if files agree in a value, the last one says how it is written
         value = _with_words(value, read_mapping(path))
     return value
 
@@ -111,45 +104,41 @@ def _with_words(value: Any, written: Any) -> Any:
 
 
 def typed(config: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a config whose words are of the types that a JSON Schema asks for; what can not be stays as it is.
+    """Return a config with text converted to the types of a JSON Schema, where that is possible.
 
-    So `5e-3` is a number where one is wanted, `2025-01-30` and `no` are text where text is, and a section or a list
-    with nothing in it is empty.
+    `5e-3` becomes a number where the schema has one, `2025-01-30` and `no` stay text where it has text, and a section
+    or list without content becomes empty.
     """
     from jsonschema import Draft202012Validator
 
     config = copy.deepcopy(config)
     for error in _leaves(list(Draft202012Validator(schema).iter_errors(config))):
-        if error.validator == "type" and error.absolute_path and error.validator_value in _OF_TYPE:
-            made = _OF_TYPE[error.validator_value](error.instance)
-            if made is not None:
+        if error.validator == "type" and error.absolute_path and error.validator_value in _CONVERTERS:
+            value = _CONVERTERS[error.validator_value](error.instance)
+            if value is not None:
                 *above, last = error.absolute_path
-                reduce(getitem, above, config)[last] = made
+                reduce(getitem, above, config)[last] = value
     return config
 
 
 def _leaves(errors: Sequence[Any]) -> Iterator[Any]:
-    """Give the errors of a validation and, of a union, those of each of its members."""
+    """Yield the errors of a validation and, for a union, those of each of its members."""
     for error in errors:
         yield from _leaves(error.context) if error.context else (error,)
 
 
 def _number(value: Any) -> int | float | None:
-    """Return the finite number that a text is, whole if it is whole."""
-    if not isinstance(value, str):
-        return None
-    for kind in (int, float):
-        try:
-            number = kind(value)
-        except ValueError:
-            continue
-        return number if math.isfinite(number) else None
+    if isinstance(value, str):
+        for kind in (int, float):
+            with suppress(ValueError):
+                number = kind(value)
+                return number if math.isfinite(number) else None
     return None
 
 
 _TRUTH = dict.fromkeys(("true", "yes", "on", "y"), True) | dict.fromkeys(("false", "no", "off", "n"), False)
 
-_OF_TYPE: dict[str, Callable[[Any], Any]] = {
+_CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "number": _number,
     "integer": _number,
     "boolean": lambda value: _TRUTH.get(value.lower()) if isinstance(value, str) else None,
@@ -157,4 +146,4 @@ _OF_TYPE: dict[str, Callable[[Any], Any]] = {
     "object": lambda value: {} if value is None else None,
     "array": lambda value: [] if value is None else None,
 }
-"""What a value that is not of a type of JSON Schema becomes to be of it; None where there is nothing that it means."""
+"""Conversion of a value to each type of JSON Schema; None if that is not possible."""

@@ -1,4 +1,4 @@
-"""Config of the page that shows a run."""
+"""Config of the report."""
 
 from pydantic import Field
 
@@ -11,6 +11,6 @@ class Report(Section):
     title: str = "wced"
     """Heading of the page."""
     umap_neighbours: int = Field(15, ge=2)
-    """Neighbours of the UMAP figures."""
+    """Neighbours in the UMAP figures."""
     published: LocalPath = "config/published"
-    """Folder of published numbers (TSV), which stand below those of the run on the same task, dataset and metric."""
+    """Folder of published numbers (TSV), shown below those of the run for the same task, dataset and metric."""

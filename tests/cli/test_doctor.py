@@ -1,5 +1,4 @@
 import os
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +8,7 @@ import yaml
 from packaging.version import Version
 
 from generated import write_generated_run
-from wced import doctor
+from wced.cli import doctor
 from wced.config import read
 from wced.corpus.datasets import read_datasets
 from wced.files import sha256
@@ -17,7 +16,7 @@ from wced.files import sha256
 
 @pytest.fixture
 def programs(tmp_path, monkeypatch):
-    """A PATH with nothing on it but what the test puts there."""
+    """A PATH that has only the programs of the test."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
@@ -34,13 +33,13 @@ def lock(folder, *lines):
     return folder / "requirements.lock"
 
 
-def test_the_packages_of_the_lock_are_there(tmp_path):
+def test_all_packages_of_the_lock_are_installed(tmp_path):
     torch, numpy = Version(version("torch")).public, version("numpy")
     path = lock(
         tmp_path, f"torch=={torch}", f"numpy=={numpy} ; python_full_version >= '3.0'", "nix==1 ; os_name == 'x'"
     )
-    found = doctor.packages(path)
-    assert (found.state, found.text) == ("ok", f"all 2 of {path}")
+    finding = doctor.packages(path)
+    assert (finding.state, finding.text) == ("ok", f"all 2 of {path}")
 
 
 @pytest.mark.parametrize(
@@ -54,16 +53,16 @@ def test_the_packages_of_the_lock_are_there(tmp_path):
 )
 def test_packages_that_differ_are_named(tmp_path, lines, state, words):
     path = lock(tmp_path, *lines)
-    found = doctor.packages(path)
-    assert found.state == state and words.format(lock=path, numpy=version("numpy")) in found.text
+    finding = doctor.packages(path)
+    assert finding.state == state and words.format(lock=path, numpy=version("numpy")) in finding.text
 
 
 def test_without_a_lock_there_is_a_warning(tmp_path):
     assert doctor.packages(tmp_path / "none").state == "warning"
 
 
-def test_the_lock_of_this_checkout_is_found():
-    assert Path(__file__).parents[1] / "envs/requirements.lock" == doctor.LOCK and doctor.LOCK.exists()
+def test_the_lock_is_that_of_this_checkout():
+    assert Path(__file__).parents[2] / "envs/requirements.lock" == doctor.LOCK and doctor.LOCK.exists()
 
 
 @pytest.mark.parametrize(("free", "state"), [(50e9, "ok"), (1e9, "warning")], ids=["enough", "little"])
@@ -72,10 +71,10 @@ def test_disk(tmp_path, monkeypatch, free, state):
     assert doctor.disk(tmp_path / "results").state == state
 
 
-def test_a_folder_that_may_not_be_written_is_wrong(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda place, mode: False)
-    found = doctor.disk(tmp_path / "results")
-    assert found.state == "wrong" and str(tmp_path) in found.text
+def test_a_folder_that_cannot_be_written_is_wrong(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    finding = doctor.disk(tmp_path / "results")
+    assert finding.state == "wrong" and str(tmp_path) in finding.text
 
 
 @pytest.mark.parametrize(("left", "state"), [(8e9, "ok"), (1e9, "warning")], ids=["enough", "little"])
@@ -91,10 +90,10 @@ def test_a_card_that_torch_does_not_see_is_wrong(programs, monkeypatch):
     assert doctor.gpu().state == "ok"
     programs("nvidia-smi")
     monkeypatch.setattr(torch.version, "cuda", None)
-    found = doctor.gpu()
-    assert found.state == "wrong" and "install the one for CUDA" in found.text
+    finding = doctor.gpu()
+    assert finding.state == "wrong" and "install the one for CUDA" in finding.text
     monkeypatch.setattr(torch.version, "cuda", "13.0")
-    assert "what nvidia-smi says of the driver" in doctor.gpu().text
+    assert "check the driver and the cards with nvidia-smi" in doctor.gpu().text
 
 
 def test_cards_are_named(monkeypatch):
@@ -117,14 +116,14 @@ def test_slurm(programs, sinfo, state, words):
     if sinfo is not None:
         programs("sbatch")
         programs("sinfo", sinfo)
-    found = doctor.slurm()
-    assert found.state == state and words in found.text
+    finding = doctor.slurm()
+    assert finding.state == state and words in finding.text
 
 
 def test_snakemake_off_the_path_is_a_warning(programs):
     assert doctor.snakemake().state == "warning"
     programs("snakemake")
-    assert doctor.snakemake() == doctor.Finding("ok", "snakemake", version("snakemake"))
+    assert doctor.snakemake() == doctor.Finding("ok", version("snakemake"))
 
 
 @pytest.fixture(scope="module")
@@ -133,16 +132,16 @@ def config(tmp_path_factory):
 
 
 def findings(path):
-    found = list(doctor.examine(path))
-    assert all("\n" not in finding.text for finding in found)
-    return {finding.about: finding for finding in found}
+    every = list(doctor.examine(path))
+    assert all("\n" not in finding.text for _, finding in every)
+    return dict(every)
 
 
-def test_a_good_run_is_well(config):
-    found = findings(config)
-    assert {about for about, finding in found.items() if finding.state == "wrong"} == set()
-    assert found["archives"].text.startswith("all 0 are in")
-    assert found["datasets"].text.startswith("5 of ")
+def test_nothing_is_wrong_with_a_good_run(config):
+    by_subject = findings(config)
+    assert {subject for subject, finding in by_subject.items() if finding.state == "wrong"} == set()
+    assert by_subject["archives"].text.startswith("all 0 are in")
+    assert by_subject["datasets"].text.startswith("5 of ")
 
 
 @pytest.mark.parametrize(
@@ -156,12 +155,12 @@ def test_a_good_run_is_well(config):
 def test_a_bad_config_is_wrong(config, tmp_path, change, words):
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | change))
-    found = findings(path)["config"]
-    assert found.state == "wrong" and words in found.text and str(path) in found.text
+    finding = findings(path)["config"]
+    assert finding.state == "wrong" and words in finding.text and str(path) in finding.text
 
 
 def test_archives_that_are_absent_or_damaged_are_named(config, tmp_path):
-    """The gene references as archives of the index: one is whole, one damaged, and then gone."""
+    """The gene references are archives of the index: one is whole, the other is damaged and then missing."""
     changed = yaml.safe_load(config.read_text())
     folder = tmp_path / "archives"
     folder.mkdir()
@@ -183,17 +182,9 @@ def test_archives_that_are_absent_or_damaged_are_named(config, tmp_path):
     assert absent.state == "warning" and absent.text.startswith(f"1 of 2 are not in {folder} yet: hgnc-1.wheel;")
 
 
-def test_the_command_ends_with_one_when_something_is_wrong(config, tmp_path, monkeypatch, capsys):
-    from wced import cli
-
-    def wced(*arguments):
-        monkeypatch.setattr(sys, "argv", ["wced", "doctor", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return ended.value.code
-
-    assert wced("--config", config) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert all(line.split()[0] in ("ok", "warning") for line in lines) and len(lines) >= 10
-    assert wced("--config", tmp_path / "none.yaml") == 1
-    assert "wrong    config" in capsys.readouterr().out
+def test_the_command_ends_with_status_1_if_something_is_wrong(config, tmp_path, wced):
+    code, text, _ = wced("doctor", "--config", config)
+    lines = text.splitlines()
+    assert code == 0 and all(line.split()[0] in ("ok", "warning") for line in lines) and len(lines) >= 10
+    code, text, _ = wced("doctor", "--config", tmp_path / "none.yaml")
+    assert code == 1 and "wrong    config" in text
