@@ -19,14 +19,12 @@ if RUN.speedrun is not None:
         "version": (PRETRAINING_VERSION, EMBEDDING_VERSION, BENCHMARKS_VERSION),
     }
 
-    def speedrun_folder(name):
-        return report(
-            directory(f"{OUT}/speedrun/{name}"),
-            caption="../report/speedrun.rst",
-            category="Speedrun",
-            patterns=["{name}.svg"],
-            labels={"figure": "{name}"},
-        )
+    SPEEDRUN_REPORT = {
+        "caption": "../report/speedrun.rst",
+        "category": "Speedrun",
+        "patterns": ["{name}.svg"],
+        "labels": {"figure": "{name}"},
+    }
 
     # Two cores on any machine, so that minutes are the same everywhere; run nothing beside it.
     rule speedrun:
@@ -34,7 +32,7 @@ if RUN.speedrun is not None:
             **SPEEDRUN_INPUT,
             sources=expand(rules.source.output.h5ad, dataset=DEVELOPMENT),
         output:
-            folder=speedrun_folder("development"),
+            folder=report(directory(f"{OUT}/speedrun/development"), **SPEEDRUN_REPORT),
         log:
             f"{OUT}/logs/speedrun/development.log",
         conda:
@@ -47,7 +45,8 @@ if RUN.speedrun is not None:
             **SPEEDRUN_PARAMS,
             held_out=[],
         shell:
-            "PYTHONPATH={CHECKOUT:q}${{PYTHONPATH:+:$PYTHONPATH}} python -m speed speedrun --index {input.index:q} --sources {params.sources:q} --section {params.section:q}"
+            "PYTHONPATH={CHECKOUT:q}${{PYTHONPATH:+:$PYTHONPATH}} python -m speed speedrun"
+            " --index {input.index:q} --sources {params.sources:q} --section {params.section:q}"
             " --table {params.table:q} {params.held_out:q} --output {output.folder:q} > {log:q} 2>&1"
 
     use rule speedrun as speedrun_held_out with:
@@ -55,7 +54,7 @@ if RUN.speedrun is not None:
             **SPEEDRUN_INPUT,
             sources=expand(rules.source.output.h5ad, dataset=RUN.speedrun.datasets),
         output:
-            folder=speedrun_folder("held_out"),
+            folder=report(directory(f"{OUT}/speedrun/held_out"), **SPEEDRUN_REPORT),
         log:
             f"{OUT}/logs/speedrun/held_out.log",
         params:
