@@ -29,7 +29,8 @@ def terms(section: Any, batch: Mapping[str, Tensor], output: Any) -> dict[str, T
     """
     row_t, gene_t, target_t = batch["target_row"], batch["target_gene"].long(), batch["target_value"]
     logits_ng, measured_ng = output.detection_logits.float(), batch["measured_dv"][batch["dataset"].long()]
-    detection = (F.softplus(logits_ng) * measured_ng).sum() - logits_ng[row_t, gene_t].sum()
+    expressed_t = logits_ng[row_t, gene_t]
+    detection = (F.softplus(logits_ng) * measured_ng).sum() - expressed_t.sum()
     if section.value_loss == "mse":
         error_t = (output.values[row_t, gene_t].float() - target_t) / value_scale(section, batch, gene_t)
         value = term(error_t.square().sum(), len(target_t))
