@@ -84,11 +84,8 @@ def read_job(
 ) -> Job:
     """Read the files of a job; `files` are those beside the embedding, by their names in `Job`.
 
-    Annotation and checkpoint may be missing although the task needs them: not every model has an ontology head or a
-    folder.
-
-    Raises WcedError if another file that the task needs is missing, or a file does not exist or is of another
-    embedding.
+    Not every model has an annotation and a checkpoint. Raises WcedError if another file that the task needs is missing,
+    or a file does not exist or is of another embedding.
     """
     for name in ("neighbours", "source", "reference"):
         if name in section.needs and files.get(name) is None:

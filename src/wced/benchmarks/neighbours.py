@@ -21,11 +21,7 @@ RESOLUTIONS = tuple(2 * step / 10 for step in range(1, 11))
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Exact nearest neighbours of the labelled cells among each other, and clusterings of their graph.
-
-    Cells without a cell type are left out: scib-metrics takes the labelled cells alone, and a graph of all cells is
-    another one.
-    """
+    """Exact nearest neighbours of the labelled cells among each other, as scib-metrics has them, and clusterings."""
 
     cell_n: np.ndarray
     """Names of the cells (obs names), in the order of the embedding."""

@@ -53,8 +53,6 @@ def ranking(scores: pd.DataFrame) -> pd.DataFrame:
     models, with the sign turned where lower is better (BMFM-RNA paper, Figure 4a: z-scores relative to the field's
     mean). Rows of the dataset `all` are means over the datasets on which any model has a score, with the standard
     deviation of ranks and z-scores; a model that lacks one of them has none, and says so.
-
-    `scores` are those that `differences` takes.
     """
     tables, columns = [], RANKING.names
     for facts, field in _fields(scores):

@@ -45,9 +45,8 @@ def score(job: Job) -> pd.DataFrame:
 def label_prediction(job: Job) -> pd.DataFrame:
     """Return macro F1 and accuracy of each classifier (`macro_f1_lr`) and of all together (`macro_f1`).
 
-    Cells of classes under the section's `min_class_size` are left out, as in cz-benchmarks. A score is the mean of the
-    folds with a t interval. The folds share training cells, so the interval is narrower than one of repeated studies
-    would be.
+    Classes under the section's `min_class_size` are left out, as in cz-benchmarks. A score is the mean of the folds
+    with a t interval, narrower than one of repeated studies would be, as the folds share training cells.
     """
     section: Czi = job.section
     x_nd, type_n = labelled(job.embedding)

@@ -51,14 +51,8 @@ def enrichment(
     Clusters count from 0, `case_n` says which cells are cases and which controls (there are both), `donor_n` is empty
     where a donor is unknown.
 
-    Returns
-    -------
-    pd.DataFrame
-        One row per cluster: cluster, cells, cases, case_share, share_of_cases, share_of_controls, signature,
-        signature_se (over cells), odds_ratio, odds_low, odds_high, p_cells, q_cells, donors (with cells there),
-        p_donors, q_donors (NaN where there is no test).
-    int, str
-        Number of samples of `donor_test`, and why there is no such test; empty where there is one.
+    Returned are one row per cluster (`signature_se` is over cells, `p_donors` and `q_donors` may be NaN), the number of
+    samples of `donor_test`, and why there is no such test; empty where there is one.
     """
     groups = pd.DataFrame({"signature": signature_n, "case": case_n}).groupby(cluster_n)
     cells, cases = groups.size().to_numpy(), groups["case"].sum().to_numpy()
@@ -99,14 +93,7 @@ def donor_test(
 
     A sample is the cells of a donor that are of one kind. The statistic is the difference of mean shares, two-sided.
     Samples are permuted among cases and controls; where every donor is both, the kinds are swapped within donors.
-    For the parameters see `enrichment`.
-
-    Returns
-    -------
-    np.ndarray
-        p of each cluster; NaN where there is no test.
-    int, str
-        Number of samples (0 where donors are unknown), and why there is no test.
+    Returned are p of each cluster (NaN without a test), the number of samples, and why there is no test.
     """
     untested = np.full(cluster_n.max() + 1, np.nan)
     unknown = (donor_n == "").sum()

@@ -58,10 +58,7 @@ def score(job: Job) -> pd.DataFrame:
 
 
 def cells_of(obs: pd.DataFrame, subtype: Subtype, dataset: str) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return which cells are scored (bool, (cells,)), which of those are cases (bool), and in words what is left out.
-
-    Raises WcedError if a column is missing.
-    """
+    """Return which cells are scored, which of those are cases (bool), and what is left out, or raise WcedError."""
     for name in (CELL_TYPE, subtype.disease_column, subtype.donor_column):
         if name not in obs:
             remedy = "columns beside CELLxGENE's come by extra_obs of its row"
@@ -75,10 +72,7 @@ def cells_of(obs: pd.DataFrame, subtype: Subtype, dataset: str) -> tuple[np.ndar
 
 
 def clusters(x_nd: np.ndarray, neighbours: int, resolution: float, seed: int) -> np.ndarray:
-    """Return the Leiden cluster of each cell, int64, (cells,), 0 for the largest; see `neighbours.leiden`.
-
-    `neighbours` counts the cell itself.
-    """
+    """Return the Leiden cluster of each cell, int64, 0 for the largest; `neighbours` counts the cell itself."""
     cluster_n = leiden(connectivities(*nearest(x_nd, neighbours - 1)), [seed], [resolution])[0, 0]
     by_size = np.argsort(-np.bincount(cluster_n), kind="stable")
     return np.argsort(by_size)[cluster_n]

@@ -30,9 +30,8 @@ def score(job: Job) -> pd.DataFrame:
     Each mode and probe has accuracy (Wilson's interval), macro and weighted F1 (bootstrap over cells); each mode also
     `gain_macro_f1` and `gain_weighted_f1` over the SGD probe (the same bootstrap, so paired). Test cells of types that
     train lacks count as wrong, and `…_seen_types` are the scores of the others. `lcad_errors` is the mean distance in
-    the Cell Ontology from the true to the predicted type of cells that are predicted wrongly, `lcad` that of all,
-    `lcad_unseen_types` that of cells of types that train lacks. All are empty, with the reason, where the cells cannot
-    be divided.
+    the Cell Ontology from the true to the predicted type of wrong cells, `lcad` that of all, `lcad_unseen_types` that
+    of cells of types that train lacks. All are empty, with the reason, where the cells cannot be divided.
 
     Raises WcedError if the embedding is of other cells than the dataset, or the dataset lacks a column that the section
     names.

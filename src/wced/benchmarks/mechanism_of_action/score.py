@@ -170,14 +170,9 @@ def probe(
 ) -> tuple[dict[str, Score], np.ndarray]:
     """Train a logistic regression on each fold's training drugs and judge it on those held out.
 
-    There are at least two classes; `folds` is what `drug_folds` returned for the same cells.
-
-    Returns
-    -------
-    dict
-        Mean over folds of each of `PROBE`, for all classes (`auc`) and for each (`auc:CLASS`).
-    np.ndarray
-        Share of a class' held-out cells that are predicted as each class, true × predicted, over all folds; float64.
+    There are at least two classes; `folds` is what `drug_folds` returned for the same cells. Returned are the mean over
+    folds of each of `PROBE`, for all classes (`auc`) and for each (`auc:CLASS`), and the share of a class' held-out
+    cells that are predicted as each class, true × predicted, over all folds.
     """
     classes, held_out = np.unique(class_n), [drugs for _, drugs in folds.groupby(["repeat", "fold"])["drug"]]
     value_fmc, counts_cc, ratio_f = [], np.zeros((len(classes),) * 2), []

@@ -18,15 +18,9 @@ _CHUNK = 20
 def tree(x_nd: np.ndarray, levels: int = LEVELS) -> tuple[np.ndarray, np.ndarray]:
     """Return so many nested clusterings of cells by complete linkage, from every cell alone to all in one.
 
-    There are at least two cells; of few cells there are fewer clusterings.
-
-    Returns
-    -------
-    cluster_nl
-        Cluster of each cell at each level, int; cells × levels, the finest first.
-    threshold_l
-        Distance up to which clusters of the level have been joined, as a share of the largest that the ranges of the
-        dimensions allow (the diagonal of their box), in [0, 1]; 0 at the first level.
+    There are at least two cells; of few cells there are fewer clusterings. Returned are the cluster of each cell at
+    each level (cells × levels, the finest first), and the distance up to which clusters of the level have been joined,
+    as a share of the largest that the ranges of the dimensions allow (the diagonal of their box); 0 at the first level.
     """
     x_nd = np.asarray(x_nd, dtype=np.float64)
     distance_nn = pairwise_distances(x_nd)

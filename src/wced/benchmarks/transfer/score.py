@@ -30,11 +30,8 @@ def score(job: Job) -> pd.DataFrame:
 
     F1, accuracy and LCAD are of the cells whose type the training dataset has, as others cannot be predicted. How a
     prediction relates to the truth (`matches.judged`) is scored for all labelled cells: a type that the training
-    dataset lacks may still get a coarser name. Intervals are those of the probe and Wilson's.
-
-    Models that embed each dataset in a space of its own have no scores: one dataset's first dimension is not the
-    other's. The job's `reference` is the same model's embedding of the dataset to train on. Cells without a cell type
-    are left out.
+    dataset lacks may still get a coarser name. Models that embed each dataset in a space of its own have no scores: one
+    dataset's first dimension is not the other's. Cells without a cell type are left out.
 
     Raises WcedError if the two embeddings are of different models or widths.
     """

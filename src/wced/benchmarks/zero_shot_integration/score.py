@@ -27,11 +27,9 @@ def score(job: Job) -> pd.DataFrame:
     overall = 0.6 AvgBio + 0.4 AvgBatch (scIB, Luecken et al. 2022; BMFM-RNA paper, section 2.5).
 
     Intervals are of resampled cells, the same ones for all metrics, and of the seeds of the clustering
-    (`stats.over_cells`). What is made of all cells together (the graph, each seed's best clustering, each cell's
-    silhouette) is not made again. So they say how much other cells of the same studies or other seeds of the clustering
-    would change a score, not how much another study or another training would.
-
-    The job has `neighbours`, and obs `batch` and `cell_type_ontology_term_id`; unlabelled cells are left out.
+    (`stats.over_cells`), while the graph, each seed's best clustering and each cell's silhouette stay. So they show how
+    much other cells of the same studies or other seeds of the clustering would change a score, not how much another
+    study or another training would. Unlabelled cells are left out.
     """
     x_nd, label_n, batch_n = labelled(job.embedding, "batch")
     if job.neighbours.reason:
