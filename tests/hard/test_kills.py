@@ -76,10 +76,11 @@ def run_until(moment: Moment, config: Path, seconds: dict[str, float], *more: st
             started, finished = jobs(log)
             return Counter(started) - Counter(finished) if len(finished) >= moment.finished else Counter()
 
-        if wait(running) and moment.writing:
+        started = wait(running)
+        if started and moment.writing:
             wait(lambda: unfinished(out) - before)
             time.sleep(0.05 * moment.fraction)
-        elif run.poll() is None:
+        elif started:
             time.sleep(moment.fraction * max(seconds[rule] for rule in running() or seconds))
         if run.poll() is not None:
             assert run.returncode == 0, log.read_text()[-8000:]
