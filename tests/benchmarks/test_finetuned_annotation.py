@@ -55,7 +55,7 @@ def job(tmp_path_factory):
     )  # fmt: skip
     model = WcedModel(config)
     # These cells express the same genes, and differ by values only.
-    model.embedding.value.draw(0.5)
+    model.embedding.value.initialise(0.5)
     with torch.no_grad():  # initial weights are so small that cells would hardly differ
         for layer in model.backbone.modules():
             if isinstance(layer, torch.nn.Linear):

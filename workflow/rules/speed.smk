@@ -19,12 +19,9 @@ if RUN.speedrun is not None:
         "version": (PRETRAINING_VERSION, EMBEDDING_VERSION, BENCHMARKS_VERSION),
     }
 
-    SPEEDRUN_REPORT = {
-        "caption": "../report/speedrun.rst",
-        "category": "Speedrun",
-        "patterns": ["{name}.svg"],
-        "labels": {"figure": "{name}"},
-    }
+    SPEEDRUN_REPORT = dict(
+        caption="../report/speedrun.rst", category="Speedrun", patterns=["{name}.svg"], labels={"figure": "{name}"}
+    )
 
     # Two cores on any machine, so that minutes are the same everywhere; run nothing beside it.
     rule speedrun:
