@@ -58,7 +58,8 @@ def scored_datasets(
     """Read the validation cells of the shards and the datasets that a section scores.
 
     The folder `sources` has the harmonised datasets as `<dataset>.h5ad`; `rows`, the table of datasets, says which ones
-    are held out, and these are scored only if `held_out`. Raises WcedError if a dataset is not in the table or is
+    are held out, and these are scored only if `held_out`. Of a dataset with more than `max_cells` cells comes a random
+    sample with the first seed. Raises WcedError if a dataset is not in the table or is
     trained on, or if nothing is left to score.
     """
     for name in section.datasets:
@@ -72,6 +73,9 @@ def scored_datasets(
         if held_out or role == "development":
             path = Path(sources) / f"{name}.h5ad"
             adata = h5ad.read(path, "a harmonised dataset to score")
+            if len(adata) > section.max_cells:
+                rows_n = np.random.default_rng(section.seeds[0]).choice(len(adata), section.max_cells, replace=False)
+                adata = adata[np.sort(rows_n)].copy()
             datasets.append(Scored(name, role, "none (dataset held out, by dataset id)", adata, sha256(path)))
     if not datasets:
         raise WcedError("speedrun: all its datasets are held out; give development data, or --held-out")

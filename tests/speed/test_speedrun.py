@@ -258,6 +258,18 @@ def test_validation_cells_are_those_of_the_source(made, shards, rows):
     assert dataset.adata.obs["batch"].str.endswith("EFO:0009899").all()
 
 
+def test_a_large_dataset_is_represented_by_a_sample(made, shards, rows):
+    def names(**changes):
+        settings = section(datasets=["held_blood"], validation=[], max_cells=100, **changes)
+        (dataset,) = scored_datasets(shards, settings, made.held_out.parent, rows, held_out=True)
+        return list(dataset.adata.obs_names)
+
+    whole = list(h5ad.read(made.held_out).obs_names)
+    sample = names(seeds=[4])
+    assert len(whole) > 100 == len(set(sample)) and sample == [name for name in whole if name in set(sample)]
+    assert names(seeds=[4, 5]) == sample != names(seeds=[5])
+
+
 @pytest.mark.parametrize(
     ("changes", "held_out", "message"),
     [

@@ -23,6 +23,8 @@ class Speedrun(Section):
     """Datasets of the table that are scored and not in the corpus; held-out ones only on request."""
     validation: list[str] = []
     """Datasets of the corpus whose validation cells are scored, as `validation_<dataset>`: development data."""
+    max_cells: int = Field(4000, ge=100)
+    """Cells of a dataset that are scored; of larger datasets a random sample, the same for all models."""
     batch_size: Count = 256
     """Cells embedded at once; it does not change the result."""
     neighbours: int = Field(15, ge=5)
