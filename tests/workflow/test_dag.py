@@ -165,7 +165,7 @@ def test_report_and_tables_are_there(finished):
 
 @pytest.mark.parametrize(
     ("output", "threads"),
-    [("benchmarks/zero_shot_integration/added.pca.tsv", "1"), ("pretraining/wced_multitask", "2")],
+    [("benchmarks/zero_shot_integration/added.pca.tsv", "1"), ("pretraining/wced_multitask", "1")],
     ids=["score", "pretrain"],
 )
 def test_a_command_that_does_not_fork_from_the_warm_process_makes_the_same(finished, tmp_path, output, threads):
