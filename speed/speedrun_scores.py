@@ -14,12 +14,12 @@ from wced import h5ad
 from wced.benchmarks.czi import Czi
 from wced.benchmarks.czi.score import label_prediction
 from wced.benchmarks.job import Job
-from wced.benchmarks.labels import CELL_TYPE
 from wced.benchmarks.neighbours import neighbours_of
 from wced.benchmarks.zero_shot_integration import Integration
 from wced.benchmarks.zero_shot_integration.score import score as integration
 from wced.checkpoint import Checkpoint
 from wced.config.speedrun import Speedrun
+from wced.contracts import CELL_TYPE
 from wced.corpus.datasets import Dataset
 from wced.embedding.baselines import LEAKAGE, corpus_pca
 from wced.embedding.baselines.hvg import hvg

@@ -10,7 +10,19 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src/wced"
 FLOW = ["corpus", "shards", "pretraining", "embedding", "finetuning", "benchmarks", "learnability", "report"]
 """The rooms, in the order in which data flow through them."""
-LIBRARIES = {"config", "errors", "files", "genes", "model", "objectives", "ontology", "progress", "stats", "tables"}
+LIBRARIES = {
+    "config",
+    "contracts",
+    "errors",
+    "files",
+    "genes",
+    "model",
+    "objectives",
+    "ontology",
+    "progress",
+    "stats",
+    "tables",
+}
 """What rooms share and what knows none of them."""
 
 

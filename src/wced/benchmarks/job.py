@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from wced.benchmarks.labels import CELL_TYPE
 from wced.benchmarks.neighbours import Neighbours, read_neighbours
 from wced.benchmarks.task import Input, Metric, Task
+from wced.contracts import CELL_TYPE
 from wced.embedding.files import read_embedding
 from wced.errors import WcedError
 from wced.files import existing

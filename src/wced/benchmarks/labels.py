@@ -4,18 +4,9 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from wced.contracts import CELL_TYPE, unknown
 from wced.errors import WcedError
 from wced.ontology import CellOntology
-
-CELL_TYPE = "cell_type_ontology_term_id"
-"""The obs column that most tasks take as the truth."""
-UNKNOWN = ("unknown", "", "nan")
-"""How a missing label is written."""
-
-
-def known(labels: pd.Series) -> np.ndarray:
-    """Return for each cell whether it has a label; bool."""
-    return ~labels.astype(str).isin(UNKNOWN).to_numpy()
 
 
 def labelled(embedding: AnnData, *columns: str) -> tuple[np.ndarray, ...]:
@@ -23,7 +14,7 @@ def labelled(embedding: AnnData, *columns: str) -> tuple[np.ndarray, ...]:
 
     Further obs columns of these cells follow, as text.
     """
-    known_n = known(embedding.obs[CELL_TYPE])
+    known_n = ~unknown(embedding.obs[CELL_TYPE])
     obs = embedding.obs.loc[known_n, [CELL_TYPE, *columns]]
     x_nd = np.asarray(embedding.X, dtype=np.float32)[known_n]
     return x_nd, *(obs[name].astype(str).to_numpy(dtype=str) for name in obs)
@@ -33,7 +24,7 @@ def current_terms(embedding: AnnData, ontology: CellOntology) -> tuple[pd.Series
     """Return the current Cell Ontology term of each cell (None without one), and the labels that are no such terms."""
     labels = embedding.obs[CELL_TYPE].astype(str)
     terms = labels.map({label: ontology.current(label) for label in labels.unique()})
-    return terms.where(terms.notna(), None), labels[known(labels) & terms.isna()]
+    return terms.where(terms.notna(), None), labels[~unknown(labels) & terms.isna()]
 
 
 def left_out(terms: pd.Series, outside: pd.Series) -> str:

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from wced import tables
+from wced.contracts import UNKNOWN, is_unknown
 from wced.corpus.conditions import truth
 from wced.corpus.datasets import Dataset
-from wced.corpus.terms import CLARIFIED, ONTOLOGIES, UNKNOWN, current_terms, general_tissues, is_unknown
+from wced.corpus.terms import CLARIFIED, ONTOLOGIES, current_terms, general_tissues
 from wced.errors import WcedError
 from wced.ontology import load
 

@@ -10,9 +10,9 @@ import tiledbsoma as soma
 from scipy import sparse
 
 from wced import h5ad
+from wced.contracts import UNKNOWN
 from wced.corpus.census import BUFFERS
 from wced.corpus.datasets import OBS_COLUMNS
-from wced.corpus.terms import UNKNOWN
 from wced.errors import WcedError
 from wced.files import whole_folder
 from wced.progress import advancing

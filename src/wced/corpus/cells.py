@@ -12,12 +12,12 @@ import tiledbsoma as soma
 
 from wced import tables
 from wced.config import corpus as config
+from wced.contracts import CELL_TYPE, UNKNOWN
 from wced.corpus import FORMAT_VERSION, quality, sampling
 from wced.corpus.conditions import truth
 from wced.corpus.obs import obs_of, read_obs
 from wced.corpus.remote import retried
 from wced.corpus.split import UNITS, coded, crosstab, exceptions, split_cells
-from wced.corpus.terms import UNKNOWN
 from wced.errors import WcedError
 from wced.files import whole_file
 
@@ -100,7 +100,7 @@ def select(
     fate[chosen] = np.where(divided.validation, _VALIDATION, _TRAIN)
     split_by = np.full(len(obs), -1, np.int8)
     split_by[chosen] = divided.split_by
-    listed = exceptions(cells, divided, _names(obs["cell_type_ontology_term_id"], obs["cell_type"]))
+    listed = exceptions(cells, divided, _names(obs[CELL_TYPE], obs["cell_type"]))
     done("split")
     of_steps = {"qc": qc, "qc_histograms": histograms, "sampling": manifest, "split": divided.choices}
     return Selection(fate, split_by, {**of_steps, "split_exceptions": listed})
@@ -111,7 +111,7 @@ def summarise(obs: pd.DataFrame, selection: Selection, titles: Mapping[str, str]
 
     Within a row, what was removed, train and validation add up to `cells_in`.
     """
-    cell_type, terms = coded(obs["cell_type_ontology_term_id"])
+    cell_type, terms = coded(obs[CELL_TYPE])
     trained_c = np.bincount(cell_type[selection.fate == _TRAIN], minlength=len(terms)) > 0
     trained_c &= terms != UNKNOWN
     lost = (selection.fate == _VALIDATION) & ~trained_c[cell_type]

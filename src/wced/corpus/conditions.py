@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from wced.corpus.terms import is_unknown
+from wced.contracts import is_unknown
 from wced.errors import WcedError, one_line
 
 YES, NO = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0")

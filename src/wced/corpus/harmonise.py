@@ -11,12 +11,12 @@ from anndata.io import sparse_dataset, write_elem
 from scipy import sparse
 
 from wced import genes
+from wced.contracts import CELL_TYPE, COUNTS_MADE_OF, UNKNOWN
 from wced.corpus.annotation import annotate
 from wced.corpus.conditions import kept_rows
 from wced.corpus.datasets import HUMAN, OBS_COLUMNS, Dataset
 from wced.corpus.published import LARGEST_COUNT, Published
 from wced.corpus.reading import open_counts, read_labels
-from wced.corpus.terms import UNKNOWN
 from wced.errors import WcedError
 from wced.files import whole_file
 from wced.genes.orthologs import Orthologs
@@ -115,7 +115,7 @@ def harmonise(
         shell.obs_names.name = shell.var_names.name = None
         shell.strings_to_categoricals()
         uns = {"title": dataset.title, "citation": dataset.citation}
-        uns |= {} if dataset.values == "counts" else {"counts_made_of": dataset.values}
+        uns |= {} if dataset.values == "counts" else {COUNTS_MADE_OF: dataset.values}
         for key in ("obs", "var"):
             write_elem(file, key, getattr(shell, key), dataset_kwargs=STORAGE)
         for key in ("uns", "layers", "obsm", "obsp", "varm", "varp"):
@@ -129,7 +129,7 @@ def harmonise(
         "cells_dropped_min_genes": int(poor_n.sum()),
         "cells": len(obs),
         **gene_qc,
-        "cells_unlabelled": int((obs["cell_type_ontology_term_id"] == UNKNOWN).sum()),
+        "cells_unlabelled": int((obs[CELL_TYPE] == UNKNOWN).sum()),
         "cell_type_names_unmapped": unmapped_names,
     }
     return pd.DataFrame([qc]), terms

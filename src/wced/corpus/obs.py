@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import tiledbsoma as soma
 
 from wced.config import corpus as config
+from wced.contracts import UNKNOWN, is_unknown
 from wced.corpus.remote import retried
-from wced.corpus.terms import UNKNOWN
 from wced.errors import WcedError, one_line
 from wced.files import whole_file
 from wced.progress import progress
@@ -188,7 +188,7 @@ class _Text(_Column):
         """Return the codes of the values of a range's own dictionary, and at the end that of `unknown`."""
         if self._last is None or not dictionary.equals(self._last[0]):
             # CELLxGENE writes `na` where there can be nothing, as for the donor of a cell line.
-            values = [UNKNOWN if value in ("", "na") else value for value in dictionary.to_pylist()]
+            values = [UNKNOWN if is_unknown(value) else value for value in dictionary.to_pylist()]
             codes = [self._code_of.setdefault(value, len(self._code_of)) for value in values]
             self._last = dictionary, np.array(codes, np.int32)
         return np.append(self._last[1], np.int32(self._code_of.get(UNKNOWN, 0)))

@@ -8,8 +8,8 @@ import pandas as pd
 
 from wced import tables
 from wced.config.corpus import Split
+from wced.contracts import CELL_TYPE, UNKNOWN
 from wced.corpus.draws import SPLIT, draws
-from wced.corpus.terms import UNKNOWN
 from wced.corpus.units import choose_units
 
 UNITS = ("dataset", "donor", "cell")
@@ -33,8 +33,8 @@ class _Split:
 
     def __init__(self, cells: pd.DataFrame, section: Split, seed: int) -> None:
         self.section, self.seed = section, seed
-        self.cell_type, terms = coded(cells["cell_type_ontology_term_id"])
-        self.known = (cells["cell_type_ontology_term_id"] != UNKNOWN).to_numpy()
+        self.cell_type, terms = coded(cells[CELL_TYPE])
+        self.known = (cells[CELL_TYPE] != UNKNOWN).to_numpy()
         self.number = draws(cells["soma_joinid"].to_numpy(), seed, SPLIT)
         self.validation = np.zeros(len(cells), bool)
         self.train_c = np.bincount(self.cell_type[self.known], minlength=len(terms))
@@ -140,7 +140,7 @@ def exceptions(cells: pd.DataFrame, divided: Divided, names: Mapping[str, str]) 
     They are rows of `wced.tables.SPLIT_EXCEPTIONS`, with the readable `names` of types; nothing is promised for the
     unknown type.
     """
-    cell_type, terms = coded(cells["cell_type_ontology_term_id"])
+    cell_type, terms = coded(cells[CELL_TYPE])
     dataset, _ = coded(cells["dataset_id"])
     donor, donors = coded(cells["donor_id"])
     n_types = len(terms)

@@ -10,10 +10,9 @@ from cellxgene_ontology_guide.entities import CuratedOntologyTermList
 from cellxgene_ontology_guide.ontology_parser import OntologyParser
 
 from wced import tables
+from wced.contracts import UNKNOWN, is_unknown
 from wced.errors import WcedError
 from wced.ontology.labels import covering, current, label_of, spelled
-
-UNKNOWN = "unknown"
 
 ONTOLOGIES = {
     "assay": ("EFO",),
@@ -37,11 +36,6 @@ CLARIFIED = r"\s*\((cell culture|organoid)\)"
 def parser() -> OntologyParser:
     """Return cellxgene-ontology-guide's parser of the newest CELLxGENE schema."""
     return OntologyParser()
-
-
-def is_unknown(text: str) -> bool:
-    """Return whether a text is a word for "unknown", or empty."""
-    return text.strip().lower() in ("", "unknown", "nan", "none", "na", "n/a", "<na>")
 
 
 def current_term(text: str, field: str) -> tuple[str, str]:

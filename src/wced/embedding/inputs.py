@@ -11,6 +11,7 @@ from scipy import sparse
 
 from wced.checkpoint import Checkpoint
 from wced.config.pretraining import Input
+from wced.contracts import COUNTS_MADE_OF
 from wced.corpus.published import Published
 from wced.corpus.reading import of_anndata
 from wced.errors import WcedError
@@ -31,13 +32,10 @@ LOW_COUNT_SHARE = 0.8
 PERTURBED = "perturbed_gene"
 """Column of obs that names the perturbed genes of a cell, for models that know the gene state `perturbed`."""
 
-MADE_OF = "counts_made_of"
-"""Key of uns of a harmonised dataset whose publisher has no counts: the values that they were computed from."""
-
 NOTES = {
     "by_symbol": "{} of them by symbol",
     "left_out": "left out features that are no genes: {}",
-    MADE_OF: "counts made of {}",
+    COUNTS_MADE_OF: "counts made of {}",
     "duplicates": "{} duplicates added up",
     "empty_cells": "{} cells without any of these genes",
     "not_known": "warning: many counts are of genes that the model does not know: {}",
@@ -121,8 +119,8 @@ def read_cells(
         facts["not_known"] = ", ".join(f"{match.name_g[g]} ({share_g[g]:.1%})" for g in most if share_g[g])
     if published.left_out:
         facts["left_out"] = published.left_out
-    if MADE_OF in adata.uns:
-        facts[MADE_OF] = str(adata.uns[MADE_OF])
+    if COUNTS_MADE_OF in adata.uns:
+        facts[COUNTS_MADE_OF] = str(adata.uns[COUNTS_MADE_OF])
     measured_v = np.zeros(len(vocabulary), bool)
     measured_v[match.id_g[known_g]] = True
     metadata_nm = None

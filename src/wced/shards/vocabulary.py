@@ -14,13 +14,12 @@ import pandas as pd
 import pyarrow as pa
 
 from wced.config.corpus import LABEL_COLUMNS
+from wced.contracts import unknown
 from wced.errors import WcedError
 from wced.files import existing, whole_file
 from wced.genes.names import GeneNames, gene_names, without_version
 from wced.shards import FORMAT_VERSION
 from wced.tables import read_text
-
-UNKNOWN = ("unknown", "", "na", "nan")
 
 LOCAL_COLUMNS = ("donor_id", "batch")
 """Columns whose values mean something within their dataset only."""
@@ -219,7 +218,7 @@ def label_values(cells: pd.DataFrame, column: str) -> pd.Series:
     """Return a label column as strings that are unique over the corpus: donors carry their dataset's name."""
     values = cells[column].astype(str)
     if column in LOCAL_COLUMNS:
-        values = values.where(values.isin(UNKNOWN), cells["dataset_id"].astype(str) + ":" + values)
+        values = values.where(unknown(values), cells["dataset_id"].astype(str) + ":" + values)
     return values
 
 
@@ -231,8 +230,8 @@ def number_values(cells: pd.DataFrame, column: str) -> np.ndarray:
     values = cells[column]
     if isinstance(values.dtype, pd.CategoricalDtype) or not pd.api.types.is_numeric_dtype(values.dtype):
         codes, texts = pd.factorize(values.astype(str))
-        number = pd.to_numeric(pd.Series(texts).where(~texts.isin(UNKNOWN)), errors="coerce")
-        bad = texts[number.isna() & ~texts.isin(UNKNOWN)]
+        number = pd.to_numeric(pd.Series(texts).where(~unknown(texts)), errors="coerce")
+        bad = texts[number.isna() & ~unknown(texts)]
         if len(bad):
             raise WcedError(f"shards.number_columns: {column} of cells.parquet has {bad[0]!r}, which is no number")
         values = number.to_numpy(np.float64)[codes]
@@ -263,7 +262,7 @@ def make_labels(
     classes, unknown = {}, {}
     for column in columns:
         values = label_values(cells, column)
-        known = ~values.isin(UNKNOWN).to_numpy()
+        known = ~unknown(values)
         classes[column] = tuple(sorted(values[known & train].unique()))
         lost = values[known & ~train]
         lost = lost[~lost.isin(set(classes[column]))].value_counts().sort_index()

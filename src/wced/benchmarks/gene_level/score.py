@@ -13,11 +13,11 @@ from sklearn.preprocessing import StandardScaler
 from wced.benchmarks.gene_level import GeneLevel
 from wced.benchmarks.job import Job, rows
 from wced.benchmarks.label_scores import label_scores
-from wced.benchmarks.labels import UNKNOWN, known
+from wced.contracts import unknown
 from wced.stats import SAMPLES, Score, bootstrap_weights, hanley_mcneil, missing, percentiles
 
-NO_FAMILY = ("Unclassified", *UNKNOWN)
-"""What a gene of no functional family is called."""
+NO_FAMILY = "Unclassified"
+"""Family of a gene of no functional family."""
 ALPHAS = np.logspace(0, 6, 13)
 """Penalties that ridge chooses among by its leave-one-out error on the training genes."""
 
@@ -41,7 +41,7 @@ def score(job: Job) -> pd.DataFrame:
         scores[metric] = _r2(x_gd[chosen], genes[column].to_numpy(float)[chosen], folds, job.seed)
 
     family = genes["family"].astype(str)
-    size = family[seen & ~family.isin(NO_FAMILY).to_numpy()].value_counts()
+    size = family[seen & (family != NO_FAMILY).to_numpy() & ~unknown(family)].value_counts()
     chosen = seen & family.isin(size.index[size >= section.min_family]).to_numpy()
     true_g = family.to_numpy(str)[chosen]
     if reason := _too_few(true_g, folds):
@@ -52,7 +52,7 @@ def score(job: Job) -> pd.DataFrame:
         labels = label_scores(true_g, {"family": predicted_g}, job.seed)
         scores |= {name: labels[name] for name in ("macro_f1_family", "accuracy_family")}
 
-    chosen = seen & known(genes["program"])
+    chosen = seen & ~unknown(genes["program"])
     program_g = np.where(genes["program"].astype(str)[chosen] == "identity", "identity", "other")
     if reason := _too_few(program_g, folds):
         scores["auc_identity"] = missing(reason)

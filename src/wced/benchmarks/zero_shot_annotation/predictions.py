@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from wced.benchmarks.job import Job
-from wced.benchmarks.labels import CELL_TYPE, current_term
+from wced.benchmarks.labels import current_term
+from wced.contracts import CELL_TYPE
 from wced.errors import WcedError
 from wced.ontology import CellOntology, OntologyCut
 
