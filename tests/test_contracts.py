@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from wced.contracts import is_unknown, unknown
+from wced.contracts import are_unknown, is_unknown
 
 
 @pytest.mark.parametrize("text", ["", " ", "unknown", "Unknown", "nan", "None", "NA", "n/a", "<NA>"])
@@ -28,8 +28,8 @@ def test_words_that_say_something(text):
     ids=["list", "array", "series", "categories", "numbers", "integers"],
 )
 def test_values_of_any_kind(values):
-    assert unknown(values).tolist() == [False, True, True, True, False]
+    assert are_unknown(values).tolist() == [False, True, True, True, False]
 
 
 def test_no_value_is_no_answer():
-    assert unknown([]).tolist() == []
+    assert are_unknown([]).tolist() == []

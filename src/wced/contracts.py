@@ -18,7 +18,7 @@ def is_unknown(text: str) -> bool:
     return text.strip().lower() in ("", UNKNOWN, "nan", "none", "na", "n/a", "<na>")
 
 
-def unknown(values: Iterable) -> np.ndarray:
+def are_unknown(values: Iterable) -> np.ndarray:
     """Return which values are missing, or texts that say that nothing is known; bool, (n,)."""
     codes, distinct = pd.factorize(pd.Series(values))
     return np.array([*(is_unknown(str(value)) for value in distinct), True])[codes]

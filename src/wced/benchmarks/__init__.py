@@ -1,5 +1,7 @@
 """The benchmarks: scores of embeddings, by the same metrics for every model.
 
+::
+
     embedding (h5ad) ──► neighbours ──► <task>/score.py ──► table of scores ──► comparison/, ablation/ ──► report
     annotation, model, counts ─────────────┘   └──► <task>/figures.py
 

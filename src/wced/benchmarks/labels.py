@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from wced.contracts import CELL_TYPE, unknown
+from wced.contracts import CELL_TYPE, are_unknown
 from wced.errors import WcedError
 from wced.ontology import CellOntology
 
@@ -14,7 +14,7 @@ def labelled(embedding: AnnData, *columns: str) -> tuple[np.ndarray, ...]:
 
     Further obs columns of these cells follow, as text.
     """
-    known_n = ~unknown(embedding.obs[CELL_TYPE])
+    known_n = ~are_unknown(embedding.obs[CELL_TYPE])
     obs = embedding.obs.loc[known_n, [CELL_TYPE, *columns]]
     x_nd = np.asarray(embedding.X, dtype=np.float32)[known_n]
     return x_nd, *(obs[name].astype(str).to_numpy(dtype=str) for name in obs)
@@ -24,7 +24,7 @@ def current_terms(embedding: AnnData, ontology: CellOntology) -> tuple[pd.Series
     """Return the current Cell Ontology term of each cell (None without one), and the labels that are no such terms."""
     labels = embedding.obs[CELL_TYPE].astype(str)
     terms = labels.map({label: ontology.current(label) for label in labels.unique()})
-    return terms.where(terms.notna(), None), labels[~unknown(labels) & terms.isna()]
+    return terms.where(terms.notna(), None), labels[~are_unknown(labels) & terms.isna()]
 
 
 def left_out(terms: pd.Series, outside: pd.Series) -> str:

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from wced.benchmarks.labels import labelled
 from wced.benchmarks.task import OTHERS
-from wced.contracts import CELL_TYPE, unknown
+from wced.contracts import CELL_TYPE, are_unknown
 from wced.errors import WcedError
 from wced.files import existing, whole_file
 
@@ -72,7 +72,7 @@ def neighbours_of(embedding: AnnData, count: int, seed: int, cluster_seeds: int)
 
 
 def _labelled_names(embedding: AnnData) -> np.ndarray:
-    return embedding.obs_names.to_numpy(dtype=str)[~unknown(embedding.obs[CELL_TYPE])]
+    return embedding.obs_names.to_numpy(dtype=str)[~are_unknown(embedding.obs[CELL_TYPE])]
 
 
 def nearest(x_nd: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

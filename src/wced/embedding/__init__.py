@@ -1,5 +1,7 @@
 """Embeddings of cells by checkpoints and by baselines, and what else a checkpoint says of cells.
 
+::
+
     raw counts ──► inputs ──► inference ──► pooling ──┐
     (AnnData)      genes,     batches,      readouts  ├──► files ──► benchmarks, report
                    counts     encoder ─► annotation   │    (h5ad)    (with the words of `leakage`)

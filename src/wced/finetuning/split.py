@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from wced.config.finetuning import Finetuning, HeldOut
-from wced.contracts import unknown
+from wced.contracts import are_unknown
 from wced.corpus.draws import SPLIT, draws
 from wced.corpus.split import choose_cells
 from wced.corpus.units import choose_units
@@ -48,7 +48,7 @@ def labelled_cells(
     than those of `SPLITS`, or no group can be held out without train losing a class.
     """
     value_n = _values(obs, column)
-    known_n = ~unknown(value_n)
+    known_n = ~are_unknown(value_n)
     used_n = known_n & ~empty_n
     sizes = value_n[used_n].value_counts().sort_index()
     small = sizes[sizes < section.min_class_size]
@@ -129,7 +129,7 @@ def _by_cell(code: np.ndarray, rows: np.ndarray, held_out: HeldOut, seed: int) -
 def _by_group(obs: pd.DataFrame, names: pd.Index, code: np.ndarray, held_out: HeldOut, seed: int) -> np.ndarray:
     """Send whole groups to test, then to validation; cells of no known group stay in train."""
     values = _values(obs, held_out.column)
-    group, groups = pd.factorize(values.where(~unknown(values)), sort=True)
+    group, groups = pd.factorize(values.where(~are_unknown(values)), sort=True)
     counts_gc = np.zeros((len(groups), len(names)), np.int64)
     np.add.at(counts_gc, (group[group >= 0], code[group >= 0]), 1)
     train_c, seen_c = np.bincount(code, minlength=len(names)), np.zeros(len(names), bool)

@@ -1,5 +1,7 @@
 """The model, as one of Hugging Face's.
 
+::
+
     genes and values ──► embedding ──► backbone ──► CLS positions ──► expression of all genes, labels
                          (value_encoders) (backbones) └► gene positions ──► expression of hidden genes
 

@@ -1,6 +1,6 @@
 """Pretraining: from shards to a checkpoint folder.
 
-`launch` starts one process per device; in each of them `train` goes from beginning to end:
+`launch` starts one process per device; in each of them `train` goes from beginning to end::
 
     build        section and shards ──► model, batches, losses
     start        model ──► the same, initialised from statistics of the training cells (gene_statistics)

@@ -1,5 +1,7 @@
 """From the selected cells of a Census to batches of sequences.
 
+::
+
     cells.parquet ──► vocabulary ──► write ──────► shard-*.arrow ──► reader ──┐
     Census            genes, labels  reads X by    Arrow files that           ├─► batches ──► tensors
                                      `counts`      memory-map                 │   epochs: which cells in which step

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from wced.config.corpus import LABEL_COLUMNS
-from wced.contracts import unknown
+from wced.contracts import are_unknown
 from wced.errors import WcedError
 from wced.files import existing, whole_file
 from wced.genes.names import GeneNames, gene_names, without_version
@@ -218,7 +218,7 @@ def label_values(cells: pd.DataFrame, column: str) -> pd.Series:
     """Return a label column as strings that are unique over the corpus: donors carry their dataset's name."""
     values = cells[column].astype(str)
     if column in LOCAL_COLUMNS:
-        values = values.where(unknown(values), cells["dataset_id"].astype(str) + ":" + values)
+        values = values.where(are_unknown(values), cells["dataset_id"].astype(str) + ":" + values)
     return values
 
 
@@ -230,8 +230,8 @@ def number_values(cells: pd.DataFrame, column: str) -> np.ndarray:
     values = cells[column]
     if isinstance(values.dtype, pd.CategoricalDtype) or not pd.api.types.is_numeric_dtype(values.dtype):
         codes, texts = pd.factorize(values.astype(str))
-        number = pd.to_numeric(pd.Series(texts).where(~unknown(texts)), errors="coerce")
-        bad = texts[number.isna() & ~unknown(texts)]
+        number = pd.to_numeric(pd.Series(texts).where(~are_unknown(texts)), errors="coerce")
+        bad = texts[number.isna() & ~are_unknown(texts)]
         if len(bad):
             raise WcedError(f"shards.number_columns: {column} of cells.parquet has {bad[0]!r}, which is no number")
         values = number.to_numpy(np.float64)[codes]
@@ -262,7 +262,7 @@ def make_labels(
     classes, unknown = {}, {}
     for column in columns:
         values = label_values(cells, column)
-        known = ~unknown(values)
+        known = ~are_unknown(values)
         classes[column] = tuple(sorted(values[known & train].unique()))
         lost = values[known & ~train]
         lost = lost[~lost.isin(set(classes[column]))].value_counts().sort_index()

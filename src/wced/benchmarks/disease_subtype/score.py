@@ -11,7 +11,7 @@ from wced.benchmarks.disease_subtype.enrichment import enrichment, explained, si
 from wced.benchmarks.disease_subtype.figures import cells_figure, clusters_figure
 from wced.benchmarks.job import Job, rows, unscored
 from wced.benchmarks.neighbours import connectivities, leiden, nearest
-from wced.contracts import CELL_TYPE, unknown
+from wced.contracts import CELL_TYPE, are_unknown
 from wced.errors import WcedError
 from wced.ontology import load
 from wced.stats import Score, missing, standard_errors, wilson
@@ -40,7 +40,7 @@ def score(job: Job) -> pd.DataFrame:
         scores = unscored(METRICS, f"no marker is measured and varies: {unused}")
     else:
         donors = job.embedding.obs[subtype.donor_column]
-        donor_n = np.where(~unknown(donors), donors.astype(str), "").astype(str)[chosen_n]
+        donor_n = np.where(~are_unknown(donors), donors.astype(str), "").astype(str)[chosen_n]
         cluster_n = clusters(x_nd, section.neighbours, section.resolution, job.seed)
         table, samples, untested = enrichment(cluster_n, signature_n, case_n, donor_n, job.seed)
         scores = _scores(table, samples, untested) | {"explained": explained(signature_n, cluster_n, job.seed)}

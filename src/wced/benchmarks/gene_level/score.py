@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from wced.benchmarks.gene_level import GeneLevel
 from wced.benchmarks.job import Job, rows
 from wced.benchmarks.label_scores import label_scores
-from wced.contracts import unknown
+from wced.contracts import are_unknown
 from wced.stats import SAMPLES, Score, bootstrap_weights, hanley_mcneil, missing, percentiles
 
 NO_FAMILY = "Unclassified"
@@ -41,7 +41,7 @@ def score(job: Job) -> pd.DataFrame:
         scores[metric] = _r2(x_gd[chosen], genes[column].to_numpy(float)[chosen], folds, job.seed)
 
     family = genes["family"].astype(str)
-    size = family[seen & (family != NO_FAMILY).to_numpy() & ~unknown(family)].value_counts()
+    size = family[seen & (family != NO_FAMILY).to_numpy() & ~are_unknown(family)].value_counts()
     chosen = seen & family.isin(size.index[size >= section.min_family]).to_numpy()
     true_g = family.to_numpy(str)[chosen]
     if reason := _too_few(true_g, folds):
@@ -52,7 +52,7 @@ def score(job: Job) -> pd.DataFrame:
         labels = label_scores(true_g, {"family": predicted_g}, job.seed)
         scores |= {name: labels[name] for name in ("macro_f1_family", "accuracy_family")}
 
-    chosen = seen & ~unknown(genes["program"])
+    chosen = seen & ~are_unknown(genes["program"])
     program_g = np.where(genes["program"].astype(str)[chosen] == "identity", "identity", "other")
     if reason := _too_few(program_g, folds):
         scores["auc_identity"] = missing(reason)

@@ -14,7 +14,7 @@ from wced.benchmarks.job import Job, counted_warnings, rows
 from wced.benchmarks.mechanism_of_action import MechanismOfAction
 from wced.benchmarks.mechanism_of_action.figures import confusion_figure
 from wced.benchmarks.neighbours import connectivities, leiden, nearest
-from wced.contracts import unknown
+from wced.contracts import are_unknown
 from wced.errors import WcedError
 from wced.progress import progress
 from wced.stats import Score, bootstrap_weights, missing, standard_errors
@@ -86,7 +86,7 @@ def responding(obs: pd.DataFrame, section: MechanismOfAction) -> tuple[np.ndarra
         if name not in obs:
             raise WcedError(f"obs has no column {name}; columns beside CELLxGENE's come by extra_obs of its row")
     drug_n = obs[section.drug_column].astype(str).to_numpy()
-    labelled_n = ~unknown(obs[section.drug_column]) & ~unknown(obs[section.class_column])
+    labelled_n = ~are_unknown(obs[section.drug_column]) & ~are_unknown(obs[section.class_column])
     control_n = np.isin(drug_n, section.controls) | obs[section.class_column].isin(section.controls).to_numpy()
     treated_n = labelled_n & ~control_n
     dosed_n, responds_n, rule = np.ones(len(obs), bool), np.ones(len(obs), bool), []

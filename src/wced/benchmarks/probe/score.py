@@ -13,7 +13,7 @@ from wced.benchmarks import lcad
 from wced.benchmarks.job import Job, counted_warnings, rows, unscored
 from wced.benchmarks.label_scores import label_scores
 from wced.benchmarks.probe import CLASSIFIERS, DISTANCES, METRICS, Probe
-from wced.contracts import CELL_TYPE, unknown
+from wced.contracts import CELL_TYPE, are_unknown
 from wced.ontology import load
 from wced.progress import progress
 from wced.stats import Score
@@ -35,7 +35,7 @@ def score(job: Job) -> pd.DataFrame:
     """
     section: Probe = job.section
     labels, groups = (job.embedding.obs[column].astype(str) for column in (CELL_TYPE, section.group))
-    labelled, grouped = ~unknown(labels), ~unknown(groups)
+    labelled, grouped = ~are_unknown(labels), ~are_unknown(groups)
     kept = labelled & grouped
     x_nd = np.asarray(job.embedding.X, dtype=np.float32)[kept]
     true_n, group_n = (column.to_numpy(dtype=str)[kept] for column in (labels, groups))
