@@ -10,7 +10,7 @@ def test_words_that_say_that_nothing_is_known(text):
     assert is_unknown(text)
 
 
-@pytest.mark.parametrize("text", ["0", "nana", "no", "control", "CL:0000000"])
+@pytest.mark.parametrize("text", ["0", "nana", "no", "none", "control", "CL:0000000"])
 def test_words_that_say_something(text):
     assert not is_unknown(text)
 
@@ -21,7 +21,7 @@ def test_words_that_say_something(text):
         ["a", "unknown", None, "NA", "a"],
         np.array(["a", "unknown", "", "na", "b"]),
         pd.Series(["a", None, "nan", " ", "b"], index=[3, 3, 1, 0, 9]),
-        pd.Categorical(["a", None, "N/A", "none", "b"]),
+        pd.Categorical(["a", None, "N/A", "None", "b"]),
         pd.Series([1.0, np.nan, np.nan, np.nan, 0.0]),
         pd.Series([1, None, None, None, 0], dtype="Int64"),
     ],

@@ -14,8 +14,11 @@ UNKNOWN = "unknown"
 
 
 def is_unknown(text: str) -> bool:
-    """Return whether a text says that nothing is known, such as `unknown`, `NA` or nothing."""
-    return text.strip().lower() in ("", UNKNOWN, "nan", "none", "na", "n/a", "<na>")
+    """Return whether a text says that nothing is known, such as `unknown`, `NA`, Python's `None` or nothing.
+
+    The word `none` says something: no treatment, for example.
+    """
+    return text.strip() == "None" or text.strip().lower() in ("", UNKNOWN, "nan", "na", "n/a", "<na>")
 
 
 def are_unknown(values: Iterable) -> np.ndarray:
