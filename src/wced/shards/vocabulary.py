@@ -230,8 +230,9 @@ def number_values(cells: pd.DataFrame, column: str) -> np.ndarray:
     values = cells[column]
     if isinstance(values.dtype, pd.CategoricalDtype) or not pd.api.types.is_numeric_dtype(values.dtype):
         codes, texts = pd.factorize(values.astype(str))
-        number = pd.to_numeric(pd.Series(texts).where(~are_unknown(texts)), errors="coerce")
-        bad = texts[number.isna() & ~are_unknown(texts)]
+        known = ~are_unknown(texts)
+        number = pd.to_numeric(pd.Series(texts).where(known), errors="coerce")
+        bad = texts[number.isna() & known]
         if len(bad):
             raise WcedError(f"shards.number_columns: {column} of cells.parquet has {bad[0]!r}, which is no number")
         values = number.to_numpy(np.float64)[codes]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from wced.benchmarks import matches
 from wced.benchmarks.job import Job
 from wced.benchmarks.zero_shot_annotation.predictions import Predictions
-from wced.contracts import are_unknown
+from wced.contracts import is_unknown
 from wced.errors import WcedError
 from wced.figures import GREEN, INDIGO, PURPLE, ROSE, layers, save_figure, styled
 from wced.figures import OTHER as GREY
@@ -76,7 +76,7 @@ def label_table(predictions: Predictions) -> pd.DataFrame:
         term = predictions.true_n[here][0]
         row = {"label": label, "term": term or "", "name": names.get(term, label), "cells": cells}
         if term is None:
-            row["mapping"] = "not in the Cell Ontology" if ~are_unknown(pd.Series([label]))[0] else "no label"
+            row["mapping"] = "no label" if is_unknown(label) else "not in the Cell Ontology"
         else:
             row["mapping"] = _mapping(term, predictions.leaves, ontology)
             pairs = matches.pairs(predictions.true_n[here], predictions.leaf_n[here], ontology)
